@@ -1,0 +1,45 @@
+package chatcompletion_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/modelroute/chatcompletion"
+)
+
+// decodeConfig fills a Config from decoded JSON, as Traefik's loader does: keys without regard to case, and what no
+// field takes goes to Unknown. The loader itself is used in e2e.
+func decodeConfig(members map[string]any) (*chatcompletion.Config, error) {
+	config := chatcompletion.CreateConfig()
+	return config, decodeStruct(members, reflect.ValueOf(config).Elem())
+}
+
+func decodeStruct(members map[string]any, target reflect.Value) error {
+	unknown := map[string]any{}
+	for key, value := range members {
+		field := target.FieldByNameFunc(func(name string) bool { return name != "Unknown" && strings.EqualFold(name, key) })
+		if !field.IsValid() {
+			unknown[key] = value
+			continue
+		}
+		if nested, isObject := value.(map[string]any); isObject && field.Kind() == reflect.Struct {
+			if err := decodeStruct(nested, field); err != nil {
+				return err
+			}
+			continue
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, field.Addr().Interface()); err != nil {
+			return fmt.Errorf("'%s' %w", key, err)
+		}
+	}
+	if len(unknown) > 0 {
+		target.FieldByName("Unknown").Set(reflect.ValueOf(unknown))
+	}
+	return nil
+}

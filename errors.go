@@ -1,0 +1,91 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// refusal is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
+// access log, names the refusal by.
+type refusal struct {
+	status  int
+	kind    string // "type" in the answer
+	code    string
+	param   string
+	message string
+}
+
+// Values of the member "type" of an error, as OpenAI uses them.
+const (
+	invalidRequestError = "invalid_request_error"
+	serverError         = "server_error"
+)
+
+// retryAfterSeconds is what a client is told when we refuse for a reason that passes by itself.
+const retryAfterSeconds = 10
+
+// quotedMaxBytes bounds what an error message repeats of the client's own text.
+const quotedMaxBytes = 80
+
+// invalidRequest refuses a request whose body has to change; param names the member at fault, if one is.
+func invalidRequest(code, param, message string) *refusal {
+	return &refusal{http.StatusBadRequest, invalidRequestError, code, param, message}
+}
+
+// invalidJSON refuses a body that is not JSON from the given byte on.
+func invalidJSON(reason string, offsetBytes int) *refusal {
+	return invalidRequest("invalid_json", "", "We could not parse the JSON body of your request: "+reason+
+		" (at byte "+strconv.Itoa(offsetBytes)+").")
+}
+
+// quoted returns the client's text for a message: marked as quoted, and not longer than is useful.
+func quoted(text string) string {
+	return "'" + shortened(text) + "'"
+}
+
+func shortened(text string) string {
+	if len(text) > quotedMaxBytes {
+		return strings.ToValidUTF8(text[:quotedMaxBytes], "") + "..."
+	}
+	return text
+}
+
+// errorBody and errorMembers are the body of every error, with the members in OpenAI's order.
+type errorBody struct {
+	Error errorMembers `json:"error"`
+}
+
+type errorMembers struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    *string `json:"code"`
+}
+
+// writeRefusal answers with the refusal.
+func writeRefusal(rw http.ResponseWriter, r *refusal) {
+	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
+	if r.param != "" {
+		members.Param = &r.param
+	}
+	body, err := json.Marshal(errorBody{members})
+	if err != nil {
+		http.Error(rw, http.StatusText(r.status), r.status)
+		return
+	}
+	header := rw.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	switch r.status {
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", "POST, OPTIONS")
+	case http.StatusUnsupportedMediaType:
+		header.Set("Accept-Encoding", "gzip, deflate")
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	}
+	rw.WriteHeader(r.status)
+	_, _ = rw.Write(body)
+}

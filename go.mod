@@ -1,0 +1,3 @@
+module github.com/modelroute/chatcompletion
+
+go 1.20

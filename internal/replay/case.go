@@ -1,0 +1,270 @@
+// Package replay reads the scenario cases in testdata/cases and replays them against a gateway: the compiled handler,
+// the handler behind Traefik's plugin loader, or a real Traefik process. What a case demands is the same for all three.
+//
+// A case is a text file of sections, each begun by a line "-- name --":
+//
+//	What the case shows, in prose.
+//	-- config --
+//	{"model": "gpt-4o"}
+//	-- request --
+//	POST /v1/chat/completions
+//	Authorization: Bearer client
+//
+//	{"messages":[{"role":"user","content":"Hi"}]}
+//	-- provider sees --
+//	POST /v1/chat/completions
+//	Authorization: (none)
+//
+//	{"messages":[{"role":"user","content":"Hi"}],"model":"gpt-4o"}
+//	-- provider answers --
+//	200
+//	Content-Type: application/json
+//
+//	{"object":"chat.completion"}
+//	-- client sees --
+//	200
+//	-- operator sees --
+//	X-Ai-Policy: model=set
+//
+// config is the middleware's configuration as JSON. If the section "configuration error" stands instead of all others,
+// each of its lines must be part of the error of New. Without "provider sees" the request must not reach the provider;
+// without "provider answers" the provider answers with the body {}. In the sections that say what somebody sees, a
+// header with the value (none) must be absent, headers that are not named are not compared, and neither is the body if
+// no empty line begins it. The status of an answer may be preceded by an informational one ("103 200") and followed by
+// "broken": the body ends in an error. Bodies and values may call {{repeat "text" times}}, {{gzip "text"}},
+// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}.
+package replay
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template"
+)
+
+// Case is one scenario.
+type Case struct {
+	Name               string         // of the file, without .txt
+	Config             map[string]any // of the middleware
+	ConfigurationError []string       // parts of the error of New; none: New succeeds
+	Request            Message        // what the client sends
+	ProviderSees       *Message       // nil: nothing
+	ProviderAnswers    Message
+	ClientSees         Message
+	OperatorSees       http.Header // headers of the answer in the access log
+}
+
+// Message is a request, an answer, or what is demanded of one.
+type Message struct {
+	Method        string
+	Target        string // path and query
+	Informational int    // a 1xx status before the answer
+	Status        int
+	Broken        bool // the body ends in an error
+	Header        []Field
+	Body          []byte
+	HasBody       bool
+}
+
+// Field is a header line. Absent demands that there is none.
+type Field struct {
+	Name   string
+	Value  string
+	Absent bool
+}
+
+// Load reads all cases in a folder.
+func Load(t testing.TB, folder string) []Case {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(folder, "*.txt"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no cases in %s (%v)", folder, err)
+	}
+	cases := make([]Case, len(paths))
+	for i, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases[i], err = parse(strings.TrimSuffix(filepath.Base(path), ".txt"), string(content))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	return cases
+}
+
+func parse(name, content string) (Case, error) {
+	c := Case{Name: name, ProviderAnswers: Message{Status: http.StatusOK, Body: []byte("{}"), HasBody: true}}
+	for _, s := range sections(content) {
+		var err error
+		switch s.name {
+		case "config":
+			err = json.Unmarshal([]byte(s.text), &c.Config)
+		case "configuration error":
+			c.ConfigurationError = strings.Split(strings.TrimSpace(s.text), "\n")
+		case "request":
+			c.Request, err = parseRequest(s.text)
+		case "provider sees":
+			var m Message
+			m, err = parseRequest(s.text)
+			c.ProviderSees = &m
+		case "provider answers":
+			c.ProviderAnswers, err = parseAnswer(s.text)
+		case "client sees":
+			c.ClientSees, err = parseAnswer(s.text)
+		case "operator sees":
+			var m Message
+			m, err = parseMessage("\n" + s.text)
+			c.OperatorSees = http.Header{}
+			for _, f := range m.Header {
+				c.OperatorSees.Set(f.Name, f.Value)
+			}
+		default:
+			err = fmt.Errorf("unknown section")
+		}
+		if err != nil {
+			return c, fmt.Errorf("section %q: %w", s.name, err)
+		}
+	}
+	if c.ConfigurationError == nil && (c.Request.Method == "" || c.ClientSees.Status == 0) {
+		return c, fmt.Errorf("a case needs the sections request and client sees, or configuration error")
+	}
+	return c, nil
+}
+
+type section struct {
+	name string
+	text string
+}
+
+// sections splits a file at its marker lines. The text before the first one is for the reader.
+func sections(content string) []section {
+	var found []section
+	for _, line := range strings.SplitAfter(content, "\n") {
+		trimmed := strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(trimmed, "-- ") && strings.HasSuffix(trimmed, " --") && len(trimmed) > 6 {
+			found = append(found, section{name: trimmed[3 : len(trimmed)-3]})
+			continue
+		}
+		if len(found) > 0 {
+			found[len(found)-1].text += line
+		}
+	}
+	return found
+}
+
+func parseRequest(text string) (Message, error) {
+	m, err := parseMessage(text)
+	if err != nil {
+		return m, err
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	method, target, ok := strings.Cut(first, " ")
+	if !ok {
+		return m, fmt.Errorf("%q is no method and target", first)
+	}
+	m.Method, m.Target = method, target
+	return m, nil
+}
+
+func parseAnswer(text string) (Message, error) {
+	m, err := parseMessage(text)
+	if err != nil {
+		return m, err
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	for _, word := range strings.Fields(first) {
+		if word == "broken" {
+			m.Broken = true
+			continue
+		}
+		status, err := strconv.Atoi(word)
+		if err != nil {
+			return m, fmt.Errorf("%q is no status", word)
+		}
+		if status < 200 {
+			m.Informational = status
+		} else {
+			m.Status = status
+		}
+	}
+	return m, nil
+}
+
+// parseMessage reads all but the first line, which differs between requests and answers.
+func parseMessage(text string) (Message, error) {
+	var m Message
+	_, rest, _ := strings.Cut(text, "\n")
+	for rest != "" {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
+		if line == "" {
+			body, err := expand(strings.TrimSuffix(rest, "\n"))
+			m.Body, m.HasBody = body, true
+			return m, err
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return m, fmt.Errorf("%q is no header", line)
+		}
+		expanded, err := expand(strings.TrimSpace(value))
+		if err != nil {
+			return m, err
+		}
+		m.Header = append(m.Header, Field{textproto.CanonicalMIMEHeaderKey(name), string(expanded), string(expanded) == "(none)"})
+	}
+	return m, nil
+}
+
+var functions = template.FuncMap{
+	"repeat":  strings.Repeat,
+	"bytes":   func(s string) string { return s },
+	"gzip":    func(s string) string { return compress(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }) },
+	"zlib":    func(s string) string { return compress(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }) },
+	"deflate": func(s string) string { return compress(s, newFlateWriter) },
+}
+
+func newFlateWriter(w io.Writer) io.WriteCloser {
+	f, err := flate.NewWriter(w, flate.DefaultCompression)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+func compress(text string, newWriter func(io.Writer) io.WriteCloser) string {
+	var compressed bytes.Buffer
+	w := newWriter(&compressed)
+	if _, err := io.WriteString(w, text); err != nil {
+		panic(err)
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return compressed.String()
+}
+
+func expand(text string) ([]byte, error) {
+	if !strings.Contains(text, "{{") {
+		return []byte(text), nil
+	}
+	parsed, err := template.New("").Funcs(functions).Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = parsed.Execute(&out, nil)
+	return out.Bytes(), err
+}

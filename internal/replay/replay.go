@@ -1,0 +1,219 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// caseHeader names the case of a request, so that one gateway and one provider serve all cases.
+const caseHeader = "X-Case"
+
+// timeout ends a replay that hangs.
+const timeout = 30 * time.Second
+
+// Provider answers every case as its section "provider answers" says, and keeps what it saw.
+type Provider struct {
+	*httptest.Server
+	cases map[string]Case
+
+	mu   sync.Mutex
+	seen map[string][]received
+}
+
+type received struct {
+	request *http.Request
+	body    []byte
+}
+
+// NewProvider starts the provider of the cases; it ends with the test.
+func NewProvider(t testing.TB, cases []Case) *Provider {
+	p := &Provider{cases: map[string]Case{}, seen: map[string][]received{}}
+	for _, c := range cases {
+		p.cases[c.Name] = c
+	}
+	p.Server = httptest.NewServer(http.HandlerFunc(p.serve))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
+	name := req.Header.Get(caseHeader)
+	body, _ := io.ReadAll(req.Body)
+	p.mu.Lock()
+	p.seen[name] = append(p.seen[name], received{req, body})
+	p.mu.Unlock()
+
+	answer := p.cases[name].ProviderAnswers
+	if answer.Informational != 0 {
+		rw.Header().Set("Link", "</hint>; rel=preload")
+		rw.WriteHeader(answer.Informational)
+		rw.Header().Del("Link")
+	}
+	for _, f := range answer.Header {
+		rw.Header().Add(f.Name, f.Value)
+	}
+	rw.WriteHeader(answer.Status)
+	_, _ = rw.Write(answer.Body)
+	if answer.Broken {
+		_ = http.NewResponseController(rw).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// take returns what the provider saw of a case, and forgets it.
+func (p *Provider) take(name string) []received {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen := p.seen[name]
+	delete(p.seen, name)
+	return seen
+}
+
+// Run sends the case's request to the gateway and compares what client and provider see.
+func Run(t *testing.T, c Case, gateway string, provider *Provider) {
+	t.Helper()
+	answer := send(t, c, gateway)
+	compareAnswer(t, c.ClientSees, answer)
+
+	seen := provider.take(c.Name)
+	if c.ProviderSees == nil {
+		if len(seen) > 0 {
+			t.Errorf("the provider got a request; body:\n%s", clip(seen[0].body))
+		}
+		return
+	}
+	if len(seen) != 1 {
+		t.Fatalf("the provider got %d requests, want 1; the client got %d: %s", len(seen), answer.status, clip(answer.body))
+	}
+	compareRequest(t, *c.ProviderSees, seen[0])
+}
+
+// answer is what the client got.
+type answer struct {
+	informational int
+	status        int
+	header        http.Header
+	body          []byte
+	err           error // of the body
+}
+
+// send writes the request by hand, so that it arrives with exactly the headers of the case, and keeps 1xx answers.
+func send(t *testing.T, c Case, gateway string) answer {
+	t.Helper()
+	target, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", target.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+
+	var request bytes.Buffer
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", c.Request.Method, c.Request.Target, target.Host, caseHeader, c.Name)
+	chunked, lengthGiven := false, false
+	for _, f := range c.Request.Header {
+		chunked = chunked || f.Name == "Transfer-Encoding"
+		lengthGiven = lengthGiven || f.Name == "Content-Length"
+		fmt.Fprintf(&request, "%s: %s\r\n", f.Name, f.Value)
+	}
+	switch {
+	case chunked:
+		fmt.Fprintf(&request, "\r\n%x\r\n%s\r\n0\r\n\r\n", len(c.Request.Body), c.Request.Body)
+	case c.Request.HasBody && !lengthGiven:
+		fmt.Fprintf(&request, "Content-Length: %d\r\n\r\n%s", len(c.Request.Body), c.Request.Body)
+	default:
+		fmt.Fprintf(&request, "\r\n%s", c.Request.Body)
+	}
+	// The gateway may refuse, and close, before it has read everything: its answer counts, not the error.
+	_, _ = conn.Write(request.Bytes())
+	if lengthGiven {
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}
+
+	var got answer
+	reader := bufio.NewReader(conn)
+	for {
+		response, err := http.ReadResponse(reader, &http.Request{Method: c.Request.Method})
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if response.StatusCode < 200 {
+			got.informational = response.StatusCode
+			continue
+		}
+		got.status, got.header = response.StatusCode, response.Header
+		got.body, got.err = io.ReadAll(response.Body)
+		return got
+	}
+}
+
+func compareAnswer(t *testing.T, want Message, got answer) {
+	t.Helper()
+	if got.status != want.Status {
+		t.Errorf("client: status %d, want %d; body:\n%s", got.status, want.Status, clip(got.body))
+	}
+	if got.informational != want.Informational {
+		t.Errorf("client: informational status %d, want %d", got.informational, want.Informational)
+	}
+	if broken := got.err != nil; broken != want.Broken {
+		t.Errorf("client: body ends with %v, want broken %t", got.err, want.Broken)
+	}
+	compareHeader(t, "client", want.Header, got.header)
+	if want.HasBody && !bytes.Equal(got.body, want.Body) {
+		t.Errorf("client: body\n%s\nwant\n%s", clip(got.body), clip(want.Body))
+	}
+}
+
+func compareRequest(t *testing.T, want Message, got received) {
+	t.Helper()
+	if line := got.request.Method + " " + got.request.RequestURI; line != want.Method+" "+want.Target {
+		t.Errorf("provider: request %q, want %q", line, want.Method+" "+want.Target)
+	}
+	header := got.request.Header.Clone()
+	for _, name := range got.request.TransferEncoding {
+		header.Add("Transfer-Encoding", name)
+	}
+	compareHeader(t, "provider", want.Header, header)
+	if want.HasBody && !bytes.Equal(got.body, want.Body) {
+		t.Errorf("provider: body\n%s\nwant\n%s", clip(got.body), clip(want.Body))
+	}
+}
+
+func compareHeader(t *testing.T, who string, want []Field, got http.Header) {
+	t.Helper()
+	for _, f := range want {
+		values, present := got[f.Name]
+		value := strings.Join(values, ", ")
+		switch {
+		case f.Absent && present:
+			t.Errorf("%s: header %s is %q, want none", who, f.Name, value)
+		case !f.Absent && (!present || value != f.Value):
+			t.Errorf("%s: header %s is %q, want %q", who, f.Name, value, f.Value)
+		}
+	}
+}
+
+func clip(body []byte) string {
+	const longest = 2000
+	if len(body) > longest {
+		return fmt.Sprintf("%s... (%d bytes)", body[:longest], len(body))
+	}
+	return string(body)
+}

@@ -1,0 +1,165 @@
+// Package chatcompletion is a Traefik middleware that turns a route into a governed AI endpoint.
+//
+// It validates OpenAI chat-completion requests, enforces or defaults the model and the parameters by rewriting the
+// body, replaces the client's credentials by the provider's key, and hands the answer on as it comes, streams included.
+//
+// Traefik interprets the package with Yaegi. Compiled code of the standard library touches the bytes, interpreted code
+// makes the decisions; some lines look odd for Yaegi's sake and say so.
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+)
+
+// Config is the configuration of one middleware. Traefik matches keys without regard to case. Fields of type any take
+// a boolean or a number, and also a string that holds one: Traefik's file provider and container labels turn every
+// scalar into a string. Durations do not occur; sizes are in bytes.
+type Config struct {
+	// Token is the provider's key: a literal, urn:env:NAME for an environment variable of Traefik, or urn:file:/path for
+	// a file, which is read again every minute. Traefik's Kubernetes CRD provider replaces urn:k8s:secret:name:key by
+	// itself. Default: none, the client's own credentials pass. Refused: other references, and control characters.
+	Token string
+	// Model is the model that is enforced, or the default where clients may choose their own. Default: none. Refused:
+	// more than 256 bytes, control characters, and a model that AllowedModels does not match.
+	Model string
+	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
+	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.
+	AllowModelOverride any
+	// Params are the parameters that are applied to every request.
+	Params Params
+	// AllowParamsOverride tells whether Params only fill in what a client left out (true), or replace what it sent
+	// (false). Default: false, as in Traefik Hub.
+	AllowParamsOverride any
+	// Limits are ceilings: a client's value above is lowered.
+	Limits Limits
+	// DropParams are the names of parameters that are removed, such as temperature for a model that refuses it. Default:
+	// none. Refused: model, messages and stream, and what Params or Limits set.
+	DropParams []string
+	// AllowedModels are patterns of the models that may be used, * standing for any text, compared after ModelAliases.
+	// Default: all models.
+	AllowedModels []string
+	// ModelAliases maps names of models as clients know them to those of the provider. Default: none. Refused: an alias of
+	// an alias.
+	ModelAliases map[string]string
+	// ModelHeader is the header of the request that carries the final model to later routers and to the provider. A
+	// client's own is always removed. Default: X-Ai-Model. Refused: names that HTTP or this middleware needs otherwise.
+	ModelHeader string
+	// AuthHeader is the header of the request to the provider that carries Token.
+	AuthHeader AuthHeader
+	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
+	// (10 MiB). Refused: less than 1.
+	MaxRequestBodySize any
+	// Mode is enforce, or report: nothing is changed or refused, and X-Ai-Policy says what would have been. Token and
+	// ModelHeader work in both. Default: enforce.
+	Mode string
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Params are values of parameters; one that is not configured is left to the client. Values must be within the
+// published schema, for example temperature from 0 to 2. MaxTokens and MaxCompletionTokens are one parameter with two
+// spellings, of which one may be configured; it governs both.
+type Params struct {
+	// Temperature is sent as temperature: a number from 0 to 2.
+	Temperature any
+	// TopP is sent as top_p: a number from 0 to 1.
+	TopP any
+	// MaxTokens is sent as max_tokens: a whole number of tokens, at least 1.
+	MaxTokens any
+	// MaxCompletionTokens is sent as max_completion_tokens: a whole number of tokens, at least 1.
+	MaxCompletionTokens any
+	// FrequencyPenalty is sent as frequency_penalty: a number from -2 to 2.
+	FrequencyPenalty any
+	// PresencePenalty is sent as presence_penalty: a number from -2 to 2.
+	PresencePenalty any
+	// Extra holds any other parameter by its name in the request, such as seed or reasoning_effort. A string that is
+	// JSON of the type that the schema wants, or any JSON but a string for names unknown to it, is sent as that JSON.
+	// Refused: model, messages, stream, and the names that have a key of their own.
+	Extra map[string]any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Limits are ceilings for the parameters of the same names. A request without a token limit gets the ceiling as its
+// limit; for the other parameters, a request without a value stays without.
+type Limits struct {
+	// Temperature is the highest temperature: a number from 0 to 2.
+	Temperature any
+	// TopP is the highest top_p: a number from 0 to 1.
+	TopP any
+	// MaxTokens is the highest token limit, sent as max_tokens where the client set none. At least 1.
+	MaxTokens any
+	// MaxCompletionTokens is the highest token limit, sent as max_completion_tokens where the client set none. At least 1.
+	MaxCompletionTokens any
+	// FrequencyPenalty is the highest frequency_penalty: a number from -2 to 2.
+	FrequencyPenalty any
+	// PresencePenalty is the highest presence_penalty: a number from -2 to 2.
+	PresencePenalty any
+	// N is the highest number of choices: a whole number from 1 to 128.
+	N any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// AuthHeader names the header that carries the provider's key.
+type AuthHeader struct {
+	// Name is the name of the header. Default: Authorization.
+	Name string
+	// Prefix stands before the key. A word gets a space behind it. Default: "Bearer " for Authorization, else nothing.
+	Prefix *string
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// CreateConfig returns the configuration that holds where nothing is configured.
+func CreateConfig() *Config {
+	return &Config{
+		ModelHeader:        "X-Ai-Model",
+		AuthHeader:         AuthHeader{Name: "Authorization"},
+		MaxRequestBodySize: 10 << 20,
+		Mode:               modeEnforce,
+	}
+}
+
+// New returns the middleware in front of next. An error names every problem of the configuration with its key.
+func New(_ context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
+	p, err := newPolicy(config, name)
+	if err != nil {
+		return nil, err
+	}
+	return &middleware{next: next, policy: p}, nil
+}
+
+type middleware struct {
+	next   http.Handler
+	policy *policy
+}
+
+// ServeHTTP governs one request and hands on its answer.
+func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	p := m.policy
+	delete(req.Header, p.modelHeader)
+	if req.Method == http.MethodOptions {
+		m.next.ServeHTTP(rw, req) // a preflight: no body, no key
+		return
+	}
+	body, refused := readBody(req, p.maxRequestBodyBytes)
+	var v *verdict
+	if refused == nil {
+		v, refused = judge(p, req.Method, body.plain)
+	}
+	if p.report {
+		v, refused = wouldHave(v, refused), nil
+	}
+	if refused == nil {
+		refused = authorize(p.credential, req.Header)
+	}
+	if refused != nil {
+		writeRefusal(rw, refused)
+		rw.Header().Set(policyHeader, "refused="+refused.code)
+		return
+	}
+	rewrite(p, req, body, v)
+	forward(m.next, rw, req, v)
+}

@@ -1,0 +1,238 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"strconv"
+)
+
+// message holds the members of a message that the schema speaks of. They are of type any, so that one call of
+// encoding/json reads all messages and we say what is wrong, with the place.
+type message struct {
+	Role         any `json:"role"`
+	Content      any `json:"content"`
+	Refusal      any `json:"refusal"`
+	Audio        any `json:"audio"`
+	ToolCalls    any `json:"tool_calls"`
+	ToolCallID   any `json:"tool_call_id"`
+	FunctionCall any `json:"function_call"`
+	Name         any `json:"name"`
+}
+
+var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
+
+func checkMessages(name string, value json.RawMessage) *refusal {
+	var messages []message
+	if err := json.Unmarshal(value, &messages); err != nil {
+		return checkObjects(name, value)
+	}
+	if len(messages) == 0 {
+		return emptyArray(name)
+	}
+	for i := range messages {
+		m := &messages[i]
+		_, isText := m.Content.(string)
+		if isText && m.ToolCalls == nil && m.Name == nil {
+			switch m.Role {
+			case "user", "assistant", "system", "developer":
+				continue // by far the most; nothing else to see
+			}
+		}
+		if r := checkMessage(name+"["+strconv.Itoa(i)+"]", m); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// checkObjects names the first element of an array that is not an object.
+func checkObjects(name string, value json.RawMessage) *refusal {
+	var elements []json.RawMessage
+	if json.Unmarshal(value, &elements) != nil {
+		return wrongType(name, "an array of objects", value)
+	}
+	for i, element := range elements {
+		if element[0] != '{' {
+			return wrongType(name+"["+strconv.Itoa(i)+"]", "an object", element)
+		}
+	}
+	return wrongType(name, "an array of objects", value)
+}
+
+func emptyArray(name string) *refusal {
+	return invalidRequest("empty_array", name, "Invalid '"+name+
+		"': empty array. Expected an array with minimum length 1, but got an empty array instead.")
+}
+
+func checkMessage(path string, m *message) *refusal {
+	if m.Role == nil {
+		return missing(path + ".role")
+	}
+	role, isText := m.Role.(string)
+	if !isText {
+		return wrongGoType(path+".role", "a string", m.Role)
+	}
+	if r := checkOneOf(path+".role", role, roles); r != nil {
+		return r
+	}
+	if r := checkOptionalText(path+".name", m.Name); r != nil {
+		return r
+	}
+	switch role {
+	case "tool":
+		if m.ToolCallID == nil {
+			return missing(path + ".tool_call_id")
+		}
+		if r := checkOptionalText(path+".tool_call_id", m.ToolCallID); r != nil {
+			return r
+		}
+	case "function":
+		if m.Name == nil {
+			return missing(path + ".name")
+		}
+		if m.Content == nil {
+			return nil
+		}
+	case "assistant":
+		if m.ToolCalls != nil {
+			if r := checkToolCalls(path+".tool_calls", m.ToolCalls); r != nil {
+				return r
+			}
+		}
+		if m.Content == nil && (m.ToolCalls != nil || m.FunctionCall != nil || m.Refusal != nil || m.Audio != nil) {
+			return nil
+		}
+	}
+	return checkContent(path+".content", role, m.Content)
+}
+
+func checkToolCalls(path string, value any) *refusal {
+	calls, isArray := value.([]any)
+	if !isArray {
+		return wrongGoType(path, "an array", value)
+	}
+	for i, element := range calls {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		call, isObject := element.(map[string]any)
+		if !isObject {
+			return wrongGoType(at, "an object", element)
+		}
+		if call["id"] == nil {
+			return missing(at + ".id")
+		}
+		if r := checkNamedFunction(at, call); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// partTypes is which content parts the messages of a role may have.
+func partTypes(role string) []string {
+	switch role {
+	case "user":
+		return []string{"text", "image_url", "input_audio", "file"}
+	case "assistant":
+		return []string{"text", "refusal"}
+	}
+	return []string{"text"}
+}
+
+func checkContent(path, role string, value any) *refusal {
+	if value == nil {
+		return missing(path)
+	}
+	if _, isText := value.(string); isText {
+		return nil
+	}
+	parts, isArray := value.([]any)
+	if !isArray {
+		return wrongGoType(path, "a string or an array of content parts", value)
+	}
+	if len(parts) == 0 {
+		return emptyArray(path)
+	}
+	for i, element := range parts {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		part, isObject := element.(map[string]any)
+		if !isObject {
+			return wrongGoType(at, "an object", element)
+		}
+		if part["type"] == nil {
+			return missing(at + ".type")
+		}
+		kind, isText := part["type"].(string)
+		if !isText {
+			return wrongGoType(at+".type", "a string", part["type"])
+		}
+		if r := checkOneOf(at+".type", kind, partTypes(role)); r != nil {
+			return r
+		}
+		if r := checkPart(at+"."+kind, kind, part[kind]); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// checkPart checks what a content part carries: under the name of its type.
+func checkPart(path, kind string, value any) *refusal {
+	if value == nil {
+		return missing(path)
+	}
+	if kind == "text" || kind == "refusal" {
+		return checkOptionalText(path, value)
+	}
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		return wrongGoType(path, "an object", value)
+	}
+	switch kind {
+	case "image_url":
+		if object["url"] == nil {
+			return missing(path + ".url")
+		}
+		if r := checkOptionalText(path+".url", object["url"]); r != nil {
+			return r
+		}
+		return checkOptionalOneOf(path+".detail", object["detail"], "auto", "low", "high", "original")
+	case "input_audio":
+		if object["data"] == nil {
+			return missing(path + ".data")
+		}
+		if object["format"] == nil {
+			return missing(path + ".format")
+		}
+		return checkOptionalOneOf(path+".format", object["format"], "wav", "mp3")
+	}
+	return nil
+}
+
+func checkOptionalText(path string, value any) *refusal {
+	if value == nil {
+		return nil
+	}
+	if _, isText := value.(string); !isText {
+		return wrongGoType(path, "a string", value)
+	}
+	return nil
+}
+
+func checkOptionalOneOf(path string, value any, values ...string) *refusal {
+	if value == nil {
+		return nil
+	}
+	text, isText := value.(string)
+	if !isText {
+		return wrongGoType(path, "a string", value)
+	}
+	return checkOneOf(path, text, values)
+}
+
+// wrongGoType is wrongType for a value that encoding/json has turned into one of Go's.
+func wrongGoType(path, expected string, value any) *refusal {
+	text, err := json.Marshal(value)
+	if err != nil {
+		text = nil
+	}
+	return wrongType(path, expected, text)
+}

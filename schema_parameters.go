@@ -1,0 +1,253 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Bounds of the published schema.
+const (
+	stopMaxSequences      = 4
+	functionsMax          = 128
+	metadataMaxPairs      = 16
+	metadataMaxKeyRunes   = 64
+	metadataMaxValueRunes = 512
+	logitBiasBound        = 100
+)
+
+// object reads a value that is known to be a JSON object.
+func object(value json.RawMessage) map[string]any {
+	var members map[string]any
+	if json.Unmarshal(value, &members) != nil {
+		return nil
+	}
+	return members
+}
+
+func checkTools(name string, value json.RawMessage) *refusal {
+	var tools []map[string]any
+	if json.Unmarshal(value, &tools) != nil {
+		return checkObjects(name, value)
+	}
+	for i, tool := range tools {
+		if r := checkNamedFunction(name+"["+strconv.Itoa(i)+"]", tool); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// checkNamedFunction checks an object such as {"type":"function","function":{"name":"..."}}: a tool, a tool call or a
+// choice of one.
+func checkNamedFunction(path string, holder map[string]any) *refusal {
+	if holder["type"] == nil {
+		return missing(path + ".type")
+	}
+	if r := checkOptionalOneOf(path+".type", holder["type"], "function", "custom"); r != nil {
+		return r
+	}
+	kind, _ := holder["type"].(string)
+	at := path + "." + kind
+	if holder[kind] == nil {
+		return missing(at)
+	}
+	function, isObject := holder[kind].(map[string]any)
+	if !isObject {
+		return wrongGoType(at, "an object", holder[kind])
+	}
+	return checkFunction(at, function)
+}
+
+func checkFunction(path string, function map[string]any) *refusal {
+	if function["name"] == nil {
+		return missing(path + ".name")
+	}
+	if r := checkOptionalText(path+".name", function["name"]); r != nil {
+		return r
+	}
+	if r := checkOptionalText(path+".description", function["description"]); r != nil {
+		return r
+	}
+	if parameters := function["parameters"]; parameters != nil {
+		if _, isObject := parameters.(map[string]any); !isObject {
+			return wrongGoType(path+".parameters", "an object", parameters)
+		}
+	}
+	return nil
+}
+
+func checkToolChoice(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})
+	case '{':
+		choice := object(value)
+		if choice["type"] == "allowed_tools" {
+			return nil
+		}
+		return checkNamedFunction(name, choice)
+	}
+	return wrongType(name, "a string or an object", value)
+}
+
+func checkFunctions(name string, value json.RawMessage) *refusal {
+	var functions []map[string]any
+	if json.Unmarshal(value, &functions) != nil {
+		return checkObjects(name, value)
+	}
+	if len(functions) == 0 {
+		return emptyArray(name)
+	}
+	if len(functions) > functionsMax {
+		return tooMany(name, "elements", functionsMax, len(functions))
+	}
+	for i, function := range functions {
+		if r := checkFunction(name+"["+strconv.Itoa(i)+"]", function); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func checkFunctionCall(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return checkOneOf(name, unquote(value), []string{"none", "auto"})
+	case '{':
+		return checkFunction(name, object(value))
+	}
+	return wrongType(name, "a string or an object", value)
+}
+
+func checkResponseFormat(name string, value json.RawMessage) *refusal {
+	format := object(value)
+	if format["type"] == nil {
+		return missing(name + ".type")
+	}
+	if r := checkOptionalOneOf(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
+		return r
+	}
+	if format["type"] != "json_schema" {
+		return nil
+	}
+	at := name + ".json_schema"
+	if format["json_schema"] == nil {
+		return missing(at)
+	}
+	schema, isObject := format["json_schema"].(map[string]any)
+	if !isObject {
+		return wrongGoType(at, "an object", format["json_schema"])
+	}
+	if schema["name"] == nil {
+		return missing(at + ".name")
+	}
+	return checkOptionalText(at+".name", schema["name"])
+}
+
+func checkStop(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return nil
+	case '[':
+		var sequences []string
+		if json.Unmarshal(value, &sequences) != nil {
+			return wrongType(name, "a string or an array of strings", value)
+		}
+		if len(sequences) > stopMaxSequences {
+			return tooMany(name, "elements", stopMaxSequences, len(sequences))
+		}
+		return nil
+	}
+	return wrongType(name, "a string or an array of strings", value)
+}
+
+func tooMany(name, what string, maximum, got int) *refusal {
+	return invalidRequest("array_above_max_length", name, "Invalid '"+name+"': too many "+what+". Expected at most "+
+		strconv.Itoa(maximum)+", but got "+strconv.Itoa(got)+" instead.")
+}
+
+func checkStreamOptions(name string, value json.RawMessage) *refusal {
+	options := object(value)
+	for _, option := range []string{"include_usage", "include_obfuscation"} {
+		if options[option] == nil {
+			continue
+		}
+		if _, isBoolean := options[option].(bool); !isBoolean {
+			return wrongGoType(name+"."+option, "a boolean", options[option])
+		}
+	}
+	return nil
+}
+
+func checkModalities(name string, value json.RawMessage) *refusal {
+	var modalities []string
+	if json.Unmarshal(value, &modalities) != nil {
+		return wrongType(name, "an array of strings", value)
+	}
+	for i, modality := range modalities {
+		if r := checkOneOf(name+"["+strconv.Itoa(i)+"]", modality, []string{"text", "audio"}); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func checkAudio(name string, value json.RawMessage) *refusal {
+	audio := object(value)
+	if audio["voice"] == nil {
+		return missing(name + ".voice")
+	}
+	if audio["format"] == nil {
+		return missing(name + ".format")
+	}
+	return checkOptionalOneOf(name+".format", audio["format"], "wav", "aac", "mp3", "flac", "opus", "pcm16")
+}
+
+func checkPrediction(name string, value json.RawMessage) *refusal {
+	prediction := object(value)
+	if prediction["type"] == nil {
+		return missing(name + ".type")
+	}
+	if r := checkOptionalOneOf(name+".type", prediction["type"], "content"); r != nil {
+		return r
+	}
+	return checkContent(name+".content", "system", prediction["content"])
+}
+
+func checkWebSearchOptions(name string, value json.RawMessage) *refusal {
+	return checkOptionalOneOf(name+".search_context_size", object(value)["search_context_size"], "low", "medium", "high")
+}
+
+func checkMetadata(name string, value json.RawMessage) *refusal {
+	members := object(value)
+	if len(members) > metadataMaxPairs {
+		return tooMany(name, "pairs", metadataMaxPairs, len(members))
+	}
+	for key, member := range members {
+		text, isText := member.(string)
+		if !isText {
+			return wrongGoType(name+"."+shortened(key), "a string", member)
+		}
+		if utf8.RuneCountInString(key) > metadataMaxKeyRunes || utf8.RuneCountInString(text) > metadataMaxValueRunes {
+			return invalidRequest("string_above_max_length", name+"."+shortened(key), "Invalid '"+name+
+				"': string too long. Expected keys of at most "+strconv.Itoa(metadataMaxKeyRunes)+" characters and values of at most "+
+				strconv.Itoa(metadataMaxValueRunes)+".")
+		}
+	}
+	return nil
+}
+
+func checkLogitBias(name string, value json.RawMessage) *refusal {
+	var biases map[string]float64
+	if json.Unmarshal(value, &biases) != nil {
+		return wrongType(name, "an object with a number for each token", value)
+	}
+	for token, bias := range biases {
+		if bias < -logitBiasBound || bias > logitBiasBound {
+			return invalidRequest("decimal_out_of_range", name+"."+shortened(token), "Invalid '"+name+
+				"': expected a value from -100 to 100, but got "+formatNumber(bias)+" instead.")
+		}
+	}
+	return nil
+}

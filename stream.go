@@ -1,0 +1,206 @@
+package chatcompletion
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// Headers that are set when the answer is complete. They do not reach the client; Traefik's access log and its spans
+// can show them to the operator.
+const (
+	modelUsedHeader = "X-Ai-Model"
+	policyHeader    = "X-Ai-Policy"
+)
+
+// forward has the provider answer, and notes for the operator what was decided.
+func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
+	w := &responseWriter{
+		ResponseWriter: rw,
+		flush:          http.NewResponseController(rw).Flush,
+		leaving:        req.Context().Done(),
+	}
+	next.ServeHTTP(w, req)
+	w.finish()
+	header := rw.Header()
+	if v.model != "" {
+		header[modelUsedHeader] = []string{v.model}
+	}
+	if len(v.decisions) > 0 {
+		header[policyHeader] = []string{strings.Join(v.decisions, ",")}
+	}
+}
+
+// responseWriter hands the provider's answer on to the client. Traefik sees it without Flush, whatever methods it has
+// (traefik/traefik#10269), so that it flushes by itself what must not wait. Header is the embedded writer's own: a
+// compiled method, which costs a caller nothing extra.
+type responseWriter struct {
+	http.ResponseWriter
+	flush       func() error
+	leaving     <-chan struct{} // closed when the request is over
+	wroteHeader bool
+	streams     bool     // every write is flushed
+	decoder     *decoder // of an answer that the provider compressed unasked
+}
+
+// WriteHeader decides how the answer is treated, at its header. Informational answers pass.
+func (w *responseWriter) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.wroteHeader = true
+	header := w.ResponseWriter.Header()
+	if encoding := header.Get("Content-Encoding"); encoding != "" && canDecompress(strings.ToLower(encoding)) {
+		w.decoder = newDecoder(strings.ToLower(encoding), w)
+		delete(header, "Content-Encoding")
+		delete(header, "Content-Length")
+	}
+	eventStream := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	w.streams = eventStream || header["Content-Length"] == nil
+	w.ResponseWriter.WriteHeader(status)
+	if eventStream {
+		_ = w.flush() // a client may wait for the header long before the first event
+	}
+}
+
+// Write sends what came at once if it cannot wait.
+func (w *responseWriter) Write(chunk []byte) (int, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.decoder != nil {
+		return w.decoder.write(chunk)
+	}
+	return w.send(chunk)
+}
+
+func (w *responseWriter) send(chunk []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(chunk)
+	if err == nil && w.streams {
+		err = w.flush()
+	}
+	return n, err
+}
+
+// finish ends the answer. An answer whose compressed bytes stop early or are corrupt must look broken to the client.
+func (w *responseWriter) finish() {
+	if w.decoder != nil && w.decoder.close() != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// decoder decompresses what is pushed into it, although Go's decompressors pull. They run in a goroutine that works only
+// while write or close waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
+// been sent when write returns.
+type decoder struct {
+	chunks  chan []byte     // to the goroutine; closed at the end
+	wants   chan struct{}   // from the goroutine: it has used up what it had
+	done    chan error      // from the goroutine: its end
+	leaving <-chan struct{} // the request is over, however
+	rest    []byte
+	ended   bool
+	err     error
+}
+
+// decoderBufferBytes is how much plain text is sent at a time at the most.
+const decoderBufferBytes = 32 << 10
+
+func newDecoder(encoding string, w *responseWriter) *decoder {
+	d := &decoder{
+		chunks:  make(chan []byte),
+		wants:   make(chan struct{}),
+		done:    make(chan error, 1),
+		leaving: w.leaving,
+	}
+	go d.run(encoding, w)
+	d.wait()
+	return d
+}
+
+// run is the goroutine. A panic that left it would end the whole of Traefik.
+func (d *decoder) run(encoding string, w *responseWriter) {
+	err := errDecoder
+	defer func() {
+		_ = recover()
+		d.done <- err
+	}()
+	plain, failed := decompressor(encoding, d)
+	if failed != nil {
+		err = failed
+		return
+	}
+	buffer := make([]byte, decoderBufferBytes)
+	for {
+		n, failed := plain.Read(buffer)
+		if n > 0 {
+			if _, broken := w.send(buffer[:n]); broken != nil {
+				err = broken
+				return
+			}
+		}
+		if failed == io.EOF {
+			err = nil
+			return
+		}
+		if failed != nil {
+			err = failed
+			return
+		}
+	}
+}
+
+var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
+
+// Read gives the decompressor the bytes of the last write, and waits for the next one.
+func (d *decoder) Read(p []byte) (int, error) {
+	if len(d.rest) == 0 {
+		select {
+		case d.wants <- struct{}{}:
+		case <-d.leaving:
+			return 0, errDecoder
+		}
+		select {
+		case chunk, more := <-d.chunks:
+			if !more {
+				return 0, io.EOF
+			}
+			d.rest = chunk
+		case <-d.leaving:
+			return 0, errDecoder
+		}
+	}
+	n := copy(p, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// wait returns when the goroutine needs more or has ended.
+func (d *decoder) wait() {
+	select {
+	case <-d.wants:
+	case d.err = <-d.done:
+		d.ended = true
+	}
+}
+
+func (d *decoder) write(chunk []byte) (int, error) {
+	if !d.ended && len(chunk) > 0 {
+		d.chunks <- chunk
+		d.wait()
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	return len(chunk), nil
+}
+
+func (d *decoder) close() error {
+	if !d.ended {
+		close(d.chunks)
+		d.err = <-d.done
+		d.ended = true
+	}
+	return d.err
+}
