@@ -17,50 +17,43 @@ import (
 // follows the bytes that really come.
 const allocateMaxBytes = 2 << 20
 
-// payload is a request's body: as it came, and decompressed.
-type payload struct {
-	raw   []byte
-	plain []byte
+// readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
+// are those read so far.
+func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
+	n := req.ContentLength
+	if n > maxBytes {
+		return nil, tooLarge(maxBytes)
+	}
+	if n < 0 || n > allocateMaxBytes {
+		return readUpTo(req.Body, maxBytes)
+	}
+	body := make([]byte, n)
+	if read, err := io.ReadFull(req.Body, body); err != nil {
+		return body[:read], unreadable()
+	}
+	return body, nil
 }
 
-// readBody reads the whole body of a request, decompressed, and never more than maxBytes of either form. With a
-// refusal, raw holds what has been read so far.
-func readBody(req *http.Request, maxBytes int64) (payload, *refusal) {
-	var p payload
-	if req.ContentLength > maxBytes {
-		return p, tooLarge(maxBytes)
-	}
-	var refused *refusal
-	if n := req.ContentLength; n >= 0 && n <= allocateMaxBytes {
-		p.raw = make([]byte, n)
-		read, err := io.ReadFull(req.Body, p.raw)
-		if err != nil {
-			p.raw, refused = p.raw[:read], unreadable()
-		}
-	} else {
-		p.raw, refused = readUpTo(req.Body, maxBytes)
-	}
-	p.plain = p.raw
-	if refused != nil || req.Header["Content-Encoding"] == nil {
-		return p, refused
-	}
-	encoding := strings.ToLower(strings.Join(req.Header["Content-Encoding"], ","))
+// decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
+func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *refusal) {
+	encoding := strings.ToLower(strings.Join(header["Content-Encoding"], ","))
 	if encoding == "identity" {
-		return p, nil
+		return body, nil
 	}
 	if !canDecompress(encoding) {
-		return p, &refusal{http.StatusUnsupportedMediaType, invalidRequestError, "unsupported_content_encoding", "",
+		return nil, &refusal{http.StatusUnsupportedMediaType, invalidRequestError, "unsupported_content_encoding", "",
 			"The Content-Encoding " + quoted(encoding) + " is not supported. Send the body uncompressed, or with gzip or deflate."}
 	}
-	plain, err := decompressor(encoding, bytes.NewReader(p.raw))
+	plain, err := decompressor(encoding, bytes.NewReader(body))
+	var refused *refusal
 	if err == nil {
-		p.plain, refused = readUpTo(plain, maxBytes)
+		body, refused = readUpTo(plain, maxBytes)
 	}
 	if err != nil || (refused != nil && refused.status == http.StatusBadRequest) {
-		return p, invalidRequest("invalid_content_encoding", "",
+		return nil, invalidRequest("invalid_content_encoding", "",
 			"The body of the request is not valid "+encoding+", as its Content-Encoding says.")
 	}
-	return p, refused
+	return body, refused
 }
 
 // readUpTo reads all of r, and refuses it as soon as it has more than maxBytes.
@@ -107,8 +100,8 @@ func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 	return flate.NewReader(buffered), nil
 }
 
-// rewrite makes of the client's request the one that the provider gets.
-func rewrite(p *policy, req *http.Request, body payload, v *verdict) {
+// rewrite makes of the client's request the one that the provider gets; raw is the client's body as it came.
+func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 	header := req.Header
 	if v.model != "" {
 		header[p.modelHeader] = []string{v.model}
@@ -118,7 +111,7 @@ func rewrite(p *policy, req *http.Request, body payload, v *verdict) {
 	// It could name headers set here, which the reverse proxy would then remove.
 	delete(header, "Connection")
 	if v.body == nil {
-		req.Body = readCloser{io.MultiReader(bytes.NewReader(body.raw), req.Body), req.Body}
+		req.Body = readCloser{io.MultiReader(bytes.NewReader(raw), req.Body), req.Body}
 		return
 	}
 	length := 0

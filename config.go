@@ -25,15 +25,10 @@ type policy struct {
 	aliases             map[string]string
 	allowedModels       *regexp.Regexp // nil: all
 	allowedText         string         // the patterns, for the client
-	params              []setting
-	paramsOverride      bool
-	limits              []limit
-	governsTokenLimit   bool
-	dropped             []string
-	schema              map[string]parameter
-	names               map[string]string // foldedNames of what the schema or the configuration knows
-	modelHeader         string            // canonical
-	credential          *credential       // nil: the client's own credentials pass
+	parameters          *parameterSet
+	rules               []*rule
+	modelHeader         string      // canonical
+	credential          *credential // nil: the client's own credentials pass
 	maxRequestBodyBytes int64
 	report              bool
 }
@@ -52,26 +47,13 @@ func (p *problems) add(key, format string, args ...any) {
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
-
-	p := &policy{
-		model:         strings.TrimSpace(config.Model),
-		aliases:       config.ModelAliases,
-		schema:        chatParameters(),
-		report:        parseMode(bad, config.Mode),
-		modelHeader:   parseModelHeader(bad, config),
-		credential:    parseCredential(bad, config),
-		modelOverride: parseBool(bad, "allowModelOverride", config.AllowModelOverride, config.Model == ""),
-	}
-	p.paramsOverride = parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
+	p := &policy{parameters: newParameterSet(chatParameters())}
+	p.report = parseMode(bad, config.Mode)
+	p.modelHeader = parseModelHeader(bad, config)
+	p.credential = parseCredential(bad, config)
 	p.maxRequestBodyBytes = parseBytes(bad, "maxRequestBodySize", config.MaxRequestBodySize)
-	p.params = parseParams(bad, config.Params, p.schema)
-	p.limits = parseLimits(bad, config.Limits, p.schema)
-	p.dropped = parseNames(config.DropParams)
-	p.names = foldedNames(knownNames(p))
-	parseAllowedModels(bad, config.AllowedModels, p)
-	checkModels(bad, p)
-	checkParams(bad, p)
-
+	parseModels(bad, config, p)
+	parseRules(bad, config, p)
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
@@ -89,48 +71,58 @@ func parseMode(bad *problems, mode string) bool {
 	return false
 }
 
-// reservedHeaders cannot carry the model: HTTP needs them otherwise.
+// reservedHeaders can carry neither the model nor the key: HTTP or this middleware needs them otherwise.
 var reservedHeaders = map[string]bool{
 	"Host": true, "Content-Length": true, "Content-Type": true, "Content-Encoding": true, "Transfer-Encoding": true,
-	"Connection": true, "Accept-Encoding": true, "Authorization": true, "Cookie": true, "Upgrade": true, "Te": true, "Trailer": true,
+	"Connection": true, "Accept-Encoding": true, "Upgrade": true, "Te": true, "Trailer": true,
 }
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
 
+// parseHeaderName returns the canonical name of a header.
+func parseHeaderName(bad *problems, key, name string) string {
+	canonical := http.CanonicalHeaderKey(name)
+	if !headerName.MatchString(name) {
+		bad.add(key, "%q is no name of a header", name)
+	} else if reservedHeaders[canonical] {
+		bad.add(key, "%q is needed for something else", name)
+	}
+	return canonical
+}
+
 func parseModelHeader(bad *problems, config *Config) string {
-	name := http.CanonicalHeaderKey(config.ModelHeader)
-	switch {
-	case !headerName.MatchString(name):
-		bad.add("modelHeader", "%q is no name of a header", config.ModelHeader)
-	case reservedHeaders[name], name == http.CanonicalHeaderKey(config.AuthHeader.Name):
-		bad.add("modelHeader", "%q is needed for something else", config.ModelHeader)
+	name := parseHeaderName(bad, "modelHeader", config.ModelHeader)
+	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || name == "Authorization" || name == "Cookie" {
+		bad.add("modelHeader", "%q carries credentials", config.ModelHeader)
 	}
 	return name
 }
 
 func parseCredential(bad *problems, config *Config) *credential {
-	name := config.AuthHeader.Name
-	if !headerName.MatchString(name) {
-		bad.add("authHeader.name", "%q is no name of a header", name)
-	}
+	name := parseHeaderName(bad, "authHeader.name", config.AuthHeader.Name)
 	prefix := ""
-	if http.CanonicalHeaderKey(name) == "Authorization" {
+	if name == "Authorization" {
 		prefix = "Bearer "
 	}
 	if config.AuthHeader.Prefix != nil {
-		prefix = *config.AuthHeader.Prefix
-		if strings.ContainsAny(prefix, controlCharacters) {
-			bad.add("authHeader.prefix", "%q has a character that cannot stand in a header", prefix)
-		}
-		if word := strings.TrimSpace(prefix); word != "" && word == prefix && !strings.HasSuffix(word, "=") && !strings.HasSuffix(word, ":") {
-			prefix += " " // labels cannot end in a space, and YAML rarely does
-		}
+		prefix = parsePrefix(bad, *config.AuthHeader.Prefix)
 	}
 	c, problem := newCredential(config.Token, name, prefix)
 	if problem != "" {
 		bad.add("token", "%s", problem)
 	}
 	return c
+}
+
+// parsePrefix gives a word its space: labels cannot end in one, and YAML rarely does.
+func parsePrefix(bad *problems, prefix string) string {
+	if strings.ContainsAny(prefix, controlCharacters) {
+		bad.add("authHeader.prefix", "%q has a character that cannot stand in a header", prefix)
+	}
+	if prefix == "" || strings.HasSuffix(prefix, " ") || strings.HasSuffix(prefix, "=") || strings.HasSuffix(prefix, ":") {
+		return prefix
+	}
+	return prefix + " "
 }
 
 func parseBool(bad *problems, key string, value any, byDefault bool) bool {
@@ -171,129 +163,6 @@ func parseNumber(value any) (float64, bool) {
 	return number, err == nil
 }
 
-// numberSetting is a configured number: its key, its name in the request, and its value.
-type numberSetting struct {
-	key   string
-	name  string
-	value any
-}
-
-func parseParams(bad *problems, params Params, schema map[string]parameter) []setting {
-	var settings []setting
-	own := []numberSetting{
-		{"params.temperature", "temperature", params.Temperature},
-		{"params.topP", "top_p", params.TopP},
-		{"params.maxTokens", maxTokens, params.MaxTokens},
-		{"params.maxCompletionTokens", maxCompletionTokens, params.MaxCompletionTokens},
-		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
-		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
-	}
-	ownKey := map[string]string{"model": "model", "messages": "", "stream": ""}
-	for _, s := range own {
-		ownKey[s.name] = s.key
-		if value := parseNumberSetting(bad, s, schema); value != nil {
-			settings = append(settings, setting{s.name, value})
-		}
-	}
-	names := make([]string, 0, len(params.Extra))
-	for name := range params.Extra {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		key := "params.extra." + name
-		if other, taken := ownKey[name]; taken {
-			if other == "" {
-				bad.add(key, "cannot be set, only the client knows it")
-			} else {
-				bad.add(key, "is set by %q", other)
-			}
-			continue
-		}
-		if !parameterName.MatchString(name) {
-			bad.add(key, "%q is no name of a parameter", name)
-			continue
-		}
-		value, err := json.Marshal(typedExtra(params.Extra[name], schema[name].jsonType))
-		if err != nil {
-			bad.add(key, "cannot be written as JSON")
-			continue
-		}
-		if p, published := schema[name]; published {
-			if r := checkParameter(key, p, value); r != nil {
-				bad.add(key, "%s", r.message)
-				continue
-			}
-		}
-		settings = append(settings, setting{name, value})
-	}
-	return settings
-}
-
-// parameterName is what the name of a parameter looks like; such a name needs no escapes in JSON.
-var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
-
-// typedExtra gives a value the type that it had before Traefik's file provider or a label made strings of all scalars.
-func typedExtra(value any, want jsonType) any {
-	switch v := value.(type) {
-	case string:
-		var typed any
-		if want == stringType || json.Unmarshal([]byte(v), &typed) != nil {
-			return v
-		}
-		return json.RawMessage(v)
-	case []any:
-		list := make([]any, len(v))
-		for i, element := range v {
-			list[i] = typedExtra(element, anyType)
-		}
-		return list
-	case map[string]any:
-		members := make(map[string]any, len(v))
-		for name, member := range v {
-			members[name] = typedExtra(member, anyType)
-		}
-		return members
-	}
-	return value
-}
-
-func parseNumberSetting(bad *problems, s numberSetting, schema map[string]parameter) []byte {
-	if s.value == nil || s.value == "" {
-		return nil
-	}
-	number, ok := parseNumber(s.value)
-	if !ok {
-		bad.add(s.key, "%q is not a number", fmt.Sprint(s.value))
-		return nil
-	}
-	value := []byte(strconv.FormatFloat(number, 'f', -1, 64))
-	if r := checkParameter(s.key, schema[s.name], value); r != nil {
-		bad.add(s.key, "%s", r.message)
-		return nil
-	}
-	return value
-}
-
-func parseLimits(bad *problems, limits Limits, schema map[string]parameter) []limit {
-	var ceilings []limit
-	for _, s := range []numberSetting{
-		{"limits.temperature", "temperature", limits.Temperature},
-		{"limits.topP", "top_p", limits.TopP},
-		{"limits.maxTokens", maxTokens, limits.MaxTokens},
-		{"limits.maxCompletionTokens", maxCompletionTokens, limits.MaxCompletionTokens},
-		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
-		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
-		{"limits.n", "n", limits.N},
-	} {
-		if value := parseNumberSetting(bad, s, schema); value != nil {
-			maximum, _ := parseNumber(s.value)
-			ceilings = append(ceilings, limit{s.name, maximum, value})
-		}
-	}
-	return ceilings
-}
-
 func parseNames(names []string) []string {
 	var trimmed []string
 	for _, name := range names {
@@ -304,16 +173,48 @@ func parseNames(names []string) []string {
 	return trimmed
 }
 
-// knownNames returns the names that may stand in a request only once and in one spelling.
-func knownNames(p *policy) []string {
-	var names []string
-	for name := range p.schema {
-		names = append(names, name)
+// parseModels reads the keys about models, and finds what they say against each other.
+func parseModels(bad *problems, config *Config, p *policy) {
+	p.model = strings.TrimSpace(config.Model)
+	p.modelOverride = parseBool(bad, "allowModelOverride", config.AllowModelOverride, p.model == "")
+	p.aliases = config.ModelAliases
+	parseAllowedModels(bad, config.AllowedModels, p)
+	if !isModelName(p.model) {
+		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(p.model), modelMaxBytes)
 	}
-	for _, s := range p.params {
-		names = append(names, s.name)
+	if strings.Contains(p.model, "$(") {
+		bad.add("model", "%q: templates are not supported yet", p.model)
 	}
-	return append(names, p.dropped...)
+	if p.model == "" && !p.modelOverride {
+		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
+	}
+	model := p.model
+	if target, isAlias := p.aliases[model]; isAlias {
+		model = target
+	}
+	if model != "" && !isAllowed(p, model) {
+		bad.add("model", "%q is not among allowedModels (%s)", model, p.allowedText)
+	}
+	aliases := make([]string, 0, len(p.aliases))
+	for alias := range p.aliases {
+		aliases = append(aliases, alias)
+	}
+	sort.Strings(aliases)
+	for _, alias := range aliases {
+		key, target := "modelAliases."+alias, p.aliases[alias]
+		if _, chained := p.aliases[target]; chained && target != alias {
+			bad.add(key, "%q is an alias itself", target)
+		}
+		if target == "" || !isModelName(target) {
+			bad.add(key, "%q is no name of a model", shortened(target))
+		} else if !isAllowed(p, target) {
+			bad.add(key, "%q is not among allowedModels (%s)", target, p.allowedText)
+		}
+	}
+}
+
+func isAllowed(p *policy, model string) bool {
+	return p.allowedModels == nil || p.allowedModels.MatchString(model)
 }
 
 func parseAllowedModels(bad *problems, patterns []string, p *policy) {
@@ -332,85 +233,4 @@ func parseAllowedModels(bad *problems, patterns []string, p *policy) {
 	}
 	p.allowedModels = allowed
 	p.allowedText = strings.Join(patterns, ", ")
-}
-
-// checkModels finds what the keys about models say against each other.
-func checkModels(bad *problems, p *policy) {
-	if r := checkModelName("model", p.model); r != nil {
-		bad.add("model", "%s", r.message)
-	}
-	if strings.Contains(p.model, "$(") {
-		bad.add("model", "%q: templates are not supported yet", p.model)
-	}
-	if p.model == "" && !p.modelOverride {
-		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
-	}
-	aliases := make([]string, 0, len(p.aliases))
-	for alias := range p.aliases {
-		aliases = append(aliases, alias)
-	}
-	sort.Strings(aliases)
-	for _, alias := range aliases {
-		key, target := "modelAliases."+alias, p.aliases[alias]
-		if r := checkModelName(key, target); r != nil || target == "" {
-			bad.add(key, "%q is no name of a model", target)
-		}
-		if _, chained := p.aliases[target]; chained && target != alias {
-			bad.add(key, "%q is an alias itself", target)
-		}
-		if p.allowedModels != nil && !p.allowedModels.MatchString(target) {
-			bad.add(key, "%q is not among allowedModels (%s)", target, p.allowedText)
-		}
-	}
-	model := p.model
-	if target, isAlias := p.aliases[model]; isAlias {
-		model = target
-	}
-	if model != "" && p.allowedModels != nil && !p.allowedModels.MatchString(model) {
-		bad.add("model", "%q is not among allowedModels (%s)", model, p.allowedText)
-	}
-}
-
-// checkParams finds what the keys about parameters say against each other.
-func checkParams(bad *problems, p *policy) {
-	var limitOfTokens, paramOfTokens string
-	ceilings := map[string]limit{}
-	for _, l := range p.limits {
-		if isTokenLimit(l.name) {
-			if limitOfTokens != "" {
-				bad.add("limits", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
-			}
-			limitOfTokens = l.name
-			ceilings[maxTokens], ceilings[maxCompletionTokens] = l, l
-		}
-		ceilings[l.name] = l
-	}
-	governed := map[string]bool{}
-	for _, s := range p.params {
-		governed[s.name] = true
-		if isTokenLimit(s.name) {
-			if paramOfTokens != "" {
-				bad.add("params", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
-			}
-			paramOfTokens = s.name
-		}
-		value, isNumber := parseNumber(string(s.value))
-		if ceiling, limited := ceilings[s.name]; limited && isNumber && value > ceiling.maximum {
-			bad.add("params", "%s is %s, above its limit of %s", s.name, s.value, ceiling.value)
-		}
-	}
-	for name := range ceilings {
-		governed[name] = true
-	}
-	p.governsTokenLimit = limitOfTokens != "" || paramOfTokens != ""
-	for _, name := range p.dropped {
-		switch {
-		case name == "model" || name == "messages" || name == "stream":
-			bad.add("dropParams", "%q cannot be dropped", name)
-		case governed[name]:
-			bad.add("dropParams", "%q is set by params or limits", name)
-		case !parameterName.MatchString(name):
-			bad.add("dropParams", "%q is no name of a parameter", name)
-		}
-	}
 }

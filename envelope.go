@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Bodies from skeletonMinBytes on are parsed as a skeleton, without the insides of long strings, if their quotes are on
-// average at least skeletonMinQuoteDistanceBytes apart: below either figure, finding the strings from interpreted code
+// Bodies from skeletonMinBytes on are parsed as a skeleton, without the insides of long strings, if the ends of their
+// strings are on average at least skeletonMinQuoteDistanceBytes apart: below either figure, finding the strings from interpreted code
 // costs more than letting encoding/json read it all (measured with make bench).
 const (
 	skeletonMinBytes              = 4 << 10
@@ -31,12 +31,12 @@ var (
 // envelope is the top level of a JSON object: its members in their order, and where they stand in the body.
 // Offsets are those of the skeleton; bodyOffset turns one into the body's.
 type envelope struct {
-	body      []byte
-	skeleton  []byte
-	cutEnds   []int // where in the skeleton each filler ends
-	cutBytes  []int // how many bytes the skeleton lacks up to there
-	firstByte int   // just behind the opening brace
-	members   []member
+	body     []byte
+	skeleton []byte
+	cutEnds  []int // where in the skeleton each filler ends
+	cutBytes []int // how many bytes the skeleton lacks up to there
+	members  []member
+	found    []int // place in members, plus one, of each parameter: see validate
 }
 
 // member is one name and value of the object, and what is to become of it.
@@ -51,45 +51,60 @@ type member struct {
 // parseEnvelope reads the members of the one JSON object that body holds. encoding/json decides what is JSON, but for
 // the insides of long strings, which the skeleton leaves out.
 func parseEnvelope(body []byte) (*envelope, *refusal) {
-	e := &envelope{body: body, skeleton: body}
-	if len(body) >= skeletonMinBytes && bytes.Count(body, quote)*skeletonMinQuoteDistanceBytes < len(body) {
+	e := &envelope{body: body, skeleton: body, members: make([]member, 0, 8)}
+	if len(body) >= skeletonMinBytes {
 		cutLongStrings(e)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(e.skeleton))
 	token, err := decoder.Token()
-	if err != nil {
-		return nil, refuseJSON(e, err, decoder.InputOffset())
+	if err != nil || token != json.Delim('{') {
+		return nil, refuseJSON(e, decoder, err)
 	}
-	if delim, ok := token.(json.Delim); !ok || delim != '{' {
-		return nil, invalidRequest("invalid_json", "", "The body of the request must be one JSON object.")
-	}
-	e.firstByte = int(decoder.InputOffset())
 	var value json.RawMessage
 	for {
 		token, err = decoder.Token()
-		if err != nil {
-			return nil, refuseJSON(e, err, decoder.InputOffset())
-		}
-		name, ok := token.(string)
-		if !ok {
-			break // the closing brace: inside an object, all other tokens are names or errors
+		name, isName := token.(string)
+		if !isName {
+			break // the closing brace, or an error: inside an object all other tokens are names
 		}
 		if err = decoder.Decode(&value); err != nil {
-			return nil, refuseJSON(e, err, decoder.InputOffset())
+			break
 		}
 		end := int(decoder.InputOffset())
 		e.members = append(e.members, member{name: name, start: end - len(value), end: end})
 	}
-	if len(bytes.TrimSpace(e.skeleton[decoder.InputOffset():])) > 0 {
-		return nil, invalidRequest("invalid_json", "", "The body of the request must be one JSON object; there is more behind its end.")
+	if err == nil {
+		if _, err = decoder.Token(); err == io.EOF {
+			return e, nil
+		}
 	}
-	return e, nil
+	return nil, refuseJSON(e, decoder, err)
+}
+
+// refuseJSON says why the body is not the JSON of one object, and where it stops being so.
+func refuseJSON(e *envelope, decoder *json.Decoder, err error) *refusal {
+	offset := int(decoder.InputOffset())
+	reason := "it must be one JSON object, and nothing else"
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		reason, offset = "it ends too early", len(e.skeleton)
+	} else if err != nil {
+		reason = err.Error()
+	}
+	if syntax, ok := err.(*json.SyntaxError); ok && int(syntax.Offset) > offset {
+		offset = int(syntax.Offset)
+	}
+	return invalidJSON(reason, bodyOffset(e, offset))
 }
 
 // cutLongStrings makes e.skeleton: the body without the insides of its long strings. Where a string ends is the one
 // thing that every JSON parser agrees on: at the first quote that no backslash escapes. Escapes are covered first, so
-// that every quote left is a delimiter; then one compiled call finds them all.
+// that every quote left is a delimiter; then one compiled call finds them all. Bodies whose strings are mostly short
+// stay whole.
 func cutLongStrings(e *envelope) {
+	stringEnds := bytes.Count(e.body, quote) - bytes.Count(e.body, escapedQuote)
+	if stringEnds*skeletonMinQuoteDistanceBytes > len(e.body) {
+		return
+	}
 	covered := e.body
 	if bytes.Contains(covered, escapedBackslash) {
 		covered = bytes.ReplaceAll(covered, escapedBackslash, twoFillerBytes)
@@ -118,6 +133,9 @@ func cutLongStrings(e *envelope) {
 
 // bodyOffset returns where in the body the given offset of the skeleton is.
 func bodyOffset(e *envelope, offset int) int {
+	if len(e.cutEnds) == 0 {
+		return offset
+	}
 	cuts := sort.SearchInts(e.cutEnds, offset+1)
 	if cuts == 0 {
 		return offset
@@ -126,37 +144,32 @@ func bodyOffset(e *envelope, offset int) int {
 }
 
 // skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings.
-func skeletonValue(e *envelope, m member) []byte {
+func skeletonValue(e *envelope, m *member) []byte {
 	return e.skeleton[m.start:m.end]
 }
 
 // bodyValue returns a member's value as the client wrote it.
-func bodyValue(e *envelope, m member) []byte {
+func bodyValue(e *envelope, m *member) []byte {
 	return e.body[bodyOffset(e, m.start):bodyOffset(e, m.end)]
 }
 
-// index returns the place in e.members of each known name. A known name that one parser might find twice, or find
-// where another finds none, is refused: given twice, or in another spelling that some providers take for the same
-// (Go providers ignore case, protocol buffers take lowerCamelCase, C strings end at a NUL).
-func index(e *envelope, known map[string]string) (map[string]int, *refusal) {
-	found := make(map[string]int, len(e.members))
-	for i, m := range e.members {
-		name := m.name
-		if name == skeletonFiller {
-			name = longName(e, i)
-		}
-		if known[name] == name {
-			if _, twice := found[name]; twice {
-				return nil, invalidRequest("duplicate_parameter", name, "The parameter '"+name+"' is given more than once. Send it once.")
-			}
-			found[name] = i
-			continue
-		}
-		if meant := known[fold(name)]; meant != "" {
-			return nil, invalidRequest("ambiguous_parameter", meant, "Unknown parameter: "+quoted(name)+". Did you mean '"+meant+"'?")
-		}
+// otherSpelling returns the parameter that the name of a member, which is none, might be taken for. A name that the
+// skeleton left out is read for that, and kept.
+func otherSpelling(e *envelope, set *parameterSet, i int) (id int, found bool) {
+	m := &e.members[i]
+	if m.name == skeletonFiller {
+		m.name = longName(e, i)
 	}
-	return found, nil
+	id, found = set.folded[fold(m.name)]
+	return id, found
+}
+
+// ambiguousName refuses a second member for a parameter, or one in another spelling.
+func ambiguousName(name, meant string) *refusal {
+	if name == meant {
+		return invalidRequest("duplicate_parameter", name, "The parameter '"+name+"' is given more than once. Send it once.")
+	}
+	return invalidRequest("ambiguous_parameter", meant, "Unknown parameter: "+quoted(name)+". Did you mean '"+meant+"'?")
 }
 
 // longName returns the name of a member whose name the skeleton left out.
@@ -171,7 +184,7 @@ func longName(e *envelope, i int) string {
 
 // nameStart returns where in the skeleton the name of a member begins: at the first quote behind the member before.
 func nameStart(e *envelope, i int) int {
-	from := e.firstByte
+	from := 0
 	if i > 0 {
 		from = e.members[i-1].end
 	}
@@ -187,80 +200,47 @@ func fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
 }
 
-// foldedNames returns the table that index looks names up in: every name and its folded spelling.
-func foldedNames(names []string) map[string]string {
-	known := make(map[string]string, 2*len(names))
-	for _, name := range names {
-		known[fold(name)] = name
-	}
-	for _, name := range names {
-		known[name] = name
-	}
-	return known
-}
-
-// addition is a member that the client did not send.
-type addition struct {
-	name  string
-	value []byte
-}
-
 // splice returns the body with the replacements and removals noted in its members, and the additions behind the last
-// one, as pieces of the client's own bytes and of ours. All other bytes stay as they came. At least one member stays.
-func splice(e *envelope, additions []addition) [][]byte {
+// one, as pieces of the client's own bytes and of ours. All other bytes stay as they came. At least one member stays. An
+// addition begins with its comma.
+func splice(e *envelope, additions [][]byte) [][]byte {
 	pieces := make([][]byte, 0, 8)
 	copied := 0
-	last := len(e.members) - 1
 	nothingBefore := true
 	for i := range e.members {
 		m := &e.members[i]
-		if m.replacement != nil {
-			pieces = append(pieces, e.body[copied:bodyOffset(e, m.start)], m.replacement)
-			copied = bodyOffset(e, m.end)
-		}
 		if m.removed {
-			// A comma goes with the member: the one before it, or the one behind if nothing stays before.
-			from, to := 0, bodyOffset(e, m.end)
-			if nothingBefore {
-				from = bodyOffset(e, nameStart(e, i))
-				if i < last {
-					to = bodyOffset(e, nameStart(e, i+1))
-				}
-			} else {
-				from = bodyOffset(e, e.members[i-1].end)
-			}
+			from, to := removal(e, i, nothingBefore)
 			pieces = append(pieces, e.body[copied:from])
 			copied = to
 			continue
 		}
 		nothingBefore = false
+		if m.replacement != nil {
+			pieces = append(pieces, e.body[copied:bodyOffset(e, m.start)], m.replacement)
+			copied = bodyOffset(e, m.end)
+		}
 	}
 	if len(additions) > 0 {
-		if end := bodyOffset(e, e.members[last].end); end > copied {
+		end := bodyOffset(e, e.members[len(e.members)-1].end)
+		if end > copied {
 			pieces = append(pieces, e.body[copied:end])
 			copied = end
 		}
-		var added []byte
-		for _, a := range additions {
-			added = append(added, `,"`...)
-			added = append(added, a.name...)
-			added = append(added, `":`...)
-			added = append(added, a.value...)
-		}
-		pieces = append(pieces, added)
+		pieces = append(pieces, additions...)
 	}
 	return append(pieces, e.body[copied:])
 }
 
-// refuseJSON says where the body stops being JSON. An offset behind a cut is that of the body.
-func refuseJSON(e *envelope, err error, offset int64) *refusal {
-	reason := err.Error()
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		reason = "it ends too early"
-		offset = int64(len(e.skeleton))
+// removal returns the part of the body that goes with a member: it and one comma, the one before, or the one behind if
+// nothing stays before.
+func removal(e *envelope, i int, nothingBefore bool) (from, to int) {
+	if !nothingBefore {
+		return bodyOffset(e, e.members[i-1].end), bodyOffset(e, e.members[i].end)
 	}
-	if syntax, ok := err.(*json.SyntaxError); ok && syntax.Offset > offset {
-		offset = syntax.Offset
+	from = bodyOffset(e, nameStart(e, i))
+	if i+1 < len(e.members) {
+		return from, bodyOffset(e, nameStart(e, i+1))
 	}
-	return invalidJSON(reason, bodyOffset(e, int(offset)))
+	return from, bodyOffset(e, e.members[i].end)
 }

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -64,17 +65,22 @@ type errorMembers struct {
 	Code    *string `json:"code"`
 }
 
+// marshal returns the JSON of a value that is known to have one, without the escapes that only HTML needs.
+func marshal(value any) []byte {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value)
+	return bytes.TrimSpace(text.Bytes())
+}
+
 // writeRefusal answers with the refusal.
 func writeRefusal(rw http.ResponseWriter, r *refusal) {
 	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
 	if r.param != "" {
 		members.Param = &r.param
 	}
-	body, err := json.Marshal(errorBody{members})
-	if err != nil {
-		http.Error(rw, http.StatusText(r.status), r.status)
-		return
-	}
+	body := marshal(errorBody{members})
 	header := rw.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -88,4 +94,5 @@ func writeRefusal(rw http.ResponseWriter, r *refusal) {
 	}
 	rw.WriteHeader(r.status)
 	_, _ = rw.Write(body)
+	header.Set(policyHeader, "refused="+r.code)
 }

@@ -144,10 +144,14 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		m.next.ServeHTTP(rw, req) // a preflight: no body, no key
 		return
 	}
-	body, refused := readBody(req, p.maxRequestBodyBytes)
+	raw, refused := readBody(req, p.maxRequestBodyBytes)
+	body := raw
+	if refused == nil && req.Header["Content-Encoding"] != nil {
+		body, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
+	}
 	var v *verdict
 	if refused == nil {
-		v, refused = judge(p, req.Method, body.plain)
+		v, refused = judge(p, req.Method, body)
 	}
 	if p.report {
 		v, refused = wouldHave(v, refused), nil
@@ -157,9 +161,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	if refused != nil {
 		writeRefusal(rw, refused)
-		rw.Header().Set(policyHeader, "refused="+refused.code)
 		return
 	}
-	rewrite(p, req, body, v)
+	rewrite(p, req, raw, v)
 	forward(m.next, rw, req, v)
 }

@@ -6,176 +6,219 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-)
-
-// jsonType is the type that a parameter's value must have.
-type jsonType int
-
-const (
-	anyType jsonType = iota
-	booleanType
-	integerType
-	numberType
-	stringType
-	objectType
-	arrayType
 )
 
 // parameter is what the published schema says of one member of a request. Null counts as left out everywhere.
 type parameter struct {
-	jsonType jsonType
-	minimum  float64 // of numbers
-	maximum  float64
-	oneOf    []string // of strings; empty: any
-	whole    bool     // the check looks into long strings, which the skeleton lacks
-	check    func(name string, value json.RawMessage) *refusal
+	name    string
+	starts  string // the bytes that a value of its type begins with
+	article string // its type in words
+	number  bool
+	integer bool
+	minimum float64  // of a number
+	maximum float64  // of a number
+	oneOf   []string // of a string; empty: any
+	check   func(name string, value json.RawMessage) *refusal
+	checked bool // there is more to check than the type
 }
 
-var (
-	noMinimum = math.Inf(-1)
-	noMaximum = math.Inf(1)
+// parameterSet is the parameters that a policy knows: those of the schema and those of its configuration. They may stand
+// in a request only once, and in one spelling.
+type parameterSet struct {
+	list   []*parameter
+	ids    map[string]int // place in list by name
+	folded map[string]int // the same by folded name
+}
+
+func newParameterSet(parameters []*parameter) *parameterSet {
+	set := &parameterSet{ids: map[string]int{}, folded: map[string]int{}}
+	for _, p := range parameters {
+		addParameter(set, p)
+	}
+	return set
+}
+
+func addParameter(set *parameterSet, p *parameter) {
+	p.checked = p.number || p.check != nil || len(p.oneOf) > 0
+	set.ids[p.name] = len(set.list)
+	set.folded[fold(p.name)] = len(set.list)
+	set.list = append(set.list, p)
+}
+
+// The types of JSON. An integer is checked as a number without a fraction.
+func ofAnyType(name string) *parameter {
+	return &parameter{name: name, starts: `"{[tf-0123456789`, article: "any value"}
+}
+
+func ofBoolean(name string) *parameter {
+	return &parameter{name: name, starts: "tf", article: "a boolean"}
+}
+
+func ofNumber(name string, minimum, maximum float64) *parameter {
+	return &parameter{name: name, starts: "-0123456789", article: "a decimal", number: true, minimum: minimum, maximum: maximum}
+}
+
+func ofInteger(name string, minimum, maximum float64) *parameter {
+	return &parameter{name: name, starts: "-0123456789", article: "an integer", number: true, integer: true, minimum: minimum, maximum: maximum}
+}
+
+func ofString(name string, oneOf ...string) *parameter {
+	return &parameter{name: name, starts: `"`, article: "a string", oneOf: oneOf}
+}
+
+func ofObject(name string, check func(string, json.RawMessage) *refusal) *parameter {
+	return &parameter{name: name, starts: "{", article: "an object", check: check}
+}
+
+func ofArray(name string, check func(string, json.RawMessage) *refusal) *parameter {
+	return &parameter{name: name, starts: "[", article: "an array", check: check}
+}
+
+func ofSeveralTypes(name string, check func(string, json.RawMessage) *refusal) *parameter {
+	p := ofAnyType(name)
+	p.check = check
+	return p
+}
+
+// Parameters that the code names: found[id] is where the client sent them.
+const (
+	messagesID = iota
+	modelID
 )
 
 // chatParameters is the request schema of OpenAI's chat completions, as published with its SDKs. Members that it does
-// not name pass unchecked.
-func chatParameters() map[string]parameter {
-	anyOf := func(t jsonType) parameter { return parameter{jsonType: t, minimum: noMinimum, maximum: noMaximum} }
-	between := func(t jsonType, minimum, maximum float64) parameter {
-		return parameter{jsonType: t, minimum: minimum, maximum: maximum}
-	}
-	oneOf := func(values ...string) parameter { return parameter{jsonType: stringType, oneOf: values} }
-	checked := func(t jsonType, check func(string, json.RawMessage) *refusal) parameter {
-		return parameter{jsonType: t, check: check}
-	}
-	return map[string]parameter{
-		"audio":                  checked(objectType, checkAudio),
-		"frequency_penalty":      between(numberType, -2, 2),
-		"function_call":          checked(anyType, checkFunctionCall),
-		"functions":              checked(arrayType, checkFunctions),
-		"logit_bias":             checked(objectType, checkLogitBias),
-		"logprobs":               anyOf(booleanType),
-		"max_completion_tokens":  between(integerType, 1, noMaximum),
-		"max_tokens":             between(integerType, 1, noMaximum),
-		"messages":               checked(arrayType, checkMessages),
-		"metadata":               {jsonType: objectType, check: checkMetadata, whole: true},
-		"modalities":             checked(arrayType, checkModalities),
-		"model":                  {jsonType: stringType, check: checkModel, whole: true},
-		"moderation":             anyOf(objectType),
-		"n":                      between(integerType, 1, 128),
-		"parallel_tool_calls":    anyOf(booleanType),
-		"prediction":             checked(objectType, checkPrediction),
-		"presence_penalty":       between(numberType, -2, 2),
-		"prompt_cache_key":       anyOf(stringType),
-		"prompt_cache_options":   anyOf(objectType),
-		"prompt_cache_retention": oneOf("in_memory", "in-memory", "24h"),
-		"reasoning_effort":       oneOf("none", "minimal", "low", "medium", "high", "xhigh", "max"),
-		"response_format":        checked(objectType, checkResponseFormat),
-		"safety_identifier":      anyOf(stringType),
-		"seed":                   between(integerType, math.MinInt64, math.MaxInt64),
-		"service_tier":           oneOf("auto", "default", "flex", "scale", "priority", "fast"),
-		"stop":                   checked(anyType, checkStop),
-		"store":                  anyOf(booleanType),
-		"stream":                 anyOf(booleanType),
-		"stream_options":         checked(objectType, checkStreamOptions),
-		"temperature":            between(numberType, 0, 2),
-		"tool_choice":            checked(anyType, checkToolChoice),
-		"tools":                  checked(arrayType, checkTools),
-		"top_logprobs":           between(integerType, 0, 20),
-		"top_p":                  between(numberType, 0, 1),
-		"user":                   anyOf(stringType),
-		"verbosity":              oneOf("low", "medium", "high"),
-		"web_search_options":     checked(objectType, checkWebSearchOptions),
+// not name pass unchecked. What model and messages hold is checked by governModel and validate.
+func chatParameters() []*parameter {
+	unbounded := math.MaxFloat64
+	return []*parameter{
+		messagesID: ofArray("messages", nil),
+		modelID:    ofString("model"),
+		ofObject("audio", checkAudio),
+		ofNumber("frequency_penalty", -2, 2),
+		ofSeveralTypes("function_call", checkFunctionCall),
+		ofArray("functions", checkFunctions),
+		ofObject("logit_bias", checkLogitBias),
+		ofBoolean("logprobs"),
+		ofInteger(maxCompletionTokens, 1, unbounded),
+		ofInteger(maxTokens, 1, unbounded),
+		ofObject("metadata", checkMetadata),
+		ofArray("modalities", checkModalities),
+		ofObject("moderation", nil),
+		ofInteger("n", 1, 128),
+		ofBoolean("parallel_tool_calls"),
+		ofObject("prediction", checkPrediction),
+		ofNumber("presence_penalty", -2, 2),
+		ofString("prompt_cache_key"),
+		ofObject("prompt_cache_options", nil),
+		ofString("prompt_cache_retention", "in_memory", "in-memory", "24h"),
+		ofString("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
+		ofObject("response_format", checkResponseFormat),
+		ofString("safety_identifier"),
+		ofInteger("seed", math.MinInt64, math.MaxInt64),
+		ofString("service_tier", "auto", "default", "flex", "scale", "priority", "fast"),
+		ofSeveralTypes("stop", checkStop),
+		ofBoolean("store"),
+		ofBoolean("stream"),
+		ofObject("stream_options", checkStreamOptions),
+		ofNumber("temperature", 0, 2),
+		ofSeveralTypes("tool_choice", checkToolChoice),
+		ofArray("tools", checkTools),
+		ofInteger("top_logprobs", 0, 20),
+		ofNumber("top_p", 0, 1),
+		ofString("user"),
+		ofString("verbosity", "low", "medium", "high"),
+		ofObject("web_search_options", checkWebSearchOptions),
 	}
 }
 
-// validate checks the members that the schema knows, in their order.
-func validate(e *envelope, schema map[string]parameter) *refusal {
-	messagesSent := false
+// validate finds the parameters among the members, and checks them. A parameter that one parser might find twice, or
+// find where another finds none, is refused: given twice, or in another spelling that some providers take for the same
+// (Go providers ignore case, protocol buffers take lowerCamelCase, C strings end at a NUL).
+func validate(e *envelope, set *parameterSet) *refusal {
+	e.found = make([]int, len(set.list))
 	for i := range e.members {
-		m := e.members[i]
-		p, published := schema[m.name]
-		value := skeletonValue(e, m)
-		if !published || value[0] == 'n' {
+		m := &e.members[i]
+		id, known := set.ids[m.name]
+		if !known {
+			id, known = otherSpelling(e, set, i)
+			if !known {
+				continue
+			}
+		}
+		p := set.list[id]
+		if e.found[id] != 0 || m.name != p.name {
+			return ambiguousName(m.name, p.name)
+		}
+		e.found[id] = i + 1
+		first := e.skeleton[m.start]
+		if first == 'n' || id == messagesID {
 			continue
 		}
-		if p.whole {
-			value = bodyValue(e, m)
+		if strings.IndexByte(p.starts, first) < 0 {
+			return wrongType(p.name, p.article, skeletonValue(e, m))
 		}
-		if r := checkParameter(m.name, p, value); r != nil {
-			return r
+		if p.checked {
+			if refused := checkValue(p, p.name, bodyValue(e, m)); refused != nil {
+				return refused
+			}
 		}
-		messagesSent = messagesSent || m.name == "messages"
 	}
-	if !messagesSent {
+	place := e.found[messagesID]
+	if place == 0 {
 		return missing("messages")
 	}
-	return nil
+	return checkMessages(skeletonValue(e, &e.members[place-1]))
 }
 
-// checkParameter says what is wrong with the value of a parameter, in OpenAI's words.
-func checkParameter(name string, p parameter, value json.RawMessage) *refusal {
-	first := value[0]
-	switch p.jsonType {
-	case booleanType:
-		if first != 't' && first != 'f' {
-			return wrongType(name, "a boolean", value)
+// checkParameter checks a value that comes from the configuration; key is what the message calls it.
+func checkParameter(p *parameter, key string, value []byte) *refusal {
+	if strings.IndexByte(p.starts, value[0]) < 0 {
+		return wrongType(key, p.article, value)
+	}
+	if !p.checked {
+		return nil
+	}
+	return checkValue(p, key, value)
+}
+
+// checkValue checks more than the type of a value.
+func checkValue(p *parameter, name string, value []byte) *refusal {
+	if p.number {
+		if !isInRange(p, string(value)) {
+			return refuseNumber(p, name, string(value))
 		}
-	case integerType, numberType:
-		return checkNumber(name, p, value)
-	case stringType:
-		if first != '"' {
-			return wrongType(name, "a string", value)
-		}
-		if len(p.oneOf) > 0 {
-			return checkOneOf(name, unquote(value), p.oneOf)
-		}
-	case objectType:
-		if first != '{' {
-			return wrongType(name, "an object", value)
-		}
-	case arrayType:
-		if first != '[' {
-			return wrongType(name, "an array", value)
-		}
+		return nil
 	}
 	if p.check != nil {
 		return p.check(name, value)
 	}
-	return nil
+	return checkOneOf(name, unquote(value), p.oneOf)
 }
 
-func checkNumber(name string, p parameter, value json.RawMessage) *refusal {
+func isInRange(p *parameter, text string) bool {
+	number, err := strconv.ParseFloat(text, 64)
+	return err == nil && number >= p.minimum && number <= p.maximum && (!p.integer || number == math.Trunc(number))
+}
+
+// refuseNumber says in OpenAI's words what is wrong with a number.
+func refuseNumber(p *parameter, name, text string) *refusal {
+	number, _ := strconv.ParseFloat(text, 64) // infinite if out of range
 	word := "decimal"
-	if p.jsonType == integerType {
+	if p.integer {
 		word = "integer"
 	}
-	if c := value[0]; c != '-' && (c < '0' || c > '9') {
-		if word == "integer" {
-			return wrongType(name, "an integer", value)
-		}
-		return wrongType(name, "a decimal", value)
-	}
-	text := string(value)
-	number, err := strconv.ParseFloat(text, 64)
-	if p.jsonType == integerType && err == nil && number != math.Trunc(number) {
-		return wrongType(name, "an integer", value)
-	}
-	if number < p.minimum || (err != nil && number < 0) {
+	switch {
+	case number < p.minimum:
 		return invalidRequest(word+"_below_min_value", name, "Invalid '"+name+"': "+word+" below minimum value. Expected a value >= "+
 			formatNumber(p.minimum)+", but got "+shortened(text)+" instead.")
-	}
-	if number > p.maximum || err != nil {
+	case number > p.maximum:
 		return invalidRequest(word+"_above_max_value", name, "Invalid '"+name+"': "+word+" above maximum value. Expected a value <= "+
 			formatNumber(p.maximum)+", but got "+shortened(text)+" instead.")
 	}
-	return nil
+	return wrongType(name, p.article, []byte(text))
 }
 
 func formatNumber(number float64) string {
-	if math.IsInf(number, 0) {
-		number = math.Copysign(math.MaxFloat64, number)
-	}
 	return strconv.FormatFloat(number, 'g', -1, 64)
 }
 
@@ -185,11 +228,15 @@ func checkOneOf(name, got string, values []string) *refusal {
 			return nil
 		}
 	}
+	return notOneOf(name, got, values)
+}
+
+func notOneOf(name, got string, values []string) *refusal {
 	return invalidRequest("invalid_value", name, "Invalid value: "+quoted(got)+". Supported values are: '"+strings.Join(values, "', '")+"'.")
 }
 
 // unquote returns the text of a JSON string that has been parsed before.
-func unquote(value json.RawMessage) string {
+func unquote(value []byte) string {
 	if bytes.IndexByte(value, '\\') < 0 {
 		return string(value[1 : len(value)-1])
 	}
@@ -206,9 +253,6 @@ func wrongType(name, expected string, value json.RawMessage) *refusal {
 
 // typeName names the type of a JSON value with its article.
 func typeName(value json.RawMessage) string {
-	if len(value) == 0 {
-		return "nothing"
-	}
 	switch value[0] {
 	case '"':
 		return "a string"
@@ -234,22 +278,20 @@ func missing(name string) *refusal {
 // modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
 const modelMaxBytes = 256
 
-// controlCharacters may stand in no name that becomes a header's value.
+// controlCharacters may stand in no text that becomes a header's value.
 const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
 	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
 
-func checkModel(name string, value json.RawMessage) *refusal {
-	return checkModelName(name, unquote(value))
+// notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
+// surrogate pairs, which parsers read differently.
+const notInModels = controlCharacters + "\ufffd"
+
+// isModelName tells whether the text can be the name of a model, wherever it came from.
+func isModelName(model string) bool {
+	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
 }
 
-// checkModelName refuses what cannot be the name of a model, wherever it came from.
-func checkModelName(name, model string) *refusal {
-	if len(model) > modelMaxBytes {
-		return invalidRequest("string_above_max_length", name, "Invalid '"+name+"': string too long. Expected a string with maximum length "+
-			strconv.Itoa(modelMaxBytes)+", but got a string with length "+strconv.Itoa(len(model))+" instead.")
-	}
-	if strings.ContainsAny(model, controlCharacters) || !utf8.ValidString(model) {
-		return invalidRequest("invalid_value", name, "Invalid '"+name+"': the name of a model is UTF-8 without control characters.")
-	}
-	return nil
+func invalidModel() *refusal {
+	return invalidRequest("invalid_value", "model", "Invalid 'model': the name of a model is UTF-8 of at most "+
+		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }

@@ -20,25 +20,29 @@ type message struct {
 
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
-func checkMessages(name string, value json.RawMessage) *refusal {
+func checkMessages(value json.RawMessage) *refusal {
+	if value[0] == 'n' {
+		return missing("messages")
+	}
 	var messages []message
 	if err := json.Unmarshal(value, &messages); err != nil {
-		return checkObjects(name, value)
+		return checkObjects("messages", value)
 	}
 	if len(messages) == 0 {
-		return emptyArray(name)
+		return emptyArray("messages")
 	}
 	for i := range messages {
 		m := &messages[i]
 		_, isText := m.Content.(string)
+		role, _ := m.Role.(string) // Yaegi panics in a switch on an any
 		if isText && m.ToolCalls == nil && m.Name == nil {
-			switch m.Role {
+			switch role {
 			case "user", "assistant", "system", "developer":
 				continue // by far the most; nothing else to see
 			}
 		}
-		if r := checkMessage(name+"["+strconv.Itoa(i)+"]", m); r != nil {
-			return r
+		if refused := checkMessage("messages["+strconv.Itoa(i)+"]", m); refused != nil {
+			return refused
 		}
 	}
 	return nil
@@ -46,6 +50,9 @@ func checkMessages(name string, value json.RawMessage) *refusal {
 
 // checkObjects names the first element of an array that is not an object.
 func checkObjects(name string, value json.RawMessage) *refusal {
+	if value[0] != '[' {
+		return wrongType(name, "an array", value)
+	}
 	var elements []json.RawMessage
 	if json.Unmarshal(value, &elements) != nil {
 		return wrongType(name, "an array of objects", value)
@@ -230,9 +237,5 @@ func checkOptionalOneOf(path string, value any, values ...string) *refusal {
 
 // wrongGoType is wrongType for a value that encoding/json has turned into one of Go's.
 func wrongGoType(path, expected string, value any) *refusal {
-	text, err := json.Marshal(value)
-	if err != nil {
-		text = nil
-	}
-	return wrongType(path, expected, text)
+	return wrongType(path, expected, marshal(value))
 }

@@ -83,7 +83,7 @@ func checkToolChoice(name string, value json.RawMessage) *refusal {
 		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})
 	case '{':
 		choice := object(value)
-		if choice["type"] == "allowed_tools" {
+		if kind, _ := choice["type"].(string); kind == "allowed_tools" {
 			return nil
 		}
 		return checkNamedFunction(name, choice)
@@ -128,7 +128,7 @@ func checkResponseFormat(name string, value json.RawMessage) *refusal {
 	if r := checkOptionalOneOf(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
 		return r
 	}
-	if format["type"] != "json_schema" {
+	if kind, _ := format["type"].(string); kind != "json_schema" {
 		return nil
 	}
 	at := name + ".json_schema"

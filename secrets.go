@@ -51,7 +51,7 @@ type credential struct {
 // without the token.
 func newCredential(token, header, prefix string) (*credential, string) {
 	token = strings.TrimSpace(token)
-	c := &credential{header: http.CanonicalHeaderKey(header), prefix: prefix}
+	c := &credential{header: header, prefix: prefix}
 	switch {
 	case token == "":
 		return nil, ""

@@ -18,8 +18,7 @@ const (
 func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
 	w := &responseWriter{
 		ResponseWriter: rw,
-		flush:          http.NewResponseController(rw).Flush,
-		leaving:        req.Context().Done(),
+		request:        req,
 	}
 	next.ServeHTTP(w, req)
 	w.finish()
@@ -37,35 +36,44 @@ func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *ve
 // compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	flush       func() error
-	leaving     <-chan struct{} // closed when the request is over
+	request     *http.Request
 	wroteHeader bool
-	streams     bool     // every write is flushed
-	decoder     *decoder // of an answer that the provider compressed unasked
+	flush       func() error // after every write, if the answer streams; else nil
+	decoder     *decoder     // of an answer that the provider compressed unasked
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	w.wroteHeader = true
 	header := w.ResponseWriter.Header()
-	if encoding := header.Get("Content-Encoding"); encoding != "" && canDecompress(strings.ToLower(encoding)) {
-		w.decoder = newDecoder(strings.ToLower(encoding), w)
-		delete(header, "Content-Encoding")
-		delete(header, "Content-Length")
+	if header["Content-Encoding"] != nil {
+		w.decode(header)
 	}
-	eventStream := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
-	w.streams = eventStream || header["Content-Length"] == nil
+	isEvents := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	if isEvents || header["Content-Length"] == nil {
+		w.flush = http.NewResponseController(w.ResponseWriter).Flush
+	}
 	w.ResponseWriter.WriteHeader(status)
-	if eventStream {
+	if isEvents {
 		_ = w.flush() // a client may wait for the header long before the first event
 	}
 }
 
-// Write sends what came at once if it cannot wait.
+// decode undoes a compression that nobody asked for. Other encodings than ours pass untouched.
+func (w *responseWriter) decode(header http.Header) {
+	encoding := strings.ToLower(strings.Join(header["Content-Encoding"], ","))
+	if canDecompress(encoding) {
+		w.decoder = newDecoder(encoding, w)
+		delete(header, "Content-Encoding")
+		delete(header, "Content-Length")
+	}
+}
+
+// Write sends what came, at once if it cannot wait.
 func (w *responseWriter) Write(chunk []byte) (int, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
@@ -73,12 +81,8 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 	if w.decoder != nil {
 		return w.decoder.write(chunk)
 	}
-	return w.send(chunk)
-}
-
-func (w *responseWriter) send(chunk []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(chunk)
-	if err == nil && w.streams {
+	if err == nil && w.flush != nil {
 		err = w.flush()
 	}
 	return n, err
@@ -100,6 +104,7 @@ type decoder struct {
 	done    chan error      // from the goroutine: its end
 	leaving <-chan struct{} // the request is over, however
 	rest    []byte
+	begun   bool // there was something to decode
 	ended   bool
 	err     error
 }
@@ -112,7 +117,7 @@ func newDecoder(encoding string, w *responseWriter) *decoder {
 		chunks:  make(chan []byte),
 		wants:   make(chan struct{}),
 		done:    make(chan error, 1),
-		leaving: w.leaving,
+		leaving: w.request.Context().Done(),
 	}
 	go d.run(encoding, w)
 	d.wait()
@@ -126,27 +131,31 @@ func (d *decoder) run(encoding string, w *responseWriter) {
 		_ = recover()
 		d.done <- err
 	}()
-	plain, failed := decompressor(encoding, d)
-	if failed != nil {
-		err = failed
-		return
+	err = pump(d, encoding, w)
+}
+
+// pump sends the plain text until its end, which is no error, or until it cannot go on.
+func pump(d *decoder, encoding string, w *responseWriter) error {
+	plain, err := decompressor(encoding, d)
+	if err != nil {
+		return err
 	}
 	buffer := make([]byte, decoderBufferBytes)
 	for {
-		n, failed := plain.Read(buffer)
+		n, end := plain.Read(buffer)
 		if n > 0 {
-			if _, broken := w.send(buffer[:n]); broken != nil {
-				err = broken
-				return
+			if _, err = w.ResponseWriter.Write(buffer[:n]); err != nil {
+				return err
+			}
+			if err = w.flush(); err != nil {
+				return err
 			}
 		}
-		if failed == io.EOF {
-			err = nil
-			return
+		if end == io.EOF {
+			return nil
 		}
-		if failed != nil {
-			err = failed
-			return
+		if end != nil {
+			return end
 		}
 	}
 }
@@ -187,6 +196,7 @@ func (d *decoder) wait() {
 
 func (d *decoder) write(chunk []byte) (int, error) {
 	if !d.ended && len(chunk) > 0 {
+		d.begun = true
 		d.chunks <- chunk
 		d.wait()
 	}
@@ -201,6 +211,9 @@ func (d *decoder) close() error {
 		close(d.chunks)
 		d.err = <-d.done
 		d.ended = true
+	}
+	if !d.begun {
+		return nil // an answer without a body
 	}
 	return d.err
 }

@@ -1,0 +1,242 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// parameterName is what the name of a parameter looks like; such a name needs no escapes in JSON.
+var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
+
+// parameterKey is a key of params or limits: its name there, the parameter's name in a request, and what is configured.
+type parameterKey struct {
+	key   string
+	name  string
+	value any
+}
+
+// parseRules reads params, limits and dropParams into one rule for each parameter.
+func parseRules(bad *problems, config *Config, p *policy) {
+	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
+	params, limits := config.Params, config.Limits
+	own := []parameterKey{
+		{"params.temperature", "temperature", params.Temperature},
+		{"params.topP", "top_p", params.TopP},
+		{"params.maxTokens", maxTokens, params.MaxTokens},
+		{"params.maxCompletionTokens", maxCompletionTokens, params.MaxCompletionTokens},
+		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
+		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
+	}
+	for _, k := range own {
+		if value := parseNumberKey(bad, k, p.parameters); value != nil {
+			setValue(bad, p, k, value, !override)
+		}
+	}
+	for _, k := range parseExtra(bad, params.Extra, own, p.parameters) {
+		if value := parseExtraKey(bad, k, p.parameters); value != nil {
+			setValue(bad, p, k, value, !override)
+		}
+	}
+	for _, k := range []parameterKey{
+		{"limits.temperature", "temperature", limits.Temperature},
+		{"limits.topP", "top_p", limits.TopP},
+		{"limits.maxTokens", maxTokens, limits.MaxTokens},
+		{"limits.maxCompletionTokens", maxCompletionTokens, limits.MaxCompletionTokens},
+		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
+		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
+		{"limits.n", "n", limits.N},
+	} {
+		if value := parseNumberKey(bad, k, p.parameters); value != nil {
+			setLimit(bad, p, k, value)
+		}
+	}
+	for _, name := range parseNames(config.DropParams) {
+		setDropped(bad, p, name)
+	}
+	for _, r := range p.rules {
+		if r.absent != nil {
+			r.addition = append([]byte(`,"`+r.name+`":`), r.absent...)
+		}
+	}
+}
+
+// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
+func ruleFor(p *policy, name string) (r *rule, isNew bool) {
+	id, known := p.parameters.ids[name]
+	if !known {
+		addParameter(p.parameters, ofAnyType(name))
+		id = p.parameters.ids[name]
+	}
+	for _, r := range p.rules {
+		if r.id == id || r.twinID == id {
+			return r, false
+		}
+	}
+	r = &rule{name: name, id: id, twinID: id}
+	switch name {
+	case maxTokens:
+		r.twinID = p.parameters.ids[maxCompletionTokens]
+	case maxCompletionTokens:
+		r.twinID = p.parameters.ids[maxTokens]
+	}
+	p.rules = append(p.rules, r)
+	return r, true
+}
+
+func setValue(bad *problems, p *policy, k parameterKey, value []byte, enforced bool) {
+	r, isNew := ruleFor(p, k.name)
+	if !isNew {
+		bad.add("params", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
+		return
+	}
+	r.absent, r.absentWhy, r.enforced = value, "=set", enforced
+}
+
+// setLimit adds a ceiling. Without a token limit the provider's own maximum would apply, so that a request without one
+// gets the ceiling; for other parameters, what the provider chooses is its default.
+func setLimit(bad *problems, p *policy, k parameterKey, value []byte) {
+	r, _ := ruleFor(p, k.name)
+	if r.limited {
+		bad.add("limits", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
+		return
+	}
+	r.limited, r.maximumRaw = true, value
+	r.maximum, _ = parseNumber(string(value))
+	if r.absent == nil {
+		if r.twinID != r.id {
+			r.absent, r.absentWhy = value, "=limited"
+		}
+		return
+	}
+	if configured, _ := parseNumber(string(r.absent)); configured > r.maximum {
+		bad.add("params", "%s is %s, above its limit of %s", r.name, r.absent, value)
+	}
+}
+
+func setDropped(bad *problems, p *policy, name string) {
+	switch {
+	case name == "model" || name == "messages" || name == "stream":
+		bad.add("dropParams", "%q cannot be dropped", name)
+		return
+	case !isParameterName(bad, p.parameters, "dropParams", name):
+		return
+	}
+	r, isNew := ruleFor(p, name)
+	if !isNew && !r.dropped {
+		bad.add("dropParams", "%q is set by params or limits", name)
+		return
+	}
+	if !isNew && r.name != name {
+		r = &rule{name: name, id: r.twinID}
+		p.rules = append(p.rules, r)
+	}
+	r.dropped, r.twinID = true, r.id // each spelling is dropped by its own name
+}
+
+// isParameterName refuses what cannot name a parameter, and other spellings of those that the schema knows.
+func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
+	if !parameterName.MatchString(name) {
+		bad.add(key, "%q is no name of a parameter", name)
+		return false
+	}
+	if id, known := set.folded[fold(name)]; known && set.list[id].name != name {
+		bad.add(key, "%q is no name of a parameter; did you mean %q?", name, set.list[id].name)
+		return false
+	}
+	return true
+}
+
+// parseNumberKey returns the JSON of a configured number, nil without one.
+func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
+	if text, isText := k.value.(string); k.value == nil || (isText && text == "") {
+		return nil
+	}
+	number, ok := parseNumber(k.value)
+	if !ok {
+		bad.add(k.key, "%q is not a number", fmt.Sprint(k.value))
+		return nil
+	}
+	value := []byte(strconv.FormatFloat(number, 'f', -1, 64))
+	if refused := checkParameter(set.list[set.ids[k.name]], k.key, value); refused != nil {
+		bad.add(k.key, "%s", refused.message)
+		return nil
+	}
+	return value
+}
+
+// parseExtra returns the keys of params.extra in order, without those that belong elsewhere.
+func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *parameterSet) []parameterKey {
+	names := make([]string, 0, len(extra))
+	for name := range extra {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var keys []parameterKey
+	for _, name := range names {
+		key := "params.extra." + name
+		elsewhere := ""
+		for _, k := range own {
+			if k.name == name {
+				elsewhere = k.key
+			}
+		}
+		switch {
+		case elsewhere != "":
+			bad.add(key, "has a key of its own, %q", elsewhere)
+		case name == "model":
+			bad.add(key, "has a key of its own, %q", "model")
+		case name == "messages" || name == "stream":
+			bad.add(key, "is the client's to choose")
+		case isParameterName(bad, set, key, name):
+			keys = append(keys, parameterKey{key, name, extra[name]})
+		}
+	}
+	return keys
+}
+
+// parseExtraKey returns the JSON of a parameter in params.extra: as it came if the schema takes it so, else typed.
+func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
+	id, published := set.ids[k.name]
+	if published {
+		if value := marshal(k.value); checkParameter(set.list[id], k.key, value) == nil {
+			return value
+		}
+	}
+	value := marshal(typed(k.value))
+	if published {
+		if refused := checkParameter(set.list[id], k.key, value); refused != nil {
+			bad.add(k.key, "%s", refused.message)
+			return nil
+		}
+	}
+	return value
+}
+
+// typed gives a value the type that it had before Traefik's file provider or a label made strings of all scalars.
+func typed(value any) any {
+	switch v := value.(type) {
+	case string:
+		trimmed := strings.TrimSpace(v)
+		if strings.HasPrefix(trimmed, `"`) || !json.Valid([]byte(trimmed)) {
+			return v
+		}
+		return json.RawMessage(trimmed)
+	case []any:
+		list := make([]any, len(v))
+		for i, element := range v {
+			list[i] = typed(element)
+		}
+		return list
+	case map[string]any:
+		members := make(map[string]any, len(v))
+		for name, member := range v {
+			members[name] = typed(member)
+		}
+		return members
+	}
+	return value
+}
