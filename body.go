@@ -36,8 +36,8 @@ func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
 
 // decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
 func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *refusal) {
-	encoding := strings.ToLower(strings.Join(header["Content-Encoding"], ","))
-	if encoding == "identity" {
+	encoding := strings.ToLower(strings.TrimSpace(strings.Join(header["Content-Encoding"], ",")))
+	if encoding == "identity" || encoding == "" {
 		return body, nil
 	}
 	if !canDecompress(encoding) {
@@ -110,6 +110,9 @@ func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 	delete(header, "Accept-Encoding")
 	// It could name headers set here, which the reverse proxy would then remove.
 	delete(header, "Connection")
+	if p.path != "" {
+		setPath(req, p.path)
+	}
 	if v.body == nil {
 		req.Body = readCloser{io.MultiReader(bytes.NewReader(raw), req.Body), req.Body}
 		return

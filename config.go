@@ -20,7 +20,10 @@ const (
 
 // policy is a configuration with all decided that can be decided once.
 type policy struct {
-	model               string // enforced, or the default where clients may choose
+	routes              []route
+	path                string    // of the provider; empty: the client's
+	model               string    // enforced, or the default where clients may choose
+	modelTemplate       *template // nil: model is no template
 	modelOverride       bool
 	aliases             map[string]string
 	allowedModels       *regexp.Regexp // nil: all
@@ -52,6 +55,8 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.modelHeader = parseModelHeader(bad, config)
 	p.credential = parseCredential(bad, config)
 	p.maxRequestBodyBytes = parseBytes(bad, "maxRequestBodySize", config.MaxRequestBodySize)
+	p.routes = parseRoutes(bad, config.Routes)
+	p.path = parsePath(bad, config.Path)
 	parseModels(bad, config, p)
 	parseRules(bad, config, p)
 	if len(bad.found) > 0 {
@@ -125,6 +130,19 @@ func parsePrefix(bad *problems, prefix string) string {
 	return prefix + " "
 }
 
+// parsePath reads the path that the provider is asked for.
+func parsePath(bad *problems, text string) string {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?# "+controlCharacters):
+		bad.add("path", "%q is no path such as /v1/chat/completions", text)
+	case isTemplate(text):
+		bad.add("path", "%q: templates are not supported here yet", text)
+	}
+	return text
+}
+
 func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	switch v := value.(type) {
 	case nil:
@@ -182,12 +200,23 @@ func parseModels(bad *problems, config *Config, p *policy) {
 	if !isModelName(p.model) {
 		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(p.model), modelMaxBytes)
 	}
-	if strings.Contains(p.model, "$(") {
-		bad.add("model", "%q: templates are not supported yet", p.model)
-	}
 	if p.model == "" && !p.modelOverride {
 		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
 	}
+	pattern := parseModelPattern(bad, config.ModelPattern)
+	if isTemplate(p.model) {
+		p.modelTemplate = parseTemplate(bad, "model", p.model, pattern)
+	} else {
+		checkModel(bad, p)
+		if pattern != nil {
+			bad.add("modelPattern", "has no effect without $(%s.name) in %q", uriCaptures, "model")
+		}
+	}
+	parseAliases(bad, p)
+}
+
+// checkModel finds whether a configured model could ever be used.
+func checkModel(bad *problems, p *policy) {
 	model := p.model
 	if target, isAlias := p.aliases[model]; isAlias {
 		model = target
@@ -195,6 +224,9 @@ func parseModels(bad *problems, config *Config, p *policy) {
 	if model != "" && !isAllowed(p, model) {
 		bad.add("model", "%q is not among allowedModels (%s)", model, p.allowedText)
 	}
+}
+
+func parseAliases(bad *problems, p *policy) {
 	aliases := make([]string, 0, len(p.aliases))
 	for alias := range p.aliases {
 		aliases = append(aliases, alias)

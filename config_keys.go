@@ -10,7 +10,7 @@ import (
 var (
 	topKeys = []string{
 		"token", "model", "allowModelOverride", "params", "allowParamsOverride", "limits", "dropParams", "allowedModels",
-		"modelAliases", "modelHeader", "authHeader", "maxRequestBodySize", "mode",
+		"modelAliases", "modelPattern", "modelHeader", "routes", "path", "authHeader", "maxRequestBodySize", "mode",
 	}
 	paramsKeys = []string{
 		"temperature", "topP", "maxTokens", "maxCompletionTokens", "frequencyPenalty", "presencePenalty", "extra",

@@ -33,15 +33,30 @@ type verdict struct {
 	model     string   // the model that the provider is asked for
 	body      [][]byte // what the provider gets, in pieces; nil: what the client sent
 	additions [][]byte // members that the client did not send, each behind a comma
-	changed   bool     // body is not the client's
 	decisions []string // "what=why", for the policy header
 }
 
-// judge reads a request's body, checks it, and decides what the provider gets.
-func judge(p *policy, method string, body []byte) (*verdict, *refusal) {
-	if method != http.MethodPost {
-		return nil, methodNotAllowed(method)
+// judge reads a request, checks it, and decides what the provider gets. raw is the body as far as it was read.
+func judge(p *policy, endpoint kind, req *http.Request) (raw []byte, v *verdict, refused *refusal) {
+	if endpoint == deny {
+		return nil, nil, denied()
 	}
+	if req.Method != http.MethodPost {
+		return nil, nil, methodNotAllowed(req.Method)
+	}
+	raw, refused = readBody(req, p.maxRequestBodyBytes)
+	body := raw
+	if refused == nil && req.Header["Content-Encoding"] != nil {
+		body, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
+	}
+	if refused == nil {
+		v, refused = govern(p, req, body)
+	}
+	return raw, v, refused
+}
+
+// govern decides on the plain body of a request.
+func govern(p *policy, req *http.Request, body []byte) (*verdict, *refusal) {
 	e, refused := parseEnvelope(body)
 	if refused == nil {
 		refused = validate(e, p.parameters)
@@ -50,11 +65,11 @@ func judge(p *policy, method string, body []byte) (*verdict, *refusal) {
 		return nil, refused
 	}
 	v := &verdict{}
-	if refused = governModel(p, e, v); refused != nil {
+	if refused = governModel(p, req, e, v); refused != nil {
 		return nil, refused
 	}
 	governParams(p, e, v)
-	if v.changed {
+	if len(v.decisions) > 0 {
 		v.body = splice(e, v.additions)
 	} else {
 		v.body = [][]byte{body}
@@ -80,52 +95,76 @@ func wouldHave(v *verdict, refused *refusal) *verdict {
 }
 
 // governModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
-func governModel(p *policy, e *envelope, v *verdict) *refusal {
-	place := e.found[modelID]
-	if place != 0 && e.skeleton[e.members[place-1].start] != 'n' {
-		v.asked = unquote(bodyValue(e, &e.members[place-1]))
-		if !isModelName(v.asked) {
-			return invalidModel()
+func governModel(p *policy, req *http.Request, e *envelope, v *verdict) *refusal {
+	v.asked = askedModel(e)
+	v.model = v.asked
+	configured := p.model
+	if p.modelTemplate != nil && (v.asked == "" || !p.modelOverride) {
+		var refused *refusal
+		if configured, refused = render(p.modelTemplate, req); refused != nil {
+			return refused
 		}
 	}
-	model, why := v.asked, ""
-	if model == "" {
-		model, why = p.model, "model=set"
-	} else if !p.modelOverride && model != p.model {
-		model, why = p.model, "model=enforced"
+	why := ""
+	if v.asked == "" {
+		v.model, why = configured, "model=set"
+	} else if v.asked != configured && !p.modelOverride {
+		v.model, why = configured, "model=enforced"
 	}
-	if target, isAlias := p.aliases[model]; isAlias {
-		model = target
+	if !isModelName(v.asked) || !isModelName(v.model) {
+		return invalidModel()
+	}
+	if target, isAlias := p.aliases[v.model]; isAlias {
+		v.model = target
 		if why == "" {
 			why = "model=aliased"
 		}
 	}
-	if model == "" {
+	if v.model == "" {
 		return noModel()
 	}
-	if p.allowedModels != nil && !p.allowedModels.MatchString(model) {
-		return modelNotFound(p, v.asked)
+	if p.allowedModels != nil && !p.allowedModels.MatchString(v.model) {
+		return modelNotFound(p, v)
 	}
-	v.model = model
-	if model == v.asked {
-		return nil
+	if v.model != v.asked {
+		replaceModel(e, v, why)
 	}
-	v.changed = true
-	v.decisions = append(v.decisions, why)
-	value := marshal(model)
-	if place == 0 {
-		v.additions = append(v.additions, append([]byte(`,"model":`), value...))
-		return nil
-	}
-	e.members[place-1].replacement = value
 	return nil
+}
+
+// askedModel returns the model that the client asks for: "", null and none are the same.
+func askedModel(e *envelope) string {
+	place := e.found[modelID]
+	if place == 0 {
+		return ""
+	}
+	value := bodyValue(e, &e.members[place-1])
+	if value[0] == 'n' {
+		return ""
+	}
+	return unquote(value)
+}
+
+func replaceModel(e *envelope, v *verdict, why string) {
+	v.decisions = append(v.decisions, why)
+	value := marshal(v.model)
+	if place := e.found[modelID]; place != 0 {
+		e.members[place-1].replacement = value
+		return
+	}
+	v.additions = append(v.additions, append([]byte(`,"model":`), value...))
 }
 
 func noModel() *refusal {
 	return invalidRequest("missing_required_parameter", "model", "you must provide a model parameter")
 }
 
-func modelNotFound(p *policy, asked string) *refusal {
+// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
+func modelNotFound(p *policy, v *verdict) *refusal {
+	asked := v.asked
+	if asked == "" || !p.modelOverride {
+		asked = v.model
+	}
 	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(asked) + "` does not exist or you do not have access to it. Ask for one of: " + p.allowedText + "."}
 }
@@ -144,7 +183,6 @@ func governParams(p *policy, e *envelope, v *verdict) {
 			v.decisions = append(v.decisions, r.name+r.absentWhy)
 		}
 	}
-	v.changed = v.changed || len(v.decisions) > 0
 }
 
 // governSent applies a rule to the member that the client sent.

@@ -20,9 +20,14 @@ type Config struct {
 	// a file, which is read again every minute. Traefik's Kubernetes CRD provider replaces urn:k8s:secret:name:key by
 	// itself. Default: none, the client's own credentials pass. Refused: other references, and control characters.
 	Token string
-	// Model is the model that is enforced, or the default where clients may choose their own. Default: none. Refused:
-	// more than 256 bytes, control characters, and a model that AllowedModels does not match.
+	// Model is the model that is enforced, or the default where clients may choose their own. It may refer to the request
+	// with $(uri_captures.name), $(headers.name) and $(query_params.name), as in Kong's ai-proxy; a request that lacks the
+	// value is answered 400. Default: none. Refused: more than 256 bytes, control characters, and a model that
+	// AllowedModels does not match.
 	Model string
+	// ModelPattern is a regular expression on the escaped path of the request, whose named groups are the uri_captures
+	// of Model. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
+	ModelPattern string
 	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
 	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.
 	AllowModelOverride any
@@ -45,6 +50,13 @@ type Config struct {
 	// ModelHeader is the header of the request that carries the final model to later routers and to the provider. A
 	// client's own is always removed. Default: X-Ai-Model. Refused: names that HTTP or this middleware needs otherwise.
 	ModelHeader string
+	// Routes maps the ends of paths, such as /v1/models, to what the endpoint is: completions (governed), passthrough
+	// (handed on as it is, with Token and Path), or deny (403). The longest match counts, on the boundaries of segments and
+	// without regard to case; * is the rest. Default: everything is completions, and so is what no key matches.
+	Routes map[string]string
+	// Path is the path that the provider is asked for, instead of the client's; the query stays. Default: the client's.
+	// Refused: what does not begin with a slash.
+	Path string
 	// AuthHeader is the header of the request to the provider that carries Token.
 	AuthHeader AuthHeader
 	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
@@ -144,15 +156,12 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		m.next.ServeHTTP(rw, req) // a preflight: no body, no key
 		return
 	}
-	raw, refused := readBody(req, p.maxRequestBodyBytes)
-	body := raw
-	if refused == nil && req.Header["Content-Encoding"] != nil {
-		body, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
+	endpoint := kindOf(p.routes, req.URL.Path)
+	if endpoint == passthrough {
+		passThrough(m.next, p, rw, req)
+		return
 	}
-	var v *verdict
-	if refused == nil {
-		v, refused = judge(p, req.Method, body)
-	}
+	raw, v, refused := judge(p, endpoint, req)
 	if p.report {
 		v, refused = wouldHave(v, refused), nil
 	}
@@ -165,4 +174,17 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	rewrite(p, req, raw, v)
 	forward(m.next, rw, req, v)
+}
+
+// passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
+// original writer, so that upgrades of the connection work.
+func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
+	if refused := authorize(p.credential, req.Header); refused != nil {
+		writeRefusal(rw, refused)
+		return
+	}
+	if p.path != "" {
+		setPath(req, p.path)
+	}
+	next.ServeHTTP(rw, req)
 }

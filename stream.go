@@ -197,8 +197,12 @@ func (d *decoder) wait() {
 func (d *decoder) write(chunk []byte) (int, error) {
 	if !d.ended && len(chunk) > 0 {
 		d.begun = true
-		d.chunks <- chunk
-		d.wait()
+		select {
+		case d.chunks <- chunk:
+			d.wait()
+		case d.err = <-d.done: // the client left
+			d.ended = true
+		}
 	}
 	if d.err != nil {
 		return 0, d.err

@@ -30,7 +30,7 @@
 // each of its lines must be part of the error of New. Without "provider sees" the request must not reach the provider;
 // without "provider answers" the provider answers with the body {}. In the sections that say what somebody sees, a
 // header with the value (none) must be absent, headers that are not named are not compared, and neither is the body if
-// no empty line begins it. The status of an answer may be preceded by an informational one ("103 200") and followed by
+// no empty line begins it. The target * is any: Traefik cleans some paths itself. The status of an answer may be preceded by an informational one ("103 200") and followed by
 // "broken": the body ends in an error. Bodies and values may call {{repeat "text" times}}, {{gzip "text"}},
 // {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}.
 package replay
@@ -229,10 +229,14 @@ func parseMessage(text string) (Message, error) {
 }
 
 var functions = template.FuncMap{
-	"repeat":  strings.Repeat,
-	"bytes":   func(s string) string { return s },
-	"gzip":    func(s string) string { return compress(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }) },
-	"zlib":    func(s string) string { return compress(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }) },
+	"repeat": strings.Repeat,
+	"bytes":  func(s string) string { return s },
+	"gzip": func(s string) string {
+		return compress(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	},
+	"zlib": func(s string) string {
+		return compress(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
+	},
 	"deflate": func(s string) string { return compress(s, newFlateWriter) },
 }
 

@@ -1,0 +1,199 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// compressors make what decompressor reads, by Content-Encoding.
+var compressors = []struct {
+	encoding string
+	writer   func(io.Writer) io.WriteCloser
+}{
+	{"gzip", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }},
+	{"deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }},
+	{"deflate", func(w io.Writer) io.WriteCloser { return rawDeflate(w) }},
+	{"x-gzip", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }},
+}
+
+func rawDeflate(w io.Writer) io.WriteCloser {
+	f, err := flate.NewWriter(w, flate.BestSpeed)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+func compressed(text []byte, writer func(io.Writer) io.WriteCloser) []byte {
+	var b bytes.Buffer
+	w := writer(&b)
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// FuzzDecompressedRequest feeds compressed and corrupt bodies: what comes out is never longer than the limit.
+func FuzzDecompressedRequest(f *testing.F) {
+	for i := range compressors {
+		f.Add([]byte(`{"model":"gpt-4o"}`), uint8(i), uint16(100), uint16(0), byte(0))
+		f.Add(bytes.Repeat([]byte(" "), 10000), uint8(i), uint16(1000), uint16(5), byte(1))
+		f.Add([]byte("x"), uint8(i), uint16(1), uint16(3), byte(0xff))
+		f.Add([]byte(""), uint8(i), uint16(1), uint16(0), byte(0))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, choice uint8, limit, corruptAt uint16, corruption byte) {
+		c := compressors[int(choice)%len(compressors)]
+		header := http.Header{"Content-Encoding": {c.encoding}}
+		maxBytes := int64(limit) + 1
+
+		sound := compressed(text, c.writer)
+		plain, refused := decompress(header, sound, maxBytes)
+		switch {
+		case int64(len(text)) > maxBytes:
+			if refused == nil || refused.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("%d bytes, limit %d: %v", len(text), maxBytes, refused)
+			}
+		case refused != nil:
+			t.Errorf("refused: %s", refused.message)
+		case !bytes.Equal(plain, text):
+			t.Errorf("decompressed to %.100q, want %.100q", plain, text)
+		}
+
+		for _, corrupt := range [][]byte{text, flipped(sound, int(corruptAt), corruption), sound[:int(corruptAt)%(len(sound)+1)]} {
+			plain, refused := decompress(header, corrupt, maxBytes)
+			if refused == nil && int64(len(plain)) > maxBytes {
+				t.Errorf("%d bytes, limit %d", len(plain), maxBytes)
+			}
+			if refused != nil && refused.status != http.StatusBadRequest && refused.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("status %d", refused.status)
+			}
+		}
+	})
+}
+
+func flipped(body []byte, at int, corruption byte) []byte {
+	corrupt := append([]byte{}, body...)
+	if len(corrupt) > 0 {
+		corrupt[at%len(corrupt)] ^= corruption
+	}
+	return corrupt
+}
+
+const chatRequest = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`
+
+// answerOf sends a request through a middleware whose provider answers as written; cut tells that the middleware ended
+// the answer as broken.
+func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.ResponseRecorder, cut bool) {
+	t.Helper()
+	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader([]byte(chatRequest))).WithContext(ctx)
+	answer = httptest.NewRecorder()
+	defer func() {
+		if r := recover(); r != nil {
+			if r != http.ErrAbortHandler {
+				panic(r)
+			}
+			cut = true
+		}
+	}()
+	handler.ServeHTTP(answer, req)
+	return answer, false
+}
+
+// FuzzDecodedAnswer has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
+// A corrupt or cut answer looks broken, or is plainly what was sent.
+func FuzzDecodedAnswer(f *testing.F) {
+	for i := range compressors {
+		f.Add([]byte(`{"object":"chat.completion"}`), uint8(i), uint16(1), uint16(0), byte(0))
+		f.Add(bytes.Repeat([]byte("data: {}\n\n"), 500), uint8(i), uint16(7), uint16(9), byte(4))
+		f.Add(bytes.Repeat([]byte("0123456789abcdef"), 5000), uint8(i), uint16(1000), uint16(300), byte(255))
+		f.Add([]byte(""), uint8(i), uint16(3), uint16(0), byte(1))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, choice uint8, chunk, corruptAt uint16, corruption byte) {
+		c := compressors[int(choice)%len(compressors)]
+		sound := compressed(text, c.writer)
+		chunkBytes := int(chunk)%4096 + 1
+		provider := func(body []byte) http.HandlerFunc {
+			return func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Encoding", c.encoding)
+				rw.Header().Set("Content-Length", "9")
+				if choice >= 128 {
+					rw.Header().Set("Content-Type", "text/event-stream")
+				}
+				for len(body) > 0 {
+					n := chunkBytes
+					if n > len(body) {
+						n = len(body)
+					}
+					if _, err := rw.Write(body[:n]); err != nil {
+						panic(http.ErrAbortHandler) // as a reverse proxy does
+					}
+					body = body[n:]
+				}
+			}
+		}
+
+		answer, cut := answerOf(t, provider(sound))
+		if cut || !bytes.Equal(answer.Body.Bytes(), text) {
+			t.Fatalf("cut %t, body %.200q, want %.200q", cut, answer.Body, text)
+		}
+		if h := answer.Header(); len(sound) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
+			t.Errorf("header %v", h)
+		}
+
+		answer, cut = answerOf(t, provider(sound[:int(corruptAt)%len(sound)]))
+		if !cut && int(corruptAt)%len(sound) != 0 && answer.Body.Len() != len(text) {
+			t.Errorf("a cut answer looks complete: %.200q", answer.Body)
+		}
+		if !bytes.HasPrefix(text, answer.Body.Bytes()) {
+			t.Errorf("a cut answer has %.200q, want a prefix of %.200q", answer.Body, text)
+		}
+		answerOf(t, provider(flipped(sound, int(corruptAt), corruption))) // must not hang or panic
+	})
+}
+
+// TestDecodedAnswerOfClientThatLeft has a provider go on writing a compressed answer after the client has gone: the
+// handler must end, or it and the provider's connection stay for ever.
+func TestDecodedAnswerOfClientThatLeft(t *testing.T) {
+	answer := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), compressors[1].writer)
+	for i := 0; i < 200; i++ {
+		ctx, leave := context.WithCancel(context.Background())
+		provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Encoding", "deflate")
+			_, _ = rw.Write(answer[:10])
+			leave()
+			for _, b := range answer[10:] {
+				_, _ = rw.Write([]byte{b})
+			}
+		})
+		handler, err := New(context.Background(), provider, CreateConfig(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer func() { _ = recover() }() // http.ErrAbortHandler
+			req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader([]byte(chatRequest))).WithContext(ctx)
+			handler.ServeHTTP(httptest.NewRecorder(), req)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			t.Fatal("the handler hangs in Write")
+		}
+		leave()
+	}
+}

@@ -1,0 +1,261 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/bits"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+)
+
+// bodySeeds are bodies that each go through the parser in another way.
+var bodySeeds = []string{
+	`{}`,
+	`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`,
+	" {\n \"messages\" : [ ] ,\t\"temperature\":1e0 , \"x\" : { \"y\" : null } }\r\n",
+	`{"mod\u0065l":"a","model":"b","Model":"c","model\u0000":"d"}`,
+	`{"a":"\\","b":"\\\"","c":"\"","d":"\\\\\"","":{}}`,
+	`{"a":[1,-2.5E-3,true,false,null,"s",{"b":[]}],"b":1}`,
+	`{"\ud83d\ude00":"\ud800","é":"ü"}`,
+	`{"a":1,}`, `{,}`, `{"a" 1}`, `{"a":1 "b":2}`, `{"a":01}`, `{a:1}`, `[{"a":1}]`, `{"a":1}{"b":2}`, `{"a":1}}`, `{"a`, `{"a":"\x"}`, `"a"`, ``,
+	`{"a":1}` + "\x00", "\xef\xbb\xbf{}", `{"a":tru}`, `{"a":[}`, `{"a":{]}`, `{"a":1,"a":2}`, `{"…":1}`,
+	`{"a":"x" \"b":1}`, `{"a":\"}`, `{\\"a":1}`,
+}
+
+// paddings are long members, put in front of others so that the skeleton is used. %s stands for the length.
+var paddings = []struct{ name, value string }{
+	{`"pad"`, `"` + strings.Repeat("p", 5000) + `"`},
+	{`"pad"`, `"` + strings.Repeat("p", 5000) + `\\"`},
+	{`"pad"`, `"` + strings.Repeat("p", 5000) + `\\\""`},
+	{`"pad"`, `"` + strings.Repeat(`\"`, 5000) + `"`},
+	{`"pad"`, `"` + strings.Repeat(`\\`, 5000) + `"`},
+	{`"pad"`, `["` + strings.Repeat("é", 2500) + `",{"x":"` + strings.Repeat(`,"model":`[:1], 2500) + `"}]`},
+	{`"` + strings.Repeat("n", 5000) + `"`, `1`},
+	{`"` + strings.Repeat("n", 5000) + `\\\""`, `{"` + strings.Repeat("m", 100) + `":2}`},
+}
+
+// pad puts a long member in front of the first one of what may be an object. It is so long that few quotes are left to
+// each byte.
+func pad(body []byte, choice uint8) []byte {
+	open := bytes.IndexByte(body, '{')
+	if open < 0 {
+		return body
+	}
+	p := paddings[int(choice)%len(paddings)]
+	member := p.name + ":" + p.value
+	if quotes := bytes.Count(body, quote); quotes > 100 {
+		member = `"` + strings.Repeat("q", quotes*skeletonMinQuoteDistanceBytes) + `":0,` + member
+	}
+	if rest := bytes.TrimSpace(body[open+1:]); len(rest) > 0 && rest[0] != '}' {
+		member += ","
+	}
+	return append(append(append([]byte{}, body[:open+1]...), member...), body[open+1:]...)
+}
+
+// hasLongStrings tells whether something that may be a string is long enough to be left out of the skeleton.
+func hasLongStrings(body []byte) bool {
+	for _, piece := range bytes.Split(body, quote) {
+		if len(piece) > skeletonKeepBytes {
+			return true
+		}
+	}
+	return false
+}
+
+// part is a member of an object as gjson reads it.
+type part struct {
+	name      string // "" if parsers read it differently: it holds what is not UTF-8
+	nameStart int
+	value     string
+	start     int
+}
+
+func (p part) end() int { return p.start + len(p.value) }
+
+func parts(body []byte) []part {
+	var found []part
+	at := bytes.IndexByte(body, '{') + 1
+	gjson.ParseBytes(body).ForEach(func(name, value gjson.Result) bool {
+		nameStart := at + bytes.IndexByte(body[at:], '"')
+		colon := nameStart + len(name.Raw) + bytes.IndexByte(body[nameStart+len(name.Raw):], ':')
+		start := colon + 1 + bytes.Index(body[colon+1:], []byte(value.Raw))
+		p := part{name: name.String(), nameStart: nameStart, value: value.Raw, start: start}
+		if strings.Contains(strings.ToLower(name.Raw), `\ud`) || strings.ToValidUTF8(name.Raw, "") != name.Raw {
+			p.name = ""
+		}
+		found = append(found, p)
+		at = p.end()
+		return true
+	})
+	return found
+}
+
+func isDeep(body []byte) bool {
+	return bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > 5000
+}
+
+// FuzzEnvelopeMembers compares the members of an object with what encoding/json takes for JSON and what gjson reads.
+func FuzzEnvelopeMembers(f *testing.F) {
+	for i, body := range bodySeeds {
+		f.Add([]byte(body), uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, padding uint8) {
+		if isDeep(body) {
+			t.Skip() // the depth that encoding/json allows is counted from the member
+		}
+		compareMembers(t, body, false)
+		if padded := pad(body, padding); len(padded) >= skeletonMinBytes {
+			compareMembers(t, padded, hasLongStrings(body))
+		}
+	})
+}
+
+// compareMembers checks parseEnvelope. With lenient, the insides of long strings need not be valid.
+func compareMembers(t *testing.T, body []byte, lenient bool) {
+	e, refused := parseEnvelope(body)
+	valid := json.Valid(body) && bytes.TrimLeft(body, " \t\r\n")[0] == '{'
+	if refused != nil {
+		if valid {
+			t.Fatalf("refused: %s\nbody: %.300q", refused.message, body)
+		}
+		return
+	}
+	if !valid {
+		if lenient {
+			return
+		}
+		t.Fatalf("accepted, but it is no JSON object: %.300q", body)
+	}
+	want := parts(body)
+	if len(e.members) != len(want) {
+		t.Fatalf("%d members, gjson reads %d; body: %.300q", len(e.members), len(want), body)
+	}
+	for i := range e.members {
+		m := &e.members[i]
+		name := m.name
+		if name == skeletonFiller {
+			name = longName(e, i)
+		}
+		if want[i].name != "" && name != want[i].name {
+			t.Errorf("member %d is %q, gjson reads %q; body: %.300q", i, name, want[i].name, body)
+		}
+		if value := string(bodyValue(e, m)); value != want[i].value {
+			t.Errorf("value of member %d is %.300q, gjson reads %.300q; body: %.300q", i, value, want[i].value, body)
+		}
+		if start := bodyOffset(e, nameStart(e, i)); start != want[i].nameStart {
+			t.Errorf("name of member %d begins at byte %d, for gjson at %d; body: %.300q", i, start, want[i].nameStart, body)
+		}
+	}
+}
+
+var editableName = regexp.MustCompile(`^[a-zA-Z_]+$`)
+
+// FuzzSpliceAsSjson makes the same edit with splice and with sjson, and checks that no other byte changes. Of each
+// member, two bits of edits say whether it stays (0, 3), is replaced (1) or removed (2).
+func FuzzSpliceAsSjson(f *testing.F) {
+	for i, body := range bodySeeds {
+		f.Add([]byte(body), uint64(0x1b1b1b1b1b1b1b1b)<<i, uint8(i%3), i%2 == 0, uint8(i))
+	}
+	f.Add([]byte(`{"a":1,"b":2,"c":3,"d":4}`), uint64(0b10), uint8(0), false, uint8(0))
+	f.Add([]byte(`{"a":1,"b":2,"c":3,"d":4}`), uint64(0b101010), uint8(1), true, uint8(1))
+	f.Add([]byte(`{"a":1 , "b":2 , "c":3 , "d":4 }`), uint64(0b10100010), uint8(2), true, uint8(2))
+	f.Add([]byte(`{"a":1,"b":2,"c":3,"d":4}`), uint64(0b01100110), uint8(2), false, uint8(3))
+	f.Fuzz(func(t *testing.T, body []byte, edits uint64, additions uint8, padded bool, padding uint8) {
+		if isDeep(body) || len(body) > 1<<16 {
+			t.Skip()
+		}
+		if padded {
+			body = pad(body, padding)
+			edits = bits.RotateLeft64(edits, int(padding))
+		}
+		compareSplice(t, body, edits, int(additions%3))
+	})
+}
+
+func compareSplice(t *testing.T, body []byte, edits uint64, additions int) {
+	if !json.Valid(body) {
+		t.Skip()
+	}
+	e, refused := parseEnvelope(body)
+	if refused != nil || len(e.members) == 0 {
+		t.Skip()
+	}
+	all := parts(body)
+	times := map[string]int{}
+	for _, p := range all {
+		times[p.name]++
+	}
+
+	const replacement = `{"replaced":[true,"é"]}`
+	edited := append([]byte{}, body...) // by sjson
+	var want []byte                     // by hand: every byte
+	kept := 0
+	want = append(want, body[:all[0].nameStart]...)
+	for i, p := range all {
+		edit := edits >> (2 * (i % 32)) & 3
+		if !editableName.MatchString(p.name) || times[p.name] > 1 {
+			edit = 0
+		}
+		if edit == 2 {
+			e.members[i].removed = true
+			edited = must(sjson.DeleteBytes(edited, p.name))
+			continue
+		}
+		if kept > 0 {
+			want = append(want, body[all[i-1].end():p.nameStart]...)
+		}
+		kept++
+		want = append(want, body[p.nameStart:p.start]...)
+		if edit == 1 {
+			e.members[i].replacement = []byte(replacement)
+			edited = must(sjson.SetRawBytes(edited, p.name, []byte(replacement)))
+			want = append(want, replacement...)
+			continue
+		}
+		want = append(want, p.value...)
+	}
+	if kept == 0 {
+		t.Skip() // messages always stay
+	}
+	var added [][]byte
+	for _, name := range []string{"added_one", "added_two"}[:additions] {
+		if times[name] > 0 {
+			continue
+		}
+		added = append(added, []byte(`,"`+name+`":0.5`))
+		want = append(want, `,"`+name+`":0.5`...)
+		edited = must(sjson.SetRawBytes(edited, name, []byte("0.5")))
+	}
+	want = append(want, body[all[len(all)-1].end():]...)
+
+	got := bytes.Join(splice(e, added), nil)
+	if !bytes.Equal(got, want) {
+		t.Fatalf("splice:\n%.600q\nwant:\n%.600q\nbody:\n%.600q", got, want, body)
+	}
+	if !reflect.DeepEqual(decodeObject(t, got), decodeObject(t, edited)) {
+		t.Fatalf("splice:\n%.600q\nsjson:\n%.600q\nbody:\n%.600q", got, edited, body)
+	}
+}
+
+func must(edited []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return edited
+}
+
+func decodeObject(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var members map[string]any
+	if err := decoder.Decode(&members); err != nil {
+		t.Fatalf("%v: %.600q", err, text)
+	}
+	return members
+}

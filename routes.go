@@ -1,0 +1,102 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// kind is what an endpoint is to the middleware.
+type kind string
+
+// Values of Config.Routes.
+const (
+	completions kind = "completions" // governed
+	passthrough kind = "passthrough" // handed on as it is
+	deny        kind = "deny"        // refused
+)
+
+// route gives paths that end in suffix a kind.
+type route struct {
+	suffix string // normalized
+	kind   kind
+}
+
+// anyPath is the key of Config.Routes for paths that no other key matches.
+const anyPath = "*"
+
+func parseRoutes(bad *problems, routes map[string]string) []route {
+	var parsed []route
+	keys := map[string]string{}
+	for key, value := range routes {
+		r := route{suffix: anyPath, kind: kind(strings.ToLower(strings.TrimSpace(value)))}
+		if key != anyPath {
+			r.suffix = normalizePath(key)
+		}
+		if strings.Contains(r.suffix[1:], anyPath) || r.suffix == "/" {
+			bad.add("routes."+key, "must be the end of a path, such as /v1/models, or %q alone", anyPath)
+		}
+		if other, twice := keys[r.suffix]; twice {
+			bad.add("routes."+key, "means the same paths as %q", other)
+		}
+		if r.kind != completions && r.kind != passthrough && r.kind != deny {
+			bad.add("routes."+key, "%q is none of %s, %s and %s", value, completions, passthrough, deny)
+		}
+		keys[r.suffix] = key
+		parsed = append(parsed, r)
+	}
+	sort.Slice(parsed, func(i, j int) bool {
+		if len(parsed[i].suffix) != len(parsed[j].suffix) {
+			return len(parsed[i].suffix) > len(parsed[j].suffix)
+		}
+		return parsed[i].suffix < parsed[j].suffix
+	})
+	return parsed // * is the shortest, and so the last
+}
+
+// kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed.
+func kindOf(routes []route, rawPath string) kind {
+	if len(routes) == 0 {
+		return completions
+	}
+	normal := normalizePath(rawPath)
+	for _, r := range routes {
+		if r.suffix == anyPath || strings.HasSuffix(normal, r.suffix) {
+			return r.kind
+		}
+	}
+	return completions
+}
+
+// pathParameters are what some servers cut off a segment before they look it up.
+var pathParameters = regexp.MustCompile(`(;[^/]*|[. ]+)(/|$)`)
+
+// normalizePath makes one of all spellings of a path that some server takes for the same, so that no spelling of a
+// governed path is taken for another path: case, escapes (also escaped twice), doubled and backward slashes, dot
+// segments, parameters, and dots or slashes at the end.
+func normalizePath(raw string) string {
+	for i := 0; i < 3 && strings.Contains(raw, "%"); i++ {
+		decoded, err := url.PathUnescape(raw)
+		if err != nil {
+			break
+		}
+		raw = decoded
+	}
+	raw = strings.ReplaceAll(strings.ToLower(raw), `\`, "/")
+	raw = path.Clean("/" + raw)
+	return path.Clean("/" + pathParameters.ReplaceAllString(raw, "$2"))
+}
+
+// setPath makes the request go to another path of the provider; the client's query stays.
+func setPath(req *http.Request, newPath string) {
+	req.URL.Path = newPath
+	req.URL.RawPath = ""
+	req.RequestURI = req.URL.RequestURI() // Traefik's reverse proxy reads the path from here
+}
+
+func denied() *refusal {
+	return &refusal{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
+}

@@ -1,0 +1,109 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// template is a configured text with references to the request: $(uri_captures.name), $(headers.name) and
+// $(query_params.name), as Kong writes them.
+type template struct {
+	pattern *regexp.Regexp // Config.ModelPattern, on the path
+	parts   []templatePart
+}
+
+// templatePart is a literal text, or a reference if it has a source.
+type templatePart struct {
+	text   string
+	source string
+	key    string
+}
+
+// Sources of a reference.
+const (
+	uriCaptures = "uri_captures"
+	headers     = "headers"
+	queryParams = "query_params"
+)
+
+var templateReference = regexp.MustCompile(`\$\(([^)]*)\)`)
+
+// isTemplate tells whether a configured text refers to the request.
+func isTemplate(text string) bool {
+	return strings.Contains(text, "$(")
+}
+
+// parseTemplate reads a configured text at key.
+func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *template {
+	t := &template{pattern: pattern}
+	copied := 0
+	for _, at := range templateReference.FindAllStringSubmatchIndex(text, -1) {
+		if at[0] > copied {
+			t.parts = append(t.parts, templatePart{text: text[copied:at[0]]})
+		}
+		copied = at[1]
+		reference := text[at[2]:at[3]]
+		source, name, _ := strings.Cut(reference, ".")
+		switch {
+		case name == "" || (source != uriCaptures && source != headers && source != queryParams):
+			bad.add(key, "%q is none of $(%s.name), $(%s.name) and $(%s.name)", text[at[0]:at[1]], uriCaptures, headers, queryParams)
+		case source == uriCaptures && pattern == nil:
+			bad.add(key, "$(%s) needs %q", reference, "modelPattern")
+		case source == uriCaptures && pattern.SubexpIndex(name) < 0:
+			bad.add(key, "$(%s): modelPattern has no group (?<%s>...)", reference, name)
+		}
+		t.parts = append(t.parts, templatePart{source: source, key: name})
+	}
+	if rest := text[copied:]; rest != "" {
+		t.parts = append(t.parts, templatePart{text: rest})
+		if isTemplate(rest) {
+			bad.add(key, "%q: $( is not closed", text)
+		}
+	}
+	return t
+}
+
+// render returns the text of t for a request. What the request lacks is the client's to add.
+func render(t *template, req *http.Request) (string, *refusal) {
+	var captures []string
+	if t.pattern != nil {
+		captures = t.pattern.FindStringSubmatch(req.URL.EscapedPath())
+	}
+	text := ""
+	for _, part := range t.parts {
+		value := part.text
+		switch part.source {
+		case uriCaptures:
+			if captures != nil {
+				value, _ = url.PathUnescape(captures[t.pattern.SubexpIndex(part.key)])
+			}
+		case headers:
+			value = req.Header.Get(part.key)
+		case queryParams:
+			value = req.URL.Query().Get(part.key)
+		}
+		if value == "" {
+			return "", invalidRequest("missing_template_value", "", part.source+" key "+part.key+" was not provided")
+		}
+		text += value
+	}
+	return text, nil
+}
+
+// kongGroup is a named group as Kong and PCRE write it, which Go reads since 1.22 only.
+var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
+
+// parseModelPattern reads a regular expression on the path; Kong marks one with a tilde.
+func parseModelPattern(bad *problems, text string) *regexp.Regexp {
+	if text == "" {
+		return nil
+	}
+	pattern, err := regexp.Compile(kongGroup.ReplaceAllString(strings.TrimPrefix(text, "~"), "(?P<$1"))
+	if err != nil {
+		bad.add("modelPattern", "%v", err)
+		return nil
+	}
+	return pattern
+}
