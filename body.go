@@ -108,8 +108,7 @@ func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 	}
 	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
 	delete(header, "Accept-Encoding")
-	// It could name headers set here, which the reverse proxy would then remove.
-	delete(header, "Connection")
+	delete(header, "Connection") // see keepUpgrade
 	if p.path != "" {
 		setPath(req, p.path)
 	}
@@ -127,6 +126,16 @@ func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 	req.TransferEncoding = nil
 	header["Content-Length"] = []string{strconv.Itoa(length)}
 	delete(header, "Content-Encoding")
+}
+
+// keepUpgrade leaves of the Connection header what an upgrade needs. Anything else that it names, the provider's key
+// for one, the reverse proxy would remove.
+func keepUpgrade(header http.Header) {
+	upgrades := header["Upgrade"] != nil && header["Connection"] != nil
+	delete(header, "Connection")
+	if upgrades {
+		header["Connection"] = []string{"Upgrade"}
+	}
 }
 
 // readCloser joins what is read and what is closed.

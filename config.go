@@ -12,6 +12,13 @@ import (
 	"strings"
 )
 
+// Defaults of the configuration.
+const (
+	defaultModelHeader         = "X-Ai-Model"
+	defaultAuthHeader          = "Authorization"
+	defaultMaxRequestBodyBytes = 10 << 20
+)
+
 // Values of Config.Mode.
 const (
 	modeEnforce = "enforce"
@@ -54,7 +61,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	p.credential = parseCredential(bad, config)
-	p.maxRequestBodyBytes = parseBytes(bad, "maxRequestBodySize", config.MaxRequestBodySize)
+	p.maxRequestBodyBytes = parseBytes(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes)
 	p.routes = parseRoutes(bad, config.Routes)
 	p.path = parsePath(bad, config.Path)
 	parseModels(bad, config, p)
@@ -96,6 +103,9 @@ func parseHeaderName(bad *problems, key, name string) string {
 }
 
 func parseModelHeader(bad *problems, config *Config) string {
+	if config.ModelHeader == "" {
+		return defaultModelHeader
+	}
 	name := parseHeaderName(bad, "modelHeader", config.ModelHeader)
 	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || name == "Authorization" || name == "Cookie" {
 		bad.add("modelHeader", "%q carries credentials", config.ModelHeader)
@@ -104,9 +114,12 @@ func parseModelHeader(bad *problems, config *Config) string {
 }
 
 func parseCredential(bad *problems, config *Config) *credential {
-	name := parseHeaderName(bad, "authHeader.name", config.AuthHeader.Name)
+	name := defaultAuthHeader
+	if config.AuthHeader.Name != "" {
+		name = parseHeaderName(bad, "authHeader.name", config.AuthHeader.Name)
+	}
 	prefix := ""
-	if name == "Authorization" {
+	if name == defaultAuthHeader {
 		prefix = "Bearer "
 	}
 	if config.AuthHeader.Prefix != nil {
@@ -163,7 +176,10 @@ func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	return byDefault
 }
 
-func parseBytes(bad *problems, key string, value any) int64 {
+func parseBytes(bad *problems, key string, value any, byDefault int64) int64 {
+	if text, isString := value.(string); value == nil || (isString && text == "") {
+		return byDefault
+	}
 	number, ok := parseNumber(value)
 	if !ok || number != math.Trunc(number) || number < 1 || number > math.MaxInt32 {
 		bad.add(key, "%q is not a whole number of bytes from 1 to %d", fmt.Sprint(value), math.MaxInt32)

@@ -130,10 +130,6 @@ func setDropped(bad *problems, p *policy, name string) {
 		bad.add("dropParams", "%q is set by params or limits", name)
 		return
 	}
-	if !isNew && r.name != name {
-		r = &rule{name: name, id: r.twinID}
-		p.rules = append(p.rules, r)
-	}
 	r.dropped, r.twinID = true, r.id // each spelling is dropped by its own name
 }
 
@@ -176,6 +172,7 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *pa
 	}
 	sort.Strings(names)
 	var keys []parameterKey
+	spellings := map[string]string{}
 	for _, name := range names {
 		key := "params.extra." + name
 		elsewhere := ""
@@ -191,27 +188,27 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *pa
 			bad.add(key, "has a key of its own, %q", "model")
 		case name == "messages" || name == "stream":
 			bad.add(key, "is the client's to choose")
+		case spellings[fold(name)] != "":
+			bad.add(key, "is another spelling of %q", spellings[fold(name)])
 		case isParameterName(bad, set, key, name):
+			spellings[fold(name)] = name
 			keys = append(keys, parameterKey{key, name, extra[name]})
 		}
 	}
 	return keys
 }
 
-// parseExtraKey returns the JSON of a parameter in params.extra: as it came if the schema takes it so, else typed.
+// parseExtraKey returns the JSON of a parameter in params.extra: typed, or as it came if the schema takes it only so.
 func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
-	id, published := set.ids[k.name]
-	if published {
-		if value := marshal(k.value); checkParameter(set.list[id], k.key, value) == nil {
-			return value
-		}
-	}
 	value := marshal(typed(k.value))
-	if published {
-		if refused := checkParameter(set.list[id], k.key, value); refused != nil {
-			bad.add(k.key, "%s", refused.message)
-			return nil
-		}
+	id, published := set.ids[k.name]
+	if !published || checkParameter(set.list[id], k.key, value) == nil {
+		return value
+	}
+	value = marshal(k.value)
+	if refused := checkParameter(set.list[id], k.key, value); refused != nil {
+		bad.add(k.key, "%s", refused.message)
+		return nil
 	}
 	return value
 }

@@ -78,7 +78,7 @@ func govern(p *policy, req *http.Request, body []byte) (*verdict, *refusal) {
 }
 
 func methodNotAllowed(method string) *refusal {
-	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_allowed", "",
+	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
 		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
 }
 

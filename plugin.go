@@ -62,8 +62,8 @@ type Config struct {
 	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
 	// (10 MiB). Refused: less than 1.
 	MaxRequestBodySize any
-	// Mode is enforce, or report: nothing is changed or refused, and X-Ai-Policy says what would have been. Token and
-	// ModelHeader work in both. Default: enforce.
+	// Mode is enforce, or report: no request is refused for its content, no body is changed, and X-Ai-Policy says what
+	// would have been. Token, ModelHeader and Path work in both. Default: enforce.
 	Mode string
 	// Unknown receives the keys that are none of the above; New refuses them.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -124,13 +124,13 @@ type AuthHeader struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// CreateConfig returns the configuration that holds where nothing is configured.
+// CreateConfig returns the configuration that holds where nothing is configured. Fields of type any stay nil: Traefik
+// would decode only values of their type into them.
 func CreateConfig() *Config {
 	return &Config{
-		ModelHeader:        "X-Ai-Model",
-		AuthHeader:         AuthHeader{Name: "Authorization"},
-		MaxRequestBodySize: 10 << 20,
-		Mode:               modeEnforce,
+		ModelHeader: defaultModelHeader,
+		AuthHeader:  AuthHeader{Name: defaultAuthHeader},
+		Mode:        modeEnforce,
 	}
 }
 
@@ -163,7 +163,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	raw, v, refused := judge(p, endpoint, req)
 	if p.report {
-		v, refused = wouldHave(v, refused), nil
+		v = wouldHave(v, refused)
+		refused = nil // not in one assignment with v: Yaegi drops a nil there
 	}
 	if refused == nil {
 		refused = authorize(p.credential, req.Header)
@@ -183,6 +184,7 @@ func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http
 		writeRefusal(rw, refused)
 		return
 	}
+	keepUpgrade(req.Header)
 	if p.path != "" {
 		setPath(req, p.path)
 	}

@@ -72,11 +72,11 @@ func kindOf(routes []route, rawPath string) kind {
 }
 
 // pathParameters are what some servers cut off a segment before they look it up.
-var pathParameters = regexp.MustCompile(`(;[^/]*|[. ]+)(/|$)`)
+var pathParameters = regexp.MustCompile(`(;[^/]*|[.\x00-\x20\x7f]+)(/|$)`)
 
 // normalizePath makes one of all spellings of a path that some server takes for the same, so that no spelling of a
 // governed path is taken for another path: case, escapes (also escaped twice), doubled and backward slashes, dot
-// segments, parameters, and dots or slashes at the end.
+// segments, parameters, and at the end of a segment dots, white space and what follows a NUL.
 func normalizePath(raw string) string {
 	for i := 0; i < 3 && strings.Contains(raw, "%"); i++ {
 		decoded, err := url.PathUnescape(raw)
@@ -85,6 +85,7 @@ func normalizePath(raw string) string {
 		}
 		raw = decoded
 	}
+	raw, _, _ = strings.Cut(raw, "\x00")
 	raw = strings.ReplaceAll(strings.ToLower(raw), `\`, "/")
 	raw = path.Clean("/" + raw)
 	return path.Clean("/" + pathParameters.ReplaceAllString(raw, "$2"))

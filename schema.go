@@ -19,6 +19,7 @@ type parameter struct {
 	maximum float64  // of a number
 	oneOf   []string // of a string; empty: any
 	check   func(name string, value json.RawMessage) *refusal
+	whole   bool // check looks into long strings, which a skeleton lacks
 	checked bool // there is more to check than the type
 }
 
@@ -101,7 +102,7 @@ func chatParameters() []*parameter {
 		ofBoolean("logprobs"),
 		ofInteger(maxCompletionTokens, 1, unbounded),
 		ofInteger(maxTokens, 1, unbounded),
-		ofObject("metadata", checkMetadata),
+		{name: "metadata", starts: "{", article: "an object", check: checkMetadata, whole: true},
 		ofArray("modalities", checkModalities),
 		ofObject("moderation", nil),
 		ofInteger("n", 1, 128),
@@ -158,7 +159,11 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			return wrongType(p.name, p.article, skeletonValue(e, m))
 		}
 		if p.checked {
-			if refused := checkValue(p, p.name, bodyValue(e, m)); refused != nil {
+			value := skeletonValue(e, m)
+			if p.whole {
+				value = bodyValue(e, m)
+			}
+			if refused := checkValue(p, p.name, value); refused != nil {
 				return refused
 			}
 		}

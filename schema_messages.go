@@ -33,9 +33,9 @@ func checkMessages(value json.RawMessage) *refusal {
 	}
 	for i := range messages {
 		m := &messages[i]
-		_, isText := m.Content.(string)
-		role, _ := m.Role.(string) // Yaegi panics in a switch on an any
-		if isText && m.ToolCalls == nil && m.Name == nil {
+		_, isPlain := m.Content.(string)
+		role, hasRole := m.Role.(string) // Yaegi panics in a switch on an any
+		if isPlain && hasRole && m.ToolCalls == nil && m.Name == nil {
 			switch role {
 			case "user", "assistant", "system", "developer":
 				continue // by far the most; nothing else to see
@@ -74,8 +74,8 @@ func checkMessage(path string, m *message) *refusal {
 	if m.Role == nil {
 		return missing(path + ".role")
 	}
-	role, isText := m.Role.(string)
-	if !isText {
+	role, isString := m.Role.(string)
+	if !isString {
 		return wrongGoType(path+".role", "a string", m.Role)
 	}
 	if r := checkOneOf(path+".role", role, roles); r != nil {
@@ -148,7 +148,7 @@ func checkContent(path, role string, value any) *refusal {
 	if value == nil {
 		return missing(path)
 	}
-	if _, isText := value.(string); isText {
+	if _, isString := value.(string); isString {
 		return nil
 	}
 	parts, isArray := value.([]any)
@@ -167,8 +167,8 @@ func checkContent(path, role string, value any) *refusal {
 		if part["type"] == nil {
 			return missing(at + ".type")
 		}
-		kind, isText := part["type"].(string)
-		if !isText {
+		kind, isString := part["type"].(string)
+		if !isString {
 			return wrongGoType(at+".type", "a string", part["type"])
 		}
 		if r := checkOneOf(at+".type", kind, partTypes(role)); r != nil {
@@ -218,7 +218,7 @@ func checkOptionalText(path string, value any) *refusal {
 	if value == nil {
 		return nil
 	}
-	if _, isText := value.(string); !isText {
+	if _, isString := value.(string); !isString {
 		return wrongGoType(path, "a string", value)
 	}
 	return nil
@@ -228,8 +228,8 @@ func checkOptionalOneOf(path string, value any, values ...string) *refusal {
 	if value == nil {
 		return nil
 	}
-	text, isText := value.(string)
-	if !isText {
+	text, isString := value.(string)
+	if !isString {
 		return wrongGoType(path, "a string", value)
 	}
 	return checkOneOf(path, text, values)

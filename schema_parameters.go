@@ -25,6 +25,13 @@ func object(value json.RawMessage) map[string]any {
 	return members
 }
 
+// isText tells whether a value is the given string. Yaegi panics where an any is compared with a constant, and keeps the
+// value of an earlier turn in x, _ := v.(string).
+func isText(value any, want string) bool {
+	text, is := value.(string)
+	return is && text == want
+}
+
 func checkTools(name string, value json.RawMessage) *refusal {
 	var tools []map[string]any
 	if json.Unmarshal(value, &tools) != nil {
@@ -47,7 +54,10 @@ func checkNamedFunction(path string, holder map[string]any) *refusal {
 	if r := checkOptionalOneOf(path+".type", holder["type"], "function", "custom"); r != nil {
 		return r
 	}
-	kind, _ := holder["type"].(string)
+	kind := "function"
+	if isText(holder["type"], "custom") {
+		kind = "custom"
+	}
 	at := path + "." + kind
 	if holder[kind] == nil {
 		return missing(at)
@@ -83,7 +93,7 @@ func checkToolChoice(name string, value json.RawMessage) *refusal {
 		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})
 	case '{':
 		choice := object(value)
-		if kind, _ := choice["type"].(string); kind == "allowed_tools" {
+		if isText(choice["type"], "allowed_tools") {
 			return nil
 		}
 		return checkNamedFunction(name, choice)
@@ -128,7 +138,7 @@ func checkResponseFormat(name string, value json.RawMessage) *refusal {
 	if r := checkOptionalOneOf(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
 		return r
 	}
-	if kind, _ := format["type"].(string); kind != "json_schema" {
+	if !isText(format["type"], "json_schema") {
 		return nil
 	}
 	at := name + ".json_schema"
@@ -221,12 +231,15 @@ func checkWebSearchOptions(name string, value json.RawMessage) *refusal {
 
 func checkMetadata(name string, value json.RawMessage) *refusal {
 	members := object(value)
+	if members == nil {
+		return wrongType(name, "an object of strings without invalid escapes", value)
+	}
 	if len(members) > metadataMaxPairs {
 		return tooMany(name, "pairs", metadataMaxPairs, len(members))
 	}
 	for key, member := range members {
-		text, isText := member.(string)
-		if !isText {
+		text, isString := member.(string)
+		if !isString {
 			return wrongGoType(name+"."+shortened(key), "a string", member)
 		}
 		if utf8.RuneCountInString(key) > metadataMaxKeyRunes || utf8.RuneCountInString(text) > metadataMaxValueRunes {

@@ -16,10 +16,8 @@ const (
 
 // forward has the provider answer, and notes for the operator what was decided.
 func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
-	w := &responseWriter{
-		ResponseWriter: rw,
-		request:        req,
-	}
+	w := &responseWriter{ResponseWriter: rw}
+	defer w.release()
 	next.ServeHTTP(w, req)
 	w.finish()
 	header := rw.Header()
@@ -36,7 +34,6 @@ func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *ve
 // compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	request     *http.Request
 	wroteHeader bool
 	flush       func() error // after every write, if the answer streams; else nil
 	decoder     *decoder     // of an answer that the provider compressed unasked
@@ -95,30 +92,32 @@ func (w *responseWriter) finish() {
 	}
 }
 
+// release ends the decoder of an answer that did not come to its end.
+func (w *responseWriter) release() {
+	if w.decoder != nil {
+		_ = w.decoder.close()
+	}
+}
+
 // decoder decompresses what is pushed into it, although Go's decompressors pull. They run in a goroutine that works only
-// while write or close waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
-// been sent when write returns.
+// while the handler waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
+// been sent when write returns. There is no select: Yaegi does not come back from some.
 type decoder struct {
-	chunks  chan []byte     // to the goroutine; closed at the end
-	wants   chan struct{}   // from the goroutine: it has used up what it had
-	done    chan error      // from the goroutine: its end
-	leaving <-chan struct{} // the request is over, however
-	rest    []byte
-	begun   bool // there was something to decode
-	ended   bool
-	err     error
+	chunks chan []byte // to the goroutine; closed at the end
+	turns  chan bool   // from the goroutine: it needs more (true), or has ended (false) with err
+	err    error
+	rest   []byte
+	begun  bool // there was something to decode
+	ended  bool
 }
 
 // decoderBufferBytes is how much plain text is sent at a time at the most.
 const decoderBufferBytes = 32 << 10
 
+var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
+
 func newDecoder(encoding string, w *responseWriter) *decoder {
-	d := &decoder{
-		chunks:  make(chan []byte),
-		wants:   make(chan struct{}),
-		done:    make(chan error, 1),
-		leaving: w.request.Context().Done(),
-	}
+	d := &decoder{chunks: make(chan []byte), turns: make(chan bool), err: errDecoder}
 	go d.run(encoding, w)
 	d.wait()
 	return d
@@ -126,12 +125,11 @@ func newDecoder(encoding string, w *responseWriter) *decoder {
 
 // run is the goroutine. A panic that left it would end the whole of Traefik.
 func (d *decoder) run(encoding string, w *responseWriter) {
-	err := errDecoder
 	defer func() {
 		_ = recover()
-		d.done <- err
+		d.turns <- false
 	}()
-	err = pump(d, encoding, w)
+	d.err = pump(d, encoding, w)
 }
 
 // pump sends the plain text until its end, which is no error, or until it cannot go on.
@@ -160,25 +158,15 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 	}
 }
 
-var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
-
 // Read gives the decompressor the bytes of the last write, and waits for the next one.
 func (d *decoder) Read(p []byte) (int, error) {
 	if len(d.rest) == 0 {
-		select {
-		case d.wants <- struct{}{}:
-		case <-d.leaving:
-			return 0, errDecoder
+		d.turns <- true
+		chunk, more := <-d.chunks
+		if !more {
+			return 0, io.EOF
 		}
-		select {
-		case chunk, more := <-d.chunks:
-			if !more {
-				return 0, io.EOF
-			}
-			d.rest = chunk
-		case <-d.leaving:
-			return 0, errDecoder
-		}
+		d.rest = chunk
 	}
 	n := copy(p, d.rest)
 	d.rest = d.rest[n:]
@@ -187,34 +175,28 @@ func (d *decoder) Read(p []byte) (int, error) {
 
 // wait returns when the goroutine needs more or has ended.
 func (d *decoder) wait() {
-	select {
-	case <-d.wants:
-	case d.err = <-d.done:
-		d.ended = true
-	}
+	d.ended = !<-d.turns
 }
 
 func (d *decoder) write(chunk []byte) (int, error) {
 	if !d.ended && len(chunk) > 0 {
 		d.begun = true
-		select {
-		case d.chunks <- chunk:
-			d.wait()
-		case d.err = <-d.done: // the client left
-			d.ended = true
-		}
+		d.chunks <- chunk
+		d.wait()
 	}
-	if d.err != nil {
+	if d.ended && d.err != nil {
 		return 0, d.err
 	}
 	return len(chunk), nil
 }
 
+// close ends the goroutine, and tells whether it came to the end of the compressed bytes.
 func (d *decoder) close() error {
 	if !d.ended {
 		close(d.chunks)
-		d.err = <-d.done
-		d.ended = true
+		for !d.ended {
+			d.wait()
+		}
 	}
 	if !d.begun {
 		return nil // an answer without a body

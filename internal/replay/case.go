@@ -43,6 +43,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/textproto"
 	"os"
@@ -55,7 +56,7 @@ import (
 
 // Case is one scenario.
 type Case struct {
-	Name               string         // of the file, without .txt
+	Name               string         // path of the file, without .txt
 	Config             map[string]any // of the middleware
 	ConfigurationError []string       // parts of the error of New; none: New succeeds
 	Request            Message        // what the client sends
@@ -84,23 +85,31 @@ type Field struct {
 	Absent bool
 }
 
-// Load reads all cases in a folder.
+// Load reads all cases below a folder. A case is named by its path there.
 func Load(t testing.TB, folder string) []Case {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(folder, "*.txt"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no cases in %s (%v)", folder, err)
-	}
-	cases := make([]Case, len(paths))
-	for i, path := range paths {
+	var cases []Case
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
 		content, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		cases[i], err = parse(strings.TrimSuffix(filepath.Base(path), ".txt"), string(content))
+		name, err := filepath.Rel(folder, strings.TrimSuffix(path, ".txt"))
 		if err != nil {
-			t.Fatalf("%s: %v", path, err)
+			return err
 		}
+		c, err := parse(filepath.ToSlash(name), string(content))
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		cases = append(cases, c)
+		return nil
+	})
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases in %s: %v", len(cases), folder, err)
 	}
 	return cases
 }

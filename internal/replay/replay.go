@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// caseHeader names the case of a request, so that one gateway and one provider serve all cases.
-const caseHeader = "X-Case"
+// CaseHeader names the case of a request, so that one gateway and one provider serve all cases.
+const CaseHeader = "X-Case"
 
 // timeout ends a replay that hangs.
 const timeout = 30 * time.Second
@@ -48,7 +48,7 @@ func NewProvider(t testing.TB, cases []Case) *Provider {
 }
 
 func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
-	name := req.Header.Get(caseHeader)
+	name := req.Header.Get(CaseHeader)
 	body, _ := io.ReadAll(req.Body)
 	p.mu.Lock()
 	p.seen[name] = append(p.seen[name], received{req, body})
@@ -126,7 +126,7 @@ func send(t *testing.T, c Case, gateway string) answer {
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", c.Request.Method, c.Request.Target, target.Host, caseHeader, c.Name)
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", c.Request.Method, c.Request.Target, target.Host, CaseHeader, c.Name)
 	chunked, lengthGiven := false, false
 	for _, f := range c.Request.Header {
 		chunked = chunked || f.Name == "Transfer-Encoding"

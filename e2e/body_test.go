@@ -1,0 +1,115 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/demo"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
+	const (
+		allowedCPU = 250 * time.Millisecond
+		mebibyte   = 1 << 20
+	)
+	prompt := func(content string) string { return `{"messages":[{"role":"user","content":"` + content + `"}]}` }
+	tests := []struct {
+		name   string
+		body   string
+		status int
+	}{
+		{"10 MiB of one string", prompt(strings.Repeat("x", 10*mebibyte-len(prompt("")))), http.StatusOK},
+		{"10 MiB and one byte", prompt(strings.Repeat("x", 10*mebibyte-len(prompt(""))+1)), http.StatusRequestEntityTooLarge},
+		{"1 MiB of escaped quotes", prompt(strings.Repeat(`\"`, mebibyte/2)), http.StatusOK},
+		{"1 MiB of escaped backslashes", prompt(strings.Repeat(`\\`, mebibyte/2)), http.StatusOK},
+		{"100,000 nested brackets", strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), http.StatusBadRequest},
+		{
+			"100,000 nested brackets in a member",
+			`{"messages":[{"role":"user","content":"Hi"}],"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}",
+			http.StatusBadRequest,
+		},
+		{"10,000 members", prompt("Hi")[:len(prompt("Hi"))-1] + members(10_000) + "}", http.StatusOK},
+	}
+	g := serve(t, map[string]any{"model": "gpt-4o-mini", "params": map[string]any{"temperature": 0.5}}, demo.Handler(demo.Options{}))
+	if status, _ := post(t, g.URL, prompt("warm up")); status != http.StatusOK {
+		t.Fatalf("status = %d, want 200", status)
+	}
+	before := settledRSS(t, g)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			started := cpu(t, g)
+			status, answer := post(t, g.URL, test.body)
+			used := cpu(t, g) - started
+			if status != test.status {
+				t.Errorf("status = %d, want %d: %.200s", status, test.status, answer)
+			}
+			if used >= allowedCPU {
+				t.Errorf("the gateway used %v of CPU, want less than %v", used, allowedCPU)
+			}
+			t.Logf("the gateway used %v of CPU", used)
+			checkAlive(t, g)
+		})
+	}
+	const mayKeep = 32 * mebibyte
+	await(t, fmt.Sprintf("memory falls to %d MiB over the %d MiB of the start", mayKeep/mebibyte, before/mebibyte), func() bool {
+		return settledRSS(t, g) < before+mayKeep
+	})
+	checkNoErrors(t, g)
+}
+
+// members are n members with names of their own, each after a comma.
+func members(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, `,"member_%d":%d`, i, i)
+	}
+	return text.String()
+}
+
+// post sends a chat completion and returns the answer.
+func post(t *testing.T, base, body string) (status int, answer string) {
+	t.Helper()
+	response, err := http.Post(base+chatPath, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+func cpu(t *testing.T, g *gateway.Gateway) time.Duration {
+	t.Helper()
+	used, err := g.CPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return used
+}
+
+// settledRSS is the gateway's memory after a garbage collection, which Go would else start only after
+// two idle minutes.
+func settledRSS(t *testing.T, g *gateway.Gateway) int64 {
+	t.Helper()
+	response, err := http.Get(g.API + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	rss, err := g.RSS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rss
+}

@@ -1,0 +1,138 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/traefik/traefik/v3/pkg/plugins"
+
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+	"github.com/modelroute/chatcompletion/internal/replay"
+)
+
+// loadCases reads the corpus that the compiled handler is replayed against, too.
+func loadCases(t *testing.T) []replay.Case {
+	t.Helper()
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replay.Load(t, filepath.Join(root, "testdata", "cases"))
+}
+
+// loadThisPlugin has Traefik's own loader interpret the plugin of this repository.
+func loadThisPlugin(t *testing.T) *plugins.Builder {
+	t.Helper()
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := gateway.InstallPlugin(".", root); err != nil {
+		t.Fatal(err)
+	}
+	builder, err := load(gateway.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return builder
+}
+
+func TestCasesWithTraefiksLoader(t *testing.T) {
+	cases := loadCases(t)
+	builder := loadThisPlugin(t)
+	replay.InProcess(t, cases, func(config map[string]any, next http.Handler) (http.Handler, error) {
+		construct, err := builder.Build("plugin", config, "chat-completion@file")
+		if err != nil {
+			return nil, err
+		}
+		return construct(context.Background(), next)
+	})
+}
+
+func TestCasesWithTraefik(t *testing.T) {
+	cases := loadCases(t)
+	provider := replay.NewProvider(t, cases)
+	traefik := start(t, gateway.Options{
+		AccessLog:        true,
+		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy"},
+	})
+	dynamic := gateway.Dynamic{
+		Routers:     map[string]gateway.Router{},
+		Middlewares: map[string]any{},
+		Services:    map[string]string{"provider": provider.URL},
+	}
+	for _, c := range cases {
+		name := strings.ReplaceAll(c.Name, "/", "-")
+		dynamic.Middlewares[name] = gateway.Plugin(c.Config)
+		dynamic.Routers[name] = gateway.Router{
+			Rule:        "Header(`" + replay.CaseHeader + "`, `" + c.Name + "`)",
+			Middlewares: []string{name},
+			Service:     "provider",
+		}
+	}
+	var refused gateway.RefusedError
+	if err := traefik.Load(t.Context(), dynamic); err != nil && !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			reason, isRefused := refused[strings.ReplaceAll(c.Name, "/", "-")]
+			if c.ConfigurationError != nil {
+				if !isRefused {
+					t.Fatalf("Traefik accepts the configuration, want an error with %q", c.ConfigurationError)
+				}
+				replay.CompareConfigurationError(t, c, errors.New(reason))
+				return
+			}
+			if isRefused {
+				t.Fatalf("Traefik refuses the configuration: %s", reason)
+			}
+			replay.Run(t, c, traefik.URL, provider)
+			if len(c.OperatorSees) > 0 {
+				replay.CompareOperator(t, c, loggedHeader(t, traefik.AccessLogPath, c.Name))
+			}
+		})
+	}
+}
+
+// loggedHeader returns the headers of the answer to a case as the access log has them.
+func loggedHeader(t *testing.T, path, name string) http.Header {
+	t.Helper()
+	var header http.Header
+	await(t, "the access log has a line of "+name, func() bool {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header = findLogged(file, name)
+		_ = file.Close()
+		return header != nil
+	})
+	return header
+}
+
+func findLogged(file *os.File, name string) http.Header {
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		var line map[string]any
+		if json.Unmarshal(lines.Bytes(), &line) != nil || line["request_"+replay.CaseHeader] != name {
+			continue
+		}
+		header := http.Header{}
+		for key, value := range line {
+			if text, isText := value.(string); isText && strings.HasPrefix(key, "downstream_") {
+				header.Set(strings.TrimPrefix(key, "downstream_"), text)
+			}
+		}
+		return header
+	}
+	return nil
+}

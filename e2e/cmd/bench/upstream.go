@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+const (
+	// seenModelHeader tells the client which model reached the upstream.
+	seenModelHeader = "Bench-Seen-Model"
+
+	// streamHeader names the stream of a request.
+	streamHeader = "Bench-Stream"
+)
+
+// thinkTime passes before the first event of a stream. Where an answer begins as soon as the last byte
+// of the request came, net/http's transport may still look for the end of that request's body when the
+// server that it comes from closes it, and bare Traefik breaks one such stream in some hundreds.
+const thinkTime = 20 * time.Millisecond
+
+const answerBody = `{"id":"chatcmpl-bench","object":"chat.completion","created":1735689600,"model":"gpt-4o-mini",` +
+	`"choices":[{"index":0,"message":{"role":"assistant","content":"A gateway forwards what it may and refuses what it must.",` +
+	`"refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":12,` +
+	`"total_tokens":212,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}`
+
+const eventData = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1735689600,"model":"gpt-4o-mini",` +
+	`"choices":[{"index":0,"delta":{"content":" gateway"},"logprobs":null,"finish_reason":null}]}` + "\n\n"
+
+const endData = "data: [DONE]\n\n"
+
+// streams lets the upstream send each event only after the client has received the one before. So no
+// two events can travel together, which would make a gateway look cheaper than it is.
+type streams struct {
+	mutex    sync.Mutex
+	last     int
+	received map[string]chan struct{}
+}
+
+func newStreams() *streams { return &streams{received: map[string]chan struct{}{}} }
+
+// open returns the name of a new stream and the channel on which its client reports each event.
+func (s *streams) open() (name string, received chan struct{}) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.last++
+	name = strconv.Itoa(s.last)
+	received = make(chan struct{}, streamEvents)
+	s.received[name] = received
+	return name, received
+}
+
+func (s *streams) close(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.received, name)
+}
+
+func (s *streams) find(name string) chan struct{} {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.received[name]
+}
+
+func upstreamHandler(streams *streams) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client is gone
+		}
+		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String())
+		if name := r.Header.Get(streamHeader); name != "" {
+			stream(w, r, streams.find(name))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, answerBody)
+	})
+}
+
+func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	flush := http.NewResponseController(w).Flush
+	time.Sleep(thinkTime)
+	for range streamEvents {
+		if _, err := io.WriteString(w, eventData); err != nil || flush() != nil {
+			return
+		}
+		select {
+		case <-received:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	_, _ = io.WriteString(w, endData)
+}

@@ -1,0 +1,49 @@
+// Command demo serves a small OpenAI-compatible provider and logs what reaches it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/demo"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on; port 0 picks a free one")
+	interval := flag.Duration("interval", 100*time.Millisecond, "time between two events of a stream")
+	chunks := flag.Int("chunks", 8, "content events of a stream")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, *listen, demo.Options{Interval: *interval, Chunks: *chunks, Log: os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// serve answers until ctx ends.
+func serve(ctx context.Context, address string, options demo.Options) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: demo.Handler(options)}
+	fmt.Printf("demo: serving http://%s/v1/chat/completions\n", listener.Addr())
+	go func() {
+		<-ctx.Done()
+		server.Close()
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

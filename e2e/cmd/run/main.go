@@ -1,0 +1,117 @@
+// Command run is `make run`: a real Traefik with this repository's plugin and examples/local, in front
+// of the demo provider or of the one that UPSTREAM names. An interrupt ends all that it started.
+//
+// Environment: PORT (default 8000), UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/demo"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+// streamInterval makes a stream of the demo provider visible to the eye.
+const streamInterval = 150 * time.Millisecond
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "run:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context) (err error) {
+	root, err := gateway.Root()
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", setting("PORT", "8000"))
+	if err := free(address); err != nil {
+		return err
+	}
+	static, err := exampleConfiguration(filepath.Join(root, "examples", "local"), address)
+	if err != nil {
+		return err
+	}
+	binary, err := gateway.Binary(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+
+	upstream := os.Getenv("UPSTREAM")
+	if upstream == "" {
+		provider, err := startProvider()
+		if err != nil {
+			return err
+		}
+		defer provider.Close()
+		upstream = "http://" + provider.Addr
+	}
+	traefik, err := gateway.Launch(gateway.Command{
+		Binary: binary,
+		Static: static,
+		Env:    []string{"UPSTREAM=" + upstream, "DEMO_API_KEY=" + setting("DEMO_API_KEY", "sk-demo-key-of-the-provider")},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traefik.Stop()) }()
+
+	if err := awaitAnswer(ctx, traefik, "http://"+address); err != nil {
+		return err
+	}
+	printWelcome(os.Stdout, "http://"+address, upstream, traefik.LogPath)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-traefik.Done():
+		return errors.New(failure(traefik, "traefik ended by itself"))
+	}
+}
+
+// setting is the environment variable, or what is used without it.
+func setting(name, fallback string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return fallback
+}
+
+// free fails if something listens on the address already.
+func free(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is taken by another program; PORT=8001 make run chooses another port", address)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w; PORT=8001 make run chooses another port", address, err)
+	}
+	return listener.Close()
+}
+
+// startProvider serves the demo provider on a free port. Its log goes to this terminal.
+func startProvider() (*http.Server, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{
+		Addr:    listener.Addr().String(),
+		Handler: demo.Handler(demo.Options{Interval: streamInterval, Log: os.Stdout}),
+	}
+	go func() { _ = server.Serve(listener) }() // until Close
+	return server, nil
+}

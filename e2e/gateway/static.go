@@ -1,0 +1,67 @@
+package gateway
+
+const (
+	// PluginKey is the key under which the plugin is known to Traefik.
+	PluginKey = "chat-completion"
+
+	// Module is the plugin's module path.
+	Module = "github.com/modelroute/chatcompletion"
+
+	staticFile    = "traefik.yml"
+	dynamicFile   = "dynamic.yml"
+	accessLogFile = "access.log"
+)
+
+// staticConfiguration serves routers on web, and Traefik's API, ping and pprof on api.
+func staticConfiguration(options Options, web, api string) map[string]any {
+	level := options.LogLevel
+	if level == "" {
+		level = "INFO"
+	}
+	static := map[string]any{
+		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
+		"entryPoints": map[string]any{
+			"web":     entryPoint(web),
+			"traefik": entryPoint(api),
+		},
+		"api":  map[string]any{"insecure": true, "dashboard": false, "debug": true},
+		"ping": map[string]any{},
+		"log":  map[string]any{"level": level, "format": "json"},
+		"providers": map[string]any{
+			"providersThrottleDuration": "50ms",
+			"file":                      map[string]any{"filename": dynamicFile, "watch": true},
+		},
+		"experimental": map[string]any{
+			"abortOnPluginFailure": true,
+			"localPlugins":         map[string]any{PluginKey: map[string]any{"moduleName": Module}},
+		},
+	}
+	if options.AccessLog {
+		static["accessLog"] = accessLog(options.AccessLogHeaders)
+	}
+	return static
+}
+
+func accessLog(kept []string) map[string]any {
+	headers := map[string]any{"defaultMode": "drop"}
+	if len(kept) > 0 { // Traefik refuses an empty map
+		names := map[string]string{}
+		for _, name := range kept {
+			names[name] = "keep"
+		}
+		headers["names"] = names
+	}
+	return map[string]any{
+		"filePath": accessLogFile,
+		"format":   "json",
+		"fields":   map[string]any{"headers": headers},
+	}
+}
+
+// entryPoint does not hold up the end of the process for streams that are still open.
+func entryPoint(address string) map[string]any {
+	return map[string]any{
+		"address":   address,
+		"transport": map[string]any{"lifeCycle": map[string]any{"graceTimeOut": "1s"}},
+	}
+}

@@ -1,0 +1,180 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/modelroute/chatcompletion/e2e/demo"
+)
+
+const markerHeader = "X-Test-Marker"
+
+var markers = regexp.MustCompile(`marker-\d+-\d+-`)
+
+// TestConcurrentRequestsNeverMix gives every request a marker of its own, in its prompt and in a header,
+// and looks for strange markers wherever one could turn up.
+func TestConcurrentRequestsNeverMix(t *testing.T) {
+	const clients, requests = 64, 20
+	var seen atomic.Int64
+	provider := demo.Handler(demo.Options{Chunks: 20})
+	g := serve(t, map[string]any{
+		"token":  "sk-key-of-the-provider",
+		"model":  "gpt-4o-mini",
+		"params": map[string]any{"temperature": 0.5, "maxTokens": 100},
+	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = checkProviderSees(r, body)
+		}
+		if err != nil {
+			t.Errorf("provider: %v", err)
+		}
+		seen.Add(1)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		w.Header().Set(markerHeader, r.Header.Get(markerHeader))
+		provider.ServeHTTP(w, r)
+	}))
+
+	connections := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	t.Cleanup(connections.CloseIdleConnections)
+	var running sync.WaitGroup
+	for client := range clients {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			for i := range requests {
+				marker := fmt.Sprintf("marker-%d-%d-", client, i)
+				if err := exchange(connections, g.URL, marker, (client+i)%2 == 0); err != nil {
+					t.Errorf("client %d, request %d: %v", client, i, err)
+				}
+			}
+		}()
+	}
+	running.Wait()
+	if got := seen.Load(); got != clients*requests {
+		t.Errorf("the provider saw %d requests, want %d", got, clients*requests)
+	}
+	checkNoErrors(t, g)
+}
+
+// checkProviderSees fails if a request that reached the provider is not made of one client's alone.
+func checkProviderSees(r *http.Request, body []byte) error {
+	marker := r.Header.Get(markerHeader)
+	if err := onlyMarker(string(body), marker, prompt(marker)); err != nil {
+		return err
+	}
+	if got, want := r.Header.Get("Authorization"), "Bearer sk-key-of-the-provider"; got != want {
+		return fmt.Errorf("%s: Authorization = %q, want %q", marker, got, want)
+	}
+	var request struct {
+		Model       string
+		Temperature float64
+		MaxTokens   int `json:"max_tokens"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return fmt.Errorf("%s: %w", marker, err)
+	}
+	if request.Model != "gpt-4o-mini" || request.Temperature != 0.5 || request.MaxTokens != 100 {
+		return fmt.Errorf("%s: the provider sees %+v", marker, request)
+	}
+	return nil
+}
+
+// prompt is long enough to be cut into several reads and events, and of a length of its own.
+func prompt(marker string) string {
+	return strings.Repeat(marker, 50+len(marker)*7%40)
+}
+
+// onlyMarker fails unless the text holds the wanted part, and no other marker.
+func onlyMarker(text, marker, want string) error {
+	for _, found := range markers.FindAllString(text, -1) {
+		if found != marker {
+			return fmt.Errorf("%s meets %s", marker, found)
+		}
+	}
+	if !strings.Contains(text, want) {
+		return fmt.Errorf("%s: got %d bytes without the %d that belong there", marker, len(text), len(want))
+	}
+	return nil
+}
+
+// exchange sends a prompt of the marker and checks that the answer is to that prompt.
+func exchange(client *http.Client, base, marker string, stream bool) error {
+	body := fmt.Sprintf(`{"model":"gpt-4o","stream":%t,"messages":[{"role":"user","content":%q}],"temperature":1}`, stream, prompt(marker))
+	request, err := http.NewRequest(http.MethodPost, base+chatPath, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(markerHeader, marker)
+	request.Header.Set("Authorization", "Bearer "+marker)
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("status = %d", response.StatusCode)
+	}
+	if got := response.Header.Get(markerHeader); got != marker {
+		return fmt.Errorf("header of the answer: %q, want %q", got, marker)
+	}
+	read := content
+	if stream {
+		read = streamedContent
+	}
+	answer, err := read(response.Body)
+	if err != nil {
+		return err
+	}
+	if want := "gpt-4o-mini heard: " + prompt(marker); answer != want {
+		return errors.Join(onlyMarker(answer, marker, prompt(marker)), fmt.Errorf("answer of %d bytes, want %d", len(answer), len(want)))
+	}
+	return nil
+}
+
+func content(body io.Reader) (string, error) {
+	var answer struct {
+		Choices []struct{ Message struct{ Content string } }
+	}
+	if err := json.NewDecoder(body).Decode(&answer); err != nil {
+		return "", err
+	}
+	if len(answer.Choices) != 1 {
+		return "", fmt.Errorf("%d choices", len(answer.Choices))
+	}
+	return answer.Choices[0].Message.Content, nil
+}
+
+func streamedContent(body io.Reader) (string, error) {
+	lines := bufio.NewReader(body)
+	var text strings.Builder
+	for {
+		data, err := readEvent(lines)
+		if err != nil {
+			return "", err
+		}
+		if data == "[DONE]" {
+			return text.String(), nil
+		}
+		var event struct {
+			Choices []struct{ Delta struct{ Content string } }
+		}
+		if err := json.Unmarshal([]byte(data), &event); err != nil {
+			return "", fmt.Errorf("event %q: %w", data, err)
+		}
+		for _, choice := range event.Choices {
+			text.WriteString(choice.Delta.Content)
+		}
+	}
+}

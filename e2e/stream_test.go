@@ -1,0 +1,209 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const streamRequest = `{"stream": true, "messages": [{"role": "user", "content": "Tell me a story."}]}`
+
+// openStream asks for a stream and returns the answer with its body still open.
+func openStream(t *testing.T, ctx context.Context, base string) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+chatPath, strings.NewReader(streamRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	if response.StatusCode != http.StatusOK {
+		content, _ := io.ReadAll(response.Body)
+		t.Fatalf("status = %d, want 200: %s", response.StatusCode, content)
+	}
+	return response
+}
+
+// sendEvent writes an event with a piece of text and flushes it.
+func sendEvent(w http.ResponseWriter, text string) error {
+	_, err := fmt.Fprintf(w, "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", text)
+	return errors.Join(err, http.NewResponseController(w).Flush())
+}
+
+// readEvent returns the data of the next event.
+func readEvent(lines *bufio.Reader) (string, error) {
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			return strings.TrimSpace(data), nil
+		}
+	}
+}
+
+func TestEachEventArrivesWhenItIsSent(t *testing.T) {
+	const (
+		events   = 20
+		interval = 100 * time.Millisecond
+		allowed  = 20 * time.Millisecond
+	)
+	sent := make(chan time.Time, events)
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		ticks := time.NewTicker(interval)
+		defer ticks.Stop()
+		for i := range events {
+			<-ticks.C
+			sent <- time.Now()
+			if sendEvent(w, fmt.Sprint("word ", i)) != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	}))
+
+	lines := bufio.NewReader(openStream(t, t.Context(), g.URL).Body)
+	var slowest time.Duration
+	for i := range events {
+		data, err := readEvent(lines)
+		if err != nil {
+			t.Fatalf("event %d: %v", i, err)
+		}
+		took := time.Since(<-sent)
+		slowest = max(slowest, took)
+		if took > allowed {
+			t.Errorf("event %d arrived after %v, want at most %v", i, took, allowed)
+		}
+		if want := fmt.Sprintf("%q", fmt.Sprint("word ", i)); !strings.Contains(data, want) {
+			t.Errorf("event %d is %s, want one with %s", i, data, want)
+		}
+	}
+	if data, err := readEvent(lines); data != "[DONE]" || err != nil {
+		t.Errorf("the stream ends with %q, %v, want [DONE]", data, err)
+	}
+	if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
+		t.Errorf("after [DONE]: %v, want the end", err)
+	}
+	t.Logf("the slowest of %d events took %v", events, slowest)
+	checkNoErrors(t, g)
+}
+
+func TestHeaderOfStreamArrivesBeforeItsFirstEvent(t *testing.T) {
+	arrived := make(chan struct{})
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(http.StatusOK)
+		if http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-arrived: // only now the event
+		case <-r.Context().Done():
+			return
+		}
+		_ = sendEvent(w, "word")
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), conditionTimeout)
+	defer cancel()
+	response := openStream(t, ctx, g.URL)
+	close(arrived)
+	if _, err := readEvent(bufio.NewReader(response.Body)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClientThatLeavesEndsTheProvidersRequest(t *testing.T) {
+	const clients = 5
+	ended := make(chan error, clients)
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		ticks := time.NewTicker(5 * time.Millisecond)
+		defer ticks.Stop()
+		for sendEvent(w, "word") == nil {
+			<-ticks.C
+		}
+		<-r.Context().Done()
+		ended <- context.Cause(r.Context())
+	}))
+	for range clients {
+		ctx, leave := context.WithCancel(t.Context())
+		lines := bufio.NewReader(openStream(t, ctx, g.URL).Body)
+		for range 3 {
+			if _, err := readEvent(lines); err != nil {
+				t.Fatal(err)
+			}
+		}
+		leave()
+		if cause := receive(t, "the provider's request ends", ended); !errors.Is(cause, context.Canceled) {
+			t.Errorf("the provider's request ended by %v, want %v", cause, context.Canceled)
+		}
+	}
+	awaitAccessLog(t, g, clients)
+	checkNoErrors(t, g)
+	checkAlive(t, g)
+}
+
+func TestClientThatLeavesBeforeTheAnswerEndsTheProvidersRequest(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		began <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
+	ctx, leave := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL+chatPath, strings.NewReader(streamRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan error, 1)
+	go func() {
+		_, err := http.DefaultClient.Do(request)
+		left <- err
+	}()
+	receive(t, "the request reaches the provider", began)
+	leave()
+	receive(t, "the provider's request ends", ended)
+	if err := receive(t, "the client's request ends", left); !errors.Is(err, context.Canceled) {
+		t.Errorf("the client's request ended by %v, want %v", err, context.Canceled)
+	}
+	awaitAccessLog(t, g, 1)
+	checkNoErrors(t, g)
+	checkAlive(t, g)
+}
+
+func TestProviderThatDiesMidStreamLooksBroken(t *testing.T) {
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for range 2 {
+			if sendEvent(w, "word") != nil {
+				return
+			}
+		}
+		panic(http.ErrAbortHandler) // closes the connection in the middle of the body
+	}))
+	lines := bufio.NewReader(openStream(t, t.Context(), g.URL).Body)
+	for range 2 {
+		if _, err := readEvent(lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := readEvent(lines); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("the client reads %q, %v after the provider died, want an error that is not the end", data, err)
+	}
+	awaitAccessLog(t, g, 1)
+	checkNoErrors(t, g)
+	checkAlive(t, g)
+}
