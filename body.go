@@ -113,7 +113,7 @@ func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 		setPath(req, p.path)
 	}
 	if v.body == nil {
-		req.Body = readCloser{io.MultiReader(bytes.NewReader(raw), req.Body), req.Body}
+		req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body)) // the server closes its own
 		return
 	}
 	length := 0
@@ -136,10 +136,4 @@ func keepUpgrade(header http.Header) {
 	if upgrades {
 		header["Connection"] = []string{"Upgrade"}
 	}
-}
-
-// readCloser joins what is read and what is closed.
-type readCloser struct {
-	io.Reader
-	io.Closer
 }

@@ -86,7 +86,8 @@ func refuseJSON(e *envelope, decoder *json.Decoder, err error) *refusal {
 	offset := int(decoder.InputOffset())
 	reason := "it must be one JSON object, and nothing else"
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		reason, offset = "it ends too early", len(e.skeleton)
+		reason = "it ends too early"
+		offset = len(e.skeleton)
 	} else if err != nil {
 		reason = err.Error()
 	}
