@@ -129,7 +129,8 @@ func cutLongStrings(e *envelope) {
 		}
 		offset += length + 1
 	}
-	e.skeleton = append(skeleton, e.body[copied:]...)
+	skeleton = append(skeleton, e.body[copied:]...)
+	e.skeleton = skeleton
 }
 
 // bodyOffset returns where in the body the given offset of the skeleton is.
