@@ -100,11 +100,11 @@ func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 	return flate.NewReader(buffered), nil
 }
 
-// rewrite makes of the client's request the one that the provider gets; raw is the client's body as it came.
-func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
+// rewrite makes of the client's request the one that the provider gets.
+func rewrite(p *policy, req *http.Request, j *judged) {
 	header := req.Header
-	if v.model != "" {
-		header[p.modelHeader] = []string{v.model}
+	if j.verdict.model != "" {
+		header[p.modelHeader] = []string{j.verdict.model}
 	}
 	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
 	delete(header, "Accept-Encoding")
@@ -112,15 +112,15 @@ func rewrite(p *policy, req *http.Request, raw []byte, v *verdict) {
 	if p.path != "" {
 		setPath(req, p.path)
 	}
-	if v.body == nil {
-		req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body)) // the server closes its own
+	if j.body == nil {
+		req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(j.raw), req.Body)) // the server closes its own
 		return
 	}
 	length := 0
-	for _, piece := range v.body {
+	for _, piece := range j.body {
 		length += len(piece)
 	}
-	pieces := net.Buffers(v.body)
+	pieces := net.Buffers(j.body)
 	req.Body = io.NopCloser(&pieces)
 	req.ContentLength = int64(length)
 	req.TransferEncoding = nil

@@ -41,6 +41,7 @@ type policy struct {
 	credential          *credential // nil: the client's own credentials pass
 	maxRequestBodyBytes int64
 	report              bool
+	verdicts            *verdicts
 }
 
 // problems collects what is wrong with a configuration, so that all is said at once.
@@ -57,7 +58,10 @@ func (p *problems) add(key, format string, args ...any) {
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
-	p := &policy{parameters: newParameterSet(chatParameters())}
+	p := &policy{
+		parameters: newParameterSet(chatParameters()),
+		verdicts:   &verdicts{bySkeleton: map[string]*verdict{}},
+	}
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	p.credential = parseCredential(bad, config)

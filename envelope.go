@@ -4,39 +4,44 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"sort"
 	"strings"
 )
 
-// Bodies from skeletonMinBytes on are parsed as a skeleton, without the insides of long strings, if the ends of their
-// strings are on average at least skeletonMinQuoteDistanceBytes apart: below either figure, finding the strings from interpreted code
-// costs more than letting encoding/json read it all (measured with make bench).
+// The ends of strings that a body may have for its skeleton to be worth making: finding a string from interpreted code
+// costs about as much as encoding/json needs to read 40 bytes, and a remembered skeleton saves the work of about 256
+// ends (measured with make bench).
 const (
-	skeletonMinBytes              = 4 << 10
-	skeletonMinQuoteDistanceBytes = 40
-	// skeletonKeepBytes is the length up to which the inside of a string stays in the skeleton. Names of parameters,
-	// roles and enumerated values are all shorter.
-	skeletonKeepBytes = 64
-	// skeletonFiller stands in the skeleton for the inside of a long string. It is no name of anything.
-	skeletonFiller = "\u2026"
+	skeletonFreeEnds    = 256
+	skeletonBytesPerEnd = 40
+)
+
+// Strings longer than keptBytes are left out of the skeleton, names of models longer than keptModelBytes. Names of
+// parameters, roles and enumerated values are all shorter.
+const (
+	keptBytes      = 24
+	keptModelBytes = 64
 )
 
 var (
 	quote            = []byte{'"'}
 	escapedBackslash = []byte(`\\`)
 	escapedQuote     = []byte(`\"`)
-	twoFillerBytes   = []byte("..")
+	escapedSlash     = []byte(`\/`)
+	modelName        = []byte("model")
+	// filler stands in the skeleton for the inside of a long string. JSON allows DEL, and nobody writes it.
+	filler = []byte{0x7f}
 )
 
-// envelope is the top level of a JSON object: its members in their order, and where they stand in the body.
-// Offsets are those of the skeleton; bodyOffset turns one into the body's.
+// envelope is the top level of a JSON object: its members in their order, and where they stand. Requests of one
+// application look alike but for their texts. So that a decision holds for all of them, and because texts are long, it
+// is taken on the skeleton: the body without the insides of long strings. Offsets are those of the skeleton.
 type envelope struct {
 	body     []byte
 	skeleton []byte
-	cutEnds  []int // where in the skeleton each filler ends
-	cutBytes []int // how many bytes the skeleton lacks up to there
+	missing  []int // how many bytes the skeleton lacks behind its first filler, its second, ...
 	members  []member
 	found    []int // place in members, plus one, of each parameter: see validate
+	partial  bool  // the decision needed more than the skeleton
 }
 
 // member is one name and value of the object, and what is to become of it.
@@ -48,17 +53,87 @@ type member struct {
 	removed     bool
 }
 
-// parseEnvelope reads the members of the one JSON object that body holds. encoding/json decides what is JSON, but for
-// the insides of long strings, which the skeleton leaves out.
-func parseEnvelope(body []byte) (*envelope, *refusal) {
-	e := &envelope{body: body, skeleton: body, members: make([]member, 0, 8)}
-	if len(body) >= skeletonMinBytes {
-		cutLongStrings(e)
+// newEnvelope makes the skeleton of a body, or takes the body for it if its strings are many and short.
+func newEnvelope(body []byte) *envelope {
+	e := &envelope{body: body, skeleton: body}
+	covered := body
+	if bytes.IndexByte(body, '\\') >= 0 {
+		covered = coverEscapes(body)
 	}
+	if bytes.Count(covered, quote) > skeletonFreeEnds+len(body)/skeletonBytesPerEnd {
+		e.partial = true
+		return e
+	}
+	cutLongStrings(e, covered)
+	return e
+}
+
+// coverEscapes writes another escape over those with a quote or a backslash, so that every quote left ends a string.
+// Where a string ends is the one thing that every JSON parser agrees on.
+func coverEscapes(body []byte) []byte {
+	if bytes.Contains(body, escapedBackslash) {
+		body = bytes.ReplaceAll(body, escapedBackslash, escapedSlash)
+	}
+	if bytes.Contains(body, escapedQuote) {
+		body = bytes.ReplaceAll(body, escapedQuote, escapedSlash)
+	}
+	return body
+}
+
+// cutLongStrings makes the skeleton of a body whose quotes all end strings: then every second piece between quotes is
+// the inside of a string.
+func cutLongStrings(e *envelope, covered []byte) {
+	pieces := bytes.Split(covered, quote)
+	missing := 0
+	for i := 1; i < len(pieces); i += 2 {
+		length := len(pieces[i])
+		if length > keptBytes && (i < 3 || length > keptModelBytes || !bytes.Equal(pieces[i-2], modelName)) {
+			missing += length - len(filler)
+			e.missing = append(e.missing, missing)
+			pieces[i] = filler
+		}
+	}
+	e.skeleton = bytes.Join(pieces, quote)
+	if bytes.Count(e.skeleton, filler) != len(e.missing) {
+		// The client wrote the filler itself, and bodyOffset could not tell: read the body whole.
+		e.skeleton = e.body
+		e.missing = nil
+		e.partial = true
+	}
+}
+
+// bodyOffset returns where in the body the given offset of the skeleton is.
+func bodyOffset(e *envelope, offset int) int {
+	if len(e.missing) == 0 {
+		return offset
+	}
+	if fillers := bytes.Count(e.skeleton[:offset], filler); fillers > 0 {
+		return offset + e.missing[fillers-1]
+	}
+	return offset
+}
+
+// skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings, and with
+// some escapes covered.
+func skeletonValue(e *envelope, m *member) []byte {
+	return e.skeleton[m.start:m.end]
+}
+
+// bodyValue returns a member's value as the client wrote it. If the skeleton has less, the decision is not to be
+// remembered.
+func bodyValue(e *envelope, m *member) []byte {
+	value := e.body[bodyOffset(e, m.start):bodyOffset(e, m.end)]
+	e.partial = e.partial || !bytes.Equal(value, e.skeleton[m.start:m.end])
+	return value
+}
+
+// readMembers reads the members of the one JSON object that the body holds. encoding/json decides what is JSON, but for
+// the insides of long strings.
+func readMembers(e *envelope) *refusal {
 	decoder := json.NewDecoder(bytes.NewReader(e.skeleton))
 	token, err := decoder.Token()
 	if err != nil || token != json.Delim('{') {
-		return nil, refuseJSON(e, decoder, err)
+		return refuseJSON(e, decoder, err)
 	}
 	var value json.RawMessage
 	for {
@@ -75,10 +150,10 @@ func parseEnvelope(body []byte) (*envelope, *refusal) {
 	}
 	if err == nil {
 		if _, err = decoder.Token(); err == io.EOF {
-			return e, nil
+			return nil
 		}
 	}
-	return nil, refuseJSON(e, decoder, err)
+	return refuseJSON(e, decoder, err)
 }
 
 // refuseJSON says why the body is not the JSON of one object, and where it stops being so.
@@ -97,70 +172,13 @@ func refuseJSON(e *envelope, decoder *json.Decoder, err error) *refusal {
 	return invalidJSON(reason, bodyOffset(e, offset))
 }
 
-// cutLongStrings makes e.skeleton: the body without the insides of its long strings. Where a string ends is the one
-// thing that every JSON parser agrees on: at the first quote that no backslash escapes. Escapes are covered first, so
-// that every quote left is a delimiter; then one compiled call finds them all. Bodies whose strings are mostly short
-// stay whole.
-func cutLongStrings(e *envelope) {
-	stringEnds := bytes.Count(e.body, quote) - bytes.Count(e.body, escapedQuote)
-	if stringEnds*skeletonMinQuoteDistanceBytes > len(e.body) {
-		return
-	}
-	covered := e.body
-	if bytes.Contains(covered, escapedBackslash) {
-		covered = bytes.ReplaceAll(covered, escapedBackslash, twoFillerBytes)
-	}
-	if bytes.Contains(covered, escapedQuote) {
-		covered = bytes.ReplaceAll(covered, escapedQuote, twoFillerBytes)
-	}
-	pieces := bytes.Split(covered, quote)
-	skeleton := make([]byte, 0, skeletonMinBytes)
-	copied, offset, missing := 0, 0, 0
-	for i := 1; i < len(pieces); i += 2 {
-		offset += len(pieces[i-1]) + 1
-		length := len(pieces[i])
-		if length > skeletonKeepBytes {
-			skeleton = append(skeleton, e.body[copied:offset]...)
-			skeleton = append(skeleton, skeletonFiller...)
-			copied = offset + length
-			missing += length - len(skeletonFiller)
-			e.cutEnds = append(e.cutEnds, len(skeleton))
-			e.cutBytes = append(e.cutBytes, missing)
-		}
-		offset += length + 1
-	}
-	skeleton = append(skeleton, e.body[copied:]...)
-	e.skeleton = skeleton
-}
-
-// bodyOffset returns where in the body the given offset of the skeleton is.
-func bodyOffset(e *envelope, offset int) int {
-	if len(e.cutEnds) == 0 {
-		return offset
-	}
-	cuts := sort.SearchInts(e.cutEnds, offset+1)
-	if cuts == 0 {
-		return offset
-	}
-	return offset + e.cutBytes[cuts-1]
-}
-
-// skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings.
-func skeletonValue(e *envelope, m *member) []byte {
-	return e.skeleton[m.start:m.end]
-}
-
-// bodyValue returns a member's value as the client wrote it.
-func bodyValue(e *envelope, m *member) []byte {
-	return e.body[bodyOffset(e, m.start):bodyOffset(e, m.end)]
-}
-
 // otherSpelling returns the parameter that the name of a member, which is none, might be taken for. A name that the
-// skeleton left out is read for that, and kept.
+// skeleton does not show as it is, is read for that, and kept.
 func otherSpelling(e *envelope, set *parameterSet, i int) (id int, found bool) {
 	m := &e.members[i]
-	if m.name == skeletonFiller {
-		m.name = longName(e, i)
+	if strings.ContainsAny(m.name, "\x7f/") {
+		m.name = wholeName(e, i)
+		e.partial = true
 	}
 	id, found = set.folded[fold(m.name)]
 	return id, found
@@ -174,12 +192,12 @@ func ambiguousName(name, meant string) *refusal {
 	return invalidRequest("ambiguous_parameter", meant, "Unknown parameter: "+quoted(name)+". Did you mean '"+meant+"'?")
 }
 
-// longName returns the name of a member whose name the skeleton left out.
-func longName(e *envelope, i int) string {
+// wholeName returns the name of a member as the body has it.
+func wholeName(e *envelope, i int) string {
 	var name string
 	start := bodyOffset(e, nameStart(e, i))
 	if err := json.NewDecoder(bytes.NewReader(e.body[start:])).Decode(&name); err != nil {
-		return skeletonFiller // not a string that encoding/json reads: no known name
+		return "" // not a string that encoding/json reads: no parameter's name
 	}
 	return name
 }
@@ -202,47 +220,55 @@ func fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
 }
 
-// splice returns the body with the replacements and removals noted in its members, and the additions behind the last
-// one, as pieces of the client's own bytes and of ours. All other bytes stay as they came. At least one member stays. An
-// addition begins with its comma.
-func splice(e *envelope, additions [][]byte) [][]byte {
-	pieces := make([][]byte, 0, 8)
-	copied := 0
+// edit puts a value, or nothing, in the place of a part of the body.
+type edit struct {
+	from  int
+	to    int
+	value []byte
+}
+
+// edits turns what is noted in the members, and additions behind the last one, into edits in their order. At least one
+// member stays. The additions begin with a comma.
+func edits(e *envelope, additions []byte) []edit {
+	var list []edit
 	nothingBefore := true
 	for i := range e.members {
 		m := &e.members[i]
 		if m.removed {
-			from, to := removal(e, i, nothingBefore)
-			pieces = append(pieces, e.body[copied:from])
-			copied = to
+			list = append(list, removal(e, i, nothingBefore))
 			continue
 		}
 		nothingBefore = false
 		if m.replacement != nil {
-			pieces = append(pieces, e.body[copied:bodyOffset(e, m.start)], m.replacement)
-			copied = bodyOffset(e, m.end)
+			list = append(list, edit{m.start, m.end, m.replacement})
 		}
 	}
 	if len(additions) > 0 {
-		end := bodyOffset(e, e.members[len(e.members)-1].end)
-		if end > copied {
-			pieces = append(pieces, e.body[copied:end])
-			copied = end
-		}
-		pieces = append(pieces, additions...)
+		end := e.members[len(e.members)-1].end
+		list = append(list, edit{end, end, additions})
 	}
-	return append(pieces, e.body[copied:])
+	return list
 }
 
-// removal returns the part of the body that goes with a member: it and one comma, the one before, or the one behind if
-// nothing stays before.
-func removal(e *envelope, i int, nothingBefore bool) (from, to int) {
+// removal takes a member away and one comma, the one before, or the one behind if nothing stays before.
+func removal(e *envelope, i int, nothingBefore bool) edit {
 	if !nothingBefore {
-		return bodyOffset(e, e.members[i-1].end), bodyOffset(e, e.members[i].end)
+		return edit{e.members[i-1].end, e.members[i].end, nil}
 	}
-	from = bodyOffset(e, nameStart(e, i))
 	if i+1 < len(e.members) {
-		return from, bodyOffset(e, nameStart(e, i+1))
+		return edit{nameStart(e, i), nameStart(e, i+1), nil}
 	}
-	return from, bodyOffset(e, e.members[i].end)
+	return edit{nameStart(e, i), e.members[i].end, nil}
+}
+
+// splice applies the edits to the body, and returns it as pieces of the client's own bytes and of ours. All other bytes
+// stay as they came.
+func splice(e *envelope, list []edit) [][]byte {
+	pieces := make([][]byte, 0, 2*len(list)+1)
+	copied := 0
+	for i := range list {
+		pieces = append(pieces, e.body[copied:bodyOffset(e, list[i].from)], list[i].value)
+		copied = bodyOffset(e, list[i].to)
+	}
+	return append(pieces, e.body[copied:])
 }

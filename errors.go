@@ -47,6 +47,7 @@ func quoted(text string) string {
 }
 
 func shortened(text string) string {
+	text = strings.ReplaceAll(text, string(filler), "...") // of a long string inside a parameter
 	if len(text) > quotedMaxBytes {
 		return strings.ToValidUTF8(text[:quotedMaxBytes], "") + "..."
 	}

@@ -27,54 +27,68 @@ type rule struct {
 	maximumRaw []byte  // maximum as JSON
 }
 
-// verdict is what the policy made of one request.
+// verdict is what the policy made of a request. It is shared by all requests with the same skeleton.
 type verdict struct {
-	asked     string   // the client's model
-	model     string   // the model that the provider is asked for
-	body      [][]byte // what the provider gets, in pieces; nil: what the client sent
-	additions [][]byte // members that the client did not send, each behind a comma
+	asked     string // the client's model
+	model     string // the model that the provider is asked for
+	edits     []edit
 	decisions []string // "what=why", for the policy header
 }
 
-// judge reads a request, checks it, and decides what the provider gets. raw is the body as far as it was read.
-func judge(p *policy, endpoint kind, req *http.Request) (raw []byte, v *verdict, refused *refusal) {
-	if endpoint == deny {
-		return nil, nil, denied()
-	}
-	if req.Method != http.MethodPost {
-		return nil, nil, methodNotAllowed(req.Method)
-	}
-	raw, refused = readBody(req, p.maxRequestBodyBytes)
-	body := raw
-	if refused == nil && req.Header["Content-Encoding"] != nil {
-		body, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
-	}
-	if refused == nil {
-		v, refused = govern(p, req, body)
-	}
-	return raw, v, refused
+// judged is a request with its verdict.
+type judged struct {
+	verdict *verdict
+	raw     []byte   // the client's body as it came, as far as it was read
+	body    [][]byte // what the provider gets, in pieces; nil: the client's body
 }
 
-// govern decides on the plain body of a request.
-func govern(p *policy, req *http.Request, body []byte) (*verdict, *refusal) {
-	e, refused := parseEnvelope(body)
+// judge reads a request, checks it, and decides what the provider gets.
+func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
+	j := &judged{}
+	if endpoint == deny {
+		return j, denied()
+	}
+	if req.Method != http.MethodPost {
+		return j, methodNotAllowed(req.Method)
+	}
+	raw, refused := readBody(req, p.maxRequestBodyBytes)
+	j.raw = raw
+	if refused == nil && req.Header["Content-Encoding"] != nil {
+		raw, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
+	}
+	if refused != nil {
+		return j, refused
+	}
+	e := newEnvelope(raw)
+	v := recall(p.verdicts, e)
+	if v == nil {
+		if v, refused = decide(p, req, e); refused != nil {
+			return j, refused
+		}
+		if p.modelTemplate == nil {
+			remember(p.verdicts, e, v)
+		}
+	}
+	j.verdict = v
+	j.body = splice(e, v.edits)
+	return j, nil
+}
+
+// decide checks the body of a request, and decides on its model and parameters.
+func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
+	refused := readMembers(e)
 	if refused == nil {
 		refused = validate(e, p.parameters)
 	}
 	if refused != nil {
 		return nil, refused
 	}
-	v := &verdict{}
-	if refused = governModel(p, req, e, v); refused != nil {
+	d := &decision{}
+	if refused = governModel(p, req, e, d); refused != nil {
 		return nil, refused
 	}
-	governParams(p, e, v)
-	if len(v.decisions) > 0 {
-		v.body = splice(e, v.additions)
-	} else {
-		v.body = [][]byte{body}
-	}
-	return v, nil
+	governParams(p, e, d)
+	return &verdict{asked: d.asked, model: d.model, edits: edits(e, d.additions), decisions: d.why}, nil
 }
 
 func methodNotAllowed(method string) *refusal {
@@ -82,52 +96,61 @@ func methodNotAllowed(method string) *refusal {
 		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
 }
 
-// wouldHave turns a verdict or refusal into one that changes and refuses nothing, but tells.
-func wouldHave(v *verdict, refused *refusal) *verdict {
+// wouldHave turns a judgement into one that changes and refuses nothing, but tells.
+func wouldHave(j *judged, refused *refusal) *judged {
 	told := &verdict{decisions: []string{"mode=report"}}
 	if refused != nil {
 		told.decisions = append(told.decisions, "refused="+refused.code)
-		return told
+	} else {
+		told.asked = j.verdict.asked
+		told.model = j.verdict.asked
+		told.decisions = append(told.decisions, j.verdict.decisions...)
 	}
-	told.asked, told.model = v.asked, v.asked
-	told.decisions = append(told.decisions, v.decisions...)
-	return told
+	return &judged{verdict: told, raw: j.raw}
+}
+
+// decision is a verdict in the making.
+type decision struct {
+	asked     string
+	model     string
+	additions []byte // members that the client did not send, each behind a comma
+	why       []string
 }
 
 // governModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
-func governModel(p *policy, req *http.Request, e *envelope, v *verdict) *refusal {
-	v.asked = askedModel(e)
-	v.model = v.asked
+func governModel(p *policy, req *http.Request, e *envelope, d *decision) *refusal {
+	d.asked = askedModel(e)
+	d.model = d.asked
 	configured := p.model
-	if p.modelTemplate != nil && (v.asked == "" || !p.modelOverride) {
+	if p.modelTemplate != nil && (d.asked == "" || !p.modelOverride) {
 		var refused *refusal
 		if configured, refused = render(p.modelTemplate, req); refused != nil {
 			return refused
 		}
 	}
 	why := ""
-	if v.asked == "" {
-		v.model, why = configured, "model=set"
-	} else if v.asked != configured && !p.modelOverride {
-		v.model, why = configured, "model=enforced"
+	if d.asked == "" {
+		d.model, why = configured, "model=set"
+	} else if d.asked != configured && !p.modelOverride {
+		d.model, why = configured, "model=enforced"
 	}
-	if !isModelName(v.asked) || !isModelName(v.model) {
+	if !isModelName(d.asked) || !isModelName(d.model) {
 		return invalidModel()
 	}
-	if target, isAlias := p.aliases[v.model]; isAlias {
-		v.model = target
+	if target, isAlias := p.aliases[d.model]; isAlias {
+		d.model = target
 		if why == "" {
 			why = "model=aliased"
 		}
 	}
-	if v.model == "" {
+	if d.model == "" {
 		return noModel()
 	}
-	if p.allowedModels != nil && !p.allowedModels.MatchString(v.model) {
-		return modelNotFound(p, v)
+	if p.allowedModels != nil && !p.allowedModels.MatchString(d.model) {
+		return modelNotFound(p, d)
 	}
-	if v.model != v.asked {
-		replaceModel(e, v, why)
+	if d.model != d.asked {
+		replaceModel(e, d, why)
 	}
 	return nil
 }
@@ -145,14 +168,14 @@ func askedModel(e *envelope) string {
 	return unquote(value)
 }
 
-func replaceModel(e *envelope, v *verdict, why string) {
-	v.decisions = append(v.decisions, why)
-	value := marshal(v.model)
+func replaceModel(e *envelope, d *decision, why string) {
+	d.why = append(d.why, why)
+	value := marshal(d.model)
 	if place := e.found[modelID]; place != 0 {
 		e.members[place-1].replacement = value
 		return
 	}
-	v.additions = append(v.additions, append([]byte(`,"model":`), value...))
+	d.additions = append(append(d.additions, `,"model":`...), value...)
 }
 
 func noModel() *refusal {
@@ -160,33 +183,33 @@ func noModel() *refusal {
 }
 
 // modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
-func modelNotFound(p *policy, v *verdict) *refusal {
-	asked := v.asked
+func modelNotFound(p *policy, d *decision) *refusal {
+	asked := d.asked
 	if asked == "" || !p.modelOverride {
-		asked = v.model
+		asked = d.model
 	}
 	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(asked) + "` does not exist or you do not have access to it. Ask for one of: " + p.allowedText + "."}
 }
 
 // governParams applies the rules, and notes in the members of e what changes.
-func governParams(p *policy, e *envelope, v *verdict) {
+func governParams(p *policy, e *envelope, d *decision) {
 	for _, r := range p.rules {
 		place := e.found[r.id]
 		if r.twinID != r.id {
-			place = oneSpelling(e, r, v)
+			place = oneSpelling(e, r, d)
 		}
 		if place != 0 {
-			governSent(r, e, &e.members[place-1], v)
+			governSent(r, e, &e.members[place-1], d)
 		} else if r.absent != nil {
-			v.additions = append(v.additions, r.addition)
-			v.decisions = append(v.decisions, r.name+r.absentWhy)
+			d.additions = append(d.additions, r.addition...)
+			d.why = append(d.why, r.name+r.absentWhy)
 		}
 	}
 }
 
 // governSent applies a rule to the member that the client sent.
-func governSent(r *rule, e *envelope, m *member, v *verdict) {
+func governSent(r *rule, e *envelope, m *member, d *decision) {
 	why := ""
 	switch {
 	case r.dropped:
@@ -194,22 +217,22 @@ func governSent(r *rule, e *envelope, m *member, v *verdict) {
 	case e.skeleton[m.start] == 'n':
 		m.replacement, why = r.absent, r.absentWhy
 	case r.enforced:
-		if !bytes.Equal(bodyValue(e, m), r.absent) {
+		if !bytes.Equal(skeletonValue(e, m), r.absent) {
 			m.replacement, why = r.absent, "=enforced"
 		}
 	case r.limited:
-		if value, err := strconv.ParseFloat(string(bodyValue(e, m)), 64); err != nil || value > r.maximum {
+		if value, err := strconv.ParseFloat(string(skeletonValue(e, m)), 64); err != nil || value > r.maximum {
 			m.replacement, why = r.maximumRaw, "=limited"
 		}
 	}
 	if why != "" {
-		v.decisions = append(v.decisions, m.name+why)
+		d.why = append(d.why, m.name+why)
 	}
 }
 
 // oneSpelling returns the place of the token limit, in whatever spelling the client sent it. Of two spellings, the newer
 // one with a value stays.
-func oneSpelling(e *envelope, r *rule, v *verdict) int {
+func oneSpelling(e *envelope, r *rule, d *decision) int {
 	place, other := e.found[r.id], e.found[r.twinID]
 	if place == 0 {
 		return other
@@ -225,6 +248,6 @@ func oneSpelling(e *envelope, r *rule, v *verdict) int {
 		keep, lose = lose, keep
 	}
 	e.members[lose-1].removed = true
-	v.decisions = append(v.decisions, e.members[lose-1].name+"=dropped")
+	d.why = append(d.why, e.members[lose-1].name+"=dropped")
 	return keep
 }

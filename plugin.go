@@ -161,10 +161,10 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		passThrough(m.next, p, rw, req)
 		return
 	}
-	raw, v, refused := judge(p, endpoint, req)
+	j, refused := judge(p, endpoint, req)
 	if p.report {
-		v = wouldHave(v, refused)
-		refused = nil // not in one assignment with v: Yaegi drops a nil there
+		j = wouldHave(j, refused)
+		refused = nil // not in one assignment with j: Yaegi drops a nil there
 	}
 	if refused == nil {
 		refused = authorize(p.credential, req.Header)
@@ -173,8 +173,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		writeRefusal(rw, refused)
 		return
 	}
-	rewrite(p, req, raw, v)
-	forward(m.next, rw, req, v)
+	rewrite(p, req, j)
+	forward(m.next, rw, req, j.verdict)
 }
 
 // passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the

@@ -19,7 +19,7 @@ type parameter struct {
 	maximum float64  // of a number
 	oneOf   []string // of a string; empty: any
 	check   func(name string, value json.RawMessage) *refusal
-	whole   bool // check looks into long strings, which a skeleton lacks
+	whole   bool // check looks into long strings, which the skeleton lacks
 	checked bool // there is more to check than the type
 }
 
@@ -159,9 +159,9 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			return wrongType(p.name, p.article, skeletonValue(e, m))
 		}
 		if p.checked {
-			value := skeletonValue(e, m)
-			if p.whole {
-				value = bodyValue(e, m)
+			value := bodyValue(e, m)
+			if p.check != nil && !p.whole {
+				value = skeletonValue(e, m)
 			}
 			if refused := checkValue(p, p.name, value); refused != nil {
 				return refused

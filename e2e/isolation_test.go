@@ -122,7 +122,7 @@ func exchange(client *http.Client, base, marker string, stream bool) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("status = %d", response.StatusCode)
 	}

@@ -14,8 +14,8 @@ import (
 
 const streamRequest = `{"stream": true, "messages": [{"role": "user", "content": "Tell me a story."}]}`
 
-// openStream asks for a stream and returns the answer with its body still open.
-func openStream(t *testing.T, ctx context.Context, base string) *http.Response {
+// openStream asks for a stream and returns it when its header has come.
+func openStream(ctx context.Context, t *testing.T, base string) *bufio.Reader {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+chatPath, strings.NewReader(streamRequest))
 	if err != nil {
@@ -26,12 +26,12 @@ func openStream(t *testing.T, ctx context.Context, base string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { response.Body.Close() })
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if response.StatusCode != http.StatusOK {
 		content, _ := io.ReadAll(response.Body)
 		t.Fatalf("status = %d, want 200: %s", response.StatusCode, content)
 	}
-	return response
+	return bufio.NewReader(response.Body)
 }
 
 // sendEvent writes an event with a piece of text and flushes it.
@@ -60,7 +60,7 @@ func TestEachEventArrivesWhenItIsSent(t *testing.T) {
 		allowed  = 20 * time.Millisecond
 	)
 	sent := make(chan time.Time, events)
-	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
@@ -74,7 +74,7 @@ func TestEachEventArrivesWhenItIsSent(t *testing.T) {
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	}))
 
-	lines := bufio.NewReader(openStream(t, t.Context(), g.URL).Body)
+	lines := openStream(t.Context(), t, g.URL)
 	var slowest time.Duration
 	for i := range events {
 		data, err := readEvent(lines)
@@ -117,9 +117,9 @@ func TestHeaderOfStreamArrivesBeforeItsFirstEvent(t *testing.T) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), conditionTimeout)
 	defer cancel()
-	response := openStream(t, ctx, g.URL)
+	lines := openStream(ctx, t, g.URL)
 	close(arrived)
-	if _, err := readEvent(bufio.NewReader(response.Body)); err != nil {
+	if _, err := readEvent(lines); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,7 +139,7 @@ func TestClientThatLeavesEndsTheProvidersRequest(t *testing.T) {
 	}))
 	for range clients {
 		ctx, leave := context.WithCancel(t.Context())
-		lines := bufio.NewReader(openStream(t, ctx, g.URL).Body)
+		lines := openStream(ctx, t, g.URL)
 		for range 3 {
 			if _, err := readEvent(lines); err != nil {
 				t.Fatal(err)
@@ -170,7 +170,10 @@ func TestClientThatLeavesBeforeTheAnswerEndsTheProvidersRequest(t *testing.T) {
 	}
 	left := make(chan error, 1)
 	go func() {
-		_, err := http.DefaultClient.Do(request)
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			_ = response.Body.Close()
+		}
 		left <- err
 	}()
 	receive(t, "the request reaches the provider", began)
@@ -194,7 +197,7 @@ func TestProviderThatDiesMidStreamLooksBroken(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler) // closes the connection in the middle of the body
 	}))
-	lines := bufio.NewReader(openStream(t, t.Context(), g.URL).Body)
+	lines := openStream(t.Context(), t, g.URL)
 	for range 2 {
 		if _, err := readEvent(lines); err != nil {
 			t.Fatal(err)

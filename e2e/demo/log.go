@@ -50,7 +50,7 @@ func (l *requestLog) record(r *http.Request, body []byte) {
 	if len(body) > 0 {
 		fmt.Fprintf(&block, "  %s\n", shortened(body))
 	}
-	io.WriteString(l.writer, block.String())
+	_, _ = io.WriteString(l.writer, block.String())
 }
 
 func shortened(body []byte) string {

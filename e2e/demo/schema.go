@@ -6,7 +6,7 @@ import "encoding/json"
 // enum, const and the first branch of anyOf. Any other schema is answered with null.
 func example(schema json.RawMessage) string {
 	var parsed any
-	json.Unmarshal(schema, &parsed) // without a schema, null
+	_ = json.Unmarshal(schema, &parsed) // without a schema, null
 	encoded, err := json.Marshal(exampleValue(parsed))
 	if err != nil {
 		panic(err) // the values came from JSON

@@ -101,7 +101,7 @@ func known(model string) bool {
 func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(document)
+	_ = json.NewEncoder(w).Encode(document)
 }
 
 // writeError answers as OpenAI does; an empty param or code is null.
@@ -144,7 +144,7 @@ func contentText(content json.RawMessage) string {
 	var parts []struct {
 		Text string `json:"text"`
 	}
-	json.Unmarshal(content, &parts) // anything else has no text
+	_ = json.Unmarshal(content, &parts) // anything else has no text
 	var texts []string
 	for _, part := range parts {
 		if part.Text != "" {

@@ -89,12 +89,12 @@ func build(ctx context.Context, log io.Writer) (string, error) {
 		return "", err
 	}
 
-	fmt.Fprintf(log, "building Traefik %s; this takes some minutes, once\n", version)
+	_, _ = fmt.Fprintf(log, "building Traefik %s; this takes some minutes, once\n", version)
 	partial, err := os.MkdirTemp(cache, "build-")
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(partial)
+	defer func() { _ = os.RemoveAll(partial) }()
 	built := filepath.Join(partial, "traefik")
 	stamp := "-X " + traefikModule + "/pkg/version.Version=" + strings.TrimPrefix(version, "v")
 	if _, err := runGo(ctx, module, "build", "-ldflags", stamp, "-o", built, traefikModule+"/cmd/traefik"); err != nil {

@@ -74,7 +74,7 @@ func (g *Gateway) refused(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	var state struct {
 		Routers map[string]struct {
 			Status string   `json:"status"`

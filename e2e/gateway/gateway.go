@@ -111,7 +111,7 @@ func freeAddress() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no free loopback port: %w", err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().String(), nil
 }
 
@@ -145,6 +145,6 @@ func answers(ctx context.Context, address string) bool {
 	if err != nil {
 		return false
 	}
-	response.Body.Close()
+	_ = response.Body.Close()
 	return response.StatusCode == http.StatusOK
 }

@@ -82,7 +82,7 @@ func launch(dir string, command Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 
 	cmd := exec.Command(command.Binary, "--configFile="+staticFile)
 	cmd.Dir = dir

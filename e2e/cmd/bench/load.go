@@ -51,7 +51,7 @@ func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
 		return 0, fmt.Errorf("%s answered %s: %s", to.path, response.Status, text)

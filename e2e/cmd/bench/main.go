@@ -5,8 +5,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,18 +40,20 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	work := full
 	if *quick {
 		work = short
 	}
-	if err := run(ctx, work, *only, *plugin, *profiles); err != nil {
+	err := run(ctx, os.Stdout, work, *only, *plugin, *profiles)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, work effort, only, plugin, profiles string) error {
+// run writes a table of all cases that match only to out.
+func run(ctx context.Context, out io.Writer, work effort, only, plugin, profiles string) (err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("-case: %w", err)
@@ -62,11 +66,15 @@ func run(ctx context.Context, work effort, only, plugin, profiles string) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = traefik.Stop() }()
+	defer func() { err = errors.Join(err, traefik.Stop()) }()
 	if err := traefik.Load(ctx, routes(upstream.URL)); err != nil {
 		return err
 	}
-	if err := printSetting(ctx, os.Stdout, work); err != nil {
+	preamble, err := setting(ctx, work)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out, preamble+head); err != nil {
 		return err
 	}
 	bench := &bench{
@@ -77,7 +85,6 @@ func run(ctx context.Context, work effort, only, plugin, profiles string) error 
 			Timeout:   requestTimeout,
 		},
 	}
-	printHead(os.Stdout)
 	for _, c := range cases() {
 		if !wanted.MatchString(c.name) {
 			continue
@@ -86,7 +93,9 @@ func run(ctx context.Context, work effort, only, plugin, profiles string) error 
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		printRow(os.Stdout, c, figures)
+		if _, err := io.WriteString(out, row(c, figures)); err != nil {
+			return err
+		}
 		if profiles == "" {
 			continue
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"runtime"
@@ -15,42 +14,42 @@ import (
 
 var versions = regexp.MustCompile(`(?m)^(Version|Go version):\s+(.*)$`)
 
-// printSetting says what was measured and how.
-func printSetting(ctx context.Context, w io.Writer, work effort) error {
+const head = `| case | CPU bare | CPU plugin | ratio | p50 bare | p50 plugin | ratio |
+| --- | --- | --- | --- | --- | --- | --- |
+`
+
+// setting says what is measured and how.
+func setting(ctx context.Context, work effort) (string, error) {
 	binary, err := gateway.Binary(ctx, os.Stderr)
 	if err != nil {
-		return err
+		return "", err
 	}
 	output, err := gateway.Version(ctx, binary)
 	if err != nil {
-		return err
+		return "", err
 	}
-	fmt.Fprint(w, "Traefik")
+	text := "Traefik"
 	for _, line := range versions.FindAllStringSubmatch(output, -1) {
-		fmt.Fprintf(w, ", %s %s", line[1], line[2])
+		text += fmt.Sprintf(", %s %s", line[1], line[2])
 	}
-	fmt.Fprintf(w, ", GOGC %s, GOMAXPROCS %s\n", setting("GOGC", "100"), setting("GOMAXPROCS", strconv.Itoa(runtime.NumCPU())))
-	fmt.Fprintf(w, "CPU: user and system time of the gateway at concurrency %d, median of %d rounds of %v; "+
+	text += fmt.Sprintf(", GOGC %s, GOMAXPROCS %s\n",
+		inherited("GOGC", "100"), inherited("GOMAXPROCS", strconv.Itoa(runtime.NumCPU())))
+	text += fmt.Sprintf("CPU: user and system time of the gateway at concurrency %d, median of %d rounds of %v; "+
 		"p50: at concurrency 1; ratio: plugin / bare, of CPU the median of the rounds' ratios\n\n",
 		concurrency, work.rounds, work.cpu)
-	return nil
+	return text, nil
 }
 
-// setting is an environment variable that Traefik inherits, or its default.
-func setting(name, fallback string) string {
+// inherited is an environment variable that Traefik inherits, or its default.
+func inherited(name, fallback string) string {
 	if value := os.Getenv(name); value != "" {
 		return value
 	}
 	return fallback
 }
 
-func printHead(w io.Writer) {
-	fmt.Fprintln(w, "| case | CPU bare | CPU plugin | ratio | p50 bare | p50 plugin | ratio |")
-	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- |")
-}
-
-func printRow(w io.Writer, c benchCase, f figures) {
-	fmt.Fprintf(w, "| %s | %s | %s | %.2f | %s | %s | %.2f |\n", c.name,
+func row(c benchCase, f figures) string {
+	return fmt.Sprintf("| %s | %s | %s | %.2f | %s | %s | %.2f |\n", c.name,
 		rounded(f.bareCPU), rounded(f.pluginCPU), f.cpuRatio,
 		rounded(f.bareP50), rounded(f.pluginP50), float64(f.pluginP50)/float64(f.bareP50))
 }

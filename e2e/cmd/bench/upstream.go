@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -79,7 +78,7 @@ func upstreamHandler(streams *streams) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, answerBody)
+		_, _ = io.WriteString(w, answerBody)
 	})
 }
 

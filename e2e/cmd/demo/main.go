@@ -23,8 +23,9 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, *listen, demo.Options{Interval: *interval, Chunks: *chunks, Log: os.Stderr}); err != nil {
+	err := serve(ctx, *listen, demo.Options{Interval: *interval, Chunks: *chunks, Log: os.Stderr})
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -40,7 +41,7 @@ func serve(ctx context.Context, address string, options demo.Options) error {
 	fmt.Printf("demo: serving http://%s/v1/chat/completions\n", listener.Addr())
 	go func() {
 		<-ctx.Done()
-		server.Close()
+		_ = server.Close()
 	}()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err

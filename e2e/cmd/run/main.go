@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -25,15 +26,17 @@ const streamInterval = 150 * time.Millisecond
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil && ctx.Err() == nil {
+	err := run(ctx, os.Stdout)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err != nil && !interrupted {
 		fmt.Fprintln(os.Stderr, "run:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves until ctx ends.
-func run(ctx context.Context) (err error) {
+// run serves until ctx ends, and writes to out what a developer should see.
+func run(ctx context.Context, out io.Writer) (err error) {
 	root, err := gateway.Root()
 	if err != nil {
 		return err
@@ -46,18 +49,18 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	binary, err := gateway.Binary(ctx, os.Stdout)
+	binary, err := gateway.Binary(ctx, out)
 	if err != nil {
 		return err
 	}
 
 	upstream := os.Getenv("UPSTREAM")
 	if upstream == "" {
-		provider, err := startProvider()
+		provider, err := startProvider(out)
 		if err != nil {
 			return err
 		}
-		defer provider.Close()
+		defer func() { _ = provider.Close() }()
 		upstream = "http://" + provider.Addr
 	}
 	traefik, err := gateway.Launch(gateway.Command{
@@ -73,7 +76,9 @@ func run(ctx context.Context) (err error) {
 	if err := awaitAnswer(ctx, traefik, "http://"+address); err != nil {
 		return err
 	}
-	printWelcome(os.Stdout, "http://"+address, upstream, traefik.LogPath)
+	if _, err := io.WriteString(out, welcome("http://"+address, upstream, traefik.LogPath)); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		return nil
@@ -102,15 +107,15 @@ func free(address string) error {
 	return listener.Close()
 }
 
-// startProvider serves the demo provider on a free port. Its log goes to this terminal.
-func startProvider() (*http.Server, error) {
+// startProvider serves the demo provider on a free port.
+func startProvider(log io.Writer) (*http.Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	server := &http.Server{
 		Addr:    listener.Addr().String(),
-		Handler: demo.Handler(demo.Options{Interval: streamInterval, Log: os.Stdout}),
+		Handler: demo.Handler(demo.Options{Interval: streamInterval, Log: log}),
 	}
 	go func() { _ = server.Serve(listener) }() // until Close
 	return server, nil

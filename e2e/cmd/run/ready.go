@@ -58,7 +58,7 @@ func ask(ctx context.Context, base string) (status int, body string, err error) 
 	if err != nil {
 		return 0, "", err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	return response.StatusCode, string(content), err
 }

@@ -1,13 +1,10 @@
 package main
 
-import (
-	"fmt"
-	"io"
-)
+import "fmt"
 
-// printWelcome shows what to try, and where to look.
-func printWelcome(w io.Writer, base, upstream, log string) {
-	fmt.Fprintf(w, `
+// welcome shows what to try, and where to look.
+func welcome(base, upstream, log string) string {
+	return fmt.Sprintf(`
 Chat Completion for Traefik: %[1]s governs %[2]s
 
 Without a model, and with a key of your own that goes no further:

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// conditionTimeout bounds every wait for a condition.
+const conditionTimeout = 30 * time.Second
+
+// terminal keeps what run writes.
+type terminal struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (o *terminal) Write(text []byte) (int, error) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	return o.text.Write(text)
+}
+
+func (o *terminal) String() string {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	return o.text.String()
+}
+
+// await returns once the terminal shows the text.
+func (o *terminal) await(t *testing.T, text string) {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.After(conditionTimeout); !strings.Contains(o.String(), text); {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("the terminal does not show %q:\n%s", text, o)
+		}
+	}
+}
+
+// isolate gives run a free port, which it returns, and a temporary folder, and nothing else of what a
+// developer may have set.
+func isolate(t *testing.T) (port string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PORT", port)
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, name := range []string{"UPSTREAM", "MODEL", "DEMO_API_KEY"} {
+		t.Setenv(name, "")
+	}
+	return port
+}
+
+// begin runs the command until the test ends or stop is called, which returns run's error.
+func begin(t *testing.T) (base string, out *terminal, stop func() error) {
+	t.Helper()
+	port := isolate(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	out = &terminal{}
+	var result error
+	ended := make(chan struct{})
+	go func() {
+		result = run(ctx, out)
+		close(ended)
+	}()
+	stop = func() error {
+		interrupt()
+		<-ended
+		return result
+	}
+	t.Cleanup(func() { _ = stop() })
+	return "http://127.0.0.1:" + port, out, stop
+}
+
+// post sends a request as the curl lines do.
+func post(t *testing.T, address, body string) (status int, answer string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer my-own-key")
+	request.Header.Set("Accept-Encoding", "br")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+func TestRunServesTheExample(t *testing.T) {
+	base, out, stop := begin(t)
+	out.await(t, "Ctrl-C ends everything.")
+
+	tests := []struct {
+		name, path, body string
+		status           int
+		answer           []string
+		upstream         []string // nil: the request does not reach the provider
+	}{
+		{
+			name: "without a model", path: "/v1/chat/completions",
+			body:   `{"messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			upstream: []string{
+				"Authorization: Bearer sk-demo-key-of-the-provider",
+				`"model":"gpt-4o-mini"`, `"temperature":0.7`, `"max_tokens":256`,
+			},
+		},
+		{
+			name: "with another model than the enforced one", path: "/v1/chat/completions",
+			body:   `{"model": "o4-mini", "temperature": 0.1, "messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			upstream: []string{`"model": "gpt-4o-mini"`, `"temperature": 0.1`},
+		},
+		{
+			name: "with a model that is not allowed", path: "/choice/v1/chat/completions",
+			body:   `{"model": "o4-mini", "messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusNotFound, answer: []string{`"code":"model_not_found"`},
+		},
+		{
+			name: "with an alias and beyond a limit", path: "/choice/v1/chat/completions",
+			body:   `{"model": "fast", "max_tokens": 5000, "messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			upstream: []string{`"model": "gpt-4o-mini"`, `"max_tokens": 1024`},
+		},
+		{
+			name: "streaming", path: "/v1/chat/completions",
+			body:   `{"stream": true, "messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusOK, answer: []string{"data: {", `"content":"ello"`, "data: [DONE]\n\n"},
+			upstream: []string{`"stream": true`},
+		},
+		{
+			name: "broken", path: "/v1/chat/completions", body: `{"messages": [}`,
+			status: http.StatusBadRequest, answer: []string{`"type":"invalid_request_error"`},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before := len(out.String())
+			status, answer := post(t, base+test.path, test.body)
+			if status != test.status {
+				t.Errorf("status = %d, want %d", status, test.status)
+			}
+			for _, want := range test.answer {
+				if !strings.Contains(answer, want) {
+					t.Errorf("answer %s\nwant %q in it", answer, want)
+				}
+			}
+			seen := out.String()[before:]
+			if (seen != "") != (test.upstream != nil) {
+				t.Errorf("the provider's log shows %q", seen)
+			}
+			for _, want := range test.upstream {
+				if !strings.Contains(seen, want) {
+					t.Errorf("the provider's log shows %s\nwant %q in it", seen, want)
+				}
+			}
+			for _, secret := range []string{"my-own-key", "Accept-Encoding: br"} {
+				if strings.Contains(seen, secret) {
+					t.Errorf("the client's %q reaches the provider:\n%s", secret, seen)
+				}
+			}
+		})
+	}
+
+	if err := stop(); err != nil {
+		t.Errorf("after an interrupt: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if _, err := net.Dial("tcp", strings.TrimPrefix(base, "http://")); err == nil {
+		t.Errorf("something still listens on %s", base)
+	}
+}
+
+func TestRunSaysWhatIsWrong(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	_, takenPort, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, variable, value, want string }{
+		{"port taken", "PORT", takenPort, takenPort + " is taken by another program; PORT="},
+		{"no such Traefik", "TRAEFIK", "/does/not/exist", "TRAEFIK=/does/not/exist: "},
+		{"provider cannot be reached", "UPSTREAM", "http://127.0.0.1:1", "the provider that UPSTREAM names cannot be reached"},
+		{"model unknown to the provider", "MODEL", "no-such-model", "model_not_found"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			isolate(t)
+			t.Setenv(test.variable, test.value)
+			ctx, cancel := context.WithTimeout(t.Context(), conditionTimeout)
+			defer cancel()
+			err := run(ctx, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error = %v, want %q in it", err, test.want)
+			}
+			if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
