@@ -27,7 +27,10 @@ var (
 	escapedBackslash = []byte(`\\`)
 	escapedQuote     = []byte(`\"`)
 	escapedSlash     = []byte(`\/`)
-	modelName        = []byte("model")
+	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every backslash before a quote
+	// escapes that quote.
+	backslashesAndQuote = []byte(`\\"`)
+	modelName           = []byte("model")
 	// filler stands in the skeleton for the inside of a long string. JSON allows DEL, and nobody writes it.
 	filler = []byte{0x7f}
 )
@@ -68,10 +71,10 @@ func newEnvelope(body []byte) *envelope {
 	return e
 }
 
-// coverEscapes writes another escape over those with a quote or a backslash, so that every quote left ends a string.
+// coverEscapes writes another escape over those that could hide the end of a string, so that every quote left ends one.
 // Where a string ends is the one thing that every JSON parser agrees on.
 func coverEscapes(body []byte) []byte {
-	if bytes.Contains(body, escapedBackslash) {
+	if bytes.Contains(body, backslashesAndQuote) {
 		body = bytes.ReplaceAll(body, escapedBackslash, escapedSlash)
 	}
 	if bytes.Contains(body, escapedQuote) {
@@ -94,6 +97,7 @@ func cutLongStrings(e *envelope, covered []byte) {
 		}
 	}
 	e.skeleton = bytes.Join(pieces, quote)
+	e.partial = bytes.Contains(e.skeleton, escapedSlash) // it may cover another escape
 	if bytes.Count(e.skeleton, filler) != len(e.missing) {
 		// The client wrote the filler itself, and bodyOffset could not tell: read the body whole.
 		e.skeleton = e.body

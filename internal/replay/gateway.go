@@ -41,6 +41,7 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 			gateway.Config.ErrorLog = log.New(io.Discard, "", 0)
 			gateway.Start()
 			Run(t, c, gateway.URL, provider)
+			Run(t, c, gateway.URL, provider) // from what the first one left in memory
 			gateway.Close() // waits for the handler
 			CompareOperator(t, c, operator.header())
 		})

@@ -17,10 +17,11 @@ import (
 // conditionTimeout bounds every wait for a condition.
 const conditionTimeout = 30 * time.Second
 
-// terminal keeps what run writes.
+// terminal keeps what run writes until it ends.
 type terminal struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
+	ended chan struct{}
 }
 
 func (o *terminal) Write(text []byte) (int, error) {
@@ -43,6 +44,8 @@ func (o *terminal) await(t *testing.T, text string) {
 	for deadline := time.After(conditionTimeout); !strings.Contains(o.String(), text); {
 		select {
 		case <-ticker.C:
+		case <-o.ended:
+			t.Fatalf("run ended before the terminal showed %q:\n%s", text, o)
 		case <-deadline:
 			t.Fatalf("the terminal does not show %q:\n%s", text, o)
 		}
@@ -77,19 +80,22 @@ func begin(t *testing.T) (base string, out *terminal, stop func() error) {
 	t.Helper()
 	port := isolate(t)
 	ctx, interrupt := context.WithCancel(t.Context())
-	out = &terminal{}
+	out = &terminal{ended: make(chan struct{})}
 	var result error
-	ended := make(chan struct{})
 	go func() {
 		result = run(ctx, out)
-		close(ended)
+		close(out.ended)
 	}()
 	stop = func() error {
 		interrupt()
-		<-ended
+		<-out.ended
 		return result
 	}
-	t.Cleanup(func() { _ = stop() })
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
 	return "http://127.0.0.1:" + port, out, stop
 }
 
@@ -192,7 +198,7 @@ func TestRunServesTheExample(t *testing.T) {
 	}
 
 	if err := stop(); err != nil {
-		t.Errorf("after an interrupt: %v", err)
+		return // the cleanup reports it
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)

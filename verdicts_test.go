@@ -1,0 +1,191 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// provided sends bodies one after another through one middleware, and returns what the provider gets of each: its model
+// header and its body, or the code of the refusal.
+func provided(t *testing.T, config *Config, bodies []string) []string {
+	t.Helper()
+	var got []string
+	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, req.Header.Get("X-Ai-Model")+" "+string(body))
+	})
+	handler, err := New(context.Background(), provider, config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range bodies {
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		if policy := recorder.Header().Get("X-Ai-Policy"); strings.HasPrefix(policy, "refused=") {
+			got = append(got, policy)
+		}
+	}
+	return got
+}
+
+func TestRememberedVerdictDependsOnNothingThatTheSkeletonLacks(t *testing.T) {
+	long := strings.Repeat("x", 100)
+	allowed := func() *Config {
+		config := CreateConfig()
+		config.Model = "gpt-4o"
+		config.AllowModelOverride = true
+		config.AllowedModels = []string{"gpt-4o", "\x7f", "\x7f*", "a*"}
+		return config
+	}
+	chat := func(model, text string) string {
+		return `{"model":"` + model + `","messages":[{"role":"user","content":"` + text + `"}]}`
+	}
+	tests := []struct {
+		name   string
+		bodies []string
+		want   []string
+	}{
+		{
+			"texts of other lengths",
+			[]string{chat("", long), chat("", long+long), chat("", long+`\"`), chat("", `\\`+long+`\\`)},
+			[]string{
+				"gpt-4o " + chat("gpt-4o", long), "gpt-4o " + chat("gpt-4o", long+long),
+				"gpt-4o " + chat("gpt-4o", long+`\"`), "gpt-4o " + chat("gpt-4o", `\\`+long+`\\`),
+			},
+		},
+		{
+			"long models",
+			[]string{chat("a"+long, long), chat("b"+long, long)},
+			[]string{"a" + long + " " + chat("a"+long, long), "refused=model_not_found"},
+		},
+		{
+			"the filler itself as a model",
+			[]string{chat("gpt-4o", "\x7f"), chat("b"+long, "\x7f"), chat("\x7f", long), chat("b"+long, "\x7f")},
+			[]string{"gpt-4o " + chat("gpt-4o", "\x7f"), "refused=model_not_found", "refused=invalid_value", "refused=model_not_found"},
+		},
+		{
+			"escapes that the skeleton covers",
+			[]string{chat(`a\/b`, long), chat(`a\"b`, long), chat(`a\\b`, long)},
+			[]string{"a/b " + chat(`a\/b`, long), `a"b ` + chat(`a\"b`, long), `a\b ` + chat(`a\\b`, long)},
+		},
+		{
+			"long names",
+			[]string{
+				`{"` + long + `":1,"messages":[{"role":"user","content":"Hi"}]}`,
+				`{"\u006d\u006f\u0064\u0065\u006c":"b","messages":[{"role":"user","content":"Hi"}]}`,
+			},
+			[]string{
+				`gpt-4o {"` + long + `":1,"messages":[{"role":"user","content":"Hi"}],"model":"gpt-4o"}`,
+				"refused=model_not_found",
+			},
+		},
+		{
+			"long values of metadata",
+			[]string{
+				`{"messages":[{"role":"user","content":"Hi"}],"metadata":{"a":"` + long + `"},"model":"gpt-4o"}`,
+				`{"messages":[{"role":"user","content":"Hi"}],"metadata":{"a":"` + strings.Repeat(long, 6) + `"},"model":"gpt-4o"}`,
+			},
+			[]string{
+				`gpt-4o {"messages":[{"role":"user","content":"Hi"}],"metadata":{"a":"` + long + `"},"model":"gpt-4o"}`,
+				"refused=string_above_max_length",
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forward := provided(t, allowed(), test.bodies)
+			for i := range test.want {
+				if forward[i] != test.want[i] {
+					t.Errorf("body %d: %.300q, want %.300q", i, forward[i], test.want[i])
+				}
+			}
+			reversed := make([]string, len(test.bodies))
+			for i, body := range test.bodies {
+				reversed[len(reversed)-1-i] = body
+			}
+			backward := provided(t, allowed(), reversed)
+			for i := range test.want {
+				if got := backward[len(backward)-1-i]; got != test.want[i] {
+					t.Errorf("body %d, sent in the reverse order: %.300q, want %.300q", i, got, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestModelFromTheRequestIsNotRemembered(t *testing.T) {
+	config := CreateConfig()
+	config.Model = "$(headers.x-model)"
+	var got []string
+	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		got = append(got, req.Header.Get("X-Ai-Model"))
+	})
+	handler, err := New(context.Background(), provider, config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{"one", "two"} {
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"messages":[{"role":"user","content":"Hi"}]}`))
+		req.Header.Set("X-Model", model)
+		handler.ServeHTTP(httptest.NewRecorder(), req)
+	}
+	if want := "one two"; strings.Join(got, " ") != want {
+		t.Errorf("models %q, want %q", got, want)
+	}
+}
+
+func TestMemoryOfVerdictsIsBounded(t *testing.T) {
+	p, err := newPolicy(CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(body string) {
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		if _, refused := judge(p, completions, req); refused != nil {
+			t.Fatal(refused.message)
+		}
+	}
+	for i := 0; i < 5000; i++ {
+		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
+	}
+	if got := len(p.verdicts.bySkeleton); got > rememberedVerdicts {
+		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
+	}
+	before := len(p.verdicts.bySkeleton)
+	send(`{"model":"m","messages":[` +
+		strings.TrimSuffix(strings.Repeat(`{"role":"user","content":"short"},`, 500), ",") + `]}`)
+	for skeleton := range p.verdicts.bySkeleton {
+		if len(skeleton) > rememberedMaxSkeletons {
+			t.Errorf("a skeleton of %d bytes is remembered, want at most %d", len(skeleton), rememberedMaxSkeletons)
+		}
+	}
+	if got := len(p.verdicts.bySkeleton); got != before {
+		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
+	}
+}
+
+func TestSpliceDoesNotCopyTheBody(t *testing.T) {
+	body := []byte(`{"model":"a","messages":[{"role":"user","content":"` + strings.Repeat("x", 1000) + `"}]}`)
+	e, refused := readEnvelope(body)
+	if refused != nil {
+		t.Fatal(refused.message)
+	}
+	e.members[0].replacement = []byte(`"b"`)
+	pieces := splice(e, edits(e, nil))
+	last := pieces[len(pieces)-1]
+	if &last[len(last)-1] != &body[len(body)-1] {
+		t.Error("the last piece is a copy, want the client's own bytes")
+	}
+	if want := bytes.Replace(body, []byte(`"a"`), []byte(`"b"`), 1); !bytes.Equal(bytes.Join(pieces, nil), want) {
+		t.Errorf("got %s, want %s", bytes.Join(pieces, nil), want)
+	}
+}
