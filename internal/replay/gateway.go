@@ -42,7 +42,7 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 			gateway.Start()
 			Run(t, c, gateway.URL, provider)
 			Run(t, c, gateway.URL, provider) // from what the first one left in memory
-			gateway.Close() // waits for the handler
+			gateway.Close()                  // waits for the handler
 			CompareOperator(t, c, operator.header())
 		})
 	}
