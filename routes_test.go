@@ -1,0 +1,60 @@
+package chatcompletion
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSpellingsOfAPathAreOne(t *testing.T) {
+	const want = "/v1/chat/completions"
+	for _, spelling := range []string{
+		"/v1/chat/completions", "v1/chat/completions", "/V1/Chat/COMPLETIONS", "/v1/chat/completions/", "//v1//chat/completions",
+		"/v1/./chat/completions", "/v1/x/../chat/completions", "/v1/chat%2fcompletions", "/v1/chat%252Fcompletions", "/v1\\chat\\completions",
+		"/v1/chat/completions;a=b", "/v1/chat;a/completions", "/v1/chat/completions.", "/v1/chat/completions. ", "/v1/chat/completions\n",
+		"/v1/chat\t/completions", "/v1/chat/completions\x00.json", "/v1/chat/completions%00", "/v1/chat/completions;x.", "/%76%31/chat/completions",
+	} {
+		if got := normalizePath(spelling); got != want {
+			t.Errorf("%q is %q, want %q", spelling, got, want)
+		}
+	}
+}
+
+func FuzzNormalizePath(f *testing.F) {
+	for _, seed := range []string{"", "/", "/v1/chat/completions", "/%", "/%25%32%66", "a;b/c;d", "/..//./x.%20", "\\", "/\x00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		normal := normalizePath(raw)
+		if !strings.HasPrefix(normal, "/") || strings.Contains(normal, "//") || (len(normal) > 1 && strings.HasSuffix(normal, "/")) {
+			t.Errorf("%q becomes %q, which is no clean path", raw, normal)
+		}
+		if normal != strings.ToLower(normal) {
+			t.Errorf("%q becomes %q, which has upper case", raw, normal)
+		}
+	})
+}
+
+func FuzzTemplate(f *testing.F) {
+	for _, seed := range []string{"$(headers.x)", "a-$(query_params.m)-b", "$(", "$()", "$(uri_captures.model)$(headers.)", "$(headers.a.b)"} {
+		f.Add(seed, "(?<model>[a-z]+)")
+	}
+	f.Fuzz(func(t *testing.T, text, pattern string) {
+		bad := &problems{}
+		compiled := parseModelPattern(bad, pattern)
+		parsed := parseTemplate(bad, "model", text, compiled)
+		if len(bad.found) > 0 {
+			return
+		}
+		rebuilt := ""
+		for _, part := range parsed.parts {
+			if part.source == "" {
+				rebuilt += part.text
+			} else {
+				rebuilt += "$(" + part.source + "." + part.key + ")"
+			}
+		}
+		if rebuilt != text {
+			t.Errorf("%q is read as %q", text, rebuilt)
+		}
+	})
+}
