@@ -6,51 +6,58 @@ import (
 	"strings"
 )
 
-// Keys of the configuration, as users write them.
-var (
-	topKeys = []string{
-		"token", "model", "allowModelOverride", "params", "allowParamsOverride", "limits", "dropParams", "allowedModels",
-		"modelAliases", "modelPattern", "modelHeader", "routes", "path", "authHeader", "maxRequestBodySize", "mode",
-	}
-	paramsKeys = []string{
-		"temperature", "topP", "maxTokens", "maxCompletionTokens", "frequencyPenalty", "presencePenalty", "extra",
-	}
-	limitsKeys = []string{
-		"temperature", "topP", "maxTokens", "maxCompletionTokens", "frequencyPenalty", "presencePenalty", "n",
-	}
-	authHeaderKeys = []string{"name", "prefix"}
-)
+// knownKeys are the keys of the configuration, as users write them.
+var knownKeys = []string{
+	"token", "model", "modelPattern", "allowModelOverride", "allowParamsOverride", "dropParams", "allowedModels", "modelAliases",
+	"modelHeader", "routes", "path", "maxRequestBodySize", "mode",
+	"params", "params.temperature", "params.topP", "params.maxTokens", "params.maxCompletionTokens", "params.frequencyPenalty",
+	"params.presencePenalty", "params.extra",
+	"limits", "limits.temperature", "limits.topP", "limits.maxTokens", "limits.maxCompletionTokens", "limits.frequencyPenalty",
+	"limits.presencePenalty", "limits.n",
+	"authHeader", "authHeader.name", "authHeader.prefix",
+}
 
 // checkUnknown finds the keys that no field took: Traefik itself would drop a typo without a word.
 func checkUnknown(bad *problems, config *Config) {
-	checkUnknownKeys(bad, "", config.Unknown, topKeys)
-	checkUnknownKeys(bad, "params.", config.Params.Unknown, paramsKeys)
-	checkUnknownKeys(bad, "limits.", config.Limits.Unknown, limitsKeys)
-	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown, authHeaderKeys)
+	checkUnknownKeys(bad, "", config.Unknown)
+	checkUnknownKeys(bad, "params.", config.Params.Unknown)
+	checkUnknownKeys(bad, "limits.", config.Limits.Unknown)
+	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown)
 }
 
-func checkUnknownKeys(bad *problems, path string, unknown map[string]any, known []string) {
+// checkUnknownKeys names the keys below a parent, which ends in a dot, and what was probably meant by each.
+func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	keys := make([]string, 0, len(unknown))
 	for key := range unknown {
 		keys = append(keys, key)
 	}
 	sort.Strings(keys)
 	for _, key := range keys {
-		problem := fmt.Sprintf("unknown key %q", path+key)
-		nearest, distance := "", len(key)/2+1
-		for _, candidate := range known {
-			if d := editDistance(strings.ToLower(key), strings.ToLower(candidate)); d < distance {
-				nearest, distance = candidate, d
-			}
-		}
-		switch {
-		case nearest != "" && distance == 0:
-			problem = fmt.Sprintf("key %q is given twice", path+nearest)
-		case nearest != "":
-			problem += fmt.Sprintf("; did you mean %q?", path+nearest)
+		problem := fmt.Sprintf("unknown key %q", parent+key)
+		if meant := nearestKey(parent, key); strings.EqualFold(meant, parent+key) {
+			problem = fmt.Sprintf("key %q is given twice", meant)
+		} else if meant != "" {
+			problem += fmt.Sprintf("; did you mean %q?", meant)
 		}
 		bad.found = append(bad.found, problem)
 	}
+}
+
+// nearestKey returns the known key that looks most like one below a parent: there rather than elsewhere, and "" if none
+// shares half of its letters.
+func nearestKey(parent, key string) string {
+	nearest, least := "", len(key)+2
+	for _, known := range knownKeys {
+		dot := strings.LastIndex(known, ".") + 1
+		distance := 2 * editDistance(strings.ToLower(key), strings.ToLower(known[dot:]))
+		if known[:dot] != parent {
+			distance++
+		}
+		if distance < least {
+			nearest, least = known, distance
+		}
+	}
+	return nearest
 }
 
 // editDistance returns how many bytes have to be inserted, removed or replaced to make b of a.
