@@ -113,7 +113,7 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 		setPath(req, p.path)
 	}
 	if j.body == nil {
-		req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(j.raw), req.Body)) // the server closes its own
+		restoreBody(req, j.raw)
 		return
 	}
 	length := 0
@@ -126,6 +126,11 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	req.TransferEncoding = nil
 	header["Content-Length"] = []string{strconv.Itoa(length)}
 	delete(header, "Content-Encoding")
+}
+
+// restoreBody gives back what has been read of a body. The server closes its own, so that Close need not reach it.
+func restoreBody(req *http.Request, raw []byte) {
+	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }
 
 // keepUpgrade leaves of the Connection header what an upgrade needs. Anything else that it names, the provider's key

@@ -45,36 +45,39 @@ type judged struct {
 // judge reads a request, checks it, and decides what the provider gets.
 func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
 	j := &judged{}
-	if endpoint == deny {
-		return j, denied()
+	if endpoint == deny || req.Method != http.MethodPost {
+		return j, notServed(endpoint, req.Method)
 	}
-	if req.Method != http.MethodPost {
-		return j, methodNotAllowed(req.Method)
-	}
-	raw, refused := readBody(req, p.maxRequestBodyBytes)
-	j.raw = raw
+	body, refused := readBody(req, p.maxRequestBodyBytes)
+	j.raw = body
 	if refused == nil && req.Header["Content-Encoding"] != nil {
-		raw, refused = decompress(req.Header, raw, p.maxRequestBodyBytes)
+		body, refused = decompress(req.Header, body, p.maxRequestBodyBytes)
 	}
 	if refused != nil {
 		return j, refused
 	}
-	e := newEnvelope(raw)
-	v := recall(p.verdicts, e)
-	if v == nil {
-		if v, refused = decide(p, req, e); refused != nil {
+	e := newEnvelope(body)
+	j.verdict = recall(p.verdicts, e)
+	if j.verdict == nil {
+		if j.verdict, refused = decide(p, req, e); refused != nil {
 			return j, refused
 		}
-		if p.modelTemplate == nil {
-			remember(p.verdicts, e, v)
-		}
 	}
-	j.verdict = v
-	j.body = splice(e, v.edits)
+	j.body = splice(e, j.verdict.edits)
 	return j, nil
 }
 
-// decide checks the body of a request, and decides on its model and parameters.
+// notServed refuses a request before its body is read.
+func notServed(endpoint kind, method string) *refusal {
+	if endpoint == deny {
+		return denied()
+	}
+	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
+}
+
+// decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
+// other requests.
 func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
 	refused := readMembers(e)
 	if refused == nil {
@@ -88,12 +91,11 @@ func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
 		return nil, refused
 	}
 	governParams(p, e, d)
-	return &verdict{asked: d.asked, model: d.model, edits: edits(e, d.additions), decisions: d.why}, nil
-}
-
-func methodNotAllowed(method string) *refusal {
-	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
+	v := &verdict{asked: d.asked, model: d.model, edits: edits(e, d.additions), decisions: d.why}
+	if p.modelTemplate == nil {
+		remember(p.verdicts, e, v)
+	}
+	return v, nil
 }
 
 // wouldHave turns a judgement into one that changes and refuses nothing, but tells.

@@ -156,7 +156,10 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		m.next.ServeHTTP(rw, req) // a preflight: no body, no key
 		return
 	}
-	endpoint := kindOf(p.routes, req.URL.Path)
+	endpoint := completions
+	if len(p.routes) > 0 {
+		endpoint = kindOf(p.routes, req.URL.Path)
+	}
 	if endpoint == passthrough {
 		passThrough(m.next, p, rw, req)
 		return

@@ -59,9 +59,6 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 
 // kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed.
 func kindOf(routes []route, rawPath string) kind {
-	if len(routes) == 0 {
-		return completions
-	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
 		if r.suffix == anyPath || strings.HasSuffix(normal, r.suffix) {

@@ -17,9 +17,11 @@ const (
 // forward has the provider answer, and notes for the operator what was decided.
 func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
 	w := &responseWriter{ResponseWriter: rw}
-	defer w.release()
+	defer release(w)
 	next.ServeHTTP(w, req)
-	w.finish()
+	if w.decoder != nil {
+		finish(w)
+	}
 	header := rw.Header()
 	if v.model != "" {
 		header[modelUsedHeader] = []string{v.model}
@@ -34,66 +36,80 @@ func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *ve
 // compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	wroteHeader bool
-	flush       func() error // after every write, if the answer streams; else nil
-	decoder     *decoder     // of an answer that the provider compressed unasked
+	flowing bool         // the header is out, and there is nothing to decode
+	flush   func() error // after every write, if the answer cannot wait; else nil
+	decoder *decoder     // of an answer that the provider compressed unasked
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
-	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	w.wroteHeader = true
-	header := w.ResponseWriter.Header()
-	if header["Content-Encoding"] != nil {
-		w.decode(header)
-	}
-	isEvents := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
-	if isEvents || header["Content-Length"] == nil {
-		w.flush = http.NewResponseController(w.ResponseWriter).Flush
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
+		begin(w, w.ResponseWriter.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
-	if isEvents {
+	if w.flush != nil && isEventStream(w.ResponseWriter.Header()) {
 		_ = w.flush() // a client may wait for the header long before the first event
 	}
 }
 
+// Write sends what came, at once if it cannot wait. Of an error of flush the next write tells.
+func (w *responseWriter) Write(chunk []byte) (int, error) {
+	if !w.flowing {
+		return writeSpecial(w, chunk)
+	}
+	n, err := w.ResponseWriter.Write(chunk)
+	if w.flush != nil {
+		_ = w.flush()
+	}
+	return n, err
+}
+
+// begin prepares for the body of an answer with the given header.
+func begin(w *responseWriter, header http.Header) {
+	w.flowing = true
+	if header["Content-Encoding"] != nil {
+		decode(w, header)
+	}
+	if header["Content-Length"] == nil || isEventStream(header) {
+		w.flush = http.NewResponseController(w.ResponseWriter).Flush
+	}
+}
+
+func isEventStream(header http.Header) bool {
+	return strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+}
+
 // decode undoes a compression that nobody asked for. Other encodings than ours pass untouched.
-func (w *responseWriter) decode(header http.Header) {
+func decode(w *responseWriter, header http.Header) {
 	encoding := strings.ToLower(strings.Join(header["Content-Encoding"], ","))
 	if canDecompress(encoding) {
+		w.flowing = false
 		w.decoder = newDecoder(encoding, w)
 		delete(header, "Content-Encoding")
 		delete(header, "Content-Length")
 	}
 }
 
-// Write sends what came, at once if it cannot wait.
-func (w *responseWriter) Write(chunk []byte) (int, error) {
-	if !w.wroteHeader {
+// writeSpecial writes to an answer that has no header yet, or is to be decoded.
+func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
+	if w.decoder == nil {
 		w.WriteHeader(http.StatusOK)
+		if w.flowing {
+			return w.Write(chunk)
+		}
 	}
-	if w.decoder != nil {
-		return w.decoder.write(chunk)
-	}
-	n, err := w.ResponseWriter.Write(chunk)
-	if err == nil && w.flush != nil {
-		err = w.flush()
-	}
-	return n, err
+	return w.decoder.write(chunk)
 }
 
-// finish ends the answer. An answer whose compressed bytes stop early or are corrupt must look broken to the client.
-func (w *responseWriter) finish() {
-	if w.decoder != nil && w.decoder.close() != nil {
+// finish ends an answer that is decoded. One whose compressed bytes stop early or are corrupt must look broken.
+func finish(w *responseWriter) {
+	if w.decoder.close() != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // release ends the decoder of an answer that did not come to its end.
-func (w *responseWriter) release() {
+func release(w *responseWriter) {
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
