@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,9 @@ type envelope struct {
 	found    []int // place in members, plus one, of each parameter: see validate
 	partial  bool  // the decision needed more than the skeleton
 }
+
+// maxMembers bounds the interpreted work for one body. The published schema has about 40 members.
+const maxMembers = 500
 
 // member is one name and value of the object, and what is to become of it.
 type member struct {
@@ -149,6 +153,9 @@ func readMembers(e *envelope) *refusal {
 		if err = decoder.Decode(&value); err != nil {
 			break
 		}
+		if len(e.members) == maxMembers {
+			return tooManyMembers()
+		}
 		end := int(decoder.InputOffset())
 		e.members = append(e.members, member{name: name, start: end - len(value), end: end})
 	}
@@ -158,6 +165,10 @@ func readMembers(e *envelope) *refusal {
 		}
 	}
 	return refuseJSON(e, decoder, err)
+}
+
+func tooManyMembers() *refusal {
+	return invalidRequest("too_many_parameters", "", "The body of the request has more than "+strconv.Itoa(maxMembers)+" parameters.")
 }
 
 // refuseJSON says why the body is not the JSON of one object, and where it stops being so.

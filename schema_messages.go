@@ -18,6 +18,12 @@ type message struct {
 	Name         any `json:"name"`
 }
 
+// OpenAI takes messagesMax messages. elementsMax bounds the interpreted work for arrays that the schema leaves unbounded.
+const (
+	messagesMax = 2048
+	elementsMax = 4096
+)
+
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
 func checkMessages(value json.RawMessage) *refusal {
@@ -31,6 +37,10 @@ func checkMessages(value json.RawMessage) *refusal {
 	if len(messages) == 0 {
 		return emptyArray("messages")
 	}
+	if len(messages) > messagesMax {
+		return tooMany("messages", "elements", messagesMax, len(messages))
+	}
+	elements := 0
 	for i := range messages {
 		m := &messages[i]
 		_, isPlain := m.Content.(string)
@@ -41,11 +51,26 @@ func checkMessages(value json.RawMessage) *refusal {
 				continue // by far the most; nothing else to see
 			}
 		}
+		if elements += elementsOf(m); elements > elementsMax {
+			return tooMany("messages", "content parts and tool calls", elementsMax, elements)
+		}
 		if refused := checkMessage("messages["+strconv.Itoa(i)+"]", m); refused != nil {
 			return refused
 		}
 	}
 	return nil
+}
+
+// elementsOf returns how many content parts and tool calls a message has.
+func elementsOf(m *message) int {
+	elements := 0
+	if parts, isArray := m.Content.([]any); isArray {
+		elements = len(parts)
+	}
+	if calls, isArray := m.ToolCalls.([]any); isArray {
+		elements += len(calls)
+	}
+	return elements
 }
 
 // checkObjects names the first element of an array that is not an object.
@@ -58,6 +83,9 @@ func checkObjects(name string, value json.RawMessage) *refusal {
 		return wrongType(name, "an array of objects", value)
 	}
 	for i, element := range elements {
+		if i == elementsMax {
+			break
+		}
 		if element[0] != '{' {
 			return wrongType(name+"["+strconv.Itoa(i)+"]", "an object", element)
 		}

@@ -37,6 +37,9 @@ func checkTools(name string, value json.RawMessage) *refusal {
 	if json.Unmarshal(value, &tools) != nil {
 		return checkObjects(name, value)
 	}
+	if len(tools) > elementsMax {
+		return tooMany(name, "elements", elementsMax, len(tools))
+	}
 	for i, tool := range tools {
 		if r := checkNamedFunction(name+"["+strconv.Itoa(i)+"]", tool); r != nil {
 			return r
@@ -195,6 +198,9 @@ func checkModalities(name string, value json.RawMessage) *refusal {
 	if json.Unmarshal(value, &modalities) != nil {
 		return wrongType(name, "an array of strings", value)
 	}
+	if len(modalities) > elementsMax {
+		return tooMany(name, "elements", elementsMax, len(modalities))
+	}
 	for i, modality := range modalities {
 		if r := checkOneOf(name+"["+strconv.Itoa(i)+"]", modality, []string{"text", "audio"}); r != nil {
 			return r
@@ -255,6 +261,9 @@ func checkLogitBias(name string, value json.RawMessage) *refusal {
 	var biases map[string]float64
 	if json.Unmarshal(value, &biases) != nil {
 		return wrongType(name, "an object with a number for each token", value)
+	}
+	if len(biases) > elementsMax {
+		return tooMany(name, "tokens", elementsMax, len(biases))
 	}
 	for token, bias := range biases {
 		if bias < -logitBiasBound || bias > logitBiasBound {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Headers that are set when the answer is complete. They do not reach the client; Traefik's access log and its spans
@@ -101,9 +102,14 @@ func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
 	return w.decoder.write(chunk)
 }
 
-// finish ends an answer that is decoded. One whose compressed bytes stop early or are corrupt must look broken.
+// finish ends an answer that is decoded. One whose compressed bytes stop early or are corrupt must look broken: a deadline
+// in the past keeps the server from ending it properly. A panic with http.ErrAbortHandler would do the same, but Yaegi
+// writes those of interpreted code to the log, with every frame.
 func finish(w *responseWriter) {
-	if w.decoder.close() != nil {
+	if w.decoder.close() == nil {
+		return
+	}
+	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
