@@ -8,23 +8,29 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
+# Not "go run", which neither hands signals on nor waits.
 run: ## Traefik, a demo provider and the plugin; UPSTREAM=http://localhost:11434 for another provider
-	@cd e2e && exec $(GO) run ./cmd/run
+	@cd e2e && $(GO) build -o ../.bin/run ./cmd/run && exec ../.bin/run
+
+# The race detector needs a C compiler.
+RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)
 
 test: ## all tests that need no Traefik, offline
 	$(GO) vet ./...
-	$(GO) test -race ./...
+	@test -n "$(RACE)" || echo "No C compiler: the tests run without the race detector."
+	$(GO) test $(RACE) ./...
 
 lint: ## gofmt and golangci-lint in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!vendor'))" || { gofmt -l $$(git ls-files '*.go' ':!vendor'); exit 1; }
 	$(GOLANGCI_LINT) run ./...
 	cd e2e && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
+	cd e2e/openai && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 
 e2e: ## the same cases and real clients against a real Traefik
-	cd e2e && $(GO) test ./...
+	cd e2e && $(GO) test -p 1 ./...
 
 bench: ## cost of a request beside the same route without the plugin
-	@cd e2e && exec $(GO) run ./cmd/bench
+	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench
 
 FUZZTIME ?= 30s
 

@@ -17,6 +17,10 @@ import (
 // follows the bytes that really come.
 const allocateMaxBytes = 2 << 20
 
+// joinMaxBytes is up to which size the pieces of a body are copied into one: net/http sends what it knows to be in memory
+// together with the header, in one packet less. Above, the copy would cost more.
+const joinMaxBytes = 16 << 10
+
 // readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
 // are those read so far.
 func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
@@ -120,8 +124,12 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	for _, piece := range j.body {
 		length += len(piece)
 	}
-	pieces := net.Buffers(j.body)
-	req.Body = io.NopCloser(&pieces)
+	if length <= joinMaxBytes {
+		req.Body = io.NopCloser(bytes.NewReader(bytes.Join(j.body, nil)))
+	} else {
+		pieces := net.Buffers(j.body)
+		req.Body = io.NopCloser(&pieces)
+	}
 	req.ContentLength = int64(length)
 	req.TransferEncoding = nil
 	header["Content-Length"] = []string{strconv.Itoa(length)}

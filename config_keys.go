@@ -60,28 +60,30 @@ func nearestKey(parent, key string) string {
 	return nearest
 }
 
-// editDistance returns how many bytes have to be inserted, removed or replaced to make b of a.
+// editDistance returns how many bytes have to be inserted, removed, replaced or swapped with their neighbour to make b
+// of a.
 func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			distance := diagonal
+			row[j] = last[j-1]
 			if a[i-1] != b[j-1] {
-				distance++
+				row[j]++
 			}
-			if row[j]+1 < distance {
-				distance = row[j] + 1
+			if row[j-1]+1 < row[j] {
+				row[j] = row[j-1] + 1
 			}
-			if row[j-1]+1 < distance {
-				distance = row[j-1] + 1
+			if last[j]+1 < row[j] {
+				row[j] = last[j] + 1
 			}
-			diagonal = row[j]
-			row[j] = distance
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] && before[j-2]+1 < row[j] {
+				row[j] = before[j-2] + 1
+			}
 		}
 	}
 	return row[len(b)]

@@ -153,7 +153,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	delete(req.Header, p.modelHeader)
 	if req.Method == http.MethodOptions {
-		m.next.ServeHTTP(rw, req) // a preflight: no body, no key
+		preflight(m.next, p, rw, req)
 		return
 	}
 	endpoint := completions
@@ -178,6 +178,15 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	rewrite(p, req, j)
 	forward(m.next, rw, req, j.verdict)
+}
+
+// preflight hands on what a browser asks before its request: without the provider's key, and without the client's where
+// the provider's would take its place.
+func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
+	if p.credential != nil {
+		removeCredentials(req.Header)
+	}
+	next.ServeHTTP(rw, req)
 }
 
 // passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the

@@ -102,11 +102,16 @@ func authorize(c *credential, header http.Header) *refusal {
 		return &refusal{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
 			"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
 	}
+	removeCredentials(header)
+	header[c.header] = []string{value}
+	return nil
+}
+
+// removeCredentials takes the client's own identity out of a request.
+func removeCredentials(header http.Header) {
 	for _, name := range clientCredentials {
 		delete(header, name)
 	}
-	header[c.header] = []string{value}
-	return nil
 }
 
 // fromFile returns the key in the file, read again when it is due. A key once read stays while the file cannot be.
