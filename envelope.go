@@ -23,6 +23,18 @@ const (
 	keptModelBytes = 64
 )
 
+// freeTexts are names whose values are left out however short they are: no decision depends on them, and they differ
+// from request to request.
+var freeTexts = map[string]bool{
+	"content": true, "text": true, "arguments": true, "user": true, "safety_identifier": true, "prompt_cache_key": true,
+}
+
+// mayBeInvalid is what makes a text one that encoding/json has to see: control characters and escapes.
+const mayBeInvalid = controlCharacters + `\`
+
+// colons are what stands between a name and its value, as JSON is written by machines.
+var colons = map[string]bool{":": true, ": ": true}
+
 var (
 	quote            = []byte{'"'}
 	escapedBackslash = []byte(`\\`)
@@ -38,7 +50,7 @@ var (
 
 // envelope is the top level of a JSON object: its members in their order, and where they stand. Requests of one
 // application look alike but for their texts. So that a decision holds for all of them, and because texts are long, it
-// is taken on the skeleton: the body without the insides of long strings. Offsets are those of the skeleton.
+// is taken on the skeleton: the body without the insides of long strings and of short texts. Offsets are those of the skeleton.
 type envelope struct {
 	body     []byte
 	skeleton []byte
@@ -94,11 +106,16 @@ func cutLongStrings(e *envelope, covered []byte) {
 	missing := 0
 	for i := 1; i < len(pieces); i += 2 {
 		length := len(pieces[i])
-		if length > keptBytes && (i < 3 || length > keptModelBytes || !bytes.Equal(pieces[i-2], modelName)) {
-			missing += length - len(filler)
-			e.missing = append(e.missing, missing)
-			pieces[i] = filler
+		if length <= keptBytes {
+			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(pieces[i], mayBeInvalid) {
+				continue
+			}
+		} else if length <= keptModelBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
+			continue
 		}
+		missing += length - len(filler)
+		e.missing = append(e.missing, missing)
+		pieces[i] = filler
 	}
 	e.skeleton = bytes.Join(pieces, quote)
 	e.partial = bytes.Contains(e.skeleton, escapedSlash) // it may cover another escape

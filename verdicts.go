@@ -5,7 +5,7 @@ import "sync"
 // What is remembered, so that no client can make it grow: as many skeletons as an application has, in the size that they
 // have.
 const (
-	rememberedVerdicts     = 128
+	rememberedVerdicts     = 256
 	rememberedMaxSkeletons = 8 << 10 // bytes of one skeleton
 )
 

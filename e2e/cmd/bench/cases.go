@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/rand"
 	"strings"
 )
@@ -10,11 +12,27 @@ import (
 // streamEvents is the number of events of the streaming case, its end marker not counted.
 const streamEvents = 100
 
-// benchCase is a request that is sent again and again.
+// benchCase is a request that is sent again and again, each time with another text.
 type benchCase struct {
 	name   string
 	body   []byte
 	stream bool
+	unlike bool // each time with another parameter, too: the plugin has not seen its like
+}
+
+// What stands in a body for the number of the request.
+const (
+	textStamp = "00000000"
+	seedStamp = `"seed":70000000`
+)
+
+// requestBody is the body of a case's nth request.
+func (c benchCase) requestBody(n int64) []byte {
+	body := bytes.Replace(c.body, []byte(textStamp), fmt.Appendf(nil, "%08d", n), 1)
+	if c.unlike {
+		body = bytes.Replace(body, []byte(seedStamp), fmt.Appendf(nil, `"seed":%d`, 70000000+n), 1)
+	}
+	return body
 }
 
 // units is by what the figures of a request are divided.
@@ -28,6 +46,7 @@ func (c benchCase) units() int {
 func cases() []benchCase {
 	return []benchCase{
 		{name: "1 KB of prose", body: proseRequest(1 << 10)},
+		{name: "1 KB of prose, unlike any before", body: proseRequest(1 << 10), unlike: true},
 		{name: "16 KB of prose", body: proseRequest(16 << 10)},
 		{name: "256 KB of prose", body: proseRequest(256 << 10)},
 		{name: "64 messages of 4 KB", body: conversation(64, 4<<10)},
@@ -57,7 +76,7 @@ type request struct {
 func encode(messages []message, stream bool) []byte {
 	encoded, err := json.Marshal(request{
 		Messages: messages, Model: clientModel,
-		MaxTokens: 4096, N: 1, Seed: 7, Temperature: 1, TopP: 1, Stream: stream,
+		MaxTokens: 4096, N: 1, Seed: 70000000, Temperature: 1, TopP: 1, Stream: stream,
 	})
 	if err != nil {
 		panic(err) // plain values always encode
@@ -67,7 +86,7 @@ func encode(messages []message, stream bool) []byte {
 
 func proseRequest(size int) []byte {
 	empty := encode([]message{{Role: "user", Content: ""}}, false)
-	return encode([]message{{Role: "user", Content: prose(size-len(empty), 1)}}, false)
+	return encode([]message{{Role: "user", Content: textStamp + prose(size-len(empty)-len(textStamp), 1)}}, false)
 }
 
 func conversation(count, size int) []byte {
@@ -77,7 +96,7 @@ func conversation(count, size int) []byte {
 		if i%2 == 1 {
 			role = "assistant"
 		}
-		messages[i] = message{Role: role, Content: prose(size, int64(i))}
+		messages[i] = message{Role: role, Content: textStamp + prose(size, int64(i))}
 	}
 	return encode(messages, false)
 }
@@ -89,7 +108,7 @@ func imageRequest(size int) []byte {
 		pixels[i] = byte(random.Intn(256))
 	}
 	return encode([]message{{Role: "user", Content: []any{
-		map[string]any{"type": "text", "text": "What does this picture show?"},
+		map[string]any{"type": "text", "text": textStamp + ": what does this picture show?"},
 		map[string]any{"type": "image_url", "image_url": map[string]any{
 			"url": "data:image/png;base64," + base64.StdEncoding.EncodeToString(pixels),
 		}},
@@ -97,7 +116,7 @@ func imageRequest(size int) []byte {
 }
 
 func streamRequest() []byte {
-	return encode([]message{{Role: "user", Content: prose(600, 1)}}, true)
+	return encode([]message{{Role: "user", Content: textStamp + prose(600, 1)}}, true)
 }
 
 var words = strings.Fields(`the a gateway model prompt answer of in to and with for that which

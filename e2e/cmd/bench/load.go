@@ -28,12 +28,13 @@ type bench struct {
 	gateway *gateway.Gateway
 	streams *streams
 	client  *http.Client
+	sent    atomic.Int64 // requests so far
 }
 
 // send sends the case's request and checks its answer and what the upstream saw. It returns how long
 // the answer took, of a stream from its first event on.
 func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.gateway.URL+to.path, bytes.NewReader(c.body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.gateway.URL+to.path, bytes.NewReader(c.requestBody(b.sent.Add(1))))
 	if err != nil {
 		return 0, err
 	}
