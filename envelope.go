@@ -50,7 +50,8 @@ var (
 
 // envelope is the top level of a JSON object: its members in their order, and where they stand. Requests of one
 // application look alike but for their texts. So that a decision holds for all of them, and because texts are long, it
-// is taken on the skeleton: the body without the insides of long strings and of short texts. Offsets are those of the skeleton.
+// is taken on the skeleton: the body without the insides of long strings and of short texts. Offsets are those of the
+// skeleton.
 type envelope struct {
 	body     []byte
 	skeleton []byte

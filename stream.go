@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Headers that are set when the answer is complete. They do not reach the client; Traefik's access log and its spans
-// can show them to the operator.
+// Headers that are set when the answer is complete. They do not reach the client, unless a middleware in front holds the
+// answer back, as Traefik's Buffering does; Traefik's access log and its spans can show them to the operator.
 const (
 	modelUsedHeader = "X-Ai-Model"
 	policyHeader    = "X-Ai-Policy"
@@ -68,6 +68,9 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 // begin prepares for the body of an answer with the given header.
 func begin(w *responseWriter, header http.Header) {
 	w.flowing = true
+	// They are ours: nobody else writes into the operator's log.
+	delete(header, modelUsedHeader)
+	delete(header, policyHeader)
 	if header["Content-Encoding"] != nil {
 		decode(w, header)
 	}
