@@ -113,6 +113,7 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
 	delete(header, "Accept-Encoding")
 	delete(header, "Connection") // see keepUpgrade
+	req.Trailer = nil
 	if p.path != "" {
 		setPath(req, p.path)
 	}
@@ -133,6 +134,8 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	req.ContentLength = int64(length)
 	req.TransferEncoding = nil
 	header["Content-Length"] = []string{strconv.Itoa(length)}
+	// As what it was read: another type, or character set, would let the provider read something else.
+	header["Content-Type"] = []string{"application/json"}
 	delete(header, "Content-Encoding")
 }
 
@@ -141,12 +144,14 @@ func restoreBody(req *http.Request, raw []byte) {
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }
 
-// keepUpgrade leaves of the Connection header what an upgrade needs. Anything else that it names, the provider's key
-// for one, the reverse proxy would remove.
+// keepUpgrade leaves of the Connection header what a websocket needs. Anything else that it names, the provider's key for
+// one, the reverse proxy would remove; and another upgrade, such as to h2c, would be a tunnel around every rule.
 func keepUpgrade(header http.Header) {
-	upgrades := header["Upgrade"] != nil && header["Connection"] != nil
+	isWebsocket := header["Connection"] != nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
 	delete(header, "Connection")
-	if upgrades {
+	if isWebsocket {
 		header["Connection"] = []string{"Upgrade"}
+	} else {
+		delete(header, "Upgrade")
 	}
 }

@@ -77,7 +77,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 }
 
 func parseMode(bad *problems, mode string) bool {
-	switch strings.ToLower(mode) {
+	switch strings.ToLower(strings.TrimSpace(mode)) {
 	case modeEnforce, "":
 		return false
 	case modeReport:
@@ -90,7 +90,8 @@ func parseMode(bad *problems, mode string) bool {
 // reservedHeaders can carry neither the model nor the key: HTTP or this middleware needs them otherwise.
 var reservedHeaders = map[string]bool{
 	"Host": true, "Content-Length": true, "Content-Type": true, "Content-Encoding": true, "Transfer-Encoding": true,
-	"Connection": true, "Accept-Encoding": true, "Upgrade": true, "Te": true, "Trailer": true,
+	"Connection": true, "Accept-Encoding": true, "Upgrade": true, "Te": true, "Trailer": true, "Keep-Alive": true,
+	"Proxy-Authenticate": true, "Proxy-Authorization": true, "Proxy-Connection": true,
 }
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
@@ -99,7 +100,7 @@ var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
 func parseHeaderName(bad *problems, key, name string) string {
 	canonical := http.CanonicalHeaderKey(name)
 	if !headerName.MatchString(name) {
-		bad.add(key, "%q is no name of a header", name)
+		bad.add(key, "is no name of a header") // not repeated: it could be a key in the wrong place
 	} else if reservedHeaders[canonical] {
 		bad.add(key, "%q is needed for something else", name)
 	}
@@ -107,12 +108,12 @@ func parseHeaderName(bad *problems, key, name string) string {
 }
 
 func parseModelHeader(bad *problems, config *Config) string {
-	if config.ModelHeader == "" {
-		return defaultModelHeader
+	name := defaultModelHeader
+	if config.ModelHeader != "" {
+		name = parseHeaderName(bad, "modelHeader", config.ModelHeader)
 	}
-	name := parseHeaderName(bad, "modelHeader", config.ModelHeader)
 	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || name == "Authorization" || name == "Cookie" {
-		bad.add("modelHeader", "%q carries credentials", config.ModelHeader)
+		bad.add("modelHeader", "%q carries credentials", name)
 	}
 	return name
 }
@@ -139,7 +140,7 @@ func parseCredential(bad *problems, config *Config) *credential {
 // parsePrefix gives a word its space: labels cannot end in one, and YAML rarely does.
 func parsePrefix(bad *problems, prefix string) string {
 	if strings.ContainsAny(prefix, controlCharacters) {
-		bad.add("authHeader.prefix", "%q has a character that cannot stand in a header", prefix)
+		bad.add("authHeader.prefix", "has a character that cannot stand in a header")
 	}
 	if prefix == "" || strings.HasSuffix(prefix, " ") || strings.HasSuffix(prefix, "=") || strings.HasSuffix(prefix, ":") {
 		return prefix
@@ -152,7 +153,7 @@ func parsePath(bad *problems, text string) string {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?# "+controlCharacters):
+	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#% "+controlCharacters):
 		bad.add("path", "%q is no path such as /v1/chat/completions", text)
 	case isTemplate(text):
 		bad.add("path", "%q: templates are not supported here yet", text)
@@ -254,6 +255,9 @@ func parseAliases(bad *problems, p *policy) {
 	sort.Strings(aliases)
 	for _, alias := range aliases {
 		key, target := "modelAliases."+alias, p.aliases[alias]
+		if alias == "" {
+			bad.add("modelAliases", "has an alias without a name")
+		}
 		if _, chained := p.aliases[target]; chained && target != alias {
 			bad.add(key, "%q is an alias itself", target)
 		}

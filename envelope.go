@@ -61,8 +61,12 @@ type envelope struct {
 	partial  bool  // the decision needed more than the skeleton
 }
 
-// maxMembers bounds the interpreted work for one body. The published schema has about 40 members.
-const maxMembers = 500
+// What bounds the work for one body, beside its size: encoding/json makes far more memory of many small values than they
+// take in a body. Long texts do not count. The published schema has about 40 members.
+const (
+	maxMembers       = 500
+	maxSkeletonBytes = 512 << 10
+)
 
 // member is one name and value of the object, and what is to become of it.
 type member struct {
@@ -185,6 +189,11 @@ func readMembers(e *envelope) *refusal {
 	return refuseJSON(e, decoder, err)
 }
 
+func tooManyValues() *refusal {
+	return invalidRequest("too_many_values", "", "The body of the request has too many small values: without its long texts it may have "+
+		strconv.Itoa(maxSkeletonBytes)+" bytes.")
+}
+
 func tooManyMembers() *refusal {
 	return invalidRequest("too_many_parameters", "", "The body of the request has more than "+strconv.Itoa(maxMembers)+" parameters.")
 }
@@ -205,16 +214,24 @@ func refuseJSON(e *envelope, decoder *json.Decoder, err error) *refusal {
 	return invalidJSON(reason, bodyOffset(e, offset))
 }
 
-// otherSpelling returns the parameter that the name of a member, which is none, might be taken for. A name that the
-// skeleton does not show as it is, is read for that, and kept.
-func otherSpelling(e *envelope, set *parameterSet, i int) (id int, found bool) {
+// notAsItIs is what shows in a name that the skeleton has not as it is: the filler, and a covered escape.
+const notAsItIs = "\x7f/"
+
+// readName reads the name of a member that the skeleton has not as it is, and keeps it. A name that parsers read
+// differently, for it is not UTF-8 or has half a surrogate pair, is refused.
+func readName(e *envelope, i int) *refusal {
 	m := &e.members[i]
-	if strings.ContainsAny(m.name, "\x7f/") {
-		m.name = wholeName(e, i)
+	if strings.ContainsAny(m.name, notAsItIs) {
 		e.partial = true
+		start := bodyOffset(e, nameStart(e, i))
+		if err := json.NewDecoder(bytes.NewReader(e.body[start:])).Decode(&m.name); err != nil {
+			return invalidJSON(err.Error(), start)
+		}
 	}
-	id, found = set.folded[fold(m.name)]
-	return id, found
+	if strings.ContainsRune(m.name, '\ufffd') {
+		return invalidRequest("ambiguous_parameter", "", "Unknown parameter: "+quoted(m.name)+". Its name is not UTF-8.")
+	}
+	return nil
 }
 
 // ambiguousName refuses a second member for a parameter, or one in another spelling.
@@ -223,16 +240,6 @@ func ambiguousName(name, meant string) *refusal {
 		return invalidRequest("duplicate_parameter", name, "The parameter '"+name+"' is given more than once. Send it once.")
 	}
 	return invalidRequest("ambiguous_parameter", meant, "Unknown parameter: "+quoted(name)+". Did you mean '"+meant+"'?")
-}
-
-// wholeName returns the name of a member as the body has it.
-func wholeName(e *envelope, i int) string {
-	var name string
-	start := bodyOffset(e, nameStart(e, i))
-	if err := json.NewDecoder(bytes.NewReader(e.body[start:])).Decode(&name); err != nil {
-		return "" // not a string that encoding/json reads: no parameter's name
-	}
-	return name
 }
 
 // nameStart returns where in the skeleton the name of a member begins: at the first quote behind the member before.

@@ -57,6 +57,9 @@ func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
 		return j, refused
 	}
 	e := newEnvelope(body)
+	if len(e.skeleton) > maxSkeletonBytes {
+		return j, tooManyValues()
+	}
 	j.verdict = recall(p.verdicts, e)
 	if j.verdict == nil {
 		if j.verdict, refused = decide(p, req, e); refused != nil {
@@ -72,6 +75,10 @@ func notServed(endpoint kind, method string) *refusal {
 	if endpoint == deny {
 		return denied()
 	}
+	return methodNotAllowed(method)
+}
+
+func methodNotAllowed(method string) *refusal {
 	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
 		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
 }
@@ -219,7 +226,7 @@ func governSent(r *rule, e *envelope, m *member, d *decision) {
 	case e.skeleton[m.start] == 'n':
 		m.replacement, why = r.absent, r.absentWhy
 	case r.enforced:
-		if !bytes.Equal(skeletonValue(e, m), r.absent) {
+		if !bytes.Equal(skeletonValue(e, m), r.absent) || !bytes.Equal(bodyValue(e, m), r.absent) {
 			m.replacement, why = r.absent, "=enforced"
 		}
 	case r.limited:

@@ -152,8 +152,12 @@ type middleware struct {
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	delete(req.Header, p.modelHeader)
-	if req.Method == http.MethodOptions {
+	switch req.Method {
+	case http.MethodOptions:
 		preflight(m.next, p, rw, req)
+		return
+	case http.MethodTrace, http.MethodConnect:
+		writeRefusal(rw, methodNotAllowed(req.Method)) // the one would echo the key, the other open a tunnel
 		return
 	}
 	endpoint := completions
@@ -170,7 +174,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		refused = nil // not in one assignment with j: Yaegi drops a nil there
 	}
 	if refused == nil {
-		refused = authorize(p.credential, req.Header)
+		refused = authorize(p.credential, req)
 	}
 	if refused != nil {
 		writeRefusal(rw, refused)
@@ -180,19 +184,25 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	forward(m.next, rw, req, j.verdict)
 }
 
-// preflight hands on what a browser asks before its request: without the provider's key, and without the client's where
-// the provider's would take its place.
+// preflight hands on what a browser asks before its request, and no more: no body, no upgrade of the connection, not the
+// provider's key, and not the client's where the provider's would take its place.
 func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
 	if p.credential != nil {
 		removeCredentials(req.Header)
 	}
+	for _, name := range []string{"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length"} {
+		delete(req.Header, name)
+	}
+	req.Body = http.NoBody
+	req.ContentLength = 0
+	req.TransferEncoding = nil
 	next.ServeHTTP(rw, req)
 }
 
 // passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
 // original writer, so that upgrades of the connection work.
 func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
-	if refused := authorize(p.credential, req.Header); refused != nil {
+	if refused := authorize(p.credential, req); refused != nil {
 		writeRefusal(rw, refused)
 		return
 	}

@@ -30,13 +30,19 @@ const anyPath = "*"
 
 func parseRoutes(bad *problems, routes map[string]string) []route {
 	var parsed []route
+	ends := make([]string, 0, len(routes))
+	for key := range routes {
+		ends = append(ends, key)
+	}
+	sort.Strings(ends)
 	keys := map[string]string{}
-	for key, value := range routes {
+	for _, key := range ends {
+		value := routes[key]
 		r := route{suffix: anyPath, kind: kind(strings.ToLower(strings.TrimSpace(value)))}
 		if key != anyPath {
 			r.suffix = normalizePath(key)
 		}
-		if strings.Contains(r.suffix[1:], anyPath) || r.suffix == "/" {
+		if key != anyPath && (!plainPath.MatchString(r.suffix) || r.suffix == "/") {
 			bad.add("routes."+key, "must be the end of a path, such as /v1/models, or %q alone", anyPath)
 		}
 		if other, twice := keys[r.suffix]; twice {
@@ -57,13 +63,27 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 	return parsed // * is the shortest, and so the last
 }
 
-// kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed.
+// pathMaxBytes is the length up to which a path is looked at: longer ones are governed.
+const pathMaxBytes = 8 << 10
+
+// plainPath is a path that is written in one way only, but for case and a slash at the end.
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
+
+// kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed, and so is a path
+// that would pass through but that some server may take for another one.
 func kindOf(routes []route, rawPath string) kind {
+	if len(rawPath) > pathMaxBytes {
+		return completions
+	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix == anyPath || strings.HasSuffix(normal, r.suffix) {
-			return r.kind
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) {
+			continue
 		}
+		if r.kind == passthrough && !(plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)) {
+			return completions
+		}
+		return r.kind
 	}
 	return completions
 }

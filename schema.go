@@ -141,7 +141,10 @@ func validate(e *envelope, set *parameterSet) *refusal {
 		m := &e.members[i]
 		id, known := set.ids[m.name]
 		if !known {
-			id, known = otherSpelling(e, set, i)
+			if refused := readName(e, i); refused != nil {
+				return refused
+			}
+			id, known = set.folded[fold(m.name)]
 			if !known {
 				continue
 			}

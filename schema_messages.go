@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 )
@@ -18,17 +19,24 @@ type message struct {
 	Name         any `json:"name"`
 }
 
-// OpenAI takes messagesMax messages. elementsMax bounds the interpreted work for arrays that the schema leaves unbounded.
+// OpenAI takes messagesMax messages. elementsMax bounds the interpreted work for arrays that the schema leaves unbounded,
+// objectsMax the memory that encoding/json needs for all messages: three objects a part or call, and one a message.
 const (
 	messagesMax = 2048
 	elementsMax = 4096
+	objectsMax  = messagesMax + 3*elementsMax
 )
+
+var openingBrace = []byte{'{'}
 
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
 func checkMessages(value json.RawMessage) *refusal {
 	if value[0] == 'n' {
 		return missing("messages")
+	}
+	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
+		return tooMany("messages", "objects", objectsMax, objects)
 	}
 	var messages []message
 	if err := json.Unmarshal(value, &messages); err != nil {

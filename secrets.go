@@ -89,8 +89,9 @@ func (c *credential) accept(key string) bool {
 	return true
 }
 
-// authorize replaces the client's credentials by the provider's key. Without a key there is no request.
-func authorize(c *credential, header http.Header) *refusal {
+// authorize replaces the client's credentials by the provider's key. Without a key there is no request. The header is
+// copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
+func authorize(c *credential, req *http.Request) *refusal {
 	if c == nil {
 		return nil
 	}
@@ -102,8 +103,9 @@ func authorize(c *credential, header http.Header) *refusal {
 		return &refusal{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
 			"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
 	}
-	removeCredentials(header)
-	header[c.header] = []string{value}
+	req.Header = req.Header.Clone()
+	removeCredentials(req.Header)
+	req.Header[c.header] = []string{value}
 	return nil
 }
 

@@ -31,15 +31,19 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 			if problem != "" {
 				t.Fatal(problem)
 			}
-			header := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
-			if refused := authorize(c, header); refused != nil {
+			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
+			req := &http.Request{Header: client}
+			if refused := authorize(c, req); refused != nil {
 				t.Fatal(refused.message)
 			}
-			if got := header.Get(test.header); got != test.want {
+			if got := req.Header.Get(test.header); got != test.want {
 				t.Errorf("%s: %q, want %q", test.header, got, test.want)
 			}
-			if len(header) != 1 {
-				t.Errorf("header %v, want only the provider's key", header)
+			if len(req.Header) != 1 {
+				t.Errorf("header %v, want only the provider's key", req.Header)
+			}
+			if got := client.Get("Authorization"); got != "Bearer client" {
+				t.Errorf("the header that Traefik logs has Authorization %q, want the client's own", got)
 			}
 		})
 	}
@@ -61,8 +65,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 		if problem != "" {
 			t.Fatalf("%s: %s", token, problem)
 		}
-		header := http.Header{"Authorization": {"Bearer client"}}
-		refused := authorize(c, header)
+		refused := authorize(c, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
 		if refused == nil || refused.status != http.StatusServiceUnavailable {
 			t.Errorf("%s: refusal %v, want one with status 503", token, refused)
 		}
@@ -76,11 +79,11 @@ func TestRotatedFileIsReadAgainAndAStaleKeyKept(t *testing.T) {
 		t.Fatal(problem)
 	}
 	sent := func() string {
-		header := http.Header{}
-		if refused := authorize(c, header); refused != nil {
+		req := &http.Request{Header: http.Header{}}
+		if refused := authorize(c, req); refused != nil {
 			return refused.code
 		}
-		return header.Get("Authorization")
+		return req.Header.Get("Authorization")
 	}
 	write := func(key string) {
 		t.Helper()

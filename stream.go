@@ -15,15 +15,22 @@ const (
 	policyHeader    = "X-Ai-Policy"
 )
 
-// forward has the provider answer, and notes for the operator what was decided.
+// forward has the provider answer.
 func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
 	w := &responseWriter{ResponseWriter: rw}
-	defer release(w)
+	defer conclude(w, v)
 	next.ServeHTTP(w, req)
 	if w.decoder != nil {
 		finish(w)
 	}
-	header := rw.Header()
+}
+
+// conclude leaves nothing running, and notes for the operator what was decided, however the answer ended.
+func conclude(w *responseWriter, v *verdict) {
+	if w.decoder != nil {
+		_ = w.decoder.close()
+	}
+	header := w.ResponseWriter.Header()
 	if v.model != "" {
 		header[modelUsedHeader] = []string{v.model}
 	}
@@ -45,7 +52,7 @@ type responseWriter struct {
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		begin(w, w.ResponseWriter.Header())
+		begin(w, status, w.ResponseWriter.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 	if w.flush != nil && isEventStream(w.ResponseWriter.Header()) {
@@ -65,8 +72,9 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 	return n, err
 }
 
-// begin prepares for the body of an answer with the given header.
-func begin(w *responseWriter, header http.Header) {
+// begin prepares for the body of an answer. Errors are not flushed: Traefik's Retry in front takes a flush for the
+// decision that this answer is the one, and its status for 200.
+func begin(w *responseWriter, status int, header http.Header) {
 	w.flowing = true
 	// They are ours: nobody else writes into the operator's log.
 	delete(header, modelUsedHeader)
@@ -74,7 +82,7 @@ func begin(w *responseWriter, header http.Header) {
 	if header["Content-Encoding"] != nil {
 		decode(w, header)
 	}
-	if header["Content-Length"] == nil || isEventStream(header) {
+	if isEventStream(header) || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 	}
 }
@@ -114,13 +122,6 @@ func finish(w *responseWriter) {
 	}
 	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
 		panic(http.ErrAbortHandler)
-	}
-}
-
-// release ends the decoder of an answer that did not come to its end.
-func release(w *responseWriter) {
-	if w.decoder != nil {
-		_ = w.decoder.close()
 	}
 }
 
@@ -170,8 +171,8 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 			if _, err = w.ResponseWriter.Write(buffer[:n]); err != nil {
 				return err
 			}
-			if err = w.flush(); err != nil {
-				return err
+			if w.flush != nil {
+				_ = w.flush()
 			}
 		}
 		if end == io.EOF {

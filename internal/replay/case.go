@@ -28,10 +28,14 @@
 //
 // config is the middleware's configuration as JSON. If the section "configuration error" stands instead of all others,
 // each of its lines must be part of the error of New. Without "provider sees" the request must not reach the provider;
-// without "provider answers" the provider answers with the body {}. In the sections that say what somebody sees, a
-// header with the value (none) must be absent, headers that are not named are not compared, and neither is the body if
-// no empty line begins it. The target * is any: Traefik cleans some paths itself. The status of an answer may be preceded by an informational one ("103 200") and followed by
-// "broken": the body ends in an error. Bodies and values may call {{repeat "text" times}}, {{gzip "text"}},
+// without "provider answers" the provider answers with the body {}.
+//
+// In the sections that say what somebody sees, a header with the value (none) must be absent, headers that are not named
+// are not compared, and neither is the body if no empty line begins it. The target * is any: Traefik cleans some paths
+// itself. The status of an answer may be preceded by an informational one ("103 200") and followed by "broken": the body
+// ends in an error.
+//
+// Bodies and values may call {{repeat "text" times}}, {{repeated "before" "text" times "behind"}}, {{gzip "text"}},
 // {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}.
 package replay
 
@@ -239,7 +243,10 @@ func parseMessage(text string) (Message, error) {
 
 var functions = template.FuncMap{
 	"repeat": strings.Repeat,
-	"bytes":  func(s string) string { return s },
+	"repeated": func(before, text string, times int, behind string) string {
+		return before + strings.Repeat(text, times) + behind
+	},
+	"bytes": func(s string) string { return s },
 	"gzip": func(s string) string {
 		return compress(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 	},

@@ -1,0 +1,34 @@
+package chatcompletion
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestAliasWithoutANameIsRefused stands here and not in the corpus: Traefik's file provider panics on an empty key.
+func TestAliasWithoutANameIsRefused(t *testing.T) {
+	config := CreateConfig()
+	config.ModelAliases = map[string]string{"": "gpt-4o"}
+	_, err := newPolicy(config, "test")
+	if want := "modelAliases: has an alias without a name"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}
+
+func TestEveryProblemIsToldAtOnce(t *testing.T) {
+	config := CreateConfig()
+	config.Mode = "watch"
+	config.Token = "urn:x"
+	config.MaxRequestBodySize = "much"
+	config.Params.Temperature = 3
+	config.Unknown = map[string]any{"tokens": 1}
+	_, err := newPolicy(config, "governed@file")
+	if err == nil {
+		t.Fatal("the configuration is accepted")
+	}
+	for _, want := range []string{`middleware "governed@file"`, `unknown key "tokens"; did you mean "token"?`, "mode: ", "token: ", "maxRequestBodySize: ", "params.temperature: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q, want %q in it", err, want)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+const governedBody = `{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}`
+
+// serveLogged runs a gateway whose access log keeps the headers.
+func serveLogged(t *testing.T, provider http.HandlerFunc, kept ...string) *gateway.Gateway {
+	t.Helper()
+	upstream := httptest.NewServer(provider)
+	t.Cleanup(upstream.Close)
+	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: kept})
+	err := g.Load(t.Context(), gateway.Dynamic{
+		Routers:     map[string]gateway.Router{"chat": {Rule: "PathPrefix(`/`)", Middlewares: []string{"governed"}, Service: "provider"}},
+		Middlewares: map[string]any{"governed": gateway.Plugin(map[string]any{"model": "gpt-4o", "token": "sk-canary"})},
+		Services:    map[string]string{"provider": upstream.URL},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestProvidersKeyIsNotInTheAccessLog has Traefik log the header that carries the key to the provider.
+func TestProvidersKeyIsNotInTheAccessLog(t *testing.T) {
+	var seen string
+	g := serveLogged(t, func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Get("Authorization") }, "Authorization")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+chatPath, strings.NewReader(governedBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer client")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if want := "Bearer sk-canary"; seen != want {
+		t.Errorf("the provider sees Authorization %q, want %q", seen, want)
+	}
+	awaitAccessLog(t, g, 1)
+	for _, line := range accessLog(t, g) {
+		if got, want := line["request_Authorization"], "Bearer client"; got != want {
+			t.Errorf("the access log has Authorization %q, want the client's own %q", got, want)
+		}
+	}
+}
+
+// TestOperatorSeesWhatWasDecidedOnABrokenAnswer has the provider break off.
+func TestOperatorSeesWhatWasDecidedOnABrokenAnswer(t *testing.T) {
+	g := serveLogged(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "data: {}\n\n")
+		_ = http.NewResponseController(rw).Flush()
+		panic(http.ErrAbortHandler)
+	}, "X-Ai-Model", "X-Ai-Policy")
+	res, err := http.Post(g.URL+chatPath, "application/json", strings.NewReader(governedBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("the answer looks complete, want it broken")
+	}
+	_ = res.Body.Close()
+	awaitAccessLog(t, g, 1)
+	for _, line := range accessLog(t, g) {
+		if line["downstream_X-Ai-Model"] != "gpt-4o" || line["downstream_X-Ai-Policy"] != "model=enforced" {
+			t.Errorf("the access log has model %q and policy %q, want gpt-4o and model=enforced",
+				line["downstream_X-Ai-Model"], line["downstream_X-Ai-Policy"])
+		}
+	}
+	checkNoErrors(t, g)
+}
+
+// TestRetryInFrontKeepsTheStatusOfADeadProvider has Traefik's Retry see an error of its own.
+func TestRetryInFrontKeepsTheStatusOfADeadProvider(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	g := start(t, gateway.Options{})
+	retry := map[string]any{"retry": map[string]any{"attempts": 3}}
+	for name, middlewares := range map[string][]string{"in front": {"retry", "governed"}, "behind": {"governed", "retry"}} {
+		err := g.Load(t.Context(), gateway.Dynamic{
+			Routers:     map[string]gateway.Router{"chat": {Rule: "PathPrefix(`/`)", Middlewares: middlewares, Service: "provider"}},
+			Middlewares: map[string]any{"retry": retry, "governed": gateway.Plugin(map[string]any{"model": "gpt-4o"})},
+			Services:    map[string]string{"provider": dead.URL},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.Post(g.URL+chatPath, "application/json", strings.NewReader(governedBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			t.Errorf("retry %s: status %d, want an error", name, res.StatusCode)
+		}
+	}
+}
