@@ -32,8 +32,13 @@ var freeTexts = map[string]bool{
 // mayBeInvalid is what makes a text one that encoding/json has to see: control characters and escapes.
 const mayBeInvalid = controlCharacters + `\`
 
-// colons are what stands between a name and its value, as JSON is written by machines.
-var colons = map[string]bool{":": true, ": ": true}
+// What stands between a name and its value, as JSON is written by machines.
+const (
+	colon      = ":"
+	colonSpace = ": "
+)
+
+var colons = map[string]bool{colon: true, colonSpace: true}
 
 var (
 	quote            = []byte{'"'}

@@ -66,7 +66,7 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 // pathMaxBytes is the length up to which a path is looked at: longer ones are governed.
 const pathMaxBytes = 8 << 10
 
-// plainPath is a path that is written in one way only, but for case and a slash at the end.
+// plainPath is a path without a character that servers treat differently.
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
 
 // kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed, and so is a path
@@ -80,7 +80,7 @@ func kindOf(routes []route, rawPath string) kind {
 		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) {
 			continue
 		}
-		if r.kind == passthrough && !(plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)) {
+		if r.kind == passthrough && !isPlain(rawPath, normal) {
 			return completions
 		}
 		return r.kind
@@ -106,6 +106,11 @@ func normalizePath(raw string) string {
 	raw = strings.ReplaceAll(strings.ToLower(raw), `\`, "/")
 	raw = path.Clean("/" + raw)
 	return path.Clean("/" + pathParameters.ReplaceAllString(raw, "$2"))
+}
+
+// isPlain tells whether a path is written as its normal form is, but for case and a slash at the end.
+func isPlain(rawPath, normal string) bool {
+	return plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
 }
 
 // setPath makes the request go to another path of the provider; the client's query stays.
