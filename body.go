@@ -21,6 +21,8 @@ const allocateMaxBytes = 2 << 20
 // together with the header, in one packet less. Above, the copy would cost more.
 const joinMaxBytes = 16 << 10
 
+var jsonType = []string{"application/json"}
+
 // readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
 // are those read so far.
 func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
@@ -107,8 +109,8 @@ func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 // rewrite makes of the client's request the one that the provider gets.
 func rewrite(p *policy, req *http.Request, j *judged) {
 	header := req.Header
-	if j.verdict.model != "" {
-		header[p.modelHeader] = []string{j.verdict.model}
+	if j.verdict.model != nil {
+		header[p.modelHeader] = j.verdict.model
 	}
 	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
 	delete(header, "Accept-Encoding")
@@ -135,7 +137,7 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	req.TransferEncoding = nil
 	header["Content-Length"] = []string{strconv.Itoa(length)}
 	// As what it was read: another type, or character set, would let the provider read something else.
-	header["Content-Type"] = []string{"application/json"}
+	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // The two spellings of one parameter. OpenAI's newer models take only the second, most other providers know the first.
@@ -27,12 +28,25 @@ type rule struct {
 	maximumRaw []byte  // maximum as JSON
 }
 
-// verdict is what the policy made of a request. It is shared by all requests with the same skeleton.
+// verdict is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
+// values of its headers: whoever changes a header puts another value in its place.
 type verdict struct {
-	asked     string // the client's model
-	model     string // the model that the provider is asked for
+	asked     string   // the client's model
+	model     []string // the model that the provider is asked for; nil: unknown
 	edits     []edit
-	decisions []string // "what=why", for the policy header
+	decisions []string // "what=why"
+	policy    []string // the decisions as the value of the policy header; nil: none
+}
+
+func newVerdict(asked, model string, edits []edit, decisions []string) *verdict {
+	v := &verdict{asked: asked, edits: edits, decisions: decisions}
+	if model != "" {
+		v.model = []string{model}
+	}
+	if len(decisions) > 0 {
+		v.policy = []string{strings.Join(decisions, ",")}
+	}
+	return v
 }
 
 // judged is a request with its verdict.
@@ -98,7 +112,7 @@ func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
 		return nil, refused
 	}
 	governParams(p, e, d)
-	v := &verdict{asked: d.asked, model: d.model, edits: edits(e, d.additions), decisions: d.why}
+	v := newVerdict(d.asked, d.model, edits(e, d.additions), d.why)
 	if p.modelTemplate == nil {
 		remember(p.verdicts, e, v)
 	}
@@ -107,15 +121,15 @@ func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
 
 // wouldHave turns a judgement into one that changes and refuses nothing, but tells.
 func wouldHave(j *judged, refused *refusal) *judged {
-	told := &verdict{decisions: []string{"mode=report"}}
+	decisions := []string{"mode=report"}
+	asked := ""
 	if refused != nil {
-		told.decisions = append(told.decisions, "refused="+refused.code)
+		decisions = append(decisions, "refused="+refused.code)
 	} else {
-		told.asked = j.verdict.asked
-		told.model = j.verdict.asked
-		told.decisions = append(told.decisions, j.verdict.decisions...)
+		asked = j.verdict.asked
+		decisions = append(decisions, j.verdict.decisions...)
 	}
-	return &judged{verdict: told, raw: j.raw}
+	return &judged{verdict: newVerdict(asked, asked, nil, decisions), raw: j.raw}
 }
 
 // decision is a verdict in the making.

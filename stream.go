@@ -31,11 +31,11 @@ func conclude(w *responseWriter, v *verdict) {
 		_ = w.decoder.close()
 	}
 	header := w.ResponseWriter.Header()
-	if v.model != "" {
-		header[modelUsedHeader] = []string{v.model}
+	if v.model != nil {
+		header[modelUsedHeader] = v.model
 	}
-	if len(v.decisions) > 0 {
-		header[policyHeader] = []string{strings.Join(v.decisions, ",")}
+	if v.policy != nil {
+		header[policyHeader] = v.policy
 	}
 }
 
