@@ -48,12 +48,12 @@ func start(t *testing.T, options gateway.Options) *gateway.Gateway {
 	return g
 }
 
-// serve runs a gateway that sends every request through the plugin to the provider.
-func serve(t *testing.T, configuration map[string]any, provider http.Handler) *gateway.Gateway {
+// serve runs a gateway that sends every request through the plugin to the provider. Its access log keeps the headers.
+func serve(t *testing.T, configuration map[string]any, provider http.Handler, kept ...string) *gateway.Gateway {
 	t.Helper()
 	upstream := httptest.NewServer(provider)
 	t.Cleanup(upstream.Close)
-	g := start(t, gateway.Options{AccessLog: true})
+	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: kept})
 	err := g.Load(t.Context(), gateway.Dynamic{
 		Routers: map[string]gateway.Router{
 			"chat": {Rule: "PathPrefix(`/`)", Middlewares: []string{"governed"}, Service: "provider"},

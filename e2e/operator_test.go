@@ -12,27 +12,13 @@ import (
 
 const governedBody = `{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}`
 
-// serveLogged runs a gateway whose access log keeps the headers.
-func serveLogged(t *testing.T, provider http.HandlerFunc, kept ...string) *gateway.Gateway {
-	t.Helper()
-	upstream := httptest.NewServer(provider)
-	t.Cleanup(upstream.Close)
-	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: kept})
-	err := g.Load(t.Context(), gateway.Dynamic{
-		Routers:     map[string]gateway.Router{"chat": {Rule: "PathPrefix(`/`)", Middlewares: []string{"governed"}, Service: "provider"}},
-		Middlewares: map[string]any{"governed": gateway.Plugin(map[string]any{"model": "gpt-4o", "token": "sk-canary"})},
-		Services:    map[string]string{"provider": upstream.URL},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var governedWithToken = map[string]any{"model": "gpt-4o", "token": "sk-canary"}
 
 // TestProvidersKeyIsNotInTheAccessLog has Traefik log the header that carries the key to the provider.
 func TestProvidersKeyIsNotInTheAccessLog(t *testing.T) {
 	var seen string
-	g := serveLogged(t, func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Get("Authorization") }, "Authorization")
+	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Get("Authorization") })
+	g := serve(t, governedWithToken, provider, "Authorization")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+chatPath, strings.NewReader(governedBody))
 	if err != nil {
 		t.Fatal(err)
@@ -56,12 +42,13 @@ func TestProvidersKeyIsNotInTheAccessLog(t *testing.T) {
 
 // TestOperatorSeesWhatWasDecidedOnABrokenAnswer has the provider break off.
 func TestOperatorSeesWhatWasDecidedOnABrokenAnswer(t *testing.T) {
-	g := serveLogged(t, func(rw http.ResponseWriter, _ *http.Request) {
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "data: {}\n\n")
 		_ = http.NewResponseController(rw).Flush()
 		panic(http.ErrAbortHandler)
-	}, "X-Ai-Model", "X-Ai-Policy")
+	})
+	g := serve(t, governedWithToken, provider, "X-Ai-Model", "X-Ai-Policy")
 	res, err := http.Post(g.URL+chatPath, "application/json", strings.NewReader(governedBody))
 	if err != nil {
 		t.Fatal(err)
