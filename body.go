@@ -35,6 +35,9 @@ func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
 	}
 	body := make([]byte, n)
 	if read, err := io.ReadFull(req.Body, body); err != nil {
+		if err == io.EOF {
+			return nil, alreadyRead()
+		}
 		return body[:read], unreadable()
 	}
 	return body, nil
@@ -73,6 +76,13 @@ func readUpTo(r io.Reader, maxBytes int64) ([]byte, *refusal) {
 		return body.Bytes(), tooLarge(maxBytes)
 	}
 	return body.Bytes(), nil
+}
+
+// alreadyRead refuses a request that a middleware in front sends again, although its body is gone: Traefik's Retry, after
+// the provider failed. A client that breaks off shows as another error.
+func alreadyRead() *refusal {
+	return &refusal{http.StatusBadGateway, serverError, "body_already_read", "",
+		"The provider failed, and the request cannot be sent again: its body has been read. Retry belongs behind this middleware."}
 }
 
 func unreadable() *refusal {

@@ -10,10 +10,13 @@ import (
 
 // The ends of strings that a body may have for its skeleton to be worth making: finding a string from interpreted code
 // costs about as much as encoding/json needs to read 40 bytes, and a remembered skeleton saves the work of about 256
-// ends (measured with make bench).
+// ends (measured with make bench). Large bodies have a skeleton in any case, so that texts do not count as values, unless
+// their strings are too many to be looked at.
 const (
 	skeletonFreeEnds    = 256
 	skeletonBytesPerEnd = 40
+	skeletonLargeBytes  = 64 << 10
+	skeletonMaxEnds     = 64 << 10
 )
 
 // Strings longer than keptBytes are left out of the skeleton, names of models longer than keptModelBytes. Names of
@@ -42,6 +45,7 @@ var colons = map[string]bool{colon: true, colonSpace: true}
 
 var (
 	quote            = []byte{'"'}
+	comma            = []byte{','}
 	escapedBackslash = []byte(`\\`)
 	escapedQuote     = []byte(`\"`)
 	escapedSlash     = []byte(`\/`)
@@ -70,6 +74,8 @@ type envelope struct {
 // take in a body. Long texts do not count. The published schema has about 40 members.
 const (
 	maxMembers       = 500
+	maxNameBytes     = 4 << 10
+	maxValues        = 64 << 10
 	maxSkeletonBytes = 512 << 10
 )
 
@@ -89,7 +95,8 @@ func newEnvelope(body []byte) *envelope {
 	if bytes.IndexByte(body, '\\') >= 0 {
 		covered = coverEscapes(body)
 	}
-	if bytes.Count(covered, quote) > skeletonFreeEnds+len(body)/skeletonBytesPerEnd {
+	ends := bytes.Count(covered, quote)
+	if ends > skeletonMaxEnds || (len(body) < skeletonLargeBytes && ends > skeletonFreeEnds+len(body)/skeletonBytesPerEnd) {
 		e.partial = true
 		return e
 	}
@@ -196,7 +203,7 @@ func readMembers(e *envelope) *refusal {
 
 func tooManyValues() *refusal {
 	return invalidRequest("too_many_values", "", "The body of the request has too many small values: without its long texts it may have "+
-		strconv.Itoa(maxSkeletonBytes)+" bytes.")
+		strconv.Itoa(maxSkeletonBytes)+" bytes and "+strconv.Itoa(maxValues)+" values.")
 }
 
 func tooManyMembers() *refusal {
@@ -229,6 +236,9 @@ func readName(e *envelope, i int) *refusal {
 	if strings.ContainsAny(m.name, notAsItIs) {
 		e.partial = true
 		start := bodyOffset(e, nameStart(e, i))
+		if bodyOffset(e, m.start)-start > maxNameBytes {
+			return invalidRequest("string_above_max_length", "", "The name of a parameter has more than "+strconv.Itoa(maxNameBytes)+" bytes.")
+		}
 		if err := json.NewDecoder(bytes.NewReader(e.body[start:])).Decode(&m.name); err != nil {
 			return invalidJSON(err.Error(), start)
 		}

@@ -35,8 +35,8 @@ var paddings = []struct{ name, value string }{
 	{`"pad"`, `"` + strings.Repeat(`\"`, 5000) + `"`},
 	{`"pad"`, `"` + strings.Repeat(`\\`, 5000) + `"`},
 	{`"pad"`, `["` + strings.Repeat("é", 2500) + `",{"x":"` + strings.Repeat(`,"model":`[:1], 2500) + `"}]`},
-	{`"` + strings.Repeat("n", 5000) + `"`, `1`},
-	{`"` + strings.Repeat("n", 5000) + `\\\""`, `{"` + strings.Repeat("m", 100) + `":2}`},
+	{`"` + strings.Repeat("n", 3000) + `"`, `1`},
+	{`"` + strings.Repeat("n", 3000) + `\\\""`, `{"` + strings.Repeat("m", 100) + `":2}`},
 }
 
 // pad puts a long member in front of the first one of what may be an object. It is so long that few quotes are left to

@@ -100,6 +100,9 @@ func methodNotAllowed(method string) *refusal {
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
 // other requests.
 func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
+	if bytes.Count(e.skeleton, comma) >= maxValues {
+		return nil, tooManyValues()
+	}
 	refused := readMembers(e)
 	if refused == nil {
 		refused = validate(e, p.parameters)

@@ -10,6 +10,7 @@ package chatcompletion
 import (
 	"context"
 	"net/http"
+	"strings"
 )
 
 // Config is the configuration of one middleware. Traefik matches keys without regard to case. Fields of type any take
@@ -152,12 +153,13 @@ type middleware struct {
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	delete(req.Header, p.modelHeader)
-	switch req.Method {
-	case http.MethodOptions:
+	switch {
+	case req.Method == http.MethodPost:
+	case req.Method == http.MethodOptions:
 		preflight(m.next, p, rw, req)
 		return
-	case http.MethodTrace, http.MethodConnect:
-		writeRefusal(rw, methodNotAllowed(req.Method)) // the one would echo the key, the other open a tunnel
+	case dangerousMethods[strings.ToUpper(req.Method)]:
+		writeRefusal(rw, methodNotAllowed(req.Method))
 		return
 	}
 	endpoint := completions
@@ -183,6 +185,10 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	rewrite(p, req, j)
 	forward(m.next, rw, req, j.verdict)
 }
+
+// dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a
+// tunnel.
+var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": true}
 
 // preflight hands on what a browser asks before its request, and no more: no body, no upgrade of the connection, not the
 // provider's key, and not the client's where the provider's would take its place.

@@ -194,6 +194,9 @@ func checkContent(path, role string, value any) *refusal {
 	if len(parts) == 0 {
 		return emptyArray(path)
 	}
+	if len(parts) > elementsMax {
+		return tooMany(path, "content parts", elementsMax, len(parts))
+	}
 	for i, element := range parts {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		part, isObject := element.(map[string]any)

@@ -31,6 +31,8 @@ func conclude(w *responseWriter, v *verdict) {
 		_ = w.decoder.close()
 	}
 	header := w.ResponseWriter.Header()
+	delete(header, modelUsedHeader) // a provider's trailer
+	delete(header, policyHeader)
 	if v.model != nil {
 		header[modelUsedHeader] = v.model
 	}

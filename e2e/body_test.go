@@ -33,6 +33,8 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 			`{"messages":[{"role":"user","content":"Hi"}],"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}",
 			http.StatusBadRequest,
 		},
+		{"3 million empty messages", `{"messages":[` + strings.Repeat("{},", 3*mebibyte) + "{}]}", http.StatusBadRequest},
+		{"260,000 numbers for messages", `{"messages":[` + strings.Repeat("0,", 260_000) + "0]}", http.StatusBadRequest},
 		{"10,000 members", prompt("Hi")[:len(prompt("Hi"))-1] + members(10_000) + "}", http.StatusBadRequest},
 	}
 	g := serve(t, map[string]any{"model": "gpt-4o-mini", "params": map[string]any{"temperature": 0.5}}, demo.Handler(demo.Options{}))

@@ -87,8 +87,8 @@ func TestRetryInFrontKeepsTheStatusOfADeadProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if res.StatusCode == http.StatusOK {
-			t.Errorf("retry %s: status %d, want an error", name, res.StatusCode)
+		if res.StatusCode != http.StatusBadGateway {
+			t.Errorf("retry %s: status %d, want 502", name, res.StatusCode)
 		}
 	}
 }
