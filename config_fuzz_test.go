@@ -32,11 +32,11 @@ func FuzzConfiguration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, token string, form uint8) {
 		var members map[string]any
 		if json.Unmarshal([]byte(text), &members) != nil || strings.Contains(text, secretMark) {
-			t.Skip()
+			return
 		}
 		config, err := decodeConfig(members)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		forms := []string{"", " ", "urn:", "urn:foo:", "urn:k8s:secret:", "urn:file:"}
 		config.Token = forms[int(form)%len(forms)] + secretMark + token
