@@ -45,7 +45,7 @@ func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
 
 // decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
 func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *refusal) {
-	encoding := strings.ToLower(strings.TrimSpace(strings.Join(header["Content-Encoding"], ",")))
+	encoding := contentEncoding(header)
 	if encoding == "identity" || encoding == "" {
 		return body, nil
 	}
@@ -92,6 +92,11 @@ func unreadable() *refusal {
 func tooLarge(maxBytes int64) *refusal {
 	return &refusal{http.StatusRequestEntityTooLarge, invalidRequestError, "request_too_large", "",
 		"The body of the request is larger than the " + strconv.FormatInt(maxBytes, 10) + " bytes that this endpoint accepts. Send a smaller one."}
+}
+
+// contentEncoding returns the encodings of a body, which is one if we can undo it.
+func contentEncoding(header http.Header) string {
+	return strings.ToLower(strings.TrimSpace(strings.Join(header["Content-Encoding"], ",")))
 }
 
 // canDecompress tells whether decompressor knows the encoding.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"regexp"
 	"sort"
 	"strconv"
@@ -181,8 +182,24 @@ func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	return byDefault
 }
 
+// isUnset tells whether a key was left out, or left empty.
+func isUnset(value any) bool {
+	text, isString := value.(string)
+	return value == nil || (isString && text == "")
+}
+
+// sortedKeys returns the keys of a map from text, so that problems are always told in the same order.
+func sortedKeys(m any) []string {
+	var keys []string
+	for _, key := range reflect.ValueOf(m).MapKeys() {
+		keys = append(keys, key.String())
+	}
+	sort.Strings(keys)
+	return keys
+}
+
 func parseBytes(bad *problems, key string, value any, byDefault int64) int64 {
-	if text, isString := value.(string); value == nil || (isString && text == "") {
+	if isUnset(value) {
 		return byDefault
 	}
 	number, ok := parseNumber(value)
@@ -248,12 +265,7 @@ func checkModel(bad *problems, p *policy) {
 }
 
 func parseAliases(bad *problems, p *policy) {
-	aliases := make([]string, 0, len(p.aliases))
-	for alias := range p.aliases {
-		aliases = append(aliases, alias)
-	}
-	sort.Strings(aliases)
-	for _, alias := range aliases {
+	for _, alias := range sortedKeys(p.aliases) {
 		key, target := "modelAliases."+alias, p.aliases[alias]
 		if alias == "" {
 			bad.add("modelAliases", "has an alias without a name")

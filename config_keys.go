@@ -2,7 +2,6 @@ package chatcompletion
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -27,12 +26,7 @@ func checkUnknown(bad *problems, config *Config) {
 
 // checkUnknownKeys names the keys below a parent, which ends in a dot, and what was probably meant by each.
 func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
-	keys := make([]string, 0, len(unknown))
-	for key := range unknown {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	for _, key := range keys {
+	for _, key := range sortedKeys(unknown) {
 		problem := fmt.Sprintf("unknown key %q", parent+key)
 		if meant := nearestKey(parent, key); strings.EqualFold(meant, parent+key) {
 			problem = fmt.Sprintf("key %q is given twice", meant)

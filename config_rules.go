@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -148,7 +147,7 @@ func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
 
 // parseNumberKey returns the JSON of a configured number, nil without one.
 func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
-	if text, isText := k.value.(string); k.value == nil || (isText && text == "") {
+	if isUnset(k.value) {
 		return nil
 	}
 	number, ok := parseNumber(k.value)
@@ -166,14 +165,9 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 
 // parseExtra returns the keys of params.extra in order, without those that belong elsewhere.
 func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *parameterSet) []parameterKey {
-	names := make([]string, 0, len(extra))
-	for name := range extra {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	var keys []parameterKey
 	spellings := map[string]string{}
-	for _, name := range names {
+	for _, name := range sortedKeys(extra) {
 		key := "params.extra." + name
 		elsewhere := ""
 		for _, k := range own {

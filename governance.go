@@ -24,22 +24,21 @@ type rule struct {
 	absentWhy  string  // for the policy header
 	enforced   bool    // absent also replaces the client's value
 	limited    bool    // a client's value is at most maximum
-	maximum    float64 //
+	maximum    float64 // if limited
 	maximumRaw []byte  // maximum as JSON
 }
 
 // verdict is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
 // values of its headers: whoever changes a header puts another value in its place.
 type verdict struct {
-	asked     string   // the client's model
-	model     []string // the model that the provider is asked for; nil: unknown
-	edits     []edit
-	decisions []string // "what=why"
-	policy    []string // the decisions as the value of the policy header; nil: none
+	asked  string   // the client's model
+	model  []string // the model that the provider is asked for; nil: unknown
+	edits  []edit
+	policy []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
 }
 
 func newVerdict(asked, model string, edits []edit, decisions []string) *verdict {
-	v := &verdict{asked: asked, edits: edits, decisions: decisions}
+	v := &verdict{asked: asked, edits: edits}
 	if model != "" {
 		v.model = []string{model}
 	}
@@ -71,9 +70,6 @@ func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
 		return j, refused
 	}
 	e := newEnvelope(body)
-	if len(e.skeleton) > maxSkeletonBytes {
-		return j, tooManyValues()
-	}
 	j.verdict = recall(p.verdicts, e)
 	if j.verdict == nil {
 		if j.verdict, refused = decide(p, req, e); refused != nil {
@@ -100,7 +96,7 @@ func methodNotAllowed(method string) *refusal {
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
 // other requests.
 func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
-	if bytes.Count(e.skeleton, comma) >= maxValues {
+	if len(e.skeleton) > maxSkeletonBytes || bytes.Count(e.skeleton, comma) >= maxValues {
 		return nil, tooManyValues()
 	}
 	refused := readMembers(e)
@@ -130,7 +126,7 @@ func wouldHave(j *judged, refused *refusal) *judged {
 		decisions = append(decisions, "refused="+refused.code)
 	} else {
 		asked = j.verdict.asked
-		decisions = append(decisions, j.verdict.decisions...)
+		decisions = append(decisions, j.verdict.policy...)
 	}
 	return &judged{verdict: newVerdict(asked, asked, nil, decisions), raw: j.raw}
 }
@@ -172,7 +168,7 @@ func governModel(p *policy, req *http.Request, e *envelope, d *decision) *refusa
 	if d.model == "" {
 		return noModel()
 	}
-	if p.allowedModels != nil && !p.allowedModels.MatchString(d.model) {
+	if !isAllowed(p, d.model) {
 		return modelNotFound(p, d)
 	}
 	if d.model != d.asked {

@@ -30,13 +30,8 @@ const anyPath = "*"
 
 func parseRoutes(bad *problems, routes map[string]string) []route {
 	var parsed []route
-	ends := make([]string, 0, len(routes))
-	for key := range routes {
-		ends = append(ends, key)
-	}
-	sort.Strings(ends)
 	keys := map[string]string{}
-	for _, key := range ends {
+	for _, key := range sortedKeys(routes) {
 		value := routes[key]
 		r := route{suffix: anyPath, kind: kind(strings.ToLower(strings.TrimSpace(value)))}
 		if key != anyPath {

@@ -19,8 +19,7 @@ type parameter struct {
 	maximum float64  // of a number
 	oneOf   []string // of a string; empty: any
 	check   func(name string, value json.RawMessage) *refusal
-	whole   bool // check looks into long strings, which the skeleton lacks
-	checked bool // there is more to check than the type
+	whole   bool // the check looks into long strings, which the skeleton lacks
 }
 
 // parameterSet is the parameters that a policy knows: those of the schema and those of its configuration. They may stand
@@ -40,7 +39,6 @@ func newParameterSet(parameters []*parameter) *parameterSet {
 }
 
 func addParameter(set *parameterSet, p *parameter) {
-	p.checked = p.number || p.check != nil || len(p.oneOf) > 0
 	set.ids[p.name] = len(set.list)
 	set.folded[fold(p.name)] = len(set.list)
 	set.list = append(set.list, p)
@@ -64,7 +62,7 @@ func ofInteger(name string, minimum, maximum float64) *parameter {
 }
 
 func ofString(name string, oneOf ...string) *parameter {
-	return &parameter{name: name, starts: `"`, article: "a string", oneOf: oneOf}
+	return &parameter{name: name, starts: `"`, article: "a string", oneOf: oneOf, whole: len(oneOf) > 0}
 }
 
 func ofObject(name string, check func(string, json.RawMessage) *refusal) *parameter {
@@ -154,21 +152,15 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			return ambiguousName(m.name, p.name)
 		}
 		e.found[id] = i + 1
-		first := e.skeleton[m.start]
-		if first == 'n' || id == messagesID {
+		if e.skeleton[m.start] == 'n' || id == messagesID {
 			continue
 		}
-		if strings.IndexByte(p.starts, first) < 0 {
-			return wrongType(p.name, p.article, skeletonValue(e, m))
+		value := skeletonValue(e, m)
+		if p.whole {
+			value = bodyValue(e, m)
 		}
-		if p.checked {
-			value := bodyValue(e, m)
-			if p.check != nil && !p.whole {
-				value = skeletonValue(e, m)
-			}
-			if refused := checkValue(p, p.name, value); refused != nil {
-				return refused
-			}
+		if refused := checkParameter(p, p.name, value); refused != nil {
+			return refused
 		}
 	}
 	place := e.found[messagesID]
@@ -178,29 +170,19 @@ func validate(e *envelope, set *parameterSet) *refusal {
 	return checkMessages(skeletonValue(e, &e.members[place-1]))
 }
 
-// checkParameter checks a value that comes from the configuration; key is what the message calls it.
-func checkParameter(p *parameter, key string, value []byte) *refusal {
-	if strings.IndexByte(p.starts, value[0]) < 0 {
-		return wrongType(key, p.article, value)
-	}
-	if !p.checked {
-		return nil
-	}
-	return checkValue(p, key, value)
-}
-
-// checkValue checks more than the type of a value.
-func checkValue(p *parameter, name string, value []byte) *refusal {
-	if p.number {
-		if !isInRange(p, string(value)) {
-			return refuseNumber(p, name, string(value))
-		}
-		return nil
-	}
-	if p.check != nil {
+// checkParameter checks a value from a request or from the configuration; name is what the message calls it.
+func checkParameter(p *parameter, name string, value []byte) *refusal {
+	switch {
+	case strings.IndexByte(p.starts, value[0]) < 0:
+		return wrongType(name, p.article, value)
+	case p.number && !isInRange(p, string(value)):
+		return refuseNumber(p, name, string(value))
+	case p.check != nil:
 		return p.check(name, value)
+	case len(p.oneOf) > 0:
+		return checkOneOf(name, unquote(value), p.oneOf)
 	}
-	return checkOneOf(name, unquote(value), p.oneOf)
+	return nil
 }
 
 func isInRange(p *parameter, text string) bool {
@@ -236,10 +218,6 @@ func checkOneOf(name, got string, values []string) *refusal {
 			return nil
 		}
 	}
-	return notOneOf(name, got, values)
-}
-
-func notOneOf(name, got string, values []string) *refusal {
 	return invalidRequest("invalid_value", name, "Invalid value: "+quoted(got)+". Supported values are: '"+strings.Join(values, "', '")+"'.")
 }
 

@@ -107,25 +107,16 @@ func emptyArray(name string) *refusal {
 }
 
 func checkMessage(path string, m *message) *refusal {
-	if m.Role == nil {
-		return missing(path + ".role")
-	}
-	role, isString := m.Role.(string)
-	if !isString {
-		return wrongGoType(path+".role", "a string", m.Role)
-	}
-	if r := checkOneOf(path+".role", role, roles); r != nil {
+	if r := checkChoice(path+".role", m.Role, roles...); r != nil {
 		return r
 	}
+	role, _ := m.Role.(string) // it is one
 	if r := checkOptionalText(path+".name", m.Name); r != nil {
 		return r
 	}
 	switch role {
 	case "tool":
-		if m.ToolCallID == nil {
-			return missing(path + ".tool_call_id")
-		}
-		if r := checkOptionalText(path+".tool_call_id", m.ToolCallID); r != nil {
+		if r := checkText(path+".tool_call_id", m.ToolCallID); r != nil {
 			return r
 		}
 	case "function":
@@ -203,16 +194,10 @@ func checkContent(path, role string, value any) *refusal {
 		if !isObject {
 			return wrongGoType(at, "an object", element)
 		}
-		if part["type"] == nil {
-			return missing(at + ".type")
-		}
-		kind, isString := part["type"].(string)
-		if !isString {
-			return wrongGoType(at+".type", "a string", part["type"])
-		}
-		if r := checkOneOf(at+".type", kind, partTypes(role)); r != nil {
+		if r := checkChoice(at+".type", part["type"], partTypes(role)...); r != nil {
 			return r
 		}
+		kind, _ := part["type"].(string) // it is one
 		if r := checkPart(at+"."+kind, kind, part[kind]); r != nil {
 			return r
 		}
@@ -222,11 +207,11 @@ func checkContent(path, role string, value any) *refusal {
 
 // checkPart checks what a content part carries: under the name of its type.
 func checkPart(path, kind string, value any) *refusal {
+	if kind == "text" || kind == "refusal" {
+		return checkText(path, value)
+	}
 	if value == nil {
 		return missing(path)
-	}
-	if kind == "text" || kind == "refusal" {
-		return checkOptionalText(path, value)
 	}
 	object, isObject := value.(map[string]any)
 	if !isObject {
@@ -234,23 +219,25 @@ func checkPart(path, kind string, value any) *refusal {
 	}
 	switch kind {
 	case "image_url":
-		if object["url"] == nil {
-			return missing(path + ".url")
-		}
-		if r := checkOptionalText(path+".url", object["url"]); r != nil {
+		if r := checkText(path+".url", object["url"]); r != nil {
 			return r
 		}
-		return checkOptionalOneOf(path+".detail", object["detail"], "auto", "low", "high", "original")
+		return checkOptionalChoice(path+".detail", object["detail"], "auto", "low", "high", "original")
 	case "input_audio":
 		if object["data"] == nil {
 			return missing(path + ".data")
 		}
-		if object["format"] == nil {
-			return missing(path + ".format")
-		}
-		return checkOptionalOneOf(path+".format", object["format"], "wav", "mp3")
+		return checkChoice(path+".format", object["format"], "wav", "mp3")
 	}
 	return nil
+}
+
+// checkText checks a string that has to be there, checkOptionalText one that may be left out.
+func checkText(path string, value any) *refusal {
+	if value == nil {
+		return missing(path)
+	}
+	return checkOptionalText(path, value)
 }
 
 func checkOptionalText(path string, value any) *refusal {
@@ -263,7 +250,15 @@ func checkOptionalText(path string, value any) *refusal {
 	return nil
 }
 
-func checkOptionalOneOf(path string, value any, values ...string) *refusal {
+// checkChoice checks one of several strings that has to be there, checkOptionalChoice one that may be left out.
+func checkChoice(path string, value any, values ...string) *refusal {
+	if value == nil {
+		return missing(path)
+	}
+	return checkOptionalChoice(path, value, values...)
+}
+
+func checkOptionalChoice(path string, value any, values ...string) *refusal {
 	if value == nil {
 		return nil
 	}

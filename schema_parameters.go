@@ -51,10 +51,7 @@ func checkTools(name string, value json.RawMessage) *refusal {
 // checkNamedFunction checks an object such as {"type":"function","function":{"name":"..."}}: a tool, a tool call or a
 // choice of one.
 func checkNamedFunction(path string, holder map[string]any) *refusal {
-	if holder["type"] == nil {
-		return missing(path + ".type")
-	}
-	if r := checkOptionalOneOf(path+".type", holder["type"], "function", "custom"); r != nil {
+	if r := checkChoice(path+".type", holder["type"], "function", "custom"); r != nil {
 		return r
 	}
 	kind := "function"
@@ -73,10 +70,7 @@ func checkNamedFunction(path string, holder map[string]any) *refusal {
 }
 
 func checkFunction(path string, function map[string]any) *refusal {
-	if function["name"] == nil {
-		return missing(path + ".name")
-	}
-	if r := checkOptionalText(path+".name", function["name"]); r != nil {
+	if r := checkText(path+".name", function["name"]); r != nil {
 		return r
 	}
 	if r := checkOptionalText(path+".description", function["description"]); r != nil {
@@ -135,10 +129,7 @@ func checkFunctionCall(name string, value json.RawMessage) *refusal {
 
 func checkResponseFormat(name string, value json.RawMessage) *refusal {
 	format := object(value)
-	if format["type"] == nil {
-		return missing(name + ".type")
-	}
-	if r := checkOptionalOneOf(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
+	if r := checkChoice(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
 		return r
 	}
 	if !isText(format["type"], "json_schema") {
@@ -152,10 +143,7 @@ func checkResponseFormat(name string, value json.RawMessage) *refusal {
 	if !isObject {
 		return wrongGoType(at, "an object", format["json_schema"])
 	}
-	if schema["name"] == nil {
-		return missing(at + ".name")
-	}
-	return checkOptionalText(at+".name", schema["name"])
+	return checkText(at+".name", schema["name"])
 }
 
 func checkStop(name string, value json.RawMessage) *refusal {
@@ -214,25 +202,19 @@ func checkAudio(name string, value json.RawMessage) *refusal {
 	if audio["voice"] == nil {
 		return missing(name + ".voice")
 	}
-	if audio["format"] == nil {
-		return missing(name + ".format")
-	}
-	return checkOptionalOneOf(name+".format", audio["format"], "wav", "aac", "mp3", "flac", "opus", "pcm16")
+	return checkChoice(name+".format", audio["format"], "wav", "aac", "mp3", "flac", "opus", "pcm16")
 }
 
 func checkPrediction(name string, value json.RawMessage) *refusal {
 	prediction := object(value)
-	if prediction["type"] == nil {
-		return missing(name + ".type")
-	}
-	if r := checkOptionalOneOf(name+".type", prediction["type"], "content"); r != nil {
+	if r := checkChoice(name+".type", prediction["type"], "content"); r != nil {
 		return r
 	}
 	return checkContent(name+".content", "system", prediction["content"])
 }
 
 func checkWebSearchOptions(name string, value json.RawMessage) *refusal {
-	return checkOptionalOneOf(name+".search_context_size", object(value)["search_context_size"], "low", "medium", "high")
+	return checkOptionalChoice(name+".search_context_size", object(value)["search_context_size"], "low", "medium", "high")
 }
 
 func checkMetadata(name string, value json.RawMessage) *refusal {

@@ -53,11 +53,12 @@ type responseWriter struct {
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
+	events := false
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		begin(w, status, w.ResponseWriter.Header())
+		events = begin(w, status, w.ResponseWriter.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
-	if w.flush != nil && isEventStream(w.ResponseWriter.Header()) {
+	if events {
 		_ = w.flush() // a client may wait for the header long before the first event
 	}
 }
@@ -74,9 +75,9 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 	return n, err
 }
 
-// begin prepares for the body of an answer. Errors are not flushed: Traefik's Retry in front takes a flush for the
+// begin prepares for the body of an answer, and tells whether it is an event stream. Errors are not flushed: Traefik's Retry in front takes a flush for the
 // decision that this answer is the one, and its status for 200.
-func begin(w *responseWriter, status int, header http.Header) {
+func begin(w *responseWriter, status int, header http.Header) bool {
 	w.flowing = true
 	// They are ours: nobody else writes into the operator's log.
 	delete(header, modelUsedHeader)
@@ -84,18 +85,16 @@ func begin(w *responseWriter, status int, header http.Header) {
 	if header["Content-Encoding"] != nil {
 		decode(w, header)
 	}
-	if isEventStream(header) || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
+	events := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	if events || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 	}
-}
-
-func isEventStream(header http.Header) bool {
-	return strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	return events
 }
 
 // decode undoes a compression that nobody asked for. Other encodings than ours pass untouched.
 func decode(w *responseWriter, header http.Header) {
-	encoding := strings.ToLower(strings.Join(header["Content-Encoding"], ","))
+	encoding := contentEncoding(header)
 	if canDecompress(encoding) {
 		w.flowing = false
 		w.decoder = newDecoder(encoding, w)
