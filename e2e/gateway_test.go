@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
@@ -20,13 +22,25 @@ const conditionTimeout = 20 * time.Second
 
 const chatPath = "/v1/chat/completions"
 
-// TestMain has a Traefik before any test runs, so that no test's time includes its build.
+// TestMain has all programs before any test runs, so that no test's time includes their build.
 func TestMain(m *testing.M) {
-	if _, err := gateway.Binary(context.Background(), os.Stderr); err != nil {
+	if err := buildPrograms(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// buildPrograms makes sure that there are Traefik, Collector, Prometheus and promtool.
+func buildPrograms(ctx context.Context) error {
+	for _, binary := range []func(context.Context, io.Writer) (string, error){
+		gateway.Binary, backends.CollectorBinary, backends.PrometheusBinary, backends.PromtoolBinary,
+	} {
+		if _, err := binary(ctx, os.Stderr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start runs a gateway until the test ends.

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
+
+	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
 const traefikModule = "github.com/traefik/traefik/v3"
@@ -34,7 +33,18 @@ func Binary(ctx context.Context, log io.Writer) (string, error) {
 	if found, err := exec.LookPath("traefik"); err == nil && newEnough(ctx, found) {
 		return filepath.Abs(found)
 	}
-	return build(ctx, log)
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return program.Program{
+		Name:     "traefik",
+		Variable: "TRAEFIK",
+		Folder:   filepath.Join(root, "e2e"),
+		Module:   traefikModule,
+		Package:  traefikModule + "/cmd/traefik",
+		Stamp:    traefikModule + "/pkg/version.Version",
+	}.Build(ctx, log)
 }
 
 // Version is what `traefik version` prints.
@@ -58,60 +68,4 @@ func newEnough(ctx context.Context, binary string) bool {
 	major, _ := strconv.Atoi(match[1])
 	minor, _ := strconv.Atoi(match[2])
 	return major > oldestMajor || major == oldestMajor && minor >= oldestMinor
-}
-
-// build returns the executable of the version that the nested module requires, from the cache if it
-// was built before.
-func build(ctx context.Context, log io.Writer) (string, error) {
-	if _, err := exec.LookPath("go"); err != nil {
-		return "", errors.New("there is no Traefik 3.6 or newer and no go command to build one: " +
-			"install Go, or name a Traefik by TRAEFIK=/path/to/traefik")
-	}
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	module := filepath.Join(root, "e2e")
-	version, err := runGo(ctx, module, "list", "-m", "-f", "{{.Version}}", traefikModule)
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	cache = filepath.Join(cache, "chatcompletion")
-	binary := filepath.Join(cache, "traefik-"+version)
-	if _, err := os.Stat(binary); err == nil {
-		return binary, nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-
-	_, _ = fmt.Fprintf(log, "building Traefik %s; this takes some minutes, once\n", version)
-	partial, err := os.MkdirTemp(cache, "build-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(partial) }()
-	built := filepath.Join(partial, "traefik")
-	stamp := "-X " + traefikModule + "/pkg/version.Version=" + strings.TrimPrefix(version, "v")
-	if _, err := runGo(ctx, module, "build", "-ldflags", stamp, "-o", built, traefikModule+"/cmd/traefik"); err != nil {
-		return "", fmt.Errorf("build Traefik %s: %w", version, err)
-	}
-	return binary, os.Rename(built, binary)
-}
-
-// runGo runs the go command in the module and returns its output.
-func runGo(ctx context.Context, module string, arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", arguments...)
-	cmd.Dir = module
-	var problem bytes.Buffer
-	cmd.Stderr = &problem
-	output, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", arguments[0], err, strings.TrimSpace(problem.String()))
-	}
-	return strings.TrimSpace(string(output)), nil
 }

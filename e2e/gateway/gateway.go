@@ -6,12 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
 const (
@@ -41,6 +42,9 @@ type Options struct {
 
 	// Env is added to the environment of the process, as NAME=value. Default: none.
 	Env []string
+
+	// Static is added to the static configuration, such as its tracing. Default: nothing.
+	Static map[string]any
 }
 
 // Gateway is a running Traefik that takes dynamic configurations.
@@ -75,11 +79,11 @@ func Start(ctx context.Context, options Options) (*Gateway, error) {
 }
 
 func start(ctx context.Context, binary string, options Options) (*Gateway, error) {
-	web, err := freeAddress()
+	web, err := program.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	api, err := freeAddress()
+	api, err := program.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -103,16 +107,6 @@ func start(ctx context.Context, binary string, options Options) (*Gateway, error
 		return nil, errors.Join(err, process.Stop())
 	}
 	return gateway, nil
-}
-
-// freeAddress returns a loopback address that nothing listens on at the moment.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("no free loopback port: %w", err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String(), nil
 }
 
 // await returns once the entry points serve the revision.

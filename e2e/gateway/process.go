@@ -6,12 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
-)
 
-// stopGrace is how long Traefik may take to end by itself; its entry points need one second.
-const stopGrace = 5 * time.Second
+	"github.com/modelroute/chatcompletion/e2e/program"
+)
 
 const logFile = "traefik.log"
 
@@ -35,14 +32,13 @@ type Command struct {
 
 // Process is a Traefik process with a temporary working directory of its own.
 type Process struct {
+	*program.Process
+
 	// Dir is the working directory. Stop removes it.
 	Dir string
 
 	// LogPath names the file with all that Traefik writes to its standard streams.
 	LogPath string
-
-	process *os.Process
-	done    chan struct{}
 }
 
 // Launch starts Traefik and does not wait for it to serve. The caller ends it with Stop.
@@ -89,32 +85,15 @@ func launch(dir string, command Command) (*Process, error) {
 	cmd.Env = append(os.Environ(), command.Env...)
 	cmd.Stdout = log
 	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
+	started, err := program.Start(cmd)
+	if err != nil {
 		return nil, fmt.Errorf("start traefik: %w", err)
 	}
-	process := &Process{Dir: dir, LogPath: log.Name(), process: cmd.Process, done: make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(process.done)
-	}()
-	return process, nil
+	return &Process{Process: started, Dir: dir, LogPath: log.Name()}, nil
 }
 
-// Pid is the id of the process.
-func (p *Process) Pid() int { return p.process.Pid }
-
-// Done is closed when the process has ended, by Stop or by itself.
-func (p *Process) Done() <-chan struct{} { return p.done }
-
 // Stop ends the process, by force if it does not end in time, and removes its working directory.
-// Signals go through the handle of the process, so that they cannot reach another one with its id.
 func (p *Process) Stop() error {
-	_ = p.process.Signal(syscall.SIGTERM) // fails only where the process has ended
-	select {
-	case <-p.done:
-	case <-time.After(stopGrace):
-		_ = p.process.Kill()
-		<-p.done
-	}
+	p.Process.Stop()
 	return os.RemoveAll(p.Dir)
 }

@@ -39,6 +39,9 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 	if options.AccessLog {
 		static["accessLog"] = accessLog(options.AccessLogHeaders)
 	}
+	for key, value := range options.Static {
+		static[key] = value
+	}
 	return static
 }
 

@@ -1,0 +1,121 @@
+package backends
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/program"
+)
+
+const (
+	// startTimeout bounds the wait for a program to serve.
+	startTimeout = 30 * time.Second
+
+	// pollInterval is the pause between two looks at a condition.
+	pollInterval = 10 * time.Millisecond
+
+	// startAttempts bounds how often another port is tried after another process took one first.
+	startAttempts = 5
+)
+
+// backend is a program in a folder of its own that can be stopped and started again.
+type backend struct {
+	binary    string
+	arguments []string
+	dir       string // removed by Close
+	ready     func(context.Context) bool
+	process   *program.Process
+}
+
+// Start runs the program and returns once it serves.
+func (b *backend) Start(ctx context.Context) error {
+	log, err := os.OpenFile(b.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(b.binary, b.arguments...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = b.dir, log, log
+	if b.process, err = program.Start(cmd); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for !b.ready(ctx) {
+		select {
+		case <-ticker.C:
+		case <-b.process.Done():
+			return fmt.Errorf("%s ended while it started: %s", filepath.Base(b.binary), b.log())
+		case <-ctx.Done():
+			b.Stop()
+			return fmt.Errorf("%s does not serve: %w: %s", filepath.Base(b.binary), ctx.Err(), b.log())
+		}
+	}
+	return nil
+}
+
+// Stop ends the program and keeps its files for another Start.
+func (b *backend) Stop() {
+	if b.process != nil {
+		b.process.Stop()
+	}
+}
+
+// Close ends the program and removes its files.
+func (b *backend) Close() error {
+	b.Stop()
+	return os.RemoveAll(b.dir)
+}
+
+func (b *backend) logPath() string { return filepath.Join(b.dir, "log") }
+
+func (b *backend) log() string {
+	content, err := os.ReadFile(b.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(content))
+}
+
+// firstStart tries configured, which chooses ports, until the program gets them.
+func firstStart[B interface {
+	Start(context.Context) error
+	Close() error
+}](ctx context.Context, configured func() (B, error)) (B, error) {
+	for attempt := 1; ; attempt++ {
+		b, err := configured()
+		if err != nil {
+			return b, err
+		}
+		err = b.Start(ctx)
+		if err == nil {
+			return b, nil
+		}
+		_ = b.Close()
+		if attempt == startAttempts || !strings.Contains(err.Error(), "address already in use") {
+			return b, err
+		}
+	}
+}
+
+// answers reports whether a GET of the address is answered, with the status if it is not 0.
+func answers(ctx context.Context, address string, status int) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return status == 0 || response.StatusCode == status
+}

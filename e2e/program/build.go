@@ -1,0 +1,123 @@
+// Package program builds the real programs that the end-to-end tests run, and runs them.
+package program
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Program is a command that can be built from a nested module of this repository.
+type Program struct {
+	// Name is what texts and the file in the cache are called by.
+	Name string
+
+	// Variable is the environment variable that names a ready executable instead.
+	Variable string
+
+	// Folder is the nested module.
+	Folder string
+
+	// Module is the module required there whose version is the program's.
+	Module string
+
+	// Package is what is built, as the go command names it from Folder.
+	Package string
+
+	// Flags are the build's.
+	Flags []string
+
+	// Stamp is a variable of the program that gets the version, without its v. Default: none.
+	Stamp string
+
+	// Sources are files in Folder that the program depends on beside Module. Default: none.
+	Sources []string
+}
+
+// Build returns the program's executable: the one in the user's cache folder, or one that is built and kept there. The
+// name of the file has the version, so that another version is another file. It says on log when it builds.
+func (p Program) Build(ctx context.Context, log io.Writer) (string, error) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return "", fmt.Errorf("there is no go command to build %s: install Go, or name one by %s=/path/to/%s", p.Name, p.Variable, p.Name)
+	}
+	version, err := p.version(ctx)
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	cache = filepath.Join(cache, "chatcompletion")
+	binary := filepath.Join(cache, p.Name+"-"+version)
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+
+	_, _ = fmt.Fprintf(log, "building %s %s; this takes some minutes, once\n", p.Name, version)
+	partial, err := os.MkdirTemp(cache, "build-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(partial) }()
+	built := filepath.Join(partial, p.Name)
+	arguments := append([]string{"build", "-o", built}, p.Flags...)
+	if p.Stamp != "" {
+		arguments = append(arguments, "-ldflags", "-X "+p.Stamp+"="+strings.TrimPrefix(version, "v"))
+	}
+	if _, err := p.run(ctx, append(arguments, p.Package)...); err != nil {
+		return "", fmt.Errorf("build %s %s: %w", p.Name, version, err)
+	}
+	return binary, os.Rename(built, binary)
+}
+
+// Binary returns the executable that the environment variable names, else the built one.
+func (p Program) Binary(ctx context.Context, log io.Writer) (string, error) {
+	named := os.Getenv(p.Variable)
+	if named == "" {
+		return p.Build(ctx, log)
+	}
+	if _, err := exec.LookPath(named); err != nil {
+		return "", fmt.Errorf("%s=%s: %w", p.Variable, named, err)
+	}
+	return filepath.Abs(named)
+}
+
+// version is that of Module, and with Sources also what they contain.
+func (p Program) version(ctx context.Context) (string, error) {
+	version, err := p.run(ctx, "list", "-m", "-f", "{{.Version}}", p.Module)
+	if err != nil || len(p.Sources) == 0 {
+		return version, err
+	}
+	sum := sha256.New()
+	for _, source := range p.Sources {
+		content, err := os.ReadFile(filepath.Join(p.Folder, source))
+		if err != nil {
+			return "", err
+		}
+		_, _ = sum.Write(content)
+	}
+	return fmt.Sprintf("%s-%x", version, sum.Sum(nil)[:4]), nil
+}
+
+// run runs the go command in the module and returns its output.
+func (p Program) run(ctx context.Context, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", arguments...)
+	cmd.Dir = p.Folder
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	output, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", arguments[0], err, strings.TrimSpace(problem.String()))
+	}
+	return strings.TrimSpace(string(output)), nil
+}
