@@ -42,6 +42,10 @@ type policy struct {
 	credential          *credential // nil: the client's own credentials pass
 	maxRequestBodyBytes int64
 	report              bool
+	asksUsage           bool            // of every stream
+	configuredModels    map[string]bool // that the configuration names
+	telemetry           *telemetry
+	exposes             bool // it answers with the metrics
 	verdicts            *verdicts
 }
 
@@ -66,11 +70,15 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	p.credential = parseCredential(bad, config)
-	p.maxRequestBodyBytes = parseBytes(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes)
+	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)
 	p.path = parsePath(bad, config.Path)
-	parseModels(bad, config, p)
+	pattern := parseModels(bad, config, p)
 	parseRules(bad, config, p)
+	parseStreamUsage(bad, p, config.StreamUsage)
+	p.telemetry = parseTelemetry(bad, config, pattern)
+	p.telemetry.middleware.Report = p.report
+	p.exposes = parseExpose(bad, config)
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
@@ -198,15 +206,16 @@ func sortedKeys(m any) []string {
 	return keys
 }
 
-func parseBytes(bad *problems, key string, value any, byDefault int64) int64 {
+// parseWhole reads a whole number of a unit, from 1 on.
+func parseWhole(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
 	if isUnset(value) {
 		return byDefault
 	}
 	number, ok := parseNumber(value)
-	if !ok || number != math.Trunc(number) || number < 1 || number > math.MaxInt32 {
-		bad.add(key, "%q is not a whole number of bytes from 1 to %d", fmt.Sprint(value), math.MaxInt32)
+	if !ok || number != math.Trunc(number) || number < 1 || number > float64(maximum) {
+		bad.add(key, "%q is not a whole number of %s from 1 to %d", fmt.Sprint(value), unit, maximum)
 	}
-	return int64(number)
+	return int(number)
 }
 
 // parseNumber reads a number that came as one or as a string.
@@ -229,8 +238,8 @@ func parseNames(names []string) []string {
 	return trimmed
 }
 
-// parseModels reads the keys about models, and finds what they say against each other.
-func parseModels(bad *problems, config *Config, p *policy) {
+// parseModels reads the keys about models, and finds what they say against each other. It returns modelPattern.
+func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	p.model = strings.TrimSpace(config.Model)
 	p.modelOverride = parseBool(bad, "allowModelOverride", config.AllowModelOverride, p.model == "")
 	p.aliases = config.ModelAliases
@@ -246,11 +255,28 @@ func parseModels(bad *problems, config *Config, p *policy) {
 		p.modelTemplate = parseTemplate(bad, "model", p.model, pattern)
 	} else {
 		checkModel(bad, p)
-		if pattern != nil {
+		if pattern != nil && !labelsUse(config.Telemetry.Labels, uriCaptures) {
 			bad.add("modelPattern", "has no effect without $(%s.name) in %q", uriCaptures, "model")
 		}
 	}
 	parseAliases(bad, p)
+	p.configuredModels = configuredModels(config, p)
+	return pattern
+}
+
+// configuredModels are the names of models that are in the configuration: there are only so many.
+func configuredModels(config *Config, p *policy) map[string]bool {
+	models := map[string]bool{}
+	for _, target := range p.aliases {
+		models[target] = true
+	}
+	for _, pattern := range parseNames(config.AllowedModels) {
+		models[pattern] = true // a client cannot ask for more of one with * than itself
+	}
+	if p.modelTemplate == nil {
+		models[p.model] = true
+	}
+	return models
 }
 
 // checkModel finds whether a configured model could ever be used.

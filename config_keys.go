@@ -8,12 +8,16 @@ import (
 // knownKeys are the keys of the configuration, as users write them.
 var knownKeys = []string{
 	"token", "model", "modelPattern", "allowModelOverride", "allowParamsOverride", "dropParams", "allowedModels", "modelAliases",
-	"modelHeader", "routes", "path", "maxRequestBodySize", "mode",
+	"modelHeader", "routes", "path", "maxRequestBodySize", "mode", "streamUsage", "expose",
 	"params", "params.temperature", "params.topP", "params.maxTokens", "params.maxCompletionTokens", "params.frequencyPenalty",
 	"params.presencePenalty", "params.extra",
 	"limits", "limits.temperature", "limits.topP", "limits.maxTokens", "limits.maxCompletionTokens", "limits.frequencyPenalty",
 	"limits.presencePenalty", "limits.n",
 	"authHeader", "authHeader.name", "authHeader.prefix",
+	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
+	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
+	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
+	"telemetry.traces", "telemetry.traces.sampleRatio", "telemetry.traces.captureContent", "telemetry.traces.contentMaxBytes",
 }
 
 // checkUnknown finds the keys that no field took: Traefik itself would drop a typo without a word.
@@ -22,6 +26,9 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "params.", config.Params.Unknown)
 	checkUnknownKeys(bad, "limits.", config.Limits.Unknown)
 	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown)
+	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
+	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
+	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
 }
 
 // checkUnknownKeys names the keys below a parent, which ends in a dot, and what was probably meant by each.

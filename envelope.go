@@ -64,7 +64,7 @@ var (
 type envelope struct {
 	body     []byte
 	skeleton []byte
-	missing  []int // how many bytes the skeleton lacks behind its first filler, its second, ...
+	missing  []int // how many bytes the skeleton lacks before its first filler, its second, ..., and behind its last one
 	members  []member
 	found    []int // place in members, plus one, of each parameter: see validate
 	partial  bool  // the decision needed more than the skeleton
@@ -90,7 +90,7 @@ type member struct {
 
 // newEnvelope makes the skeleton of a body, or takes the body for it if its strings are many and short.
 func newEnvelope(body []byte) *envelope {
-	e := &envelope{body: body, skeleton: body}
+	e := wholeEnvelope(body)
 	covered := body
 	if bytes.IndexByte(body, '\\') >= 0 {
 		covered = coverEscapes(body)
@@ -102,6 +102,11 @@ func newEnvelope(body []byte) *envelope {
 	}
 	cutLongStrings(e, covered)
 	return e
+}
+
+// wholeEnvelope makes an envelope whose skeleton is the body.
+func wholeEnvelope(body []byte) *envelope {
+	return &envelope{body: body, skeleton: body, missing: []int{0}}
 }
 
 // coverEscapes writes another escape over those that could hide the end of a string, so that every quote left ends one.
@@ -136,23 +141,25 @@ func cutLongStrings(e *envelope, covered []byte) {
 	}
 	e.skeleton = bytes.Join(pieces, quote)
 	e.partial = bytes.Contains(e.skeleton, escapedSlash) // it may cover another escape
-	if bytes.Count(e.skeleton, filler) != len(e.missing) {
+	if bytes.Count(e.skeleton, filler) != len(e.missing)-1 {
 		// The client wrote the filler itself, and bodyOffset could not tell: read the body whole.
 		e.skeleton = e.body
-		e.missing = nil
+		e.missing = e.missing[:1]
 		e.partial = true
 	}
 }
 
 // bodyOffset returns where in the body the given offset of the skeleton is.
 func bodyOffset(e *envelope, offset int) int {
-	if len(e.missing) == 0 {
-		return offset
+	return offset + e.missing[fillersBefore(e, offset)]
+}
+
+// fillersBefore counts the fillers before an offset of the skeleton.
+func fillersBefore(e *envelope, offset int) int {
+	if len(e.missing) == 1 {
+		return 0 // the skeleton is the body, which may have the filler itself
 	}
-	if fillers := bytes.Count(e.skeleton[:offset], filler); fillers > 0 {
-		return offset + e.missing[fillers-1]
-	}
-	return offset
+	return bytes.Count(e.skeleton[:offset], filler)
 }
 
 // skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings, and with
@@ -275,11 +282,14 @@ func fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
 }
 
-// edit puts a value, or nothing, in the place of a part of the body.
+// edit puts a value, or nothing, in the place of a part of the body. All bodies with one skeleton have as many fillers
+// before that place.
 type edit struct {
-	from  int
-	to    int
-	value []byte
+	from        int
+	to          int
+	value       []byte
+	fromFillers int
+	toFillers   int
 }
 
 // edits turns what is noted in the members, and additions behind the last one, into edits in their order. At least one
@@ -295,12 +305,16 @@ func edits(e *envelope, additions []byte) []edit {
 		}
 		nothingBefore = false
 		if m.replacement != nil {
-			list = append(list, edit{m.start, m.end, m.replacement})
+			list = append(list, edit{from: m.start, to: m.end, value: m.replacement})
 		}
 	}
 	if len(additions) > 0 {
 		end := e.members[len(e.members)-1].end
-		list = append(list, edit{end, end, additions})
+		list = append(list, edit{from: end, to: end, value: additions})
+	}
+	for i := range list {
+		list[i].fromFillers = fillersBefore(e, list[i].from)
+		list[i].toFillers = fillersBefore(e, list[i].to)
 	}
 	return list
 }
@@ -308,12 +322,12 @@ func edits(e *envelope, additions []byte) []edit {
 // removal takes a member away and one comma, the one before, or the one behind if nothing stays before.
 func removal(e *envelope, i int, nothingBefore bool) edit {
 	if !nothingBefore {
-		return edit{e.members[i-1].end, e.members[i].end, nil}
+		return edit{from: e.members[i-1].end, to: e.members[i].end}
 	}
 	if i+1 < len(e.members) {
-		return edit{nameStart(e, i), nameStart(e, i+1), nil}
+		return edit{from: nameStart(e, i), to: nameStart(e, i+1)}
 	}
-	return edit{nameStart(e, i), e.members[i].end, nil}
+	return edit{from: nameStart(e, i), to: e.members[i].end}
 }
 
 // splice applies the edits to the body, and returns it as pieces of the client's own bytes and of ours. All other bytes
@@ -322,8 +336,9 @@ func splice(e *envelope, list []edit) [][]byte {
 	pieces := make([][]byte, 0, 2*len(list)+1)
 	copied := 0
 	for i := range list {
-		pieces = append(pieces, e.body[copied:bodyOffset(e, list[i].from)], list[i].value)
-		copied = bodyOffset(e, list[i].to)
+		change := &list[i]
+		pieces = append(pieces, e.body[copied:change.from+e.missing[change.fromFillers]], change.value)
+		copied = change.to + e.missing[change.toFillers]
 	}
 	return append(pieces, e.body[copied:])
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // refusal is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
@@ -75,6 +76,18 @@ func marshal(value any) []byte {
 	return bytes.TrimSpace(text.Bytes())
 }
 
+// refuse answers with the refusal, and records the call.
+func refuse(p *policy, rw http.ResponseWriter, c *Call, r *refusal) {
+	writeRefusal(rw, r)
+	rw.Header()[errorTypeHeader] = []string{r.code}
+	c.Duration = time.Since(c.Start)
+	c.GatewayDuration = c.Duration
+	c.Status = r.status
+	c.ErrorType = r.code
+	c.Request = &Request{Policy: "refused=" + r.code}
+	report(p.telemetry, c)
+}
+
 // writeRefusal answers with the refusal.
 func writeRefusal(rw http.ResponseWriter, r *refusal) {
 	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
@@ -87,7 +100,9 @@ func writeRefusal(rw http.ResponseWriter, r *refusal) {
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	switch r.status {
 	case http.StatusMethodNotAllowed:
-		header.Set("Allow", "POST, OPTIONS")
+		if header["Allow"] == nil {
+			header.Set("Allow", "POST, OPTIONS")
+		}
 	case http.StatusUnsupportedMediaType:
 		header.Set("Accept-Encoding", "gzip, deflate")
 	case http.StatusServiceUnavailable:

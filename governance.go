@@ -31,19 +31,22 @@ type rule struct {
 // verdict is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
 // values of its headers: whoever changes a header puts another value in its place.
 type verdict struct {
-	asked  string   // the client's model
-	model  []string // the model that the provider is asked for; nil: unknown
-	edits  []edit
-	policy []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
+	asked     string   // the client's model
+	model     []string // the model that the provider is asked for; nil: unknown
+	edits     []edit
+	policy    []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
+	asksUsage bool     // the stream is asked for a usage that the client did not ask for
+	request   *Request
 }
 
-func newVerdict(asked, model string, edits []edit, decisions []string) *verdict {
+func newVerdict(p *policy, asked, model string, edits []edit, decisions []string) *verdict {
 	v := &verdict{asked: asked, edits: edits}
+	v.request = &Request{Model: model, ConfiguredModel: p.configuredModels[model], Policy: strings.Join(decisions, ",")}
 	if model != "" {
 		v.model = []string{model}
 	}
 	if len(decisions) > 0 {
-		v.policy = []string{strings.Join(decisions, ",")}
+		v.policy = []string{v.request.Policy}
 	}
 	return v
 }
@@ -53,6 +56,14 @@ type judged struct {
 	verdict *verdict
 	raw     []byte   // the client's body as it came, as far as it was read
 	body    [][]byte // what the provider gets, in pieces; nil: the client's body
+}
+
+// plainBody is the body that the provider gets, as one.
+func plainBody(j *judged) []byte {
+	if j.body == nil {
+		return j.raw
+	}
+	return bytes.Join(j.body, nil)
 }
 
 // judge reads a request, checks it, and decides what the provider gets.
@@ -111,16 +122,26 @@ func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
 		return nil, refused
 	}
 	governParams(p, e, d)
-	v := newVerdict(d.asked, d.model, edits(e, d.additions), d.why)
+	stream := isStream(p, e)
+	asksUsage := stream && p.asksUsage && askUsage(p, e, d)
+	v := newVerdict(p, d.asked, d.model, edits(e, d.additions), d.why)
+	v.request.Stream = stream
+	v.asksUsage = asksUsage
+	if p.telemetry.details {
+		v.request.Parameters = requestParameters(p, e)
+	}
 	if p.modelTemplate == nil {
 		remember(p.verdicts, e, v)
 	}
 	return v, nil
 }
 
+// reportDecision stands before what would have been decided.
+const reportDecision = "mode=report"
+
 // wouldHave turns a judgement into one that changes and refuses nothing, but tells.
-func wouldHave(j *judged, refused *refusal) *judged {
-	decisions := []string{"mode=report"}
+func wouldHave(p *policy, j *judged, refused *refusal) *judged {
+	decisions := []string{reportDecision}
 	asked := ""
 	if refused != nil {
 		decisions = append(decisions, "refused="+refused.code)
@@ -128,7 +149,11 @@ func wouldHave(j *judged, refused *refusal) *judged {
 		asked = j.verdict.asked
 		decisions = append(decisions, j.verdict.policy...)
 	}
-	return &judged{verdict: newVerdict(asked, asked, nil, decisions), raw: j.raw}
+	v := newVerdict(p, asked, asked, nil, decisions)
+	if refused == nil {
+		v.request.Stream = j.verdict.request.Stream
+	}
+	return &judged{verdict: v, raw: j.raw}
 }
 
 // decision is a verdict in the making.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Config is the configuration of one middleware. Traefik matches keys without regard to case. Fields of type any take
@@ -66,6 +67,16 @@ type Config struct {
 	// Mode is enforce, or report: no request is refused for its content, no body is changed, and X-Ai-Policy says what
 	// would have been. Token, ModelHeader and Path work in both. Default: enforce.
 	Mode string
+	// StreamUsage is auto: every stream is asked for its usage, and the event with it is kept from clients that did not ask;
+	// or never: what a client asks for stays as it is, and streams whose usage it did not want are metered without tokens.
+	// Default: auto.
+	StreamUsage string
+	// Telemetry is what is made known about the calls.
+	Telemetry Telemetry
+	// Expose makes this middleware an endpoint that answers by itself: prometheus publishes the metrics of all
+	// chat-completion middlewares of this Traefik. Default: none. Refused: other values, and all keys beside it but
+	// Telemetry.
+	Expose string
 	// Unknown receives the keys that are none of the above; New refuses them.
 	Unknown map[string]any `mapstructure:",remain"`
 }
@@ -115,6 +126,76 @@ type Limits struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
+// Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
+type Telemetry struct {
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini. Default: openai,
+	// the API that is spoken.
+	Provider string
+	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
+	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
+	// that the GenAI conventions use, and references to headers that carry credentials.
+	Labels map[string]string
+	// MaxSeries is how many combinations of attributes are kept in this Traefik, of all middlewares together. Models and
+	// labels of any further combination become _OTHER, which is counted. Default: 2000. Refused: less than 1, more than
+	// 100000.
+	MaxSeries any
+	// Log is stdout or stderr of Traefik, for a line of JSON for each call. Default: none.
+	Log string
+	// OTLP is where metrics and spans are sent.
+	OTLP OTLP
+	// Traces is which calls become spans, and what is in them.
+	Traces Traces
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// OTLP is an OpenTelemetry collector that takes OTLP over HTTP, as JSON. All middlewares with the same settings share one
+// connection, one queue, and one export of the metrics of this Traefik.
+//
+// What is not configured is taken from the standard variables of Traefik's environment, those for one signal before those
+// for all: OTEL_EXPORTER_OTLP_COMPRESSION and _TIMEOUT, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME (by default traefik)
+// and OTEL_RESOURCE_ATTRIBUTES; and without Endpoint also OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _PROTOCOL,
+// OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED. A value that cannot be used is told to the operator, and
+// ignored.
+type OTLP struct {
+	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and /v1/traces are added to
+	// its path. Default: that of the environment, and without one nothing is sent. Refused: what is no URL with http or
+	// https and a host, and a URL with a user, a query or a fragment.
+	Endpoint string
+	// Headers are sent with every export. A value may be a reference as in Config.Token. Default: none; to the endpoint of
+	// the environment, those of the environment. Refused: values that are empty, and headers that HTTP needs otherwise.
+	Headers map[string]string
+	// Interval is the time between two exports of metrics. Spans are sent after 5s at the latest, or after Interval if that is
+	// shorter. Default: 30s. Refused: less than 1s, more than 1h.
+	Interval string
+	// Timeout ends an export that takes longer. Default: 10s. Refused: less than 10ms, more than 1m.
+	Timeout string
+	// Compression is gzip or none. Default: gzip.
+	Compression string
+	// Metrics tells whether metrics are sent. Default: true, and with the endpoint of the environment what
+	// OTEL_METRICS_EXPORTER says.
+	Metrics any
+	// Traces tells whether spans are sent. Default: true, and with the endpoint of the environment what OTEL_TRACES_EXPORTER
+	// says.
+	Traces any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Traces tells which calls become spans, and what is in them.
+type Traces struct {
+	// SampleRatio is the part of the calls without a traceparent that become spans: a number from 0 to 1. A call with one is
+	// recorded if its sampled flag is set. Default: 1.
+	SampleRatio any
+	// CaptureContent puts prompts and answers into the spans. They are personal data. Default: false.
+	CaptureContent any
+	// ContentMaxBytes is how much of the prompt and how much of the answer a span holds, in bytes. Default: 4096. Refused:
+	// less than 1, more than 1048576.
+	ContentMaxBytes any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // AuthHeader names the header that carries the provider's key.
 type AuthHeader struct {
 	// Name is the name of the header. Default: Authorization.
@@ -136,10 +217,14 @@ func CreateConfig() *Config {
 }
 
 // New returns the middleware in front of next. An error names every problem of the configuration with its key.
-func New(_ context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
+func New(ctx context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
 	p, err := newPolicy(config, name)
 	if err != nil {
 		return nil, err
+	}
+	startTelemetry(ctx, p.telemetry)
+	if p.exposes {
+		return &exposition{registry: p.telemetry.registry}, nil
 	}
 	return &middleware{next: next, policy: p}, nil
 }
@@ -149,9 +234,10 @@ type middleware struct {
 	policy *policy
 }
 
-// ServeHTTP governs one request and hands on its answer.
+// ServeHTTP governs one request, hands on its answer, and records the call.
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
+	call := &Call{Start: time.Now(), Middleware: p.telemetry.middleware}
 	delete(req.Header, p.modelHeader)
 	switch {
 	case req.Method == http.MethodPost:
@@ -159,7 +245,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		preflight(m.next, p, rw, req)
 		return
 	case dangerousMethods[strings.ToUpper(req.Method)]:
-		writeRefusal(rw, methodNotAllowed(req.Method))
+		refuse(p, rw, call, methodNotAllowed(req.Method))
 		return
 	}
 	endpoint := completions
@@ -170,20 +256,26 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		passThrough(m.next, p, rw, req)
 		return
 	}
+	if p.telemetry.labels != nil {
+		call.Labels = labelsOf(p.telemetry.labels, req)
+	}
 	j, refused := judge(p, endpoint, req)
 	if p.report {
-		j = wouldHave(j, refused)
+		j = wouldHave(p, j, refused)
 		refused = nil // not in one assignment with j: Yaegi drops a nil there
 	}
 	if refused == nil {
 		refused = authorize(p.credential, req)
 	}
+	if p.telemetry.spans {
+		trace(p.telemetry, req, j, call)
+	}
 	if refused != nil {
-		writeRefusal(rw, refused)
+		refuse(p, rw, call, refused)
 		return
 	}
 	rewrite(p, req, j)
-	forward(m.next, rw, req, j.verdict)
+	forward(m.next, p, rw, req, j.verdict, call)
 }
 
 // dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a

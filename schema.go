@@ -118,7 +118,7 @@ func chatParameters() []*parameter {
 		ofSeveralTypes("stop", checkStop),
 		ofBoolean("store"),
 		ofBoolean("stream"),
-		ofObject("stream_options", checkStreamOptions),
+		{name: streamOptions, starts: "{", article: "an object", check: checkStreamOptions, whole: true},
 		ofNumber("temperature", 0, 2),
 		ofSeveralTypes("tool_choice", checkToolChoice),
 		ofArray("tools", checkTools),

@@ -168,18 +168,33 @@ func tooMany(name, what string, maximum, got int) *refusal {
 		strconv.Itoa(maximum)+", but got "+strconv.Itoa(got)+" instead.")
 }
 
+// checkStreamOptions checks the options of a stream. Whether usage is asked for must mean the same to every parser: who
+// meters depends on it.
 func checkStreamOptions(name string, value json.RawMessage) *refusal {
-	options := object(value)
-	for _, option := range []string{"include_usage", "include_obfuscation"} {
-		if options[option] == nil {
+	options := wholeEnvelope(value)
+	if refused := readMembers(options); refused != nil {
+		return refused
+	}
+	given := map[string]bool{}
+	for i := range options.members {
+		option := &options.members[i]
+		meant := booleanOptions[fold(option.name)]
+		if meant == "" {
 			continue
 		}
-		if _, isBoolean := options[option].(bool); !isBoolean {
-			return wrongGoType(name+"."+option, "a boolean", options[option])
+		if given[meant] || option.name != meant {
+			return ambiguousName(name+"."+option.name, name+"."+meant)
+		}
+		given[meant] = true
+		if first := value[option.start]; first != 't' && first != 'f' && first != 'n' {
+			return wrongType(name+"."+meant, "a boolean", value[option.start:option.end])
 		}
 	}
 	return nil
 }
+
+// booleanOptions are the known options of a stream by their folded names.
+var booleanOptions = map[string]string{"includeusage": includeUsage, "includeobfuscation": "include_obfuscation"}
 
 func checkModalities(name string, value json.RawMessage) *refusal {
 	var modalities []string

@@ -37,6 +37,7 @@ var clientCredentials = []string{
 // credential is the provider's key. Its value leaves this file only into the header of a request to the provider. It is
 // never handed to fmt: under Yaegi fmt prints unexported fields and sees no String method.
 type credential struct {
+	key    string // of the configuration, which the operator has to look at
 	header string // canonical name of the header
 	prefix string // before the key
 	path   string // of the file that holds the key, if one does
@@ -50,8 +51,14 @@ type credential struct {
 // resolved yet is no error: requests are answered 503 until it can. What makes token impossible is returned as text,
 // without the token.
 func newCredential(token, header, prefix string) (*credential, string) {
+	return newSecret("token", "requests are answered 503", token, header, prefix)
+}
+
+// newSecret is newCredential for the token at any key of the configuration; without says what happens until a reference
+// can be resolved.
+func newSecret(key, without, token, header, prefix string) (*credential, string) {
 	token = strings.TrimSpace(token)
-	c := &credential{header: header, prefix: prefix}
+	c := &credential{key: key, header: header, prefix: prefix}
 	switch {
 	case token == "":
 		return nil, ""
@@ -61,7 +68,7 @@ func newCredential(token, header, prefix string) (*credential, string) {
 			return nil, "names no environment variable; write urn:env:NAME"
 		}
 		if !c.accept(os.Getenv(name)) {
-			warn("token: the environment variable %q that it refers to is empty, unset or no header value; requests are answered 503 until Traefik starts with it", name)
+			warn("%s: the environment variable %q that it refers to is empty, unset or no header value; %s until Traefik starts with it", key, name, without)
 		}
 	case strings.HasPrefix(token, filePrefix):
 		c.path = token[len(filePrefix):]
@@ -109,6 +116,17 @@ func authorize(c *credential, req *http.Request) *refusal {
 	return nil
 }
 
+// isCredential tells whether a header carries somebody's identity.
+func isCredential(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	for _, credential := range clientCredentials {
+		if name == credential {
+			return true
+		}
+	}
+	return name == "Proxy-Authorization"
+}
+
 // removeCredentials takes the client's own identity out of a request.
 func removeCredentials(header http.Header) {
 	for _, name := range clientCredentials {
@@ -127,9 +145,9 @@ func (c *credential) fromFile() string {
 	content, err := readSmallFile(c.path)
 	switch {
 	case err != nil:
-		warn("token: %v", err)
+		warn("%s: %v", c.key, err)
 	case !c.accept(content):
-		warn("token: the file %q is empty or no header value", c.path)
+		warn("%s: the file %q is empty or no header value", c.key, c.path)
 	}
 	c.due = now.Add(fileRefresh)
 	if c.value == "" {

@@ -1,9 +1,12 @@
 package chatcompletion
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,44 +14,97 @@ import (
 // Headers that are set when the answer is complete. They do not reach the client, unless a middleware in front holds the
 // answer back, as Traefik's Buffering does; Traefik's access log and its spans can show them to the operator.
 const (
-	modelUsedHeader = "X-Ai-Model"
-	policyHeader    = "X-Ai-Policy"
+	modelUsedHeader    = "X-Ai-Model"
+	policyHeader       = "X-Ai-Policy"
+	inputTokensHeader  = "X-Ai-Input-Tokens"
+	outputTokensHeader = "X-Ai-Output-Tokens"
+	firstChunkHeader   = "X-Ai-Ttft-Ms"
+	errorTypeHeader    = "X-Ai-Error-Type"
 )
 
 // forward has the provider answer.
-func forward(next http.Handler, rw http.ResponseWriter, req *http.Request, v *verdict) {
-	w := &responseWriter{ResponseWriter: rw}
-	defer conclude(w, v)
+func forward(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request, v *verdict, c *Call) {
+	w := &responseWriter{ResponseWriter: rw, call: c, start: c.Start}
+	w.asked = v.asksUsage
+	c.Request = v.request
+	c.Answer.details = p.telemetry.details
+	c.GatewayDuration = time.Since(c.Start)
+	defer conclude(w, p, req.Context(), v)
 	next.ServeHTTP(w, req)
 	if w.decoder != nil {
 		finish(w)
 	}
+	w.returned = true
 }
 
-// conclude leaves nothing running, and notes for the operator what was decided, however the answer ended.
-func conclude(w *responseWriter, v *verdict) {
-	if w.decoder != nil {
-		_ = w.decoder.close()
+// conclude leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
+func conclude(w *responseWriter, p *policy, ctx context.Context, v *verdict) {
+	if w.unusual {
+		release(w, p)
 	}
-	header := w.ResponseWriter.Header()
-	delete(header, modelUsedHeader) // a provider's trailer
-	delete(header, policyHeader)
+	c := w.call
+	c.Duration = time.Since(c.Start)
+	if w.window != nil {
+		concludeWindow(w)
+	}
+	c.Status = w.status
+	if c.Status != http.StatusOK || !w.returned || c.Answer.stream || c.Answer.failed {
+		c.ErrorType = errorType(w, ctx)
+	}
+	tellOperator(w.ResponseWriter.Header(), v, c)
+	report(p.telemetry, c)
+}
+
+// tellOperator sets the operator's headers.
+func tellOperator(header http.Header, v *verdict, c *Call) {
 	if v.model != nil {
 		header[modelUsedHeader] = v.model
 	}
 	if v.policy != nil {
 		header[policyHeader] = v.policy
 	}
+	if c.Answer.Usage.Known {
+		header[inputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.InputTokens, 10)}
+		header[outputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.OutputTokens, 10)}
+	}
+	if c.FirstChunk > 0 {
+		header[firstChunkHeader] = []string{strconv.FormatInt(int64(c.FirstChunk/time.Millisecond), 10)}
+	}
+	if c.ErrorType != "" {
+		header[errorTypeHeader] = []string{c.ErrorType}
+	}
 }
 
-// responseWriter hands the provider's answer on to the client. Traefik sees it without Flush, whatever methods it has
-// (traefik/traefik#10269), so that it flushes by itself what must not wait. Header is the embedded writer's own: a
-// compiled method, which costs a caller nothing extra.
+// operatorHeaders are ours: nobody else writes into the operator's log.
+var operatorHeaders = []string{
+	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader,
+}
+
+// responseWriter hands the provider's answer on to the client, and keeps what metering needs to know. Traefik sees it
+// without Flush, whatever methods it has (traefik/traefik#10269), so that it flushes by itself what must not wait. Header
+// is the embedded writer's own: a compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	flowing bool         // the header is out, and there is nothing to decode
-	flush   func() error // after every write, if the answer cannot wait; else nil
-	decoder *decoder     // of an answer that the provider compressed unasked
+	plain   bool          // the header is out, there is nothing to decode, and no event is kept back in part
+	hides   bool          // the usage, which the client did not ask for
+	out     io.Writer     // to the client and into window
+	window  *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
+	flush   func() error  // after every write, if the answer cannot wait; else nil
+	decoder *decoder      // of an answer that the provider compressed unasked
+	hider   *hider        // if hides
+	encoded bool          // the answer is in an encoding that is not ours: nothing of it is known
+	unusual bool          // any of decoder, hides and encoded, or trailers
+
+	call      *Call
+	start     time.Time       // of the call
+	asked     bool            // the provider was asked for a usage that the client did not ask for
+	status    int             // 0: no answer
+	bare      bool            // the answer is no provider's: Traefik could not reach one
+	arrivals  []time.Duration // when the chunks in window came, from the start of the call
+	lastChunk time.Duration   // when the last chunk before those came
+	cut       bool            // the compressed answer was incomplete
+	writeErr  error           // of the client's connection
+	returned  bool            // the answer is complete, as far as HTTP can tell
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
@@ -63,55 +119,180 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 }
 
-// Write sends what came, at once if it cannot wait. Of an error of flush the next write tells.
+// Write sends what came, at once if it cannot wait, and notes when. Every event comes this way: what is rare stands
+// elsewhere, since Yaegi makes a place in memory for every expression of a function that it enters. Of an error of flush
+// the next write tells.
 func (w *responseWriter) Write(chunk []byte) (int, error) {
-	if !w.flowing {
+	if !w.plain || (w.hides && (!bytes.HasSuffix(chunk, blankLine) || bytes.Contains(chunk, tokensKey))) {
 		return writeSpecial(w, chunk)
 	}
-	n, err := w.ResponseWriter.Write(chunk)
+	n, err := w.out.Write(chunk)
 	if w.flush != nil {
 		_ = w.flush()
+	}
+	w.arrivals = append(w.arrivals, time.Since(w.start))
+	if err != nil || len(w.arrivals) == windowChunks {
+		fullWindow(w, err)
 	}
 	return n, err
 }
 
-// begin prepares for the body of an answer, and tells whether it is an event stream. Errors are not flushed: Traefik's Retry in front takes a flush for the
-// decision that this answer is the one, and its status for 200.
+// deliver sends what came of an answer that is read on the way: one that was compressed, has something to hide, or has
+// had no event yet.
+func deliver(w *responseWriter, chunk []byte) error {
+	shown := chunk
+	if w.hides {
+		shown = hide(w.hider, chunk)
+	}
+	var err error
+	if len(shown) > 0 {
+		_, err = w.ResponseWriter.Write(shown)
+		if w.flush != nil {
+			_ = w.flush()
+		}
+	}
+	if w.window == nil {
+		return err
+	}
+	_, _ = w.window.Write(chunk)
+	begun := !w.call.Answer.stream || w.call.FirstChunk > 0
+	if begun {
+		w.arrivals = append(w.arrivals, time.Since(w.start))
+	} else {
+		meterFirstChunk(w)
+	}
+	w.plain = begun && w.decoder == nil && (!w.hides || !w.hider.holds)
+	if err != nil || len(w.arrivals) >= windowChunks || w.window.Len() > windowBytes {
+		fullWindow(w, err)
+	}
+	return err
+}
+
+// release ends the decoder, removes what a provider's trailers say in our name, and sends what was kept back of a stream.
+func release(w *responseWriter, p *policy) {
+	if w.decoder != nil {
+		_ = w.decoder.close()
+	}
+	if w.encoded {
+		lose(p.telemetry.registry, lostUsage, 1)
+	}
+	removeOperatorHeaders(w.ResponseWriter.Header())
+	if !w.hides {
+		return
+	}
+	if held := rest(w.hider); len(held) > 0 && w.writeErr == nil {
+		_, w.writeErr = w.ResponseWriter.Write(held)
+		_ = w.flush()
+	}
+}
+
+// begin prepares for the body of an answer, and tells whether it is an event stream. Errors are not flushed: Traefik's
+// Retry in front takes a flush for the decision that this answer is the one, and its status for 200.
 func begin(w *responseWriter, status int, header http.Header) bool {
-	w.flowing = true
-	// They are ours: nobody else writes into the operator's log.
-	delete(header, modelUsedHeader)
-	delete(header, policyHeader)
-	if header["Content-Encoding"] != nil {
-		decode(w, header)
+	w.plain = true
+	w.status = status
+	w.out = w.ResponseWriter
+	removeOperatorHeaders(header)
+	if header["Trailer"] != nil {
+		w.unusual = true
+		keepFromTrailers(header)
 	}
 	events := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	if header["Content-Encoding"] == nil || decode(w, header) {
+		beginWindow(w, status, events, header)
+	} else if status < http.StatusBadRequest {
+		w.encoded = true
+		w.unusual = true
+	}
+	if status >= http.StatusInternalServerError || status == statusClientClosedRequest {
+		w.bare = header["Content-Type"] == nil && header["Content-Length"] == nil && header["Date"] == nil
+	}
 	if events || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 	}
 	return events
 }
 
-// decode undoes a compression that nobody asked for. Other encodings than ours pass untouched.
-func decode(w *responseWriter, header http.Header) {
-	encoding := contentEncoding(header)
-	if canDecompress(encoding) {
-		w.flowing = false
-		w.decoder = newDecoder(encoding, w)
-		delete(header, "Content-Encoding")
+// keepFromTrailers removes the operator's headers from the trailers that a provider announces: what conclude sets would
+// reach the client.
+func keepFromTrailers(header http.Header) {
+	var kept []string
+	for _, name := range strings.Split(strings.Join(header["Trailer"], ","), ",") {
+		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+		if !isOperatorHeader(name) {
+			kept = append(kept, name)
+		}
+	}
+	header["Trailer"] = kept
+}
+
+func removeOperatorHeaders(header http.Header) {
+	for _, name := range operatorHeaders {
+		delete(header, name)
+	}
+}
+
+func isOperatorHeader(name string) bool {
+	for _, ours := range operatorHeaders {
+		if name == ours {
+			return true
+		}
+	}
+	return false
+}
+
+// beginWindow prepares for the reading of an answer that is no error.
+func beginWindow(w *responseWriter, status int, events bool, header http.Header) {
+	if status >= http.StatusBadRequest {
+		return
+	}
+	w.window = &bytes.Buffer{}
+	w.out = io.MultiWriter(w.ResponseWriter, w.window)
+	if events {
+		beginStream(w, header)
+	}
+}
+
+// beginStream prepares for events.
+func beginStream(w *responseWriter, header http.Header) {
+	w.call.Answer.stream = true
+	w.plain = false
+	_ = w.window.WriteByte('\n') // see look
+	if w.asked {
+		w.hides = true
+		w.unusual = true
+		w.hider = &hider{}
 		delete(header, "Content-Length")
 	}
 }
 
-// writeSpecial writes to an answer that has no header yet, or is to be decoded.
-func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
-	if w.decoder == nil {
-		w.WriteHeader(http.StatusOK)
-		if w.flowing {
-			return w.Write(chunk)
-		}
+// decode undoes a compression that nobody asked for, and tells whether the answer can be read. Other encodings than ours
+// pass untouched.
+func decode(w *responseWriter, header http.Header) bool {
+	encoding := contentEncoding(header)
+	if !canDecompress(encoding) {
+		return encoding == "" || encoding == "identity"
 	}
-	return w.decoder.write(chunk)
+	w.plain = false
+	w.unusual = true
+	w.decoder = newDecoder(encoding, w)
+	delete(header, "Content-Encoding")
+	delete(header, "Content-Length")
+	return true
+}
+
+// writeSpecial writes to an answer that has no header yet, is to be decoded, or may have something to hide.
+func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.decoder != nil {
+		return w.decoder.write(chunk)
+	}
+	if w.window != nil && w.call.Answer.stream {
+		return len(chunk), deliver(w, chunk)
+	}
+	return w.Write(chunk)
 }
 
 // finish ends an answer that is decoded. One whose compressed bytes stop early or are corrupt must look broken: a deadline
@@ -121,6 +302,7 @@ func finish(w *responseWriter) {
 	if w.decoder.close() == nil {
 		return
 	}
+	w.cut = true
 	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -169,11 +351,8 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 	for {
 		n, end := plain.Read(buffer)
 		if n > 0 {
-			if _, err = w.ResponseWriter.Write(buffer[:n]); err != nil {
+			if err = deliver(w, buffer[:n]); err != nil {
 				return err
-			}
-			if w.flush != nil {
-				_ = w.flush()
 			}
 		}
 		if end == io.EOF {

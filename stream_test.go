@@ -45,7 +45,7 @@ func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := &recorder{header: test.header}
-			w := &responseWriter{ResponseWriter: r}
+			w := &responseWriter{ResponseWriter: r, call: &Call{}}
 			w.WriteHeader(http.StatusOK)
 			for _, chunk := range []string{"a", "b"} {
 				if _, err := w.Write([]byte(chunk)); err != nil {
@@ -61,7 +61,7 @@ func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 
 func TestInformationalAnswersPass(t *testing.T) {
 	r := &recorder{header: http.Header{}}
-	w := &responseWriter{ResponseWriter: r}
+	w := &responseWriter{ResponseWriter: r, call: &Call{}}
 	w.WriteHeader(http.StatusEarlyHints)
 	r.header.Set("Content-Length", "1")
 	if _, err := w.Write([]byte("a")); err != nil {

@@ -62,7 +62,7 @@ func TestCasesWithTraefik(t *testing.T) {
 	provider := replay.NewProvider(t, cases)
 	traefik := start(t, gateway.Options{
 		AccessLog:        true,
-		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy"},
+		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type"},
 	})
 	dynamic := gateway.Dynamic{
 		Routers:     map[string]gateway.Router{},

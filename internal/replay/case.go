@@ -36,7 +36,8 @@
 // ends in an error.
 //
 // Bodies and values may call {{repeat "text" times}}, {{repeated "before" "text" times "behind"}}, {{gzip "text"}},
-// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}.
+// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At {{cut}} in its answer the provider flushes, so that what
+// stands before travels in a packet of its own.
 package replay
 
 import (
@@ -80,6 +81,7 @@ type Message struct {
 	Header        []Field
 	Body          []byte
 	HasBody       bool
+	Packets       [][]byte // the body between its cuts
 }
 
 // Field is a header line. Absent demands that there is none.
@@ -119,7 +121,8 @@ func Load(t testing.TB, folder string) []Case {
 }
 
 func parse(name, content string) (Case, error) {
-	c := Case{Name: name, ProviderAnswers: Message{Status: http.StatusOK, Body: []byte("{}"), HasBody: true}}
+	c := Case{Name: name, ProviderAnswers: Message{Status: http.StatusOK}}
+	setBody(&c.ProviderAnswers, []byte("{}"))
 	for _, s := range sections(content) {
 		var err error
 		switch s.name {
@@ -225,7 +228,7 @@ func parseMessage(text string) (Message, error) {
 		line, rest, _ = strings.Cut(rest, "\n")
 		if line == "" {
 			body, err := expand(strings.TrimSuffix(rest, "\n"))
-			m.Body, m.HasBody = body, true
+			setBody(&m, body)
 			return m, err
 		}
 		name, value, ok := strings.Cut(line, ":")
@@ -241,7 +244,16 @@ func parseMessage(text string) (Message, error) {
 	return m, nil
 }
 
+// cut is what {{cut}} leaves in a body until it is split. No UTF-8 holds it.
+const cut = "\xffcut\xff"
+
+func setBody(m *Message, body []byte) {
+	m.Packets = bytes.Split(body, []byte(cut))
+	m.Body, m.HasBody = bytes.Join(m.Packets, nil), true
+}
+
 var functions = template.FuncMap{
+	"cut":    func() string { return cut },
 	"repeat": strings.Repeat,
 	"repeated": func(before, text string, times int, behind string) string {
 		return before + strings.Repeat(text, times) + behind

@@ -22,6 +22,10 @@ const CaseHeader = "X-Case"
 // timeout ends a replay that hangs.
 const timeout = 30 * time.Second
 
+// packetInterval is the time between two packets of an answer. No condition tells the provider that one has been read:
+// the middleware may hold back what it has.
+const packetInterval = 2 * time.Millisecond
+
 // Provider answers every case as its section "provider answers" says, and keeps what it saw.
 type Provider struct {
 	*httptest.Server
@@ -64,7 +68,13 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Add(f.Name, f.Value)
 	}
 	rw.WriteHeader(answer.Status)
-	_, _ = rw.Write(answer.Body)
+	for i, packet := range answer.Packets {
+		if i > 0 {
+			_ = http.NewResponseController(rw).Flush()
+			time.Sleep(packetInterval) // else both may be read at once
+		}
+		_, _ = rw.Write(packet)
+	}
 	if answer.Broken {
 		_ = http.NewResponseController(rw).Flush()
 		panic(http.ErrAbortHandler)

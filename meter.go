@@ -1,0 +1,151 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"sort"
+	"strconv"
+	"time"
+)
+
+// Values of error.type, beside the provider's status codes and the codes of refusals.
+const (
+	errorClientGone       = "client_gone"       // the client left before the answer was complete
+	errorProviderCut      = "provider_cut"      // the answer broke off
+	errorErrorEvent       = "error_event"       // the answer says that it is an error, after a status of 200
+	errorTimeout          = "timeout"           // Traefik's patience with the provider or the client ended
+	errorConnectionFailed = "connection_failed" // Traefik could not reach the provider
+)
+
+// statusClientClosedRequest is what Traefik answers a client that has left.
+const statusClientClosedRequest = 499
+
+// windowChunks is after how many chunks the window is looked at. Traefik sends at most 32 KiB at a time.
+const windowChunks = 32
+
+// fullWindow notes that the client's connection failed, and reads a window that is full.
+func fullWindow(w *responseWriter, err error) {
+	if err != nil {
+		w.writeErr = err
+	}
+	if w.window != nil {
+		meterChunks(w)
+		rest := look(&w.call.Answer, w.window.Bytes(), false)
+		w.window.Reset()
+		_, _ = w.window.Write(rest) // moves it to the front
+	}
+	w.arrivals = w.arrivals[:0]
+}
+
+// concludeWindow reads the last window.
+func concludeWindow(w *responseWriter) {
+	a := &w.call.Answer
+	if a.stream {
+		meterChunks(w)
+		look(a, w.window.Bytes(), true)
+		concludeStream(w.call, w.lastChunk)
+	} else {
+		lookForAll(a, w.window.Bytes())
+	}
+	if a.capture != nil {
+		a.Content = captured(a)
+	}
+}
+
+// meterFirstChunk notes when the first chunk with data came: comments only keep the connection open.
+func meterFirstChunk(w *responseWriter) {
+	seen := w.window.Bytes()
+	if bytes.Contains(seen, dataLine) || bytes.Contains(seen, dataAfterReturn) || bytes.HasPrefix(seen[1:], dataAfterMark) {
+		c := w.call
+		c.FirstChunk = time.Since(w.start)
+		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1)}
+		w.lastChunk = c.FirstChunk
+	}
+}
+
+// meterChunks notes the times between the chunks behind the first one.
+func meterChunks(w *responseWriter) {
+	times := w.call.Chunks
+	if times == nil {
+		return
+	}
+	for _, at := range w.arrivals {
+		gap := at - w.lastChunk
+		w.lastChunk = at
+		if gap < fastChunk {
+			times.Counts[0]++
+		} else {
+			times.Counts[sort.SearchFloat64s(chunkTime.bounds, gap.Seconds())]++
+		}
+	}
+}
+
+// fastChunk is the first bound of chunkTime.
+const fastChunk = 10 * time.Millisecond
+
+// concludeStream makes the times between chunks agree with the events: several may have come at once, which are 0 apart,
+// and one may have come in pieces.
+func concludeStream(c *Call, lastChunk time.Duration) {
+	times := c.Chunks
+	if times == nil {
+		return
+	}
+	events := c.Answer.events - 1
+	if c.Answer.done {
+		events--
+	}
+	if events < 1 {
+		c.Chunks = nil
+		return
+	}
+	times.Sum = lastChunk - c.FirstChunk
+	surplus := -int64(events)
+	for _, count := range times.Counts {
+		surplus += count
+	}
+	if surplus < 0 {
+		times.Counts[0] -= surplus
+		return
+	}
+	for i, count := range times.Counts {
+		if count > surplus {
+			count = surplus
+		}
+		times.Counts[i] -= count
+		surplus -= count
+	}
+}
+
+// errorType tells how a call ended: "" if as it should.
+func errorType(w *responseWriter, ctx context.Context) string {
+	a := &w.call.Answer
+	switch {
+	case w.bare:
+		return unreached(w.status)
+	case w.status >= http.StatusBadRequest:
+		return strconv.Itoa(w.status)
+	case a.failed:
+		return errorErrorEvent
+	case w.writeErr == nil && (a.done || (w.returned && !w.cut && (!a.stream || a.finished))):
+		return ""
+	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
+		return errorTimeout
+	case w.writeErr != nil || ctx.Err() != nil:
+		return errorClientGone
+	}
+	return errorProviderCut
+}
+
+// unreached tells why Traefik answered instead of a provider.
+func unreached(status int) string {
+	switch status {
+	case statusClientClosedRequest:
+		return errorClientGone
+	case http.StatusGatewayTimeout:
+		return errorTimeout
+	}
+	return errorConnectionFailed
+}

@@ -1,0 +1,179 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// sameJSON compares JSON without regard to white space and the order of members.
+func sameJSON(t *testing.T, got []byte, want string) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal(got, &g); err != nil {
+		t.Fatalf("%v: %s", err, got)
+	}
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatalf("%v: %s", err, want)
+	}
+	if !reflect.DeepEqual(g, w) {
+		var indented bytes.Buffer
+		_ = json.Indent(&indented, got, "", "  ")
+		t.Errorf("got\n%s\nwant\n%s", indented.Bytes(), want)
+	}
+}
+
+var testResource = []string{"service.name", "traefik"}
+
+const resourceJSON = `"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"traefik"}}]}`
+const scopeJSON = `"scope":{"name":"github.com/modelroute/chatcompletion"}`
+
+func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
+	c := &Call{
+		Start: time.Unix(1700000000, 5), Duration: 2 * time.Second, FirstChunk: 250 * time.Millisecond,
+		Middleware: &Middleware{Provider: "openai"},
+		Request: &Request{
+			Model: "gpt-4o", Stream: true, Policy: "model=enforced",
+			Parameters: []Parameter{{"gen_ai.request.temperature", "1"}, {"gen_ai.request.max_tokens", "100"}},
+		},
+		Answer: Answer{
+			Model: "gpt-4o-2024", ID: "chatcmpl-1", FinishReasons: []string{"stop", "length"}, Content: []byte(`[{"role":"assistant"}]`),
+			Usage: Usage{
+				Known: true, InputTokens: 1 << 60, OutputTokens: 0,
+				CacheReadInputTokens: 3, CacheCreationInputTokens: 4, ReasoningOutputTokens: 5,
+			},
+		},
+		Status: 200, ErrorType: "provider_cut", Labels: []string{"team", `a"b`}, Input: []byte(`[{"role":"user"}]`),
+		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331", ParentID: "00f067aa0ba902b7", State: "v=1"},
+	}
+	sameJSON(t, spanPayload(testResource, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","parentSpanId":"00f067aa0ba902b7","traceState":"v=1",
+		"name":"chat gpt-4o","kind":3,"startTimeUnixNano":"1700000000000000005","endTimeUnixNano":"1700000002000000005",
+		"status":{"code":2,"message":"provider_cut"},
+		"events":[{"timeUnixNano":"1700000000250000005","name":"gen_ai.first_chunk"}],
+		"attributes":[
+			{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
+			{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
+			{"key":"gen_ai.request.model","value":{"stringValue":"gpt-4o"}},
+			{"key":"gen_ai.response.id","value":{"stringValue":"chatcmpl-1"}},
+			{"key":"gen_ai.response.model","value":{"stringValue":"gpt-4o-2024"}},
+			{"key":"error.type","value":{"stringValue":"provider_cut"}},
+			{"key":"chat_completion.policy","value":{"stringValue":"model=enforced"}},
+			{"key":"gen_ai.request.stream","value":{"boolValue":true}},
+			{"key":"gen_ai.response.time_to_first_chunk","value":{"doubleValue":0.25}},
+			{"key":"http.response.status_code","value":{"intValue":"200"}},
+			{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"stop"},{"stringValue":"length"}]}}},
+			{"key":"gen_ai.usage.input_tokens","value":{"intValue":"1152921504606846976"}},
+			{"key":"gen_ai.usage.output_tokens","value":{"intValue":"0"}},
+			{"key":"gen_ai.usage.cache_read.input_tokens","value":{"intValue":"3"}},
+			{"key":"gen_ai.usage.cache_creation.input_tokens","value":{"intValue":"4"}},
+			{"key":"gen_ai.usage.reasoning.output_tokens","value":{"intValue":"5"}},
+			{"key":"gen_ai.request.temperature","value":{"doubleValue":1}},
+			{"key":"gen_ai.request.max_tokens","value":{"intValue":"100"}},
+			{"key":"team","value":{"stringValue":"a\"b"}},
+			{"key":"gen_ai.input.messages","value":{"stringValue":"[{\"role\":\"user\"}]"}},
+			{"key":"gen_ai.output.messages","value":{"stringValue":"[{\"role\":\"assistant\"}]"}}
+		]}]}]}]}`)
+}
+
+func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
+	c := &Call{Start: time.Unix(1, 0), Middleware: &Middleware{Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
+	sameJSON(t, spanPayload(testResource, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331",
+		"name":"chat","kind":3,"startTimeUnixNano":"1000000000","endTimeUnixNano":"1000000000",
+		"attributes":[
+			{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
+			{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}}
+		]}]}]}]}`)
+}
+
+func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
+	const request = "gen_ai.request."
+	tests := []struct{ name, value, want string }{
+		{"temperature", "1", `{"doubleValue":1}`},
+		{"top_p", "0.25", `{"doubleValue":0.25}`},
+		{"frequency_penalty", "-2", `{"doubleValue":-2}`},
+		{"presence_penalty", "1e-1", `{"doubleValue":0.1}`},
+		{"max_tokens", "4096", `{"intValue":"4096"}`},
+		{"max_tokens", "1e3", `{"intValue":"1000"}`},
+		{"seed", "-9223372036854775808", `{"intValue":"-9223372036854775808"}`},
+		{"choice.count", "2.0", `{"intValue":"2"}`},
+		{"stop_sequences", `"END\n\u00e9"`, `{"arrayValue":{"values":[{"stringValue":"END\né"}]}}`},
+		{"stop_sequences", `["a","b"]`, `{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}`},
+		{"stop_sequences", `[]`, `{"arrayValue":{"values":[]}}`},
+		{"reasoning.level", `"high"`, `{"stringValue":"high"}`},
+		// Of another type than the schema has.
+		{"temperature", `{"a":1}`, ""},
+		{"temperature", `1e999`, ""},
+		{"temperature", `true`, ""},
+		{"seed", `1.5`, ""},
+		{"seed", `1e300`, ""},
+		{"seed", `9223372036854775808`, ""},
+		{"stop_sequences", `[1]`, ""},
+		{"seed", "", ""},
+	}
+	for _, test := range tests {
+		attributes := parameterAttributes([]Parameter{{request + test.name, test.value}})
+		if test.want == "" {
+			if attributes != nil {
+				t.Errorf("%s %s: %v, want none", test.name, test.value, attributes)
+			}
+			continue
+		}
+		sameJSON(t, marshal(attributes), fmt.Sprintf(`[{"key":%q,"value":%s}]`, request+test.name, test.want))
+	}
+	attributes := parameterAttributes([]Parameter{{request + "max_tokens", "1"}, {request + "max_tokens", "2"}, {request + "seed", "3"}})
+	sameJSON(t, marshal(attributes), `[{"key":"gen_ai.request.max_tokens","value":{"intValue":"2"}},{"key":"gen_ai.request.seed","value":{"intValue":"3"}}]`)
+}
+
+func TestMetricsAreCumulative(t *testing.T) {
+	small := &instrument{"a.histogram", "A histogram.", "s", []float64{0.5, 67108864}}
+	metrics := []metric{
+		{small, []point{{[]string{"k", "v"}, []int64{1, 0, 2}, 3, 4.5}}},
+		{policyDecisions, []point{{[]string{"k", "v"}, nil, 1 << 60, 0}}},
+	}
+	got := metricPayload(testResource, attributeTexts{}, metrics, time.Unix(1, 2), time.Unix(3, 4))
+	const times = `"attributes":[{"key":"k","value":{"stringValue":"v"}}],"startTimeUnixNano":"1000000002","timeUnixNano":"3000000004"`
+	sameJSON(t, got, `{"resourceMetrics":[{`+resourceJSON+`,"scopeMetrics":[{`+scopeJSON+`,"metrics":[
+		{"name":"a.histogram","description":"A histogram.","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[
+			{`+times+`,"count":"3","sum":4.5,"bucketCounts":["1","0","2"],"explicitBounds":[0.5,67108864]}]}},
+		{"name":"chat_completion.policy.decisions","description":"Decisions on requests, as X-Ai-Policy names them.","unit":"{decision}",
+			"sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{`+times+`,"asInt":"1152921504606846976"}]}}
+	]}]}]}`)
+}
+
+func TestManyPointsAreDividedWithoutLoss(t *testing.T) {
+	points := make([]point, 25)
+	for i := range points {
+		points[i].count = int64(i)
+	}
+	metrics := []metric{{tokenUsage, points[:7]}, {chunkTime, nil}, {operationDuration, points[7:]}}
+	requests := metricRequests(metrics, 10)
+	var sizes []int
+	next := int64(0)
+	for _, request := range requests {
+		size := 0
+		for _, m := range request {
+			if len(m.points) == 0 {
+				t.Errorf("%s has no points", m.instrument.name)
+			}
+			for _, p := range m.points {
+				size++
+				if p.count != next || (m.instrument == tokenUsage) != (next < 7) {
+					t.Errorf("point %d of %s, want point %d", p.count, m.instrument.name, next)
+				}
+				next++
+			}
+		}
+		sizes = append(sizes, size)
+	}
+	if want := []int{10, 10, 5}; !reflect.DeepEqual(sizes, want) {
+		t.Errorf("requests of %d points, want %d", sizes, want)
+	}
+	if got := metricRequests([]metric{{tokenUsage, nil}}, 10); got != nil {
+		t.Errorf("%d requests without a point, want none", len(got))
+	}
+}

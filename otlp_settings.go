@@ -1,0 +1,413 @@
+package chatcompletion
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Defaults of Config.Telemetry.OTLP.
+const (
+	defaultExportInterval = 30 * time.Second
+	defaultExportTimeout  = 10 * time.Second
+	defaultServiceName    = "traefik"
+)
+
+// Bounds of what can be configured, and how the operator reads them.
+const (
+	minExportInterval, maxExportInterval = time.Second, time.Hour
+	minExportTimeout, maxExportTimeout   = 10 * time.Millisecond, time.Minute
+	exportIntervals                      = "from 1s to 1h"
+	exportTimeouts                       = "from 10ms to 1m"
+)
+
+// Values of OTLP.Compression.
+const (
+	compressionGzip = "gzip"
+	compressionNone = "none"
+)
+
+// Attributes of the resource.
+const (
+	serviceNameAttribute     = "service.name"
+	serviceInstanceAttribute = "service.instance.id"
+)
+
+// otlpSettings is what is sent by OTLP, and where. It comes from the configuration, else from the environment.
+type otlpSettings struct {
+	metrics  *otlpSignal // nil: none are sent
+	traces   *otlpSignal // nil: none are sent
+	interval time.Duration
+	resource []string // names and values of its attributes by turns
+
+	spanWait time.Duration // how long a span waits for others
+	linger   time.Duration // how long an exporter waits for its next user
+	backoff  time.Duration // before the first retry; it doubles
+
+	// key is the same for equal settings. It may hold secrets.
+	key string
+}
+
+// otlpSignal is where metrics or spans are sent, and how.
+type otlpSignal struct {
+	name    string // metrics or traces
+	url     string // the whole of it
+	headers []*credential
+	timeout time.Duration
+	gzip    bool
+}
+
+// otlpConfigured is what the configuration says; what it does not say is empty.
+type otlpConfigured struct {
+	endpoint    string
+	headers     []*credential
+	timeout     time.Duration
+	compression string
+}
+
+// newOTLPSettings reads OTLP, and what it does not say from the environment. It returns nil if nothing is to be sent.
+//
+// With an endpoint in the configuration, the variables of the environment that choose one, switch off, or hold keys are
+// not asked: a key is meant for the endpoint beside it.
+func newOTLPSettings(bad *problems, config OTLP, getenv func(string) string) *otlpSettings {
+	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers)}
+	c.endpoint = parseEndpoint(bad, config.Endpoint)
+	c.timeout = parseDuration(bad, "telemetry.otlp.timeout", config.Timeout, minExportTimeout, maxExportTimeout, exportTimeouts)
+	c.compression = parseCompression(bad, config.Compression)
+	s := &otlpSettings{spanWait: spanMaxWait, linger: exporterLinger, backoff: exportBackoff}
+	s.interval = parseDuration(bad, "telemetry.otlp.interval", config.Interval, minExportInterval, maxExportInterval, exportIntervals)
+	isConfigured := c.endpoint != ""
+	metrics := parseBool(bad, "telemetry.otlp.metrics", config.Metrics, isConfigured || exportsByOTLP(getenv, "OTEL_METRICS_EXPORTER"))
+	traces := parseBool(bad, "telemetry.otlp.traces", config.Traces, isConfigured || exportsByOTLP(getenv, "OTEL_TRACES_EXPORTER"))
+	if !isConfigured && isTrue(getenv, "OTEL_SDK_DISABLED") {
+		return nil
+	}
+	if metrics {
+		s.metrics = newSignal(c, getenv, "metrics")
+	}
+	if traces {
+		s.traces = newSignal(c, getenv, "traces")
+	}
+	if s.metrics == nil && s.traces == nil {
+		return nil
+	}
+	if s.interval == 0 {
+		s.interval = environmentDuration(getenv, "OTEL_METRIC_EXPORT_INTERVAL", minExportInterval, maxExportInterval, exportIntervals)
+	}
+	if s.interval == 0 {
+		s.interval = defaultExportInterval
+	}
+	if s.interval < s.spanWait {
+		s.spanWait = s.interval
+	}
+	s.resource = resourceAttributes(getenv)
+	s.key = settingsKey(s)
+	return s
+}
+
+// settingsKey returns a text that equal settings share.
+func settingsKey(s *otlpSettings) string {
+	parts := append([]string{s.interval.String()}, s.resource...)
+	for _, signal := range []*otlpSignal{s.metrics, s.traces} {
+		if signal == nil {
+			parts = append(parts, "")
+			continue
+		}
+		parts = append(parts, signal.url, signal.timeout.String(), strconv.FormatBool(signal.gzip))
+		for _, header := range signal.headers {
+			parts = append(parts, header.header, header.path)
+			if header.path == "" {
+				parts = append(parts, header.value)
+			}
+		}
+	}
+	return strings.Join(parts, "\x00")
+}
+
+// newSignal returns how a signal is sent, nil if it is not.
+func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlpSignal {
+	s := &otlpSignal{name: name, headers: c.headers, timeout: c.timeout}
+	if c.endpoint != "" {
+		s.url = c.endpoint + "/v1/" + name
+	} else if !findCollector(s, getenv) {
+		return nil
+	}
+	if s.timeout == 0 {
+		variable, _ := signalVariable(getenv, name, "TIMEOUT")
+		s.timeout = environmentDuration(getenv, variable, minExportTimeout, maxExportTimeout, exportTimeouts)
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultExportTimeout
+	}
+	compression := c.compression
+	if compression == "" {
+		variable, value := signalVariable(getenv, name, "COMPRESSION")
+		if value != "" && value != compressionGzip && value != compressionNone {
+			ignoreVariable(variable, "is neither gzip nor none")
+		}
+		compression = value
+	}
+	s.gzip = compression != compressionNone
+	return s
+}
+
+// signalVariable returns the variable that holds a setting of a signal, and its value: the signal's own, else that for all.
+func signalVariable(getenv func(string) string, signal, setting string) (string, string) {
+	own := "OTEL_EXPORTER_OTLP_" + strings.ToUpper(signal) + "_" + setting
+	if value := strings.TrimSpace(getenv(own)); value != "" {
+		return own, value
+	}
+	general := "OTEL_EXPORTER_OTLP_" + setting
+	return general, strings.TrimSpace(getenv(general))
+}
+
+// findCollector takes endpoint and headers from the environment, and tells whether there is an endpoint that takes HTTP.
+func findCollector(s *otlpSignal, getenv func(string) string) bool {
+	variable, endpoint := signalVariable(getenv, s.name, "ENDPOINT")
+	if endpoint == "" {
+		return false
+	}
+	if problem := endpointProblem(endpoint); problem != "" {
+		ignoreVariable(variable, problem)
+		return false
+	}
+	s.url = endpoint
+	if variable == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+		s.url = strings.TrimRight(endpoint, "/") + "/v1/" + s.name
+	}
+	switch protocol, value := signalVariable(getenv, s.name, "PROTOCOL"); value {
+	case "", "http/json", "http/protobuf": // who takes the one takes the other, at the same port
+	case "grpc":
+		warnOnce("%s is grpc, but only HTTP is spoken: no %s are sent; configure telemetry.otlp.endpoint, such as http://collector:4318", protocol, s.name)
+		return false
+	default:
+		ignoreVariable(protocol, "is none of http/json, http/protobuf and grpc")
+	}
+	if s.headers == nil {
+		s.headers = environmentHeaders(getenv, s.name)
+	}
+	return true
+}
+
+// environmentHeaders returns the headers that the environment has for a signal.
+func environmentHeaders(getenv func(string) string, signal string) []*credential {
+	variable, list := signalVariable(getenv, signal, "HEADERS")
+	values, ok := parsePairs(list)
+	if !ok {
+		ignoreVariable(variable, "is no list such as name=value,name=value")
+		return nil
+	}
+	var found []*credential
+	for _, name := range sortedKeys(values) {
+		header := &credential{header: http.CanonicalHeaderKey(name)}
+		if !headerName.MatchString(name) || reservedHeaders[header.header] || !header.accept(values[name]) {
+			ignoreVariable(variable, "has a name or a value that cannot be sent as a header")
+			return nil
+		}
+		found = append(found, header)
+	}
+	return found
+}
+
+// exportsByOTLP tells whether a variable that lists exporters lets OTLP be one of them.
+func exportsByOTLP(getenv func(string) string, variable string) bool {
+	value := strings.TrimSpace(getenv(variable))
+	if value == "" {
+		return true
+	}
+	for _, exporter := range strings.Split(value, ",") {
+		if strings.TrimSpace(exporter) == "otlp" {
+			return true
+		}
+	}
+	return false
+}
+
+func isTrue(getenv func(string) string, variable string) bool {
+	switch strings.ToLower(strings.TrimSpace(getenv(variable))) {
+	case "true":
+		return true
+	case "false", "":
+	default:
+		ignoreVariable(variable, "is neither true nor false")
+	}
+	return false
+}
+
+// environmentDuration reads a number of milliseconds; 0: there is none.
+func environmentDuration(getenv func(string) string, variable string, least, most time.Duration, bounds string) time.Duration {
+	value := strings.TrimSpace(getenv(variable))
+	if value == "" {
+		return 0
+	}
+	number, err := strconv.ParseInt(value, 10, 32)
+	duration := time.Duration(number) * time.Millisecond
+	if err != nil || duration < least || duration > most {
+		ignoreVariable(variable, "is no number of milliseconds "+bounds)
+		return 0
+	}
+	return duration
+}
+
+// resourceAttributes returns what the sender says about itself.
+func resourceAttributes(getenv func(string) string) []string {
+	attributes, ok := parsePairs(getenv("OTEL_RESOURCE_ATTRIBUTES"))
+	if !ok {
+		ignoreVariable("OTEL_RESOURCE_ATTRIBUTES", "is no list such as name=value,name=value")
+		attributes = map[string]string{}
+	}
+	if name := strings.TrimSpace(getenv("OTEL_SERVICE_NAME")); name != "" {
+		attributes[serviceNameAttribute] = name
+	}
+	if attributes[serviceNameAttribute] == "" {
+		attributes[serviceNameAttribute] = defaultServiceName
+	}
+	if attributes[serviceInstanceAttribute] == "" {
+		attributes[serviceInstanceAttribute] = instanceID()
+	}
+	var pairs []string
+	for _, name := range sortedKeys(attributes) {
+		pairs = append(pairs, name, attributes[name])
+	}
+	return pairs
+}
+
+// parsePairs reads a list such as name=value,name=value, whose values may be percent-encoded.
+func parsePairs(list string) (map[string]string, bool) {
+	pairs := map[string]string{}
+	for _, pair := range strings.Split(list, ",") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		name, value, found := strings.Cut(pair, "=")
+		name = strings.TrimSpace(name)
+		decoded, err := url.PathUnescape(strings.TrimSpace(value))
+		if !found || name == "" || err != nil {
+			return map[string]string{}, false
+		}
+		pairs[name] = decoded
+	}
+	return pairs, true
+}
+
+// theInstance is service.instance.id of this process, so that the series of several Traefiks are not taken for one.
+var (
+	theInstanceMu sync.Mutex
+	theInstance   string
+)
+
+// instanceID returns a random UUID, always the same.
+func instanceID() string {
+	theInstanceMu.Lock()
+	defer theInstanceMu.Unlock()
+	if theInstance == "" {
+		random := make([]byte, 16)
+		_, _ = rand.Read(random)
+		random[6] = random[6]&0x0f | 0x40
+		random[8] = random[8]&0x3f | 0x80
+		theInstance = fmt.Sprintf("%x-%x-%x-%x-%x", random[:4], random[4:6], random[6:8], random[8:10], random[10:])
+	}
+	return theInstance
+}
+
+// told are the warnings about the environment that were given. It does not change, and every middleware reads it.
+var (
+	toldMu sync.Mutex
+	told   = map[string]bool{}
+)
+
+// warnOnce tells the operator something that does not change while this Traefik runs.
+func warnOnce(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	toldMu.Lock()
+	isKnown := told[text]
+	told[text] = true
+	toldMu.Unlock()
+	if !isKnown {
+		warn("%s", text)
+	}
+}
+
+// ignoreVariable tells that a variable of the environment is not used. Its value may be a secret.
+func ignoreVariable(variable, problem string) {
+	warnOnce("the environment variable %s %s; it is ignored", variable, problem)
+}
+
+// parseEndpoint reads OTLP.Endpoint.
+func parseEndpoint(bad *problems, text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	if problem := endpointProblem(text); problem != "" {
+		bad.add("telemetry.otlp.endpoint", "%s", problem)
+	}
+	return strings.TrimRight(text, "/")
+}
+
+// endpointProblem tells what is wrong with a URL, without repeating it: it may hold a password.
+func endpointProblem(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(text, " "+controlCharacters):
+		return "is no URL such as http://collector:4318"
+	case u.User != nil:
+		return "has a user or a password in it; send credentials in a header"
+	case strings.ContainsAny(text, "?#"):
+		return "has a query or a fragment"
+	}
+	return ""
+}
+
+// parseExportHeaders reads OTLP.Headers.
+func parseExportHeaders(bad *problems, configured map[string]string) []*credential {
+	var found []*credential
+	seen := map[string]bool{}
+	for _, name := range sortedKeys(configured) {
+		key := "telemetry.otlp.headers"
+		if headerName.MatchString(name) {
+			key += "." + name
+		}
+		canonical := parseHeaderName(bad, key, name)
+		if seen[canonical] {
+			bad.add(key, "is given twice")
+		}
+		seen[canonical] = true
+		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "")
+		switch {
+		case problem != "":
+			bad.add(key, "%s", problem)
+		case header == nil:
+			bad.add(key, "is empty")
+		default:
+			found = append(found, header)
+		}
+	}
+	return found
+}
+
+// parseDuration reads a time within bounds; 0: none is configured.
+func parseDuration(bad *problems, key, text string, least, most time.Duration, bounds string) time.Duration {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil || duration < least || duration > most {
+		bad.add(key, "%q is no time %s, such as 15s", shortened(text), bounds)
+	}
+	return duration
+}
+
+func parseCompression(bad *problems, text string) string {
+	text = strings.ToLower(strings.TrimSpace(text))
+	if text != "" && text != compressionGzip && text != compressionNone {
+		bad.add("telemetry.otlp.compression", "%q is neither %q nor %q", shortened(text), compressionGzip, compressionNone)
+	}
+	return text
+}

@@ -1,0 +1,409 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// madeCall returns the record of a call that went well, with a model that the configuration names.
+func madeCall(change func(c *Call)) *Call {
+	c := &Call{
+		Middleware: &Middleware{Provider: "openai", MaxSeries: defaultMaxSeries},
+		Request:    &Request{Model: "gpt-4o", ConfiguredModel: true},
+		Answer:     Answer{Model: "gpt-4o-2024-11-20"},
+		Status:     200, Duration: time.Second, GatewayDuration: time.Millisecond,
+	}
+	if change != nil {
+		change(c)
+	}
+	return c
+}
+
+// pointsOf returns the points of an instrument.
+func pointsOf(r *registry, wanted *instrument) []point {
+	for _, m := range collect(r) {
+		if m.instrument == wanted {
+			return m.points
+		}
+	}
+	return nil
+}
+
+// countsOf returns the counts of an instrument's points by their attributes, which are written as name=value.
+func countsOf(r *registry, wanted *instrument) map[string]int64 {
+	counts := map[string]int64{}
+	for _, p := range pointsOf(r, wanted) {
+		var pairs []string
+		for i := 0; i < len(p.attributes); i += 2 {
+			if name := p.attributes[i]; name != operationAttribute && name != providerAttribute {
+				pairs = append(pairs, name+"="+p.attributes[i+1])
+			}
+		}
+		counts[strings.Join(pairs, " ")] += p.count
+	}
+	return counts
+}
+
+func TestValuesAreCountedInTheBucketWhoseBoundTheyDoNotExceed(t *testing.T) {
+	for _, i := range []*instrument{operationDuration, gatewayDuration, timeToFirstChunk} {
+		for bucket, bound := range i.bounds {
+			at := time.Duration(bound*1e9 + 0.5)
+			for _, test := range []struct {
+				value time.Duration
+				want  int
+			}{{at, bucket}, {at + 1, bucket + 1}} {
+				r := newRegistry()
+				record(r, madeCall(func(c *Call) {
+					c.Duration, c.GatewayDuration, c.FirstChunk = test.value, test.value, test.value
+				}))
+				want := make([]int64, len(i.bounds)+1)
+				want[test.want] = 1
+				p := pointsOf(r, i)[0]
+				if !reflect.DeepEqual(p.counts, want) {
+					t.Errorf("%s of %s: buckets %v, want %v", i.name, test.value, p.counts, want)
+				}
+				if seconds := float64(test.value) / 1e9; p.count != 1 || p.sum != seconds {
+					t.Errorf("%s of %s: count %d and sum %v, want 1 and %v", i.name, test.value, p.count, p.sum, seconds)
+				}
+			}
+		}
+	}
+}
+
+func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(c *Call)
+		want   map[*instrument]map[string]int64
+	}{
+		{"a call without usage, and no stream", nil, map[*instrument]map[string]int64{
+			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+		}},
+		{"a usage of no tokens", func(c *Call) { c.Answer.Usage.Known = true }, map[*instrument]map[string]int64{
+			tokenUsage: {
+				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input":  1,
+				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=output": 1,
+			},
+			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+		}},
+		{"a stream of three events", func(c *Call) {
+			c.FirstChunk = time.Second
+			c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
+			c.Chunks.Counts[0] = 2
+		}, map[*instrument]map[string]int64{
+			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			timeToFirstChunk:  {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			chunkTime:         {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 2},
+		}},
+		{"a request without a model, refused", func(c *Call) {
+			c.Request.Model, c.Answer.Model, c.Request.ConfiguredModel, c.Status, c.ErrorType = "", "", false, 400, "invalid_json"
+		}, map[*instrument]map[string]int64{
+			operationDuration: {"error.type=invalid_json": 1},
+			gatewayDuration:   {"error.type=invalid_json": 1},
+		}},
+		{"labels", func(c *Call) { c.Labels = []string{"app", "search", "team.name", "blue"} }, map[*instrument]map[string]int64{
+			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 app=search team.name=blue": 1},
+			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 app=search team.name=blue": 1},
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRegistry()
+			record(r, madeCall(test.change))
+			for _, m := range collect(r) {
+				want := test.want[m.instrument]
+				if want == nil {
+					want = map[string]int64{}
+				}
+				if got := countsOf(r, m.instrument); !reflect.DeepEqual(got, want) {
+					t.Errorf("%s: %v, want %v", m.instrument.name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestModelOfAClientIsNamedOnceAProviderHasAnsweredForIt(t *testing.T) {
+	r := newRegistry()
+	steps := []struct {
+		name       string
+		model      string
+		configured bool
+		status     int
+		want       string
+	}{
+		{"an unknown model that the provider does not have", "gpt-x", false, 404, other},
+		{"an unknown model while the provider is down", "gpt-x", false, 503, other},
+		{"an unknown model that the provider has", "gpt-x", false, 200, "gpt-x"},
+		{"an error for a model that has been there", "gpt-x", false, 429, "gpt-x"},
+		{"another unknown model", "gpt-y", false, 400, other},
+		{"a configured model that the provider does not have", "gpt-z", true, 404, "gpt-z"},
+	}
+	want := map[string]int64{}
+	for _, step := range steps {
+		record(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Request.ConfiguredModel, c.Status, c.Answer.Model = step.model, step.configured, step.status, ""
+		}))
+		want["gen_ai.request.model="+step.want]++
+		if got := countsOf(r, operationDuration); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", step.name, got, want)
+		}
+	}
+}
+
+func TestRememberedModelsAreBounded(t *testing.T) {
+	r := newRegistry()
+	for i := 0; i < 2*maxKnownModels; i++ {
+		record(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Middleware.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
+		}))
+	}
+	counts := countsOf(r, operationDuration)
+	if got := len(r.known); got != maxKnownModels {
+		t.Errorf("%d models are remembered, want %d", got, maxKnownModels)
+	}
+	if got := counts["gen_ai.request.model="+other]; got != maxKnownModels {
+		t.Errorf("%d calls of further models, want %d", got, maxKnownModels)
+	}
+}
+
+func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
+	call := func(model, app, errorType string) *Call {
+		return madeCall(func(c *Call) {
+			c.Request.Model, c.ErrorType, c.Middleware.MaxSeries = model, errorType, 2
+			c.Labels = []string{"app", app}
+		})
+	}
+	r := newRegistry()
+	for _, c := range []*Call{
+		call("a", "one", ""), call("b", "one", ""),
+		call("a", "two", ""), call("c", "one", ""), call("c", "one", ""), call("c", "one", "timeout"),
+		call("a", "one", ""), call("b", "one", ""),
+	} {
+		record(r, c)
+	}
+	want := map[string]int64{
+		"gen_ai.request.model=a gen_ai.response.model=gpt-4o-2024-11-20 app=one":                 2,
+		"gen_ai.request.model=b gen_ai.response.model=gpt-4o-2024-11-20 app=one":                 2,
+		"gen_ai.request.model=_OTHER gen_ai.response.model=_OTHER app=_OTHER":                    3,
+		"gen_ai.request.model=_OTHER gen_ai.response.model=_OTHER error.type=timeout app=_OTHER": 1,
+	}
+	if got := countsOf(r, operationDuration); !reflect.DeepEqual(got, want) {
+		t.Errorf("calls %v, want %v", got, want)
+	}
+	if got := countsOf(r, telemetryDropped); !reflect.DeepEqual(got, map[string]int64{"chat_completion.record=series": 4}) {
+		t.Errorf("lost %v, want 4 series", got)
+	}
+}
+
+// TestNoTwoSeriesHaveTheSameAttributes keeps what Prometheus would refuse: there are several ways to become _OTHER.
+func TestNoTwoSeriesHaveTheSameAttributes(t *testing.T) {
+	unvouched := func(c *Call) {
+		c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
+	}
+	configured := func(c *Call) {
+		c.Request.Model, c.Answer.Model, c.Status, c.ErrorType = "y", "", 404, "404"
+	}
+	longAnswer := func(c *Call) { c.Answer.Model = strings.Repeat("a", labelMaxBytes+1) }
+	longerAnswer := func(c *Call) { c.Answer.Model = strings.Repeat("a", labelMaxBytes+2) }
+	otherAnswer := func(c *Call) { c.Answer.Model = other }
+	tests := []struct {
+		name      string
+		maxSeries int
+		calls     []func(c *Call)
+		want      int
+		lost      int64
+	}{
+		{"nobody vouches for a model, and then one is too many", 2, []func(c *Call){unvouched, nil, configured}, 2, 1},
+		{"a model is too many, and then nobody vouches for one", 1, []func(c *Call){nil, configured, unvouched}, 2, 1},
+		{"answers name what is no model", 5, []func(c *Call){longAnswer, longerAnswer, longAnswer, otherAnswer}, 1, 0},
+		{"answers name what is no model when all series are there", 2, []func(c *Call){longAnswer, nil, longerAnswer}, 2, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRegistry()
+			for _, change := range test.calls {
+				c := madeCall(change)
+				c.Middleware.MaxSeries = test.maxSeries
+				record(r, c)
+			}
+			if got, different := len(pointsOf(r, operationDuration)), len(countsOf(r, operationDuration)); got != test.want || different != test.want {
+				t.Errorf("%d points with %d combinations of attributes, want %d of both", got, different, test.want)
+			}
+			if got := r.lost[lostSeries]; got != test.lost {
+				t.Errorf("%d lost series, want %d", got, test.lost)
+			}
+		})
+	}
+}
+
+func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
+	const calls, bound = 100000, 50
+	r := newRegistry()
+	for i := 0; i < calls; i++ {
+		record(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Answer.Model = fmt.Sprint("model-", i), fmt.Sprint("answer-", i)
+			c.Request.ConfiguredModel = i%2 == 0
+			c.Labels = []string{"app", fmt.Sprint("app-", i)}
+			c.Status = 200 + i%2*204
+			c.Middleware.MaxSeries = bound
+		}))
+	}
+	total := int64(0)
+	for _, count := range countsOf(r, operationDuration) {
+		total += count
+	}
+	if total != calls {
+		t.Errorf("%d calls are counted, want %d", total, calls)
+	}
+	if got, want := len(r.series), bound+1; got != want {
+		t.Errorf("%d series, want %d: the bound, and one for the rest", got, want)
+	}
+	if got, want := r.lost[lostSeries], int64(calls-bound); got != want {
+		t.Errorf("%d lost series, want %d", got, want)
+	}
+	if got := len(r.known); got > maxKnownModels {
+		t.Errorf("%d models are remembered, want at most %d", got, maxKnownModels)
+	}
+}
+
+func TestEveryDecisionIsCounted(t *testing.T) {
+	r := newRegistry()
+	for _, c := range []struct {
+		policy string
+		report bool
+	}{
+		{"", false}, {"model=set", false}, {"model=set,max_tokens=limited", false}, {"refused=model_not_found", false}, {"model=set", false},
+		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
+		{"refused=credentials_unavailable", true},
+	} {
+		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Middleware.Report = c.policy, c.report }))
+	}
+	want := map[string]int64{
+		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,
+		"chat_completion.decision=max_tokens=limited chat_completion.mode=enforce":             1,
+		"chat_completion.decision=refused=model_not_found chat_completion.mode=enforce":        1,
+		"chat_completion.decision=model=enforced chat_completion.mode=report":                  1,
+		"chat_completion.decision=refused=model_not_found chat_completion.mode=report":         1,
+		"chat_completion.decision=refused=credentials_unavailable chat_completion.mode=report": 1,
+	}
+	if got := countsOf(r, policyDecisions); !reflect.DeepEqual(got, want) {
+		t.Errorf("decisions %v, want %v", got, want)
+	}
+}
+
+func TestDecisionsAreCountedBeyondTheBoundOfTheirCombinations(t *testing.T) {
+	r := newRegistry()
+	const calls, parameters = 4096, 12 // all combinations of the parameters
+	for i := 0; i < calls; i++ {
+		decisions := []string{"model=set"}
+		for bit := 0; bit < parameters; bit++ {
+			if i>>bit&1 == 1 {
+				decisions = append(decisions, fmt.Sprint("p", bit, "=dropped"))
+			}
+		}
+		record(r, madeCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
+	}
+	want := map[string]int64{"chat_completion.decision=model=set chat_completion.mode=enforce": calls}
+	for bit := 0; bit < parameters; bit++ {
+		want[fmt.Sprint("chat_completion.decision=p", bit, "=dropped chat_completion.mode=enforce")] = calls / 2
+	}
+	if got := countsOf(r, policyDecisions); !reflect.DeepEqual(got, want) {
+		t.Errorf("decisions %v, want %v", got, want)
+	}
+	if got, most := len(r.enforced), maxPolicyTexts+parameters+1; got > most {
+		t.Errorf("%d texts are kept, want at most %d", got, most)
+	}
+}
+
+func TestCallsAreCountedExactlyWhileTheMetricsAreRead(t *testing.T) {
+	const writers, callsEach = 16, 500
+	r := newRegistry()
+	stop := make(chan struct{})
+	var reader, all sync.WaitGroup
+	reader.Add(1)
+	go func() {
+		defer reader.Done()
+		before := int64(0)
+		for {
+			total := int64(0)
+			for _, p := range pointsOf(r, operationDuration) {
+				inBuckets := int64(0)
+				for _, count := range p.counts {
+					inBuckets += count
+				}
+				if inBuckets != p.count {
+					t.Errorf("%d values in buckets, want %d", inBuckets, p.count)
+				}
+				total += p.count
+			}
+			if total < before {
+				t.Errorf("%d calls after %d", total, before)
+			}
+			before = total
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for i := 0; i < writers; i++ {
+		all.Add(1)
+		go func(i int) {
+			defer all.Done()
+			for n := 0; n < callsEach; n++ {
+				record(r, madeCall(func(c *Call) {
+					c.Request.Model = fmt.Sprint("model-", n%7)
+					c.Answer.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
+					c.Request.Policy = "model=set"
+				}))
+				if n%100 == 0 {
+					lose(r, lostSpan, 1)
+				}
+			}
+		}(i)
+	}
+	all.Wait()
+	close(stop)
+	reader.Wait()
+
+	sums := map[string]float64{}
+	for _, p := range pointsOf(r, tokenUsage) {
+		sums[p.attributes[len(p.attributes)-1]] += p.sum
+	}
+	for _, p := range pointsOf(r, operationDuration) {
+		sums["seconds"] += p.sum
+	}
+	for _, i := range []*instrument{policyDecisions, telemetryDropped} {
+		for attributes, count := range countsOf(r, i) {
+			sums[attributes] += float64(count)
+		}
+	}
+	want := map[string]float64{
+		"input": callsEach * writers * (writers - 1) / 2, "output": 3 * callsEach * writers, "seconds": callsEach * writers,
+		"chat_completion.decision=model=set chat_completion.mode=enforce": callsEach * writers,
+		"chat_completion.record=span":                                     writers * callsEach / 100,
+	}
+	if !reflect.DeepEqual(sums, want) {
+		t.Errorf("sums %v, want %v", sums, want)
+	}
+}
+
+func TestWhatIsCollectedDoesNotChange(t *testing.T) {
+	r := newRegistry()
+	record(r, madeCall(nil))
+	before := pointsOf(r, operationDuration)
+	record(r, madeCall(nil))
+	_ = collect(r)
+	if p := before[0]; p.count != 1 || p.counts[7] != 1 {
+		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
+	}
+}

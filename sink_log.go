@@ -1,0 +1,104 @@
+package chatcompletion
+
+import (
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// Values of Telemetry.Log.
+const (
+	logStdout = "stdout"
+	logStderr = "stderr"
+)
+
+// callLog writes a line of JSON for each call to a stream of Traefik. It goes past Traefik's own log, whose format and
+// level have no say in it.
+type callLog struct {
+	out io.Writer
+}
+
+// parseLog reads Telemetry.Log; nil: there is no log.
+func parseLog(bad *problems, value string) *callLog {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "":
+		return nil
+	case logStdout:
+		return &callLog{out: os.Stdout}
+	case logStderr:
+		return &callLog{out: os.Stderr}
+	}
+	bad.add("telemetry.log", "%q is neither %q nor %q", value, logStdout, logStderr)
+	return nil
+}
+
+// callLine is a line of the log, with the names that spans have.
+type callLine struct {
+	Time              string            `json:"time"`
+	Message           string            `json:"message"`
+	Operation         string            `json:"gen_ai.operation.name"`
+	Provider          string            `json:"gen_ai.provider.name"`
+	RequestModel      string            `json:"gen_ai.request.model,omitempty"`
+	Stream            bool              `json:"gen_ai.request.stream"`
+	ResponseModel     string            `json:"gen_ai.response.model,omitempty"`
+	ResponseID        string            `json:"gen_ai.response.id,omitempty"`
+	FinishReasons     []string          `json:"gen_ai.response.finish_reasons,omitempty"`
+	InputTokens       *int64            `json:"gen_ai.usage.input_tokens,omitempty"`
+	OutputTokens      *int64            `json:"gen_ai.usage.output_tokens,omitempty"`
+	CacheReadTokens   int64             `json:"gen_ai.usage.cache_read.input_tokens,omitempty"`
+	CacheCreateTokens int64             `json:"gen_ai.usage.cache_creation.input_tokens,omitempty"`
+	ReasoningTokens   int64             `json:"gen_ai.usage.reasoning.output_tokens,omitempty"`
+	Status            int               `json:"http.response.status_code"`
+	ErrorType         string            `json:"error.type,omitempty"`
+	Policy            string            `json:"chat_completion.policy,omitempty"`
+	DurationSeconds   float64           `json:"duration_seconds"`
+	GatewaySeconds    float64           `json:"gateway_seconds"`
+	FirstChunkSeconds float64           `json:"time_to_first_chunk_seconds,omitempty"`
+	TraceID           string            `json:"trace_id,omitempty"`
+	SpanID            string            `json:"span_id,omitempty"`
+	Labels            map[string]string `json:"labels,omitempty"`
+}
+
+// Consume writes the line of a call. A stream that Traefik cannot write to loses it: there is nowhere to tell.
+func (l *callLog) Consume(c *Call) {
+	_, _ = l.out.Write(append(newLine(c), '\n'))
+}
+
+func newLine(c *Call) []byte {
+	request, answer := c.Request, &c.Answer
+	line := &callLine{
+		Time:              c.Start.UTC().Format(time.RFC3339Nano),
+		Message:           strings.TrimSpace(chatOperation + " " + request.Model),
+		Operation:         chatOperation,
+		Provider:          c.Middleware.Provider,
+		RequestModel:      request.Model,
+		Stream:            request.Stream,
+		ResponseModel:     answer.Model,
+		ResponseID:        answer.ID,
+		FinishReasons:     answer.FinishReasons,
+		CacheReadTokens:   answer.Usage.CacheReadInputTokens,
+		CacheCreateTokens: answer.Usage.CacheCreationInputTokens,
+		ReasoningTokens:   answer.Usage.ReasoningOutputTokens,
+		Status:            c.Status,
+		ErrorType:         c.ErrorType,
+		Policy:            request.Policy,
+		DurationSeconds:   c.Duration.Seconds(),
+		GatewaySeconds:    c.GatewayDuration.Seconds(),
+		FirstChunkSeconds: c.FirstChunk.Seconds(),
+	}
+	if answer.Usage.Known {
+		input, output := answer.Usage.InputTokens, answer.Usage.OutputTokens
+		line.InputTokens, line.OutputTokens = &input, &output
+	}
+	if c.Trace != nil {
+		line.TraceID, line.SpanID = c.Trace.TraceID, c.Trace.SpanID
+	}
+	for i := 0; i+1 < len(c.Labels); i += 2 {
+		if line.Labels == nil {
+			line.Labels = map[string]string{}
+		}
+		line.Labels[c.Labels[i]] = c.Labels[i+1]
+	}
+	return marshal(line)
+}

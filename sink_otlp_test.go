@@ -1,0 +1,582 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10s: %s", what)
+		}
+	}
+}
+
+// testCollector answers each export as answer says, with 200 if it is nil.
+type testCollector struct {
+	*httptest.Server
+	answer func(rw http.ResponseWriter, req *http.Request, attempt int)
+
+	mu       sync.Mutex
+	attempts int           // to export
+	spans    []string      // that were taken, by their ids
+	metrics  int           // exports that were taken
+	headers  []http.Header // of all attempts
+}
+
+func newTestCollector(t *testing.T, answer func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
+	c := &testCollector{answer: answer}
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	var body io.Reader = req.Body
+	if req.Header.Get("Content-Encoding") == "gzip" {
+		body, _ = gzip.NewReader(req.Body)
+	}
+	var message struct {
+		ResourceSpans []struct {
+			ScopeSpans []struct {
+				Spans []struct{ SpanID string }
+			}
+		}
+	}
+	err := json.NewDecoder(body).Decode(&message)
+	_, _ = io.Copy(io.Discard, req.Body)
+	c.mu.Lock()
+	c.attempts++
+	attempt := c.attempts
+	c.headers = append(c.headers, req.Header)
+	c.mu.Unlock()
+	recorder := httptest.NewRecorder()
+	if c.answer != nil {
+		c.answer(recorder, req, attempt)
+	}
+	if err != nil {
+		recorder.Code = http.StatusBadRequest
+	}
+	if recorder.Code == http.StatusOK {
+		c.mu.Lock()
+		if req.URL.Path == "/v1/metrics" {
+			c.metrics++
+		}
+		for _, resource := range message.ResourceSpans {
+			for _, span := range resource.ScopeSpans[0].Spans {
+				c.spans = append(c.spans, span.SpanID)
+			}
+		}
+		c.mu.Unlock()
+	}
+	for name, values := range recorder.Header() {
+		rw.Header()[name] = values
+	}
+	rw.WriteHeader(recorder.Code)
+	_, _ = rw.Write(recorder.Body.Bytes())
+}
+
+func (c *testCollector) counts() (attempts, spans, metrics int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attempts, len(c.spans), c.metrics
+}
+
+// fastSettings export spans at once, and metrics at the end only.
+func fastSettings(t *testing.T, config OTLP) *otlpSettings {
+	t.Helper()
+	config.Interval = "1h"
+	s := readSettings(t, config, environment())
+	s.spanWait = time.Millisecond
+	s.linger = time.Millisecond
+	s.backoff = time.Millisecond
+	return s
+}
+
+// use returns an exporter, and what ends its use and waits for its end.
+func use(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
+	t.Helper()
+	beginMetrics(r)
+	ctx, cancel := context.WithCancel(context.Background())
+	e := useExporter(ctx, s, r)
+	leave := func() {
+		cancel()
+		eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
+	}
+	t.Cleanup(leave)
+	return e, leave
+}
+
+func hasEnded(e *exporter) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.running
+}
+
+func lostOf(r *registry, kind string) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost[kind]
+}
+
+func tracedCall(id int) *Call {
+	return &Call{Start: time.Now(), Middleware: &Middleware{Provider: "openai", MaxSeries: 10}, Request: &Request{}, Status: 200,
+		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: fmt.Sprintf("%016x", id)}}
+}
+
+func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
+	c := newTestCollector(t, nil)
+	r := newRegistry()
+	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
+	untraced := tracedCall(0)
+	untraced.Trace = nil
+	e.Consume(untraced)
+	for i := 1; i <= 3; i++ {
+		record(r, tracedCall(i))
+		e.Consume(tracedCall(i))
+	}
+	eventually(t, "three spans have come", func() bool { _, spans, _ := c.counts(); return spans == 3 })
+	end()
+	if _, spans, metrics := c.counts(); spans != 3 || metrics != 1 {
+		t.Errorf("%d spans and %d exports of metrics, want 3 and 1", spans, metrics)
+	}
+	for _, header := range c.headers {
+		if header.Get("Content-Type") != "application/json" || header.Get("Content-Encoding") != "gzip" || header.Get("Api-Key") != "k" {
+			t.Errorf("header %v", header)
+		}
+	}
+}
+
+func TestWithoutCompressionTheBodyIsPlain(t *testing.T) {
+	c := newTestCollector(t, nil)
+	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
+	e.Consume(tracedCall(1))
+	end()
+	if _, spans, _ := c.counts(); spans != 1 || c.headers[0].Get("Content-Encoding") != "" {
+		t.Errorf("%d spans, header %v; want 1, and no encoding", spans, c.headers[0])
+	}
+}
+
+func TestMetricsAreExportedAtTheirInterval(t *testing.T) {
+	c := newTestCollector(t, nil)
+	s := fastSettings(t, OTLP{Endpoint: c.URL, Traces: false})
+	s.interval = 5 * time.Millisecond
+	r := newRegistry()
+	record(r, tracedCall(1))
+	use(t, s, r)
+	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
+}
+
+func TestEqualSettingsShareAnExporterUntilTheLastUserIsDone(t *testing.T) {
+	c := newTestCollector(t, nil)
+	r := newRegistry()
+	settings := func() *otlpSettings { return fastSettings(t, OTLP{Endpoint: c.URL}) }
+	first, cancelFirst := context.WithCancel(context.Background())
+	second, cancelSecond := context.WithCancel(context.Background())
+	defer cancelFirst()
+	beginMetrics(r)
+	e := useExporter(first, settings(), r)
+	if got := useExporter(second, settings(), r); got != e {
+		t.Error("equal settings have two exporters")
+	}
+	other := settings()
+	other.key += "other"
+	if got, _ := use(t, other, r); got == e {
+		t.Error("other settings have the same exporter")
+	}
+	cancelSecond()
+	eventually(t, "one user is left", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 1 })
+	e.Consume(tracedCall(1))
+	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	if hasEnded(e) {
+		t.Error("the exporter has ended before its last user")
+	}
+	cancelFirst()
+	eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
+	if got, _ := use(t, settings(), r); got == e {
+		t.Error("a new user has the old exporter")
+	}
+}
+
+func TestNextUserInTimeKeepsTheExporter(t *testing.T) {
+	c := newTestCollector(t, nil)
+	settings := func() *otlpSettings {
+		s := fastSettings(t, OTLP{Endpoint: c.URL})
+		s.linger = 200 * time.Millisecond
+		return s
+	}
+	r := newRegistry()
+	beginMetrics(r)
+	ctx, cancel := context.WithCancel(context.Background())
+	e := useExporter(ctx, settings(), r)
+	cancel()
+	eventually(t, "the first user has gone", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
+	if got, _ := use(t, settings(), r); got != e {
+		t.Error("the next user has another exporter")
+	}
+}
+
+func TestNewUserDuringTheLastFlushHasANewExporter(t *testing.T) {
+	flushing, goOn := make(chan bool), make(chan bool)
+	c := newTestCollector(t, func(_ http.ResponseWriter, _ *http.Request, attempt int) {
+		if attempt == 1 {
+			close(flushing)
+			<-goOn
+		}
+	})
+	r := newRegistry()
+	s := fastSettings(t, OTLP{Endpoint: c.URL})
+	s.spanWait = time.Hour
+	ctx, cancel := context.WithCancel(context.Background())
+	beginMetrics(r)
+	e := useExporter(ctx, s, r)
+	e.Consume(tracedCall(1))
+	cancel()
+	<-flushing
+	next, _ := use(t, s, r)
+	if next == e {
+		t.Error("the new user has the exporter that ends")
+	}
+	e.Consume(tracedCall(2)) // of a call that outlives its configuration
+	close(goOn)
+	eventually(t, "the old exporter has ended", func() bool { return hasEnded(e) })
+	if _, spans, _ := c.counts(); spans != 2 {
+		t.Errorf("%d spans, want 2", spans)
+	}
+}
+
+func TestCallThatEndsAfterItsExporterIsExported(t *testing.T) {
+	c := newTestCollector(t, nil)
+	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
+	end()
+	e.Consume(tracedCall(1))
+	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	eventually(t, "the exporter has ended again", func() bool { return hasEnded(e) })
+}
+
+func TestFullBatchDoesNotWait(t *testing.T) {
+	c := newTestCollector(t, nil)
+	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
+	s.spanWait = time.Hour
+	e, _ := use(t, s, newRegistry())
+	for i := 0; i < 2*spanBatch+1; i++ {
+		e.Consume(tracedCall(i))
+	}
+	eventually(t, "two batches have come", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
+	if attempts, _, _ := c.counts(); attempts != 2 {
+		t.Errorf("%d requests, want 2", attempts)
+	}
+}
+
+func TestFullQueueLosesWhatItCounts(t *testing.T) {
+	goOn := make(chan bool)
+	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
+	s := fastSettings(t, OTLP{Endpoint: c.URL})
+	r := newRegistry()
+	e, end := use(t, s, r)
+	e.Consume(tracedCall(0))
+	eventually(t, "a request is on its way", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+	for i := 0; i < spanQueueMax+7; i++ {
+		e.Consume(tracedCall(1 + i))
+	}
+	if got := lostOf(r, lostSpan); got != 7 {
+		t.Errorf("%d spans lost, want 7", got)
+	}
+	close(goOn)
+	end()
+	if _, spans, _ := c.counts(); spans != 1+spanQueueMax {
+		t.Errorf("%d spans have come, want %d", spans, 1+spanQueueMax)
+	}
+}
+
+func TestPromptsInTheQueueAndInARequestAreBounded(t *testing.T) {
+	const size = 3 << 20
+	r := newRegistry()
+	e := newExporter(readSettings(t, OTLP{Endpoint: "http://c", Compression: "none"}, environment()), r)
+	e.running = true // so that nothing takes the calls away
+	for i := 0; i <= spanQueueMaxBytes/size; i++ {
+		call := tracedCall(i)
+		call.Input = bytes.Repeat([]byte("a"), size)
+		e.Consume(call)
+	}
+	if got := lostOf(r, lostSpan); got != 1 {
+		t.Errorf("%d spans lost, want 1", got)
+	}
+	if got := takeSpans(e).spans; got != 2 {
+		t.Errorf("%d spans in a request, want 2", got)
+	}
+	if got, want := e.queuedBytes, size*(spanQueueMaxBytes/size-2); got != want {
+		t.Errorf("%d bytes wait, want %d", got, want)
+	}
+}
+
+func TestFailureThatMayPassIsRetried(t *testing.T) {
+	for _, status := range []int{429, 502, 503, 504, 0} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
+				if attempt < exportAttempts && status == 0 {
+					panic(http.ErrAbortHandler)
+				} else if attempt < exportAttempts {
+					rw.WriteHeader(status)
+				}
+			})
+			r := newRegistry()
+			told := warnings(t, func() {
+				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
+				e.Consume(tracedCall(1))
+				eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+				end()
+			})
+			if attempts, _, _ := c.counts(); attempts != exportAttempts || lostOf(r, lostSpan) != 0 {
+				t.Errorf("%d attempts, %d lost; want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
+			}
+			if lines := strings.Count(told, "\n"); lines != 1 || !strings.Contains(told, "traces cannot be sent to "+c.URL+"/v1/traces: ") {
+				t.Errorf("the operator is told %q, want one line", told)
+			}
+		})
+	}
+}
+
+func TestFailureThatStaysIsCounted(t *testing.T) {
+	tests := []struct {
+		name     string
+		status   int
+		attempts int
+	}{
+		{"refused", 400, 1},
+		{"not allowed", 401, 1},
+		{"failed", 500, 1},
+		{"elsewhere", 307, 1},
+		{"busy for too long", 503, exportAttempts},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, _ int) {
+				rw.Header().Set("Location", "/v1/traces")
+				rw.WriteHeader(test.status)
+			})
+			r := newRegistry()
+			told := warnings(t, func() {
+				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
+				for i := 1; i <= 3; i++ {
+					e.Consume(tracedCall(i))
+					eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == int64(i) })
+				}
+				end()
+			})
+			if attempts, _, _ := c.counts(); attempts != 3*test.attempts {
+				t.Errorf("%d attempts, want %d", attempts, 3*test.attempts)
+			}
+			if want := fmt.Sprintf("has status %d\n", test.status); strings.Count(told, "\n") != 1 || !strings.HasSuffix(told, want) {
+				t.Errorf("the operator is told %q, want one line that ends in %q", told, want)
+			}
+			if strings.Contains(told, "canary") {
+				t.Errorf("the operator is told the key: %s", told)
+			}
+		})
+	}
+}
+
+func TestOperatorIsToldOfEveryStreakOfFailures(t *testing.T) {
+	c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
+		if attempt != 3 {
+			rw.WriteHeader(http.StatusBadRequest)
+		}
+	})
+	told := warnings(t, func() {
+		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+		for i := 1; i <= 5; i++ {
+			e.Consume(tracedCall(i))
+			eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == i })
+		}
+		end()
+	})
+	if got := strings.Count(told, "\n"); got != 2 {
+		t.Errorf("the operator is told %q, want two lines", told)
+	}
+}
+
+func TestRejectedPartIsCounted(t *testing.T) {
+	c := newTestCollector(t, func(rw http.ResponseWriter, req *http.Request, _ int) {
+		if strings.HasSuffix(req.URL.Path, "traces") {
+			_, _ = io.WriteString(rw, `{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}`)
+		} else {
+			_, _ = io.WriteString(rw, `{"partialSuccess":{"rejectedDataPoints":1}}`)
+		}
+	})
+	r := newRegistry()
+	told := warnings(t, func() {
+		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
+		record(r, tracedCall(1))
+		e.Consume(tracedCall(1))
+		end()
+	})
+	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
+		t.Errorf("%d spans and %d exports lost, want 2 and 1", spans, exports)
+	}
+	if !strings.Contains(told, `2 are refused: "too old"`) {
+		t.Errorf("the operator is told %q", told)
+	}
+}
+
+func TestRetryAfterIsHonouredWithinBounds(t *testing.T) {
+	tests := []struct {
+		text        string
+		least, most time.Duration
+	}{
+		{"", 0, 0},
+		{"7", 7 * time.Second, 7 * time.Second},
+		{"100000000000", time.Minute, time.Minute},
+		{"99999999999999999999", 0, 0},
+		{"soon", 0, 0},
+		{time.Now().Add(30 * time.Second).UTC().Format(http.TimeFormat), 20 * time.Second, 30 * time.Second},
+		{time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), time.Minute, time.Minute},
+	}
+	for _, test := range tests {
+		if got := retryAfter(test.text); got < test.least || got > test.most {
+			t.Errorf("Retry-After %q: %v, want %v to %v", test.text, got, test.least, test.most)
+		}
+	}
+	e := &exporter{settings: &otlpSettings{backoff: time.Second}}
+	for attempt, least := range []time.Duration{0, time.Second / 2, time.Second, 2 * time.Second, 4 * time.Second} {
+		if attempt == 0 {
+			continue
+		}
+		if got := retryDelay(e, attempt, 0); got < least || got > 3*least {
+			t.Errorf("after %d attempts: %v, want %v to %v", attempt, got, least, 3*least)
+		}
+	}
+	if got := retryDelay(e, 1, 20*time.Second); got != 20*time.Second {
+		t.Errorf("the collector asks for 20s, and gets %v", got)
+	}
+}
+
+func TestEndDoesNotWaitForARetry(t *testing.T) {
+	c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
+		if attempt == 1 {
+			rw.Header().Set("Retry-After", "60")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	_ = warnings(t, func() {
+		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+		e.Consume(tracedCall(1))
+		eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+		e.Consume(tracedCall(2))
+		end() // within 10 s
+	})
+	if _, spans, _ := c.counts(); spans != 2 {
+		t.Errorf("%d spans, want 2", spans)
+	}
+}
+
+func TestSlowCollectorTimesOut(t *testing.T) {
+	goOn := make(chan bool)
+	defer close(goOn)
+	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
+	r := newRegistry()
+	told := warnings(t, func() {
+		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
+		record(r, tracedCall(1))
+		e.Consume(tracedCall(1))
+		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
+		end()
+	})
+	if !strings.Contains(told, "no answer within 20ms") {
+		t.Errorf("the operator is told %q", told)
+	}
+	if got := lostOf(r, lostExport); got != 1 {
+		t.Errorf("%d exports lost, want 1", got)
+	}
+}
+
+func TestMetricsThatFailAreSentAgainOrMadeUpFor(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int // of the first two attempts
+		lost   int64
+	}{
+		{"busy", 503, 0},
+		{"refused", 400, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
+				if attempt <= 2 {
+					rw.WriteHeader(test.status)
+				}
+			})
+			s := fastSettings(t, OTLP{Endpoint: c.URL, Traces: false})
+			s.interval = 200 * time.Millisecond
+			r := newRegistry()
+			record(r, tracedCall(1))
+			_ = warnings(t, func() {
+				_, end := use(t, s, r)
+				eventually(t, "metrics have come", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
+				end()
+			})
+			if got := lostOf(r, lostExport); got != test.lost {
+				t.Errorf("%d exports lost, want %d", got, test.lost)
+			}
+		})
+	}
+}
+
+func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
+	c := newTestCollector(t, nil)
+	file := filepath.Join(t.TempDir(), "key")
+	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "urn:file:" + file}})
+	s.backoff = 100 * time.Millisecond
+	told := warnings(t, func() {
+		e, end := use(t, s, newRegistry())
+		e.Consume(tracedCall(1))
+		key := s.traces.headers[0]
+		eventually(t, "the file was missed", func() bool { key.mu.Lock(); defer key.mu.Unlock(); return !key.due.IsZero() })
+		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		key.mu.Lock()
+		key.due = time.Time{}
+		key.mu.Unlock()
+		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		end()
+	})
+	if got := c.headers[0].Get("Api-Key"); got != "canary" {
+		t.Errorf("key %q, want the file's", got)
+	}
+	if !strings.Contains(told, "there is no value for the header Api-Key") || !strings.Contains(told, "telemetry.otlp.headers.Api-Key: ") {
+		t.Errorf("the operator is told %q", told)
+	}
+}
+
+func TestPanicEndsNothingButTheExport(t *testing.T) {
+	c := newTestCollector(t, nil)
+	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
+	_ = warnings(t, func() {
+		e, end := use(t, s, newRegistry())
+		broken := tracedCall(1)
+		broken.Trace = nil
+		e.mu.Lock()
+		e.queue = append(e.queue, broken)
+		e.mu.Unlock()
+		eventually(t, "it has been taken", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
+		e.Consume(tracedCall(2))
+		eventually(t, "the next span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		end()
+	})
+}

@@ -1,0 +1,212 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// The formats of the metrics, and what a client names OpenMetrics by.
+const (
+	textFormat      = "text/plain; version=0.0.4; charset=utf-8"
+	openFormat      = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+	openMetricsType = "application/openmetrics-text"
+)
+
+// exposition answers with the metrics.
+type exposition struct {
+	registry *registry
+}
+
+// ServeHTTP answers with all metrics, in the format that the client prefers. The text is complete before the first byte
+// of it is sent, so that its length is known and a slow client holds up nothing.
+func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		rw.Header().Set("Allow", "GET, HEAD")
+		writeRefusal(rw, notExposed(req.Method))
+		return
+	}
+	header := rw.Header()
+	header.Set("Cache-Control", "no-store")
+	open := prefersOpenMetrics(req.Header["Accept"])
+	header.Set("Content-Type", textFormat)
+	if open {
+		header.Set("Content-Type", openFormat)
+	}
+	var body bytes.Buffer
+	if acceptsGzip(req.Header["Accept-Encoding"]) {
+		header.Set("Content-Encoding", "gzip")
+		compressor := gzip.NewWriter(&body)
+		expose(compressor, collect(e.registry), open)
+		_ = compressor.Close()
+	} else {
+		expose(&body, collect(e.registry), open)
+	}
+	header.Set("Content-Length", strconv.Itoa(body.Len()))
+	rw.WriteHeader(http.StatusOK)
+	if req.Method == http.MethodGet {
+		_, _ = rw.Write(body.Bytes())
+	}
+}
+
+func notExposed(method string) *refusal {
+	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+		"Not allowed to " + shortened(method) + " here. Ask for the metrics with GET."}
+}
+
+// acceptMaxBytes is how much of a header such as Accept is looked at. That of Prometheus has 330 bytes.
+const acceptMaxBytes = 1024
+
+// openMetricsVersions are the versions that a client of OpenMetrics may ask for; 0.0.1 is the draft of 1.0.0.
+var openMetricsVersions = map[string]bool{"": true, "0.0.1": true, "1.0.0": true}
+
+// qualities returns how much a client wants each thing that a header such as Accept names, from 0 to 1. Of a thing that is
+// named several times, the highest counts. OpenMetrics of another version than ours is not among them.
+func qualities(lines []string) map[string]float64 {
+	text := strings.Join(lines, ",")
+	if len(text) > acceptMaxBytes {
+		text = text[:acceptMaxBytes]
+	}
+	wanted := map[string]float64{}
+	for _, element := range strings.Split(text, ",") {
+		name, parameters, err := mime.ParseMediaType(element)
+		if err != nil || (name == openMetricsType && !openMetricsVersions[parameters["version"]]) {
+			continue
+		}
+		quality := 1.0
+		if q, given := parameters["q"]; given {
+			quality, err = strconv.ParseFloat(q, 64)
+		}
+		if err == nil && quality >= 0 && quality <= 1 && quality >= wanted[name] {
+			wanted[name] = quality
+		}
+	}
+	return wanted
+}
+
+// prefersOpenMetrics tells whether a client asks for OpenMetrics, and for no text rather. Who takes anything gets text.
+func prefersOpenMetrics(accept []string) bool {
+	wanted := qualities(accept)
+	open := wanted[openMetricsType]
+	return open > 0 && open >= wanted["text/plain"] && open >= wanted["text/*"] && open >= wanted["*/*"]
+}
+
+// acceptsGzip tells whether an answer may be compressed.
+func acceptsGzip(acceptEncoding []string) bool {
+	wanted := qualities(acceptEncoding)
+	quality, named := wanted["gzip"]
+	if !named {
+		quality = wanted["*"]
+	}
+	return quality > 0
+}
+
+// What has to be escaped, in the values of labels and in help. OpenMetrics escapes a quote there, too.
+var (
+	valueEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	helpEscapes  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+)
+
+// expose writes metrics in one of the two formats. Their names are what OpenTelemetry makes of them for Prometheus.
+func expose(w io.Writer, metrics []metric, open bool) {
+	texts := map[string]string{}
+	for _, m := range metrics {
+		if len(m.points) > 0 {
+			exposeMetric(w, m, open, texts)
+		}
+	}
+	if open {
+		_, _ = io.WriteString(w, "# EOF\n")
+	}
+}
+
+// exposeMetric writes what a metric is, and its points. All lines of a point are one call of Fprintf, whose format is made
+// once: interpreted code would take ten times as long to put them together.
+func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
+	i := m.instrument
+	name := prometheusName(i.name)
+	if i.unit == "s" {
+		name += "_seconds"
+	}
+	format := histogramFormat(name, i.bounds)
+	if i.bounds == nil {
+		format = name + "_total{%s} %d\n"
+	}
+	_, _ = io.WriteString(w, describe(i, name, open))
+	for _, p := range m.points {
+		labels := labelText(p.attributes, texts)
+		if p.counts == nil {
+			_, _ = fmt.Fprintf(w, format, labels, p.count)
+			continue
+		}
+		values := make([]any, len(p.counts)+2)
+		values[0] = labels
+		values[1] = p.sum
+		count := int64(0)
+		for bucket, inBucket := range p.counts {
+			count += inBucket
+			values[bucket+2] = count
+		}
+		_, _ = fmt.Fprintf(w, format, values...)
+	}
+}
+
+// describe returns the lines that say what a metric is.
+func describe(i *instrument, name string, open bool) string {
+	kind, help := "histogram", helpEscapes.Replace(i.description)
+	if i.bounds == nil {
+		kind = "counter"
+	}
+	if !open {
+		if i.bounds == nil {
+			name += "_total"
+		}
+		return "# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n"
+	}
+	unit := ""
+	if i.unit == "s" {
+		unit = "# UNIT " + name + " seconds\n"
+	}
+	return "# TYPE " + name + " " + kind + "\n" + unit + "# HELP " + name + " " + valueEscapes.Replace(i.description) + "\n"
+}
+
+// histogramFormat returns the lines of a histogram: the first argument is its labels, the second one its sum, and the
+// others are how many values there are up to each bound.
+func histogramFormat(name string, bounds []float64) string {
+	format := ""
+	for bucket, bound := range bounds {
+		format += name + `_bucket{%[1]s,le="` + canonical(bound) + `"} %[` + strconv.Itoa(bucket+3) + "]d\n"
+	}
+	count := "%[" + strconv.Itoa(len(bounds)+3) + "]d\n"
+	return format + name + `_bucket{%[1]s,le="+Inf"} ` + count + name + "_sum{%[1]s} %[2]v\n" + name + "_count{%[1]s} " + count
+}
+
+// canonical returns a number as OpenMetrics wants it for le: as a float. It is the same in both formats, so that the
+// buckets are, too.
+func canonical(number float64) string {
+	text := strconv.FormatFloat(number, 'g', -1, 64)
+	if strings.ContainsAny(text, ".e") {
+		return text
+	}
+	return text + ".0"
+}
+
+// labelText returns attributes as labels. The metrics share most of their attributes, so texts keeps what was made of them.
+func labelText(attributes []string, texts map[string]string) string {
+	key := strings.Join(attributes, "\x00")
+	if text, isKnown := texts[key]; isKnown {
+		return text
+	}
+	labels := make([]string, len(attributes)/2)
+	for i := range labels {
+		labels[i] = prometheusName(attributes[2*i]) + `="` + valueEscapes.Replace(attributes[2*i+1]) + `"`
+	}
+	text := strings.Join(labels, ",")
+	texts[key] = text
+	return text
+}

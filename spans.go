@@ -1,0 +1,154 @@
+package chatcompletion
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// Headers of W3C Trace Context.
+const (
+	traceParentHeader = "Traceparent"
+	traceStateHeader  = "Tracestate"
+)
+
+// traceParent is a traceparent: its version, the ids of the trace and of the caller's span, and flags.
+var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
+
+// The ids that mean none.
+const (
+	noTraceID = "00000000000000000000000000000000"
+	noSpanID  = "0000000000000000"
+)
+
+// traceStateMaxBytes is how much of a tracestate a span keeps. W3C asks for at least 512.
+const traceStateMaxBytes = 512
+
+// sampler decides which calls become spans: those whose caller's span is recorded, and a part of those without a caller's.
+type sampler struct {
+	bound uint64 // of the 63 random bits of a trace id
+}
+
+// parseSampler reads Traces.SampleRatio.
+func parseSampler(bad *problems, ratio any) *sampler {
+	if isUnset(ratio) {
+		return &sampler{bound: 1 << 63}
+	}
+	number, ok := parseNumber(ratio)
+	if !ok || number < 0 || number > 1 {
+		bad.add("telemetry.traces.sampleRatio", "%q is not a number from 0 to 1", fmt.Sprint(ratio))
+		return nil
+	}
+	return &sampler{bound: uint64(math.Ldexp(number, 63))}
+}
+
+// trace begins the span of a call, if it is to become one.
+func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
+	c.Trace = startTrace(t.sampler, req.Header)
+	if c.Trace == nil || t.content == 0 {
+		return
+	}
+	c.Input = captureInput(plainBody(j), t.content)
+	c.Answer.capture = &capture{left: t.content}
+}
+
+// startTrace gives a call its place in a trace, and the request to the provider a traceparent that says so. It returns nil
+// if the call becomes no span: then a caller's traceparent stays as it is.
+func startTrace(s *sampler, header http.Header) *Trace {
+	if parents := header[traceParentHeader]; len(parents) == 1 {
+		if parts := traceParent.FindStringSubmatch(parents[0]); parts != nil && isTraceParent(parts) {
+			return continueTrace(parts, header)
+		}
+	}
+	random := make([]byte, 24)
+	if _, err := rand.Read(random); err != nil {
+		return nil
+	}
+	trace := &Trace{TraceID: hex.EncodeToString(random[:16]), SpanID: hex.EncodeToString(random[16:])}
+	delete(header, traceStateHeader)
+	if binary.BigEndian.Uint64(random[8:])>>1 >= s.bound {
+		header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-00"}
+		return nil
+	}
+	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-01"}
+	return trace
+}
+
+// isTraceParent tells whether the parts of a traceparent are allowed: version 0 has no more than four.
+func isTraceParent(parts []string) bool {
+	return parts[1] != "ff" && parts[2] != noTraceID && parts[3] != noSpanID && (parts[1] != "00" || parts[5] == "")
+}
+
+// continueTrace makes a call part of the caller's trace, if that is recorded.
+func continueTrace(parts []string, header http.Header) *Trace {
+	flags, err := hex.DecodeString(parts[4])
+	if err != nil || flags[0]&1 == 0 {
+		return nil
+	}
+	random := make([]byte, 8)
+	if _, err := rand.Read(random); err != nil {
+		return nil
+	}
+	trace := &Trace{TraceID: parts[2], SpanID: hex.EncodeToString(random), ParentID: parts[3]}
+	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
+		trace.State = state
+	}
+	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-" + parts[4]}
+	return trace
+}
+
+// spanParameters are the parameters of a request that a span shows, and what it calls them.
+var spanParameters = [][2]string{
+	{"temperature", "gen_ai.request.temperature"},
+	{"top_p", "gen_ai.request.top_p"},
+	{maxTokens, "gen_ai.request.max_tokens"},
+	{maxCompletionTokens, "gen_ai.request.max_tokens"},
+	{"frequency_penalty", "gen_ai.request.frequency_penalty"},
+	{"presence_penalty", "gen_ai.request.presence_penalty"},
+	{"seed", "gen_ai.request.seed"},
+	{"n", "gen_ai.request.choice.count"},
+	{"stop", "gen_ai.request.stop_sequences"},
+	{"reasoning_effort", "gen_ai.request.reasoning.level"},
+}
+
+// requestParameters returns the parameters of a request as the provider gets them, once the policy has been applied.
+func requestParameters(p *policy, e *envelope) []Parameter {
+	var shown []Parameter
+	for _, names := range spanParameters {
+		if value := finalValue(p, e, names[0]); value != "" {
+			shown = append(shown, Parameter{Name: names[1], Value: value})
+		}
+	}
+	return shown
+}
+
+// finalValue returns the value of a parameter as the provider gets it, "" if it gets none.
+func finalValue(p *policy, e *envelope, name string) string {
+	id := p.parameters.ids[name]
+	place := e.found[id]
+	if place == 0 {
+		for _, r := range p.rules {
+			if r.id == id && (r.twinID == id || e.found[r.twinID] == 0) {
+				return string(r.absent)
+			}
+		}
+		return ""
+	}
+	m := &e.members[place-1]
+	value := m.replacement
+	if value == nil {
+		value = bodyValue(e, m)
+	}
+	if m.removed || value[0] == 'n' || len(value) > spanValueMaxBytes {
+		return ""
+	}
+	return string(value)
+}
+
+// spanValueMaxBytes bounds a parameter that a span shows.
+const spanValueMaxBytes = 1 << 10

@@ -1,0 +1,213 @@
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Defaults of Config.Telemetry.
+const (
+	defaultProvider        = "openai"
+	defaultMaxSeries       = 2000
+	defaultContentMaxBytes = 4096
+)
+
+// labelMaxBytes bounds the value of a label; a longer one is _OTHER.
+const labelMaxBytes = 128
+
+// theRegistry is that of this Traefik. It needs no function to be made (traefik/yaegi#1585) and outlives configurations.
+var theRegistry = newRegistry()
+
+// telemetry is Config.Telemetry with all decided that can be decided once.
+type telemetry struct {
+	registry   *registry
+	middleware *Middleware
+	labels     []label
+	sinks      []Sink        // beside the registry
+	details    bool          // a sink wants what only spans and log lines hold
+	otlp       *otlpSettings // nil: nothing is exported
+	spans      bool          // calls become spans
+	sampler    *sampler
+	content    int // bytes of prompt and of answer that a span holds; 0: none
+}
+
+// label is an attribute whose value comes from the configuration or from the request.
+type label struct {
+	name     string
+	template *template
+}
+
+// labelsOf returns the names and values of the labels of a request.
+func labelsOf(labels []label, req *http.Request) []string {
+	var pairs []string
+	for _, l := range labels {
+		value, refused := render(l.template, req)
+		if refused != nil || value == "" {
+			continue
+		}
+		if len(value) > labelMaxBytes || !utf8.ValidString(value) || strings.ContainsAny(value, controlCharacters) {
+			value = other
+		}
+		pairs = append(pairs, l.name, value)
+	}
+	return pairs
+}
+
+// report hands the record of a call to the registry and all other sinks. Under Yaegi, a call through an interface costs as
+// much as ten others: most middlewares have no other sink.
+func report(t *telemetry, c *Call) {
+	record(t.registry, c)
+	for _, sink := range t.sinks {
+		sink.Consume(c)
+	}
+}
+
+// parseTelemetry reads Config.Telemetry.
+func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp) *telemetry {
+	settings := config.Telemetry
+	t := &telemetry{registry: theRegistry, middleware: &Middleware{Provider: defaultProvider}}
+	if settings.Provider != "" {
+		t.middleware.Provider = settings.Provider
+		if !attributeText(settings.Provider) {
+			bad.add("telemetry.provider", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(settings.Provider), labelMaxBytes)
+		}
+	}
+	t.labels = parseLabels(bad, settings.Labels, pattern)
+	t.middleware.MaxSeries = parseWhole(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
+	if log := parseLog(bad, settings.Log); log != nil {
+		t.sinks = append(t.sinks, log)
+		t.details = true
+	}
+	t.sampler = parseSampler(bad, settings.Traces.SampleRatio)
+	t.otlp = newOTLPSettings(bad, settings.OTLP, os.Getenv)
+	t.spans = t.otlp != nil && t.otlp.traces != nil
+	t.details = t.details || t.spans
+	maxBytes := parseWhole(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
+	if parseBool(bad, "telemetry.traces.captureContent", settings.Traces.CaptureContent, false) {
+		t.content = maxBytes
+	}
+	return t
+}
+
+// startTelemetry begins what lives until ctx ends.
+func startTelemetry(ctx context.Context, t *telemetry) {
+	beginMetrics(t.registry)
+	if t.otlp == nil {
+		return
+	}
+	exporter := useExporter(ctx, t.otlp, t.registry)
+	if t.spans {
+		t.sinks = append(t.sinks, exporter)
+	}
+}
+
+// Value of Config.Expose.
+const exposePrometheus = "prometheus"
+
+// parseExpose reads Config.Expose.
+func parseExpose(bad *problems, config *Config) bool {
+	switch strings.ToLower(strings.TrimSpace(config.Expose)) {
+	case "":
+		return false
+	case exposePrometheus:
+	default:
+		bad.add("expose", "%q is not %q", config.Expose, exposePrometheus)
+	}
+	if keys := keysBesideExpose(config); len(keys) > 0 {
+		bad.add("expose", "answers by itself, and has no use for %s", strings.Join(keys, ", "))
+	}
+	return true
+}
+
+// keysBesideExpose returns the keys that are configured, of those that have no effect on metrics.
+func keysBesideExpose(config *Config) []string {
+	var keys []string
+	configured, byDefault := reflect.ValueOf(*config), reflect.ValueOf(*CreateConfig())
+	for i := 0; i < configured.NumField(); i++ {
+		name := configured.Type().Field(i).Name
+		if name == "Expose" || name == "Telemetry" || name == "Unknown" {
+			continue
+		}
+		if !reflect.DeepEqual(configured.Field(i).Interface(), byDefault.Field(i).Interface()) {
+			keys = append(keys, strconv.Quote(strings.ToLower(name[:1])+name[1:]))
+		}
+	}
+	return keys
+}
+
+// labelsUse tells whether a label refers to a source.
+func labelsUse(labels map[string]string, source string) bool {
+	for _, text := range labels {
+		if strings.Contains(text, "$("+source+".") {
+			return true
+		}
+	}
+	return false
+}
+
+func attributeText(text string) bool {
+	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
+}
+
+// labelName is what OpenTelemetry and, with dots as underscores, Prometheus take for the name of an attribute.
+var labelName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,62}$`)
+
+// parseLabels reads Config.Telemetry.Labels.
+func parseLabels(bad *problems, configured map[string]string, pattern *regexp.Regexp) []label {
+	var labels []label
+	names := map[string]string{}
+	for _, name := range sortedKeys(configured) {
+		key := "telemetry.labels." + name
+		exposed := prometheusName(name)
+		switch {
+		case !labelName.MatchString(name):
+			bad.add(key, "is no name of a label: letters, digits, dots and underscores, the first one a letter")
+		case reservedLabel(exposed):
+			bad.add(key, "%q is needed for something else", name)
+		case names[exposed] != "":
+			bad.add(key, "is the same to Prometheus as %q", names[exposed])
+		}
+		names[exposed] = name
+		labels = append(labels, label{name, parseLabel(bad, key, configured[name], pattern)})
+	}
+	return labels
+}
+
+// parseLabel reads the value of a label. What it takes from the request is public: credentials are not.
+func parseLabel(bad *problems, key, text string, pattern *regexp.Regexp) *template {
+	t := parseTemplate(bad, key, text, pattern)
+	for _, part := range t.parts {
+		if part.source == headers && isCredential(part.key) {
+			bad.add(key, "$(%s.%s) would publish credentials", headers, part.key)
+		}
+		if part.source == "" && !attributeText(part.text) {
+			bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(part.text), labelMaxBytes)
+		}
+	}
+	return t
+}
+
+// reservedLabel tells whether a label's name, as Prometheus sees it, is one of the conventions or of Prometheus.
+func reservedLabel(exposed string) bool {
+	for _, prefix := range []string{"gen_ai_", "chat_completion_", "otel_", "__"} {
+		if strings.HasPrefix(exposed, prefix) {
+			return true
+		}
+	}
+	switch exposed {
+	case "le", "quantile", "job", "instance", "error_type", "server_address", "server_port", "http_response_status_code":
+		return true
+	}
+	return false
+}
+
+// prometheusName is the name of a metric or an attribute as Prometheus writes it.
+func prometheusName(name string) string {
+	return strings.ReplaceAll(name, ".", "_")
+}

@@ -1,0 +1,712 @@
+package chatcompletion_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/modelroute/chatcompletion"
+	"github.com/modelroute/chatcompletion/internal/replay"
+)
+
+const (
+	inputHeader     = "X-Ai-Input-Tokens"
+	outputHeader    = "X-Ai-Output-Tokens"
+	ttftHeader      = "X-Ai-Ttft-Ms"
+	errorTypeHeader = "X-Ai-Error-Type"
+)
+
+// Requests for a stream, without the usage and with it.
+const (
+	streamRequest      = `{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}`
+	streamUsageRequest = `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`
+	jsonRequest        = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
+)
+
+// shape is a stream as a provider sends it, and what has to become of it.
+type shape struct {
+	name     string
+	config   map[string]any
+	request  string
+	header   http.Header
+	stream   []byte
+	want     []byte // what the client gets
+	hides    bool   // the client did not ask for the usage, and we did
+	due      []int  // how many bytes of want the client must have when so many bytes of the stream have been sent
+	operator http.Header
+	events   bool // there is at least one
+}
+
+// shapes are the streams of the cases: as the case has it, and again with streamUsage never, where nothing is removed.
+func shapes(t testing.TB) []shape {
+	t.Helper()
+	const longest = 8 << 10
+	var all []shape
+	for _, c := range replay.Load(t, "testdata/cases/usage") {
+		header := http.Header{}
+		for _, f := range c.ProviderAnswers.Header {
+			header.Add(f.Name, f.Value)
+		}
+		answer := c.ProviderAnswers
+		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || answer.Broken ||
+			answer.Status != http.StatusOK || len(answer.Body) > longest {
+			continue
+		}
+		s := shape{name: c.Name, config: c.Config, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
+			operator: c.OperatorSees}
+		s.hides = !bytes.Equal(c.Request.Body, c.ProviderSees.Body)
+		for _, e := range eventsOf(s.stream) {
+			s.events = s.events || e.data
+		}
+		s.due = due(s.stream, s.hides)
+		all = append(all, s)
+		if s.hides {
+			s.name += " never"
+			s.hides = false
+			s.config = map[string]any{"streamUsage": "never"}
+			for key, value := range c.Config {
+				s.config[key] = value
+			}
+			s.want = s.stream
+			s.due = due(s.stream, false)
+			all = append(all, s)
+		}
+	}
+	if len(all) < 50 {
+		t.Fatalf("%d streams in the cases", len(all))
+	}
+	return all
+}
+
+// sseEvent is a part of a stream: the lines of an event with the blank line behind them, a blank line more than needed, a
+// byte order mark, or what no blank line ends.
+type sseEvent struct {
+	end    int
+	data   bool // it has some
+	whole  bool // it has its blank line
+	hidden bool // it is that of the usage
+	odd    bool // readers of JSON may disagree about it
+}
+
+// eventsOf is the reference: it reads a stream as a whole.
+func eventsOf(stream []byte) []sseEvent {
+	var events []sseEvent
+	at := 0
+	if bytes.HasPrefix(stream, []byte("\ufeff")) {
+		at = len("\ufeff")
+		events = append(events, sseEvent{end: at})
+	}
+	var data [][]byte
+	begun := false
+	for at < len(stream) {
+		line, next := stream[at:], len(stream)
+		if end := bytes.IndexAny(line, "\r\n"); end >= 0 {
+			line, next = line[:end], at+end+1
+			if bytes.HasPrefix(stream[at+end:], []byte("\r\n")) {
+				next++
+			}
+		}
+		at = next
+		begun = true
+		if field, value, _ := bytes.Cut(line, []byte(":")); string(field) == "data" {
+			data = append(data, bytes.TrimPrefix(value, []byte(" ")))
+		}
+		if len(line) == 0 {
+			events = append(events, newSSEEvent(at, data, true))
+			data, begun = nil, false
+		}
+	}
+	if begun {
+		events = append(events, newSSEEvent(at, data, false))
+	}
+	return events
+}
+
+func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
+	e := sseEvent{end: end, data: data != nil, whole: whole}
+	text := bytes.Join(data, []byte("\n"))
+	if !json.Valid(text) {
+		return e
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return e
+	}
+	members := map[string]string{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			panic(err)
+		}
+		name := token.(string)
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			panic(err)
+		}
+		for _, known := range []string{"choices", "usage", "error"} {
+			if strings.EqualFold(name, known) {
+				e.odd = e.odd || name != known || members[name] != ""
+			}
+		}
+		members[name] = string(value)
+	}
+	choices, usage := strings.Join(strings.Fields(members["choices"]), ""), members["usage"]
+	e.odd = e.odd || members["error"] != "" || (choices != "" && choices != "null" && choices[0] != '[') ||
+		(usage != "" && usage != "null" && usage[0] != '{')
+	e.hidden = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
+		bytes.Contains(text, []byte(`_tokens"`))
+	return e
+}
+
+// withoutUsage is the stream without its events of usage.
+func withoutUsage(stream []byte) []byte {
+	var kept []byte
+	start := 0
+	for _, e := range eventsOf(stream) {
+		if !e.hidden {
+			kept = append(kept, stream[start:e.end]...)
+		}
+		start = e.end
+	}
+	return kept
+}
+
+// due says for every number of bytes sent how many the client must have by then: all where nothing is removed, else those
+// up to the last complete event.
+func due(stream []byte, hides bool) []int {
+	list := make([]int, len(stream)+1)
+	if !hides {
+		for i := range list {
+			list[i] = i
+		}
+		return list
+	}
+	start, visible, complete := 0, 0, 0
+	for _, e := range eventsOf(stream) {
+		for i := start; i < e.end; i++ {
+			list[i] = complete
+		}
+		if !e.hidden {
+			visible += e.end - start
+		}
+		if e.data && e.whole {
+			complete = visible
+		}
+		start = e.end
+	}
+	list[len(stream)] = complete
+	return list
+}
+
+// player is a provider that sends an answer in packets, and a client that gets it.
+type player struct {
+	handler http.Handler
+	request string
+
+	header  http.Header
+	packets [][]byte
+	sent    func(bytes int) error // called after every packet
+	problem error
+
+	answer   http.Header // as it was when the status was sent, or now
+	status   int
+	received bytes.Buffer
+	flushed  int // how much of it cannot wait in a buffer
+}
+
+func newPlayer(t testing.TB, config map[string]any, request string) *player {
+	t.Helper()
+	c, err := decodeConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{request: request}
+	p.handler, err = chatcompletion.New(context.Background(), http.HandlerFunc(p.provide), c, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// play sends the packets, and tells what went wrong on the way. What the operator sees is in answer then.
+func (p *player) play(header http.Header, packets ...[]byte) error {
+	p.header, p.packets = header, packets
+	p.answer, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
+	p.received.Reset()
+	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than all the rest
+		Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(p.request)), ContentLength: int64(len(p.request)),
+	})
+	return p.problem
+}
+
+// provide answers from one buffer, as proxies do: who keeps a packet keeps another one's bytes.
+func (p *player) provide(rw http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	for name, values := range p.header {
+		rw.Header()[name] = values
+	}
+	rw.WriteHeader(http.StatusOK)
+	var buffer []byte
+	sent := 0
+	for _, packet := range p.packets {
+		buffer = append(buffer[:0], packet...)
+		n, err := rw.Write(buffer)
+		if (n != len(packet) || err != nil) && p.problem == nil {
+			p.problem = fmt.Errorf("Write returns %d, %v, want %d", n, err, len(packet))
+		}
+		if !bytes.Equal(buffer, packet) && p.problem == nil {
+			p.problem = fmt.Errorf("Write changes its argument to %q", buffer)
+		}
+		sent += len(packet)
+		if p.sent != nil && p.problem == nil {
+			p.problem = p.sent(sent)
+		}
+		for i := range buffer {
+			buffer[i] = 'x'
+		}
+	}
+}
+
+func (p *player) Header() http.Header { return p.answer }
+
+func (p *player) WriteHeader(status int) { p.status = status }
+
+func (p *player) Write(b []byte) (int, error) { return p.received.Write(b) }
+
+func (p *player) Flush() { p.flushed = p.received.Len() }
+
+// check plays a shape in packets and compares what client and operator get.
+func (s *shape) check(p *player, packets ...[]byte) error {
+	p.sent = func(sent int) error {
+		if p.flushed < s.due[sent] {
+			return fmt.Errorf("the provider has sent %d bytes, and the client has %d, want %d", sent, p.flushed, s.due[sent])
+		}
+		if !bytes.HasPrefix(s.want, p.received.Bytes()) {
+			return fmt.Errorf("the client has %q, want the begin of %q", p.received.Bytes(), s.want)
+		}
+		return nil
+	}
+	return s.compare(p, p.play(s.header, packets...))
+}
+
+func (s *shape) compare(p *player, err error) error {
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(p.received.Bytes(), s.want) {
+		return fmt.Errorf("the client gets %q, want %q", p.received.Bytes(), s.want)
+	}
+	for _, name := range []string{inputHeader, outputHeader, errorTypeHeader} {
+		want := strings.TrimSuffix(s.operator.Get(name), "(none)")
+		if got := strings.Join(p.answer[name], ", "); got != want {
+			return fmt.Errorf("operator: %s is %q, want %q", name, got, want)
+		}
+	}
+	ttft := p.answer.Get(ttftHeader)
+	if _, err := strconv.ParseUint(ttft, 10, 63); (err == nil) != s.events || (!s.events && ttft != "") {
+		return fmt.Errorf("operator: %s is %q, and that there is an event is %t", ttftHeader, ttft, s.events)
+	}
+	return nil
+}
+
+// randomly cuts a text into pieces of up to most bytes.
+func randomly(random *rand.Rand, text []byte, most int) [][]byte {
+	var pieces [][]byte
+	for len(text) > 0 {
+		n := 1 + random.Intn(most)
+		if n > len(text) {
+			n = len(text)
+		}
+		pieces = append(pieces, text[:n])
+		text = text[n:]
+	}
+	return pieces
+}
+
+func TestReferenceOfTheseTestsAgreesWithTheCases(t *testing.T) {
+	for _, s := range shapes(t) {
+		if got := withoutUsage(s.stream); s.hides && !bytes.Equal(got, s.want) {
+			t.Errorf("%s: the reference makes of it %q, want %q", s.name, got, s.want)
+		}
+	}
+}
+
+func TestStreamsAreTheSameHoweverTheyAreCut(t *testing.T) {
+	for _, s := range shapes(t) {
+		s := s
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlayer(t, s.config, s.request)
+			if err := s.check(p, s.stream); err != nil {
+				t.Fatalf("in one packet: %v", err)
+			}
+			step := 1
+			if !s.hides {
+				step = 5
+			}
+			for i := 1; i < len(s.stream); i += step {
+				if err := s.check(p, s.stream[:i], s.stream[i:]); err != nil {
+					t.Fatalf("cut behind %q: %v", s.stream[:i], err)
+				}
+			}
+			random := rand.New(rand.NewSource(1))
+			for _, most := range []int{1, 2, 3, 10, 30, 100, 300} {
+				if err := s.check(p, randomly(random, s.stream, most)...); err != nil {
+					t.Fatalf("in packets of up to %d bytes: %v", most, err)
+				}
+			}
+		})
+	}
+}
+
+// TestEmptyPacketsChangeNothing: a proxy may write nothing at all.
+func TestEmptyPacketsChangeNothing(t *testing.T) {
+	for _, s := range shapes(t) {
+		p := newPlayer(t, s.config, s.request)
+		if err := s.check(p, nil, s.stream[:len(s.stream)/2], nil, s.stream[len(s.stream)/2:], nil); err != nil {
+			t.Errorf("%s: %v", s.name, err)
+		}
+	}
+}
+
+// TestCompressedStreamsAreTheSame has the provider compress each shape, in packets of any size, and with a flush behind
+// each event: then no event waits for the next one.
+func TestCompressedStreamsAreTheSame(t *testing.T) {
+	for _, s := range shapes(t) {
+		s := s
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			plain := s.header
+			s.header = plain.Clone()
+			s.header.Del("Content-Length")
+			s.header.Set("Content-Encoding", "gzip")
+			p := newPlayer(t, s.config, s.request)
+
+			var compressed bytes.Buffer
+			w := gzip.NewWriter(&compressed)
+			var packets [][]byte
+			var sent []int // how much of the stream the packets up to this one hold
+			start := 0
+			for _, e := range eventsOf(s.stream) {
+				compressed.Reset()
+				_, _ = w.Write(s.stream[start:e.end])
+				_ = w.Flush()
+				packets = append(packets, append([]byte(nil), compressed.Bytes()...))
+				sent = append(sent, e.end)
+				start = e.end
+			}
+			compressed.Reset()
+			_ = w.Close()
+			packets = append(packets, append([]byte(nil), compressed.Bytes()...))
+			sent = append(sent, start)
+
+			packet := 0
+			p.sent = func(int) error {
+				if want := s.due[sent[packet]]; p.flushed < want {
+					return fmt.Errorf("the provider has sent %d bytes, and the client has %d, want %d", sent[packet], p.flushed, want)
+				}
+				packet++
+				return nil
+			}
+			if err := s.compare(p, p.play(s.header, packets...)); err != nil {
+				t.Fatalf("an event in a packet: %v", err)
+			}
+			p.sent = nil
+			random := rand.New(rand.NewSource(1))
+			for _, most := range []int{1, 3, 30, 300, 30000} {
+				if err := s.compare(p, p.play(s.header, randomly(random, bytes.Join(packets, nil), most)...)); err != nil {
+					t.Fatalf("in packets of up to %d bytes: %v", most, err)
+				}
+			}
+		})
+	}
+}
+
+// FuzzStream sends any bytes as a stream: a client that asks for the usage gets all of them, any other all but whole
+// events of usage.
+func FuzzStream(f *testing.F) {
+	for i, s := range shapes(f) {
+		f.Add(s.stream, []byte{byte(i), 7, 0, 1})
+	}
+	asked := newPlayer(f, map[string]any{"model": "m"}, streamUsageRequest)
+	notAsked := newPlayer(f, map[string]any{"model": "m"}, streamRequest)
+	header := http.Header{"Content-Type": {"text/event-stream"}}
+	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
+		if len(stream) > 32<<10 {
+			return // an event may be too long to be looked at
+		}
+		packets := [][]byte{stream}
+		for i := 0; i < len(cuts) && len(cuts) < 100; i++ {
+			last := packets[len(packets)-1]
+			if n := int(cuts[i]); n < len(last) {
+				packets = append(packets[:len(packets)-1], last[:n], last[n:])
+			}
+		}
+		s := shape{header: header, stream: stream, want: stream, due: due(stream, false)}
+		checkFuzzed(t, &s, asked, packets)
+		for _, e := range eventsOf(stream) {
+			if e.odd {
+				return
+			}
+		}
+		s.want, s.due = withoutUsage(stream), due(stream, true)
+		checkFuzzed(t, &s, notAsked, packets)
+	})
+}
+
+// checkFuzzed compares all but the operator's values, of which it only demands that they are numbers.
+func checkFuzzed(t *testing.T, s *shape, p *player, packets [][]byte) {
+	t.Helper()
+	s.operator = nil
+	err := s.check(p, packets...)
+	if err != nil && !strings.HasPrefix(err.Error(), "operator:") {
+		t.Errorf("%v\nin packets %q", err, packets)
+	}
+	for _, name := range []string{inputHeader, outputHeader} {
+		if text := p.answer.Get(name); text != "" {
+			if _, err := strconv.ParseUint(text, 10, 63); err != nil {
+				t.Errorf("%s is %q", name, text)
+			}
+		}
+	}
+}
+
+// endless writes an answer of many megabytes, piece by piece, and watches the memory.
+type endless struct {
+	t         *testing.T
+	header    http.Header
+	begin     string
+	piece     string
+	pieces    int
+	end       string
+	sum       int64 // of the bytes that were sent
+	heapBytes uint64
+	grownMost uint64
+}
+
+func (e *endless) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	for name, values := range e.header {
+		rw.Header()[name] = values
+	}
+	rw.WriteHeader(http.StatusOK)
+	e.write(rw, e.begin)
+	for i := 0; i < e.pieces; i++ {
+		e.write(rw, e.piece)
+		if i%(e.pieces/8) == 0 {
+			e.watch()
+		}
+	}
+	e.write(rw, e.end)
+	e.watch()
+}
+
+func (e *endless) write(rw http.ResponseWriter, text string) {
+	e.sum += int64(len(text))
+	if _, err := io.WriteString(rw, text); err != nil {
+		e.t.Error(err)
+	}
+}
+
+// watch notes how much memory is in use. The first time is the start.
+func (e *endless) watch() {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	if e.heapBytes == 0 {
+		e.heapBytes = stats.HeapAlloc
+	} else if stats.HeapAlloc > e.heapBytes+e.grownMost {
+		e.grownMost = stats.HeapAlloc - e.heapBytes
+	}
+}
+
+// end is the last bytes of a text.
+func end(text string) string {
+	if len(text) > 100 {
+		return text[len(text)-100:]
+	}
+	return text
+}
+
+// counter is a client that keeps nothing.
+type counter struct {
+	header http.Header
+	sum    int64
+	last   []byte
+}
+
+func (c *counter) Header() http.Header { return c.header }
+
+func (c *counter) WriteHeader(int) {}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.sum += int64(len(p))
+	c.last = append(c.last[:0], end(string(c.last)+end(string(p)))...)
+	return len(p), nil
+}
+
+func (c *counter) Flush() {}
+
+func TestLargeAnswersAreMeteredInBoundedMemory(t *testing.T) {
+	const (
+		size    = 50 << 20
+		most    = 4 << 20
+		usage   = `"usage":{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10}`
+		spoofed = `\"usage\":{\"prompt_tokens\":999,\"completion_tokens\":999}`
+		begin   = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"`
+		behind  = `"},"finish_reason":"stop"}]`
+		event   = `data: {"id":"c","choices":[{"index":0,"delta":{"content":"Tell me a story."},"finish_reason":null}],"usage":null}` + "\n\n"
+		stop    = `data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}` + "\n\n"
+		last    = `data: {"id":"c","choices":[],` + usage + "}\n\n"
+		done    = "data: [DONE]\n\n"
+	)
+	jsonHeader := http.Header{"Content-Type": {"application/json"}}
+	streamHeader := http.Header{"Content-Type": {"text/event-stream"}}
+	long := strings.Repeat("Once upon a time. ", 32<<10/18)
+	tests := []struct {
+		name              string
+		request           string
+		header            http.Header
+		begin, piece, end string
+		hidden            string
+	}{
+		{"JSON", jsonRequest, jsonHeader, begin, long, behind + "," + usage + "}", ""},
+		{"JSON, usage in front", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, behind + "}", ""},
+		{"JSON of escapes", jsonRequest, jsonHeader, begin, strings.Repeat(spoofed+`\\`, 400), behind + "," + usage + "}", ""},
+		{"stream", streamRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, last},
+		{"stream, an event in each packet", streamRequest, streamHeader, "", event, stop + last + done, last},
+		{"stream that the client wants with usage", streamUsageRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, ""},
+		{"stream of one event", streamRequest, streamHeader, event[:60], long, event[60:] + stop + last + done, last},
+		{"stream without an end of a line", streamRequest, streamHeader, ": ", long, "\n\n" + stop + last + done, last},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			provider := &endless{t: t, header: test.header, begin: test.begin, piece: test.piece, end: test.end, pieces: size / len(test.piece)}
+			config := chatcompletion.CreateConfig()
+			config.Model = "m"
+			handler, err := chatcompletion.New(context.Background(), provider, config, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := &counter{header: http.Header{}}
+			handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(test.request)))
+
+			if got, want := client.sum, provider.sum-int64(len(test.hidden)); got != want {
+				t.Errorf("the client gets %d bytes, want %d", got, want)
+			}
+			sent := strings.Replace(test.end, test.hidden, "", 1)
+			if want := end(sent); !strings.HasSuffix(string(client.last), want) {
+				t.Errorf("the answer ends in %q, want %q", client.last, want)
+			}
+			if in, out := client.header.Get(inputHeader), client.header.Get(outputHeader); in != "6" || out != "4" {
+				t.Errorf("tokens are %q and %q, want 6 and 4", in, out)
+			}
+			if failed := client.header.Get(errorTypeHeader); failed != "" {
+				t.Errorf("the type of the error is %q, want none", failed)
+			}
+			if provider.grownMost > most {
+				t.Errorf("the memory in use grows by %d KiB, want at most %d", provider.grownMost>>10, most>>10)
+			}
+		})
+	}
+}
+
+// TestClientThatLeavesIsTheErrorOfTheCall has the client leave in the middle of a stream; the proxy ends as Go's does.
+func TestClientThatLeavesIsTheErrorOfTheCall(t *testing.T) {
+	ctx, leave := context.WithCancel(context.Background())
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n")
+		leave()
+		panic(http.ErrAbortHandler)
+	})
+	config := chatcompletion.CreateConfig()
+	config.Model = "m"
+	handler, err := chatcompletion.New(context.Background(), provider, config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rw := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if got := recover(); got != http.ErrAbortHandler {
+				t.Errorf("the handler panics with %v, want %v", got, http.ErrAbortHandler)
+			}
+		}()
+		handler.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(streamRequest)).WithContext(ctx))
+	}()
+	if got := rw.Header().Get(errorTypeHeader); got != "client_gone" {
+		t.Errorf("the type of the error is %q, want client_gone", got)
+	}
+}
+
+// TestOperatorsHeadersAreNoTrailers: a provider that announces trailers of these names would send ours to the client, and
+// its own into the operator's log. Trailers that it does not announce are its own, and pass.
+func TestOperatorsHeadersAreNoTrailers(t *testing.T) {
+	ours := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
+	for _, announced := range []bool{true, false} {
+		provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			prefix := http.TrailerPrefix
+			if announced {
+				prefix = ""
+				rw.Header().Set("Trailer", strings.Join(ours, ", ")+", X-Checksum")
+			}
+			_, _ = io.WriteString(rw, `{"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}`)
+			_ = http.NewResponseController(rw).Flush()
+			for _, name := range append(ours, "X-Checksum") {
+				rw.Header().Set(prefix+name, "999")
+			}
+		}))
+		defer provider.Close()
+		target, err := url.Parse(provider.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := chatcompletion.CreateConfig()
+		config.Model = "m"
+		handler, err := chatcompletion.New(context.Background(), httputil.NewSingleHostReverseProxy(target), config, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		operator := make(chan http.Header, 1)
+		gateway := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			handler.ServeHTTP(rw, req)
+			operator <- rw.Header().Clone()
+		}))
+		defer gateway.Close()
+		res, err := http.Post(gateway.URL, "application/json", strings.NewReader(jsonRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Trailer.Get("X-Checksum"); got != "999" {
+			t.Errorf("announced %t: the client gets the trailer X-Checksum %q, want 999", announced, got)
+		}
+		for _, name := range ours {
+			if got := res.Trailer[name]; got != nil && (announced || got[0] != "999") {
+				t.Errorf("announced %t: the client gets the trailer %s: %q", announced, name, got)
+			}
+		}
+		seen := <-operator
+		if in, out := seen.Get(inputHeader), seen.Get(outputHeader); in != "6" || out != "4" {
+			t.Errorf("announced %t: the operator sees %q and %q, want 6 and 4", announced, in, out)
+		}
+	}
+}
