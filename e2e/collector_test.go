@@ -1,0 +1,360 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/backends"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+// instruments are what the plugin measures, as the GenAI semantic conventions have it. All points have the attributes of
+// always, and may have those of sometimes.
+var instruments = map[string]struct {
+	unit              string
+	bounds            []float64 // nil: a counter
+	always, sometimes []string
+}{
+	"gen_ai.client.token.usage": {
+		"{token}", []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.token.type", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.operation.duration": {
+		"s", []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "team"},
+		[]string{"gen_ai.request.model", "gen_ai.response.model", "error.type"},
+	},
+	"gen_ai.client.operation.time_to_first_chunk": {
+		"s", []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 60},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.operation.time_per_output_chunk": {
+		"s", []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"chat_completion.gateway.duration": {
+		"s", []float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "team"},
+		[]string{"gen_ai.request.model", "gen_ai.response.model", "error.type"},
+	},
+	"chat_completion.policy.decisions": {
+		"{decision}", nil, []string{"chat_completion.decision", "chat_completion.mode"},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "team"},
+	},
+	"chat_completion.telemetry.dropped": {"{record}", nil, []string{"chat_completion.record"}, nil},
+}
+
+const (
+	pause       = 20 * time.Millisecond
+	traceID     = "0af7651916cd43dd8448eb211c80319c"
+	parentID    = "00f067aa0ba902b7"
+	traceparent = "00-" + traceID + "-" + parentID + "-01"
+	fullBody    = `{"model":"gpt-4o","temperature":0.5,"max_tokens":64,"seed":7,"messages":[{"role":"user","content":"Hi"}]}`
+)
+
+// sentCall is a call of the tests below; the number is that of the counting provider.
+type sentCall struct {
+	body, ending, traceparent string
+	status                    int
+}
+
+var sentCalls = []sentCall{
+	{body: fullBody, traceparent: traceparent, status: 200},
+	{body: plainBody, status: 200},
+	{body: plainStream, status: 200},
+	{body: streamWithUsage, status: 200},
+	{body: plainBody, ending: "500", status: 500},
+	{body: `{"model":"o9","messages":[{"role":"user","content":"Hi"}]}`, status: 404},
+}
+
+// send makes the calls and returns when the first one began, and the last one ended.
+func send(t *testing.T, base string) (began, ended time.Time) {
+	t.Helper()
+	began = time.Now()
+	for i, call := range sentCalls {
+		header := map[string]string{numberHeader: strconv.Itoa(100 + i), endingHeader: call.ending, "X-Team": "blue"}
+		if call.traceparent != "" {
+			header["Traceparent"] = call.traceparent
+		}
+		response, err := do(t.Context(), http.DefaultClient, base+chatPath, call.body, header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != call.status || err != nil {
+			t.Fatalf("call %d: status %d, want %d: %v", i, response.StatusCode, call.status, err)
+		}
+		for name := range response.Header {
+			if strings.HasPrefix(name, "X-Ai-") && strings.HasSuffix(name, "-Tokens") {
+				t.Errorf("call %d: the client sees %s", i, name)
+			}
+		}
+	}
+	return began, time.Now()
+}
+
+func sentTokens() totals {
+	sums := totals{}
+	for i := range 4 { // the others have none
+		sums["input"] += float64(inputTokens(100 + i))
+		sums["output"] += float64(outputTokens(100 + i))
+	}
+	return sums
+}
+
+func TestCollectorGetsMetricsOfTheConventions(t *testing.T) {
+	collector := startCollector(t)
+	g := start(t, gateway.Options{Env: []string{
+		"OTEL_SERVICE_NAME=ai-gateway", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test",
+	}})
+	configure(t, g, metered(map[string]any{
+		"model": "gpt-4o", "allowModelOverride": true, "allowedModels": []string{"gpt-4o"}, "telemetry": otlp(collector.URL),
+	}, upstream(t, counting(pause)).URL))
+	began, ended := send(t, g.URL)
+
+	awaitTotals(t, "tokens", sentTokens(), func() totals {
+		return received(t, collector, "gen_ai.client.token.usage", pointSum, "gen_ai.token.type")
+	})
+	awaitTotals(t, "calls", totals{"": 4, "500": 1, "model_not_found": 1}, func() totals {
+		return received(t, collector, "gen_ai.client.operation.duration", pointCount, "error.type")
+	})
+	counts := totals{}
+	for _, point := range points(t, collector) {
+		counts[point.Metric] += float64(point.Count) + point.Value
+		checkPoint(t, point, began, ended)
+	}
+	for metric, want := range map[string]float64{
+		"gen_ai.client.token.usage":                   8,
+		"gen_ai.client.operation.duration":            6,
+		"gen_ai.client.operation.time_to_first_chunk": 2,
+		"chat_completion.gateway.duration":            6,
+		"chat_completion.policy.decisions":            1,
+	} {
+		if got := counts[metric]; got != want {
+			t.Errorf("%s: %v values, want %v", metric, got, want)
+		}
+	}
+	// Whether the event with the usage and the end marker count as chunks is not what matters here.
+	if got, low, high := counts["gen_ai.client.operation.time_per_output_chunk"], 2.0*contentEvents, 2.0*(contentEvents+2); got < low || got > high {
+		t.Errorf("time_per_output_chunk: %v values, want %v to %v", got, low, high)
+	}
+	decisions := received(t, collector, "chat_completion.policy.decisions", pointValue, "chat_completion.decision", "chat_completion.mode")
+	if want := (totals{"refused=model_not_found/enforce": 1}); !reflect.DeepEqual(decisions, want) {
+		t.Errorf("decisions: got %v, want %v", decisions, want)
+	}
+
+	awaitTotals(t, "spans", totals{"": float64(len(sentCalls))}, func() totals {
+		return totals{"": float64(len(chatSpans(t, collector)))}
+	})
+	checkSpans(t, chatSpans(t, collector), began, ended)
+	checkNoErrors(t, g)
+}
+
+// checkPoint compares a point with its instrument.
+func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
+	t.Helper()
+	instrument, known := instruments[p.Metric]
+	if !known {
+		t.Errorf("metric %s is none of the contract", p.Metric)
+		return
+	}
+	if p.Unit != instrument.unit || !reflect.DeepEqual(p.Bounds, instrument.bounds) || p.Description == "" {
+		t.Errorf("%s: unit %q, bounds %v, description %q, want %q, %v and some text", p.Metric, p.Unit, p.Bounds, p.Description, instrument.unit, instrument.bounds)
+	}
+	if !p.Cumulative || p.Histogram == p.Monotonic || p.Histogram != (instrument.bounds != nil) {
+		t.Errorf("%s: cumulative %t, histogram %t, monotonic %t, want a cumulative histogram or counter", p.Metric, p.Cumulative, p.Histogram, p.Monotonic)
+	}
+	if p.Start <= 0 || p.Start > p.Time {
+		t.Errorf("%s: from %d to %d", p.Metric, p.Start, p.Time)
+	}
+	if p.Histogram {
+		checkBuckets(t, p, ended.Sub(began))
+	}
+	for _, name := range instrument.always {
+		if p.Attributes.Text(name) == "" {
+			t.Errorf("%s %v: no %s", p.Metric, p.Attributes, name)
+		}
+	}
+	for name, value := range p.Attributes {
+		if !slices.Contains(instrument.always, name) && !slices.Contains(instrument.sometimes, name) {
+			t.Errorf("%s %v: unexpected %s", p.Metric, p.Attributes, name)
+		}
+		wants := map[string]any{
+			"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "team": "blue", "gen_ai.response.model": datedModel("gpt-4o"),
+		}
+		if want := wants[name]; want != nil && value != want {
+			t.Errorf("%s: %s = %v, want %v", p.Metric, name, value, want)
+		}
+	}
+	for name, want := range map[string]any{"service.name": "ai-gateway", "deployment.environment.name": "test"} {
+		if got := p.Resource[name]; got != want {
+			t.Errorf("resource: %s = %v, want %v", name, got, want)
+		}
+	}
+}
+
+// checkBuckets fails if the buckets contradict count and sum, or if times are longer than all took.
+func checkBuckets(t *testing.T, p backends.Point, took time.Duration) {
+	t.Helper()
+	count, low, high := int64(0), 0.0, 0.0
+	for i, n := range p.Counts {
+		count += n
+		upper, lower := math.Inf(1), 0.0
+		if i < len(p.Bounds) {
+			upper = p.Bounds[i]
+		}
+		if i > 0 {
+			lower = p.Bounds[i-1]
+		}
+		if n > 0 {
+			low += float64(n) * lower
+			high += float64(n) * upper
+		}
+	}
+	if len(p.Counts) != len(p.Bounds)+1 || count != p.Count || p.Count == 0 || p.Sum < low || p.Sum > high {
+		t.Errorf("%s: buckets %v of %d values with the sum %v", p.Metric, p.Counts, p.Count, p.Sum)
+	}
+	if p.Unit == "s" && p.Sum > took.Seconds() {
+		t.Errorf("%s: %v s, want at most the %v that everything took", p.Metric, p.Sum, took)
+	}
+	if p.Metric == "gen_ai.client.operation.time_per_output_chunk" && p.Sum < 2*(contentEvents*pause).Seconds()*0.8 {
+		t.Errorf("%s: %v s, want about the %v of the provider's pauses", p.Metric, p.Sum, 2*contentEvents*pause)
+	}
+}
+
+func checkSpans(t *testing.T, spans []backends.Span, began, ended time.Time) {
+	t.Helper()
+	ids, errors := map[string]bool{}, map[string]int{}
+	for _, span := range spans {
+		ids[span.SpanID] = true
+		errors[fmt.Sprintf("%s %d", span.Attributes.Text("error.type"), span.Status)]++
+		if span.Kind != backends.KindClient || !strings.HasPrefix(span.Name, "chat") {
+			t.Errorf("span %q of kind %d, want chat of kind %d", span.Name, span.Kind, backends.KindClient)
+		}
+		if span.Start < began.UnixNano() || span.End > ended.UnixNano() || span.Start >= span.End {
+			t.Errorf("span %q from %d to %d, want within %d to %d", span.Name, span.Start, span.End, began.UnixNano(), ended.UnixNano())
+		}
+		if got := span.Resource["service.name"]; got != "ai-gateway" {
+			t.Errorf("span %q: service.name = %v, want ai-gateway", span.Name, got)
+		}
+	}
+	if len(ids) != len(spans) {
+		t.Errorf("%d spans have %d ids", len(spans), len(ids))
+	}
+	if want := map[string]int{" 0": 4, "500 2": 1, "model_not_found 2": 1}; !reflect.DeepEqual(errors, want) {
+		t.Errorf("error.type and status: got %v, want %v", errors, want)
+	}
+
+	first := slices.IndexFunc(spans, func(s backends.Span) bool { return s.TraceID == traceID })
+	if first < 0 {
+		t.Fatalf("no span in the client's trace")
+	}
+	span := spans[first]
+	if span.Name != "chat gpt-4o" || span.ParentID != parentID {
+		t.Errorf("span %q, child of %q, want chat gpt-4o, child of %s", span.Name, span.ParentID, parentID)
+	}
+	want := backends.Attributes{
+		"gen_ai.operation.name":                "chat",
+		"gen_ai.provider.name":                 "openai",
+		"gen_ai.request.model":                 "gpt-4o",
+		"gen_ai.request.temperature":           0.5,
+		"gen_ai.request.max_tokens":            int64(64),
+		"gen_ai.request.seed":                  int64(7),
+		"gen_ai.response.id":                   "chatcmpl-100",
+		"gen_ai.response.model":                datedModel("gpt-4o"),
+		"gen_ai.response.finish_reasons":       []any{"stop"},
+		"gen_ai.usage.input_tokens":            int64(inputTokens(100)),
+		"gen_ai.usage.output_tokens":           int64(outputTokens(100)),
+		"gen_ai.usage.cache_read.input_tokens": int64(cachedTokens(100)),
+		"gen_ai.usage.reasoning.output_tokens": int64(reasoningTokens(100)),
+		"team":                                 "blue",
+	}
+	for name, value := range want {
+		if !reflect.DeepEqual(span.Attributes[name], value) {
+			t.Errorf("span: %s = %#v, want %#v", name, span.Attributes[name], value)
+		}
+	}
+	for name := range span.Attributes {
+		if strings.Contains(name, "messages") {
+			t.Errorf("span: %s is there, want no content", name)
+		}
+	}
+	for _, span := range spans {
+		if span.TraceID != traceID && span.ParentID != "" {
+			t.Errorf("span %q has the parent %s, want none", span.Name, span.ParentID)
+		}
+	}
+}
+
+// TestPrometheusGetsTheSameSeriesByOTLPAndByScraping has one Prometheus do both.
+func TestPrometheusGetsTheSameSeriesByOTLPAndByScraping(t *testing.T) {
+	g := start(t, gateway.Options{})
+	prometheus := startPrometheus(t, scraping(g.URL), "--web.enable-otlp-receiver")
+	telemetry := otlp(prometheus.URL + "/api/v1/otlp")
+	telemetry["otlp"].(map[string]any)["traces"] = false
+	configure(t, g, metered(map[string]any{
+		"model": "gpt-4o", "allowModelOverride": true, "allowedModels": []string{"gpt-4o"}, "telemetry": telemetry,
+	}, upstream(t, counting(pause)).URL))
+	send(t, g.URL)
+
+	series := func(job string) map[string]float64 {
+		samples, err := prometheus.Query(t.Context(), `{__name__=~"(gen_ai|chat_completion)_.+",`+job+`}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]float64{}
+		for _, sample := range samples {
+			var labels []string
+			for name, value := range sample.Labels {
+				if name == "le" {
+					value = bound(t, value)
+				}
+				if name != "job" && name != "instance" {
+					labels = append(labels, fmt.Sprintf("%s=%q", name, value))
+				}
+			}
+			slices.Sort(labels)
+			found[strings.Join(labels, ",")] = sample.Value
+		}
+		return found
+	}
+	await(t, "calls by both ways", func() bool {
+		return stored(t, prometheus, callsSeries)[""] == 2*float64(len(sentCalls))
+	})
+	scraped, pushed := series(`job="scrape"`), series(`job!="scrape"`)
+	var differences []string
+	for name, value := range scraped {
+		if other, has := pushed[name]; !has || other != value {
+			differences = append(differences, fmt.Sprintf("%s is scraped as %v, and sent as %v (%t)", name, value, other, has))
+		}
+	}
+	for name := range pushed {
+		if _, has := scraped[name]; !has {
+			differences = append(differences, name+" is only sent")
+		}
+	}
+	for _, difference := range differences[:min(len(differences), 5)] {
+		t.Error(difference)
+	}
+	t.Logf("%d series, %d differences", len(scraped), len(differences))
+	checkNoErrors(t, g)
+}
+
+// bound is the same text for all of a bound's spellings: Prometheus writes 1.0 for what it scraped, and 1 for OTLP.
+func bound(t *testing.T, le string) string {
+	t.Helper()
+	number, err := strconv.ParseFloat(le, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(number)
+}

@@ -1,0 +1,379 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/modelroute/chatcompletion/e2e/backends"
+	"github.com/modelroute/chatcompletion/e2e/demo"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+	"github.com/modelroute/chatcompletion/e2e/program"
+)
+
+// observability is the path of a file of the example.
+func observability(t *testing.T, name string) string {
+	t.Helper()
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, "examples", "observability", name)
+}
+
+// readExample reads a file of the example and replaces texts in it, each of which must be there: old and new by turns.
+func readExample(t *testing.T, name string, replacements ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(observability(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(content)
+	for pair := range slices.Chunk(replacements, 2) {
+		if !strings.Contains(text, pair[0]) {
+			t.Fatalf("%s has no %q", name, pair[0])
+		}
+		text = strings.ReplaceAll(text, pair[0], pair[1])
+	}
+	return text
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	address, err := program.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// promtool runs promtool and fails if it finds something wrong.
+func promtool(t *testing.T, input io.Reader, arguments ...string) {
+	t.Helper()
+	binary, err := backends.PromtoolBinary(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, arguments...)
+	cmd.Stdin = input
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(arguments[:2], " "), err, output)
+	}
+}
+
+func TestRulesDoWhatTheirTestsSay(t *testing.T) {
+	promtool(t, nil, "check", "config", observability(t, "prometheus.yml"))
+	promtool(t, nil, "check", "rules", observability(t, "rules.yml"))
+	promtool(t, nil, "test", "rules", observability(t, "rules_test.yml"))
+}
+
+// query is an expression of the example.
+type query struct {
+	name, expression, legend string
+}
+
+// mayBeEmpty are queries without a result in the run of TestEveryQueryOfTheExampleHasAResult, and why.
+var mayBeEmpty = map[string]string{
+	"alert ChatCompletionSeriesCapReached": "so few series do not reach the cap",
+}
+
+// dashboard is what a script can check of a Grafana dashboard.
+type dashboard struct {
+	SchemaVersion int `json:"schemaVersion"`
+	Templating    struct {
+		List []struct {
+			Name, Type string
+		}
+	}
+	Panels []struct {
+		ID         int
+		Type       string
+		Title      string
+		Datasource *struct{ UID string }
+		GridPos    struct{ X, Y, W, H int }
+		Targets    []struct {
+			Expr         string
+			LegendFormat string
+			RefID        string `json:"refId"`
+		}
+	}
+}
+
+func readDashboard(t *testing.T) dashboard {
+	t.Helper()
+	var d dashboard
+	if err := json.Unmarshal([]byte(readExample(t, "dashboard.json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// panelQueries are those of the dashboard, as Grafana sends them for all models.
+func panelQueries(t *testing.T) []query {
+	t.Helper()
+	variables := strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$model", ".*")
+	var queries []query
+	for _, panel := range readDashboard(t).Panels {
+		for _, target := range panel.Targets {
+			expression := variables.Replace(target.Expr)
+			if strings.Contains(expression, "$") {
+				t.Errorf("panel %q has an unknown variable: %s", panel.Title, expression)
+			}
+			queries = append(queries, query{"panel " + panel.Title + " " + target.RefID, expression, target.LegendFormat})
+		}
+	}
+	return queries
+}
+
+// ruleQueries are those of the rules: what they record, and of alerts the value that is compared with a threshold.
+func ruleQueries(t *testing.T) []query {
+	t.Helper()
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Record, Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(readExample(t, "rules.yml")), &rules); err != nil {
+		t.Fatal(err)
+	}
+	threshold := regexp.MustCompile(`\s(>|==)\s[0-9.]+\s*$`)
+	var queries []query
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			switch {
+			case rule.Record != "":
+				queries = append(queries, query{name: "record " + rule.Record, expression: rule.Record})
+			case !threshold.MatchString(rule.Expr):
+				t.Errorf("alert %s has no threshold at its end", rule.Alert)
+			default:
+				queries = append(queries, query{name: "alert " + rule.Alert, expression: threshold.ReplaceAllString(rule.Expr, "")})
+			}
+		}
+	}
+	return queries
+}
+
+func TestDashboardIsInOrder(t *testing.T) {
+	d := readDashboard(t)
+	if d.SchemaVersion < 39 || len(d.Templating.List) == 0 || d.Templating.List[0].Type != "datasource" {
+		t.Errorf("schema version %d, variables %v, want at least 39, and first the data source", d.SchemaVersion, d.Templating.List)
+	}
+	ids, taken := map[int]bool{}, map[[2]int]string{}
+	for _, panel := range d.Panels {
+		if ids[panel.ID] {
+			t.Errorf("panel %q: id %d is taken", panel.Title, panel.ID)
+		}
+		ids[panel.ID] = true
+		if panel.Type != "row" && (panel.Datasource == nil || panel.Datasource.UID != "${datasource}" || len(panel.Targets) == 0) {
+			t.Errorf("panel %q: data source %v and %d queries, want ${datasource} and at least one", panel.Title, panel.Datasource, len(panel.Targets))
+		}
+		grid := panel.GridPos
+		if grid.X < 0 || grid.X+grid.W > 24 {
+			t.Errorf("panel %q lies outside the 24 columns: %v", panel.Title, grid)
+		}
+		for x := grid.X; x < grid.X+grid.W; x++ {
+			for y := grid.Y; y < grid.Y+grid.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" {
+					t.Fatalf("panels %q and %q overlap", panel.Title, other)
+				}
+				taken[[2]int{x, y}] = panel.Title
+			}
+		}
+	}
+}
+
+// startExample runs Traefik with the example, governing the provider; base serves it, and metrics its metrics.
+func startExample(t *testing.T, provider, collector string) (base, metrics string) {
+	t.Helper()
+	web, metricsAddress := freeAddress(t), freeAddress(t)
+	dynamic := filepath.Join(t.TempDir(), "dynamic.yml")
+	write(t, dynamic, readExample(t, "dynamic.yml", "interval: 15s", "interval: 1s"))
+	var static map[string]any
+	text := readExample(t, "traefik.yml", "127.0.0.1:8000", web, "127.0.0.1:8082", metricsAddress, "filename: dynamic.yml", "filename: "+dynamic)
+	if err := yaml.Unmarshal([]byte(text), &static); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := gateway.Binary(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	traefik, err := gateway.Launch(gateway.Command{Binary: binary, Static: static, Env: []string{"UPSTREAM=" + provider, "COLLECTOR_URL=" + collector}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logged, err := traefik.Errors()
+			t.Logf("errors in Traefik's log: %q %v", logged, err)
+		}
+		if err := traefik.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	base, metrics = "http://"+web, "http://"+metricsAddress
+	await(t, "the example serves", func() bool {
+		response, err := http.Get(metrics + metricsPath)
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	return base, metrics
+}
+
+// demonstration is the demo provider, which has other endings if it is asked for them.
+func demonstration() http.Handler {
+	answers, failures := demo.Handler(demo.Options{Interval: 5 * time.Millisecond}), counting(0)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(endingHeader) != "" {
+			failures.ServeHTTP(rw, r)
+			return
+		}
+		answers.ServeHTTP(rw, r)
+	})
+}
+
+// exampleCalls are some of everything; they return how many there were.
+func exampleCalls(t *testing.T, base string) int {
+	t.Helper()
+	calls := []struct{ body, ending string }{
+		{plainBody, ""},
+		{`{"messages":[{"role":"user","content":"Hi"}]}`, ""},
+		{plainStream, ""},
+		{streamWithUsage, ""},
+		{`{"messages":[}`, ""},
+		{`{"model":"o9","messages":[{"role":"user","content":"Hi"}]}`, ""},
+		{plainBody, "429"},
+		{plainBody, "503"},
+		{plainStream, endingCut},
+		{plainStream, endingErrorData},
+	}
+	for i, call := range calls {
+		response, err := do(t.Context(), http.DefaultClient, base+chatPath, call.body, map[string]string{
+			endingHeader: call.ending, "X-Team": teams[i%len(teams)],
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body) // some are cut
+		_ = response.Body.Close()
+	}
+	return len(calls)
+}
+
+// TestEveryQueryOfTheExampleHasAResult runs the example as its README says, but without a Collector, so that telemetry is
+// lost, too.
+func TestEveryQueryOfTheExampleHasAResult(t *testing.T) {
+	base, metrics := startExample(t, upstream(t, demonstration()).URL, dead())
+	prometheus := startPrometheus(t, readExample(t, "prometheus.yml",
+		"127.0.0.1:8082", strings.TrimPrefix(metrics, "http://"),
+		"scrape_interval: 15s", "scrape_interval: 250ms",
+		"evaluation_interval: 15s", "evaluation_interval: 1s",
+		"- rules.yml", "- "+observability(t, "rules.yml")))
+	calls := 0
+	// A rate needs a value from before.
+	for range 2 {
+		calls += exampleCalls(t, base)
+		await(t, fmt.Sprintf("Prometheus knows %d calls", calls), func() bool {
+			return stored(t, prometheus, callsSeries)[""] == float64(calls)
+		})
+	}
+	for _, q := range append(panelQueries(t), ruleQueries(t)...) {
+		t.Run(q.name, func(t *testing.T) {
+			if reason, may := mayBeEmpty[q.name]; may {
+				if _, err := prometheus.Query(t.Context(), q.expression); err != nil {
+					t.Error(err)
+				}
+				t.Log("may be empty:", reason)
+				return
+			}
+			await(t, "a result of "+q.expression, func() bool { return hasResult(t, prometheus, q) })
+		})
+	}
+	checkExposition(t, metrics)
+}
+
+// hasResult reports whether the query has a number, and the labels of the legend.
+func hasResult(t *testing.T, p *backends.Prometheus, q query) bool {
+	t.Helper()
+	samples, err := p.Query(t.Context(), q.expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, numbers := map[string]bool{}, 0
+	for _, sample := range samples {
+		if !math.IsNaN(sample.Value) {
+			numbers++
+		}
+		for name := range sample.Labels {
+			seen[name] = true
+		}
+	}
+	for _, label := range regexp.MustCompile(`\{\{(\w+)\}\}`).FindAllStringSubmatch(q.legend, -1) {
+		if !seen[label[1]] {
+			return false
+		}
+	}
+	return numbers > 0
+}
+
+// checkExposition has promtool judge names, units and texts.
+func checkExposition(t *testing.T, metrics string) {
+	t.Helper()
+	response, err := http.Get(metrics + metricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
+		t.Errorf("Content-Type = %q, want text/plain", kind)
+	}
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, bytes.NewReader(content), "check", "metrics")
+}
+
+// TestCollectorOfTheExamplePublishesTheSameNames compares what Prometheus would scrape from the Collector with what it
+// would scrape from Traefik.
+func TestCollectorOfTheExamplePublishesTheSameNames(t *testing.T) {
+	published := freeAddress(t)
+	collector := startCollector(t, observability(t, "collector.yml"), "yaml:exporters::prometheus::endpoint: "+published)
+	base, metrics := startExample(t, upstream(t, demonstration()).URL, collector.URL)
+	exampleCalls(t, base)
+	names := func(address string) map[string]bool {
+		found := map[string]bool{}
+		for _, sample := range scrape(t, address) {
+			name := sample.Labels["__name__"]
+			if strings.HasPrefix(name, "gen_ai_") || strings.HasPrefix(name, "chat_completion_") {
+				found[name] = true
+			}
+		}
+		return found
+	}
+	var direct, collected map[string]bool
+	await(t, "the Collector publishes something", func() bool {
+		collected = names("http://" + published + metricsPath)
+		return len(collected) > 0
+	})
+	direct = names(metrics + metricsPath)
+	if got, want := slices.Sorted(maps.Keys(collected)), slices.Sorted(maps.Keys(direct)); !slices.Equal(got, want) {
+		t.Errorf("the Collector publishes %v, want %v", got, want)
+	}
+}
