@@ -21,23 +21,24 @@ const maxHits = 16
 // Names and values that are looked for. In a JSON string their quotes would be escaped: no text of a client or a model can
 // look like them. What follows them is then checked.
 var (
-	modelStart      = []byte(`"model":"`)
-	modelKey        = []byte(`"model"`)
-	idKey           = []byte(`"id"`)
-	usageKey        = []byte(`"usage"`)
-	tokensKey       = []byte(`_tokens"`) // ends the names of all members of a usage
-	finishReasonKey = []byte(`"finish_reason"`)
-	errorKey        = []byte(`"error"`)
-	doneMark        = []byte("[DONE]")
-	dataLine        = []byte("\ndata:")
-	dataAfterReturn = []byte("\rdata:")
-	dataAfterMark   = []byte("\ufeffdata:")
-	errorLine       = []byte("\nevent: error")
-	blankLine       = []byte("\n\n")
-	lineFeed        = []byte("\n")
-	carriageReturn  = []byte("\r")
-	returnAndFeed   = []byte("\r\n")
-	byteOrderMark   = []byte("\ufeff")
+	modelStart        = []byte(`"model":"`)
+	modelKey          = []byte(`"model"`)
+	idKey             = []byte(`"id"`)
+	usageKey          = []byte(`"usage"`)
+	tokensKey         = []byte(`_tokens"`) // ends the names of all members of a usage
+	finishReasonStart = []byte(`"finish_reason":"`)
+	finishReasonKey   = []byte(`"finish_reason"`)
+	errorKey          = []byte(`"error"`)
+	doneMark          = []byte("[DONE]")
+	dataLine          = []byte("\ndata:")
+	dataAfterReturn   = []byte("\rdata:")
+	dataAfterMark     = []byte("\ufeffdata:")
+	errorLine         = []byte("\nevent: error")
+	blankLine         = []byte("\n\n")
+	lineFeed          = []byte("\n")
+	carriageReturn    = []byte("\r")
+	returnAndFeed     = []byte("\r\n")
+	byteOrderMark     = []byte("\ufeff")
 )
 
 // look reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
@@ -58,7 +59,69 @@ func look(a *Answer, window []byte, last bool) []byte {
 	if a.stream {
 		lookAtEvents(a, window[:end])
 	}
+	if a.details {
+		lookForDetails(a, window[:end])
+	}
 	return rest
+}
+
+// smallAnswerBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
+// for what it wants to know.
+const smallAnswerBytes = 4 << 10
+
+// smallAnswer is what is read of a small answer.
+type smallAnswer struct {
+	ID      string          `json:"id"`
+	Model   string          `json:"model"`
+	Usage   smallUsage      `json:"usage"`
+	Error   json.RawMessage `json:"error"`
+	Choices []smallChoice   `json:"choices"`
+}
+
+type smallChoice struct {
+	FinishReason string `json:"finish_reason"`
+}
+
+type smallUsage struct {
+	PromptTokens     int64        `json:"prompt_tokens"`
+	CompletionTokens int64        `json:"completion_tokens"`
+	TotalTokens      int64        `json:"total_tokens"`
+	Prompt           usageDetails `json:"prompt_tokens_details"`
+	Completion       usageDetails `json:"completion_tokens_details"`
+}
+
+// readSmallAnswer reads an answer as most are, and tells whether it is one: with a plain usage, and no error.
+func readSmallAnswer(a *Answer, body []byte) bool {
+	members := &smallAnswer{}
+	if json.Unmarshal(body, members) != nil || members.Error != nil {
+		return false
+	}
+	input, output := members.Usage.PromptTokens, members.Usage.CompletionTokens
+	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount ||
+		members.Usage.TotalTokens > input+output || len(members.Model) > modelMaxBytes {
+		return false
+	}
+	a.Model = members.Model
+	a.Usage.Known = true
+	a.Usage.InputTokens = input
+	a.Usage.OutputTokens = output
+	if a.details {
+		takeSmallDetails(a, members)
+	}
+	return true
+}
+
+// takeSmallDetails takes over what only spans and log lines hold.
+func takeSmallDetails(a *Answer, members *smallAnswer) {
+	if len(members.ID) <= modelMaxBytes {
+		a.ID = members.ID
+	}
+	for i := range members.Choices {
+		if reason := members.Choices[i].FinishReason; reason != "" && len(reason) <= modelMaxBytes && i < maxHits {
+			a.FinishReasons = append(a.FinishReasons, reason)
+		}
+	}
+	takeUsageDetails(a, &members.Usage.Prompt, &members.Usage.Completion)
 }
 
 // lookForAll reads what all answers have, streams or not.
@@ -78,9 +141,6 @@ func lookForAll(a *Answer, window []byte) {
 	}
 	if bytes.Contains(window, errorKey) {
 		a.failed = a.failed || isFailure(window)
-	}
-	if a.details {
-		lookForDetails(a, window)
 	}
 	if a.capture != nil {
 		captureWindow(a.capture, window, a.stream)
@@ -106,7 +166,7 @@ func lookAtEvents(a *Answer, window []byte) {
 		a.done = string(bytes.TrimSpace(line)) == "data:"
 	}
 	if !a.finished {
-		a.finished = textBehind(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
+		a.finished = bytes.Contains(window, finishReasonStart) || textBehind(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
 	}
 	a.failed = a.failed || bytes.Contains(window, errorLine)
 }
@@ -115,6 +175,9 @@ func lookAtEvents(a *Answer, window []byte) {
 func lookForDetails(a *Answer, window []byte) {
 	if a.ID == "" {
 		a.ID = textBehind(window, bytes.Index(window, idKey), idKey)
+	}
+	if a.stream && !a.finished {
+		return
 	}
 	// From the end: in most events of a stream, the reason is null.
 	var reasons []string
@@ -240,7 +303,7 @@ func readUsage(a *Answer, value []byte) bool {
 	// read.
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
 	input, output := counts["prompt_tokens"], counts["completion_tokens"]
-	if input <= 0 || output <= 0 || input+output > maxTokenCount {
+	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
 		return readOddUsage(a, value)
 	}
 	if total := counts["total_tokens"]; total > input+output && total < maxTokenCount {
@@ -310,16 +373,20 @@ func readUsageDetails(a *Answer, value []byte) {
 		Completion usageDetails `json:"completion_tokens_details"`
 	}
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
-	u := &a.Usage
-	u.CacheReadInputTokens = partOf(details.Prompt.CachedTokens, u.InputTokens)
-	u.CacheCreationInputTokens = partOf(details.Prompt.CacheCreationTokens+details.Prompt.CacheWriteTokens, u.InputTokens)
-	u.ReasoningOutputTokens = partOf(details.Completion.ReasoningTokens, u.OutputTokens)
+	takeUsageDetails(a, &details.Prompt, &details.Completion)
 }
 
-// partOf returns a number of tokens that are part of others, 0 for what can be none.
-func partOf(count float64, of int64) int64 {
-	if count < 0 || count > float64(of) {
-		return 0
+// takeUsageDetails takes over parts of the tokens that can be parts.
+func takeUsageDetails(a *Answer, prompt, completion *usageDetails) {
+	u := &a.Usage
+	input, output := float64(u.InputTokens), float64(u.OutputTokens)
+	if count := prompt.CachedTokens; count > 0 && count <= input {
+		u.CacheReadInputTokens = int64(count)
 	}
-	return int64(count)
+	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
+		u.CacheCreationInputTokens = int64(count)
+	}
+	if count := completion.ReasoningTokens; count > 0 && count <= output {
+		u.ReasoningOutputTokens = int64(count)
+	}
 }

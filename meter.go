@@ -47,8 +47,8 @@ func concludeWindow(w *responseWriter) {
 		meterChunks(w)
 		look(a, w.window.Bytes(), true)
 		concludeStream(w.call, w.lastChunk)
-	} else {
-		lookForAll(a, w.window.Bytes())
+	} else if w.window.Len() > smallAnswerBytes || a.capture != nil || !readSmallAnswer(a, w.window.Bytes()) {
+		look(a, w.window.Bytes(), true)
 	}
 	if a.capture != nil {
 		a.Content = captured(a)

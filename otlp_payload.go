@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // scopeName names this instrumentation.
@@ -19,188 +20,186 @@ const (
 	temporalityCumulative = 2 // of metrics
 )
 
-// OTLP as JSON: the mapping of proto3, in which 64-bit integers are strings, but with ids in hexadecimal digits. The types
-// are flat, and values are maps: encoding/json sees no methods and no embedding in types of interpreted code.
-type (
-	otlpAttribute struct {
-		Key   string         `json:"key"`
-		Value map[string]any `json:"value"`
-	}
-	otlpResource struct {
-		Attributes []otlpAttribute `json:"attributes"`
-	}
-	otlpSpan struct {
-		TraceID      string          `json:"traceId"`
-		SpanID       string          `json:"spanId"`
-		TraceState   string          `json:"traceState,omitempty"`
-		ParentSpanID string          `json:"parentSpanId,omitempty"`
-		Name         string          `json:"name"`
-		Kind         int             `json:"kind"`
-		Start        string          `json:"startTimeUnixNano"`
-		End          string          `json:"endTimeUnixNano"`
-		Attributes   []otlpAttribute `json:"attributes"`
-		Events       []otlpEvent     `json:"events,omitempty"`
-		Status       map[string]any  `json:"status,omitempty"`
-	}
-	otlpEvent struct {
-		Time string `json:"timeUnixNano"`
-		Name string `json:"name"`
-	}
-	otlpMetric struct {
-		Name        string         `json:"name"`
-		Description string         `json:"description"`
-		Unit        string         `json:"unit"`
-		Sum         map[string]any `json:"sum,omitempty"`
-		Histogram   map[string]any `json:"histogram,omitempty"`
-	}
-	otlpNumber struct {
-		Attributes json.RawMessage `json:"attributes"`
-		Start      string          `json:"startTimeUnixNano"`
-		Time       string          `json:"timeUnixNano"`
-		AsInt      string          `json:"asInt"`
-	}
-	otlpDistribution struct {
-		Attributes     json.RawMessage `json:"attributes"`
-		Start          string          `json:"startTimeUnixNano"`
-		Time           string          `json:"timeUnixNano"`
-		Count          string          `json:"count"`
-		Sum            float64         `json:"sum"`
-		BucketCounts   json.RawMessage `json:"bucketCounts"`
-		ExplicitBounds []float64       `json:"explicitBounds"`
-	}
-)
+// OTLP as JSON is the mapping of proto3, in which 64-bit integers are strings, but with ids in hexadecimal digits. Spans are
+// put together as text: encoding/json would need maps and slices of interpreted code, which take ten times as long.
+
+// requestTexts are what spans say of a request, as JSON: all calls of one form share it.
+type requestTexts map[*Request]string
+
+// maxRequestTexts is how many are kept at the most, and with them their requests.
+const maxRequestTexts = 1000
 
 // spanPayload returns the body of a request that exports spans.
-func spanPayload(resource []string, calls []*Call) []byte {
-	spans := make([]otlpSpan, len(calls))
+func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
+	spans := make([]string, len(calls))
 	for i, c := range calls {
-		spans[i] = spanOf(c)
+		text, isKnown := texts[c.Request]
+		if !isKnown {
+			text = requestText(c)
+			texts[c.Request] = text
+		}
+		spans[i] = spanText(c, text)
 	}
-	return payload("resourceSpans", "scopeSpans", "spans", resource, spans)
+	return []byte(payloadText("resourceSpans", "scopeSpans", "spans", resource, strings.Join(spans, ",")))
 }
 
-// payload wraps spans or metrics into what says who sends them.
-func payload(perResource, perScope, name string, resource []string, content any) []byte {
-	scope := map[string]any{"scope": map[string]any{"name": scopeName}, name: content}
-	return marshal(map[string]any{perResource: []any{
-		map[string]any{"resource": otlpResource{textAttributes(resource)}, perScope: []any{scope}},
-	}})
+// payloadText wraps spans or metrics into what says who sends them.
+func payloadText(perResource, perScope, name string, resource []string, content string) string {
+	return `{"` + perResource + `":[{"resource":{"attributes":[` + textAttributes(resource) + `]},"` + perScope +
+		`":[{"scope":{"name":"` + scopeName + `"},"` + name + `":[` + content + `]}]}]}`
 }
 
-func textAttribute(name, value string) otlpAttribute {
-	return otlpAttribute{name, map[string]any{"stringValue": value}}
+// jsonText returns the JSON of a text.
+func jsonText(text string) string {
+	if strings.ContainsAny(text, notPlainJSON) || !utf8.ValidString(text) {
+		return string(marshal(text))
+	}
+	return `"` + text + `"`
 }
 
-func wholeAttribute(name string, value int64) otlpAttribute {
-	return otlpAttribute{name, map[string]any{"intValue": strconv.FormatInt(value, 10)}}
+// notPlainJSON is what a JSON string cannot have as it is.
+const notPlainJSON = controlCharacters + `"\`
+
+// attribute returns an attribute behind a comma; its value is of a kind, and JSON.
+func attribute(name, kind, value string) string {
+	return `,{"key":"` + name + `","value":{"` + kind + `":` + value + `}}`
 }
 
-func numberAttribute(name string, value float64) otlpAttribute {
-	return otlpAttribute{name, map[string]any{"doubleValue": value}}
+func textAttribute(name, value string) string {
+	return attribute(name, "stringValue", jsonText(value))
 }
 
-func textsAttribute(name string, values []string) otlpAttribute {
-	texts := make([]map[string]any, len(values))
+func wholeAttribute(name string, value int64) string {
+	return attribute(name, "intValue", `"`+strconv.FormatInt(value, 10)+`"`)
+}
+
+func numberAttribute(name string, value float64) string {
+	return attribute(name, "doubleValue", strconv.FormatFloat(value, 'g', -1, 64))
+}
+
+func textsAttribute(name string, values []string) string {
+	texts := make([]string, len(values))
 	for i, value := range values {
-		texts[i] = map[string]any{"stringValue": value}
+		texts[i] = `{"stringValue":` + jsonText(value) + `}`
 	}
-	return otlpAttribute{name, map[string]any{"arrayValue": map[string]any{"values": texts}}}
+	return attribute(name, "arrayValue", `{"values":[`+strings.Join(texts, ",")+`]}`)
 }
 
-// textAttributes returns attributes of names and values by turns.
-func textAttributes(pairs []string) []otlpAttribute {
-	attributes := make([]otlpAttribute, 0, len(pairs)/2)
+// textAttributes returns attributes of names and values by turns, without a comma before them.
+func textAttributes(pairs []string) string {
+	text := ""
 	for i := 0; i+1 < len(pairs); i += 2 {
-		attributes = append(attributes, otlpAttribute{pairs[i], map[string]any{"stringValue": pairs[i+1]}})
+		text += textAttribute(pairs[i], pairs[i+1])
 	}
-	return attributes
+	return strings.TrimPrefix(text, ",")
 }
 
-func unixNano(t time.Time) string {
-	return strconv.FormatInt(t.UnixNano(), 10)
-}
-
-// spanOf returns the span of a call.
-func spanOf(c *Call) otlpSpan {
-	t := c.Trace
-	s := otlpSpan{
-		TraceID: t.TraceID, SpanID: t.SpanID, TraceState: t.State, ParentSpanID: t.ParentID,
-		Name: chatOperation, Kind: kindClient, Start: unixNano(c.Start), End: unixNano(c.Start.Add(c.Duration)),
+// requestText returns what a span says of what was asked for: its name, its kind and attributes. They stand last, and the
+// list is not closed.
+func requestText(c *Call) string {
+	request := c.Request
+	text := fmt.Sprintf(`"name":%s,"kind":%d,"attributes":[{"key":%q,"value":{"stringValue":%q}}`,
+		jsonText(strings.TrimSpace(chatOperation+" "+request.Model)), kindClient, operationAttribute, chatOperation)
+	text += textAttribute(providerAttribute, c.Middleware.Provider)
+	if request.Model != "" {
+		text += textAttribute(requestModelAttribute, request.Model)
 	}
-	if c.Request.Model != "" {
-		s.Name = chatOperation + " " + c.Request.Model
+	if request.Stream {
+		text += attribute("gen_ai.request.stream", "boolValue", "true")
 	}
-	if c.FirstChunk > 0 {
-		s.Events = []otlpEvent{{unixNano(c.Start.Add(c.FirstChunk)), "gen_ai.first_chunk"}}
-	}
-	if c.ErrorType != "" {
-		s.Status = map[string]any{"code": statusError, "message": c.ErrorType}
-	}
-	s.Attributes = spanAttributes(c)
-	return s
-}
-
-// spanAttributes returns what is known of a call. What is not known is not there.
-func spanAttributes(c *Call) []otlpAttribute {
-	attributes := textAttributes([]string{operationAttribute, chatOperation, providerAttribute, c.Middleware.Provider})
-	for _, text := range [][2]string{
-		{requestModelAttribute, c.Request.Model},
-		{"gen_ai.response.id", c.Answer.ID},
-		{responseModelAttribute, c.Answer.Model},
-		{errorTypeAttribute, c.ErrorType},
-		{"chat_completion.policy", c.Request.Policy},
-	} {
-		if text[1] != "" {
-			attributes = append(attributes, textAttribute(text[0], text[1]))
+	for i, p := range request.Parameters {
+		// Of two spellings of one, which a provider may get if nothing is configured for them, the newer one counts.
+		if i+1 == len(request.Parameters) || request.Parameters[i+1].Name != p.Name {
+			text += parameterAttribute(p)
 		}
 	}
-	if c.Request.Stream {
-		attributes = append(attributes, otlpAttribute{"gen_ai.request.stream", map[string]any{"boolValue": true}})
+	if request.Policy != "" {
+		text += textAttribute("chat_completion.policy", request.Policy)
+	}
+	return text
+}
+
+// spanText returns the span of a call. Most spans are one call of Sprintf: every interpreted call costs.
+func spanText(c *Call, request string) string {
+	t, answer := c.Trace, &c.Answer
+	start := c.Start.UnixNano()
+	before, more := "", ""
+	if t.ParentID != "" || c.FirstChunk > 0 || c.ErrorType != "" {
+		before = spanMembers(c, start)
+	}
+	if answer.Usage.Known {
+		more = fmt.Sprintf(`,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"%d"}},{"key":"gen_ai.usage.output_tokens","value":{"intValue":"%d"}}`,
+			answer.Usage.InputTokens, answer.Usage.OutputTokens)
+	}
+	if answer.FinishReasons != nil {
+		more += textsAttribute("gen_ai.response.finish_reasons", answer.FinishReasons)
+	}
+	if len(c.Labels) > 0 {
+		more += "," + textAttributes(c.Labels)
+	}
+	return fmt.Sprintf(`{"traceId":"%s","spanId":"%s","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s%s`+
+		`,{"key":"http.response.status_code","value":{"intValue":"%d"}}%s%s]}`,
+		t.TraceID, t.SpanID, start, start+int64(c.Duration), before, request, c.Status, more, spanAttributes(c))
+}
+
+// spanMembers returns members that not every span has, each before a comma.
+func spanMembers(c *Call, start int64) string {
+	text := ""
+	if c.Trace.ParentID != "" {
+		text += `"parentSpanId":"` + c.Trace.ParentID + `",`
+	}
+	if c.Trace.State != "" {
+		text += `"traceState":` + jsonText(c.Trace.State) + ","
 	}
 	if c.FirstChunk > 0 {
-		attributes = append(attributes, numberAttribute("gen_ai.response.time_to_first_chunk", c.FirstChunk.Seconds()))
+		text += fmt.Sprintf(`"events":[{"timeUnixNano":"%d","name":"gen_ai.first_chunk"}],`, start+int64(c.FirstChunk))
 	}
-	if c.Status > 0 {
-		attributes = append(attributes, wholeAttribute("http.response.status_code", int64(c.Status)))
+	if c.ErrorType != "" {
+		text += fmt.Sprintf(`"status":{"code":%d,"message":%s},`, statusError, jsonText(c.ErrorType))
 	}
-	if len(c.Answer.FinishReasons) > 0 {
-		attributes = append(attributes, textsAttribute("gen_ai.response.finish_reasons", c.Answer.FinishReasons))
-	}
-	if c.Answer.Usage.Known {
-		attributes = append(attributes, usageAttributes(&c.Answer.Usage)...)
-	}
-	attributes = append(attributes, parameterAttributes(c.Request.Parameters)...)
-	attributes = append(attributes, textAttributes(c.Labels)...)
-	return append(attributes, contentAttributes(c)...)
+	return text
 }
 
-func usageAttributes(u *Usage) []otlpAttribute {
-	attributes := []otlpAttribute{
-		wholeAttribute("gen_ai.usage.input_tokens", u.InputTokens),
-		wholeAttribute("gen_ai.usage.output_tokens", u.OutputTokens),
+// spanAttributes returns attributes that not every call has. What is not known is not there.
+func spanAttributes(c *Call) string {
+	answer, text := &c.Answer, ""
+	if answer.ID != "" {
+		text += textAttribute("gen_ai.response.id", answer.ID)
 	}
+	if answer.Model != "" {
+		text += textAttribute(responseModelAttribute, answer.Model)
+	}
+	if c.FirstChunk > 0 {
+		text += numberAttribute("gen_ai.response.time_to_first_chunk", c.FirstChunk.Seconds())
+	}
+	if c.ErrorType != "" {
+		text += textAttribute(errorTypeAttribute, c.ErrorType)
+	}
+	if usage := &answer.Usage; usage.CacheReadInputTokens > 0 || usage.CacheCreationInputTokens > 0 || usage.ReasoningOutputTokens > 0 {
+		text += usageAttributes(usage)
+	}
+	if len(c.Input) > 0 {
+		text += textAttribute("gen_ai.input.messages", string(c.Input))
+	}
+	if len(answer.Content) > 0 {
+		text += textAttribute("gen_ai.output.messages", string(answer.Content))
+	}
+	return text
+}
+
+// usageAttributes returns what parts of the tokens were.
+func usageAttributes(u *Usage) string {
+	text := ""
 	if u.CacheReadInputTokens > 0 {
-		attributes = append(attributes, wholeAttribute("gen_ai.usage.cache_read.input_tokens", u.CacheReadInputTokens))
+		text += wholeAttribute("gen_ai.usage.cache_read.input_tokens", u.CacheReadInputTokens)
 	}
 	if u.CacheCreationInputTokens > 0 {
-		attributes = append(attributes, wholeAttribute("gen_ai.usage.cache_creation.input_tokens", u.CacheCreationInputTokens))
+		text += wholeAttribute("gen_ai.usage.cache_creation.input_tokens", u.CacheCreationInputTokens)
 	}
 	if u.ReasoningOutputTokens > 0 {
-		attributes = append(attributes, wholeAttribute("gen_ai.usage.reasoning.output_tokens", u.ReasoningOutputTokens))
+		text += wholeAttribute("gen_ai.usage.reasoning.output_tokens", u.ReasoningOutputTokens)
 	}
-	return attributes
-}
-
-// contentAttributes returns prompt and answer, which are JSON in the form of the conventions already.
-func contentAttributes(c *Call) []otlpAttribute {
-	var attributes []otlpAttribute
-	if len(c.Input) > 0 {
-		attributes = append(attributes, textAttribute("gen_ai.input.messages", string(c.Input)))
-	}
-	if len(c.Answer.Content) > 0 {
-		attributes = append(attributes, textAttribute("gen_ai.output.messages", string(c.Answer.Content)))
-	}
-	return attributes
+	return text
 }
 
 // doubleParameters are the parameters whose numbers may have a fraction.
@@ -209,63 +208,54 @@ var doubleParameters = map[string]bool{
 	"gen_ai.request.frequency_penalty": true, "gen_ai.request.presence_penalty": true,
 }
 
-// parameterAttributes returns the parameters of a request. Of two spellings of one, which a provider may get if nothing is
-// configured for them, the newer one counts.
-func parameterAttributes(parameters []Parameter) []otlpAttribute {
-	var attributes []otlpAttribute
-	for i, p := range parameters {
-		if i+1 < len(parameters) && parameters[i+1].Name == p.Name {
-			continue
-		}
-		if attribute, ok := parameterAttribute(p); ok {
-			attributes = append(attributes, attribute)
-		}
-	}
-	return attributes
-}
-
-// parameterAttribute turns the JSON of a parameter into an attribute, unless it is of another type than the schema has:
-// in report mode, anything passes.
-func parameterAttribute(p Parameter) (otlpAttribute, bool) {
+// parameterAttribute turns the JSON of a parameter into an attribute; "" if it is of another type than the schema has: in
+// report mode, anything passes.
+func parameterAttribute(p Parameter) string {
 	if p.Value == "" {
-		return otlpAttribute{}, false
+		return ""
 	}
 	switch p.Value[0] {
 	case '"':
 		var text string
-		err := json.Unmarshal([]byte(p.Value), &text)
-		if p.Name == "gen_ai.request.stop_sequences" {
-			return textsAttribute(p.Name, []string{text}), err == nil
+		if json.Unmarshal([]byte(p.Value), &text) != nil {
+			return ""
 		}
-		return textAttribute(p.Name, text), err == nil
+		if p.Name == "gen_ai.request.stop_sequences" {
+			return textsAttribute(p.Name, []string{text})
+		}
+		return textAttribute(p.Name, text)
 	case '[':
 		var texts []string
-		err := json.Unmarshal([]byte(p.Value), &texts)
-		return textsAttribute(p.Name, texts), err == nil
+		if json.Unmarshal([]byte(p.Value), &texts) != nil {
+			return ""
+		}
+		return textsAttribute(p.Name, texts)
 	}
 	number, err := strconv.ParseFloat(p.Value, 64)
+	if err != nil {
+		return ""
+	}
 	if doubleParameters[p.Name] {
-		return numberAttribute(p.Name, number), err == nil
+		return numberAttribute(p.Name, number)
 	}
-	whole, wholeErr := strconv.ParseInt(p.Value, 10, 64)
-	if wholeErr != nil && math.Abs(number) < 1<<53 {
+	whole, err := strconv.ParseInt(p.Value, 10, 64)
+	if err != nil {
 		whole = int64(number) // such as 1e3
-		if float64(whole) != number {
-			return otlpAttribute{}, false
+		if math.Abs(number) >= 1<<53 || float64(whole) != number {
+			return ""
 		}
-		wholeErr = nil
 	}
-	return wholeAttribute(p.Name, whole), err == nil && wholeErr == nil
+	return wholeAttribute(p.Name, whole)
 }
 
 // attributeTexts are the attributes of points as JSON: all instruments of a series have the same.
-type attributeTexts map[string]json.RawMessage
+type attributeTexts map[string]string
 
-func pointAttributes(texts attributeTexts, pairs []string) json.RawMessage {
+func pointAttributes(texts attributeTexts, pairs []string) string {
 	key := strings.Join(pairs, "\x00")
-	text := texts[key]
-	if text == nil {
-		text = marshal(textAttributes(pairs))
+	text, isKnown := texts[key]
+	if !isKnown {
+		text = textAttributes(pairs)
 		texts[key] = text
 	}
 	return text
@@ -273,44 +263,37 @@ func pointAttributes(texts attributeTexts, pairs []string) json.RawMessage {
 
 // metricPayload returns the body of a request that exports metrics, as they were at a time.
 func metricPayload(resource []string, texts attributeTexts, metrics []metric, began, at time.Time) []byte {
-	start, now := unixNano(began), unixNano(at)
-	shown := make([]otlpMetric, len(metrics))
+	times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`, began.UnixNano(), at.UnixNano())
+	shown := make([]string, len(metrics))
 	for i, m := range metrics {
-		shown[i] = otlpMetric{Name: m.instrument.name, Description: m.instrument.description, Unit: m.instrument.unit}
-		if m.instrument.bounds == nil {
-			shown[i].Sum = map[string]any{
-				"dataPoints": numbers(texts, m.points, start, now), "aggregationTemporality": temporalityCumulative, "isMonotonic": true,
-			}
-		} else {
-			shown[i].Histogram = map[string]any{
-				"dataPoints": distributions(texts, m.instrument, m.points, start, now), "aggregationTemporality": temporalityCumulative,
-			}
-		}
+		shown[i] = metricText(texts, m, times)
 	}
-	return payload("resourceMetrics", "scopeMetrics", "metrics", resource, shown)
+	return []byte(payloadText("resourceMetrics", "scopeMetrics", "metrics", resource, strings.Join(shown, ",")))
 }
 
-func numbers(texts attributeTexts, points []point, start, now string) []otlpNumber {
-	shown := make([]otlpNumber, len(points))
-	for i, p := range points {
-		shown[i] = otlpNumber{pointAttributes(texts, p.attributes), start, now, strconv.FormatInt(p.count, 10)}
+// metricText returns a metric with its points.
+func metricText(texts attributeTexts, m metric, times string) string {
+	i := m.instrument
+	points := make([]string, len(m.points))
+	kind, monotonic := "histogram", ""
+	if i.bounds == nil {
+		kind, monotonic = "sum", `,"isMonotonic":true`
 	}
-	return shown
+	bounds := marshal(i.bounds)
+	for at, p := range m.points {
+		if i.bounds == nil {
+			points[at] = fmt.Sprintf(`{"attributes":[%s],%s,"asInt":"%d"}`, pointAttributes(texts, p.attributes), times, p.count)
+			continue
+		}
+		points[at] = fmt.Sprintf(`{"attributes":[%s],%s,"count":"%d","sum":%g,"bucketCounts":%s,"explicitBounds":%s}`,
+			pointAttributes(texts, p.attributes), times, p.count, p.sum, countsAsTexts.Replace(fmt.Sprint(p.counts)), bounds)
+	}
+	return fmt.Sprintf(`{"name":%q,"description":%q,"unit":%q,%q:{"dataPoints":[%s],"aggregationTemporality":%d%s}}`,
+		i.name, i.description, i.unit, kind, strings.Join(points, ","), temporalityCumulative, monotonic)
 }
 
 // countsAsTexts makes JSON of numbers as fmt writes them.
 var countsAsTexts = strings.NewReplacer("[", `["`, " ", `","`, "]", `"]`)
-
-func distributions(texts attributeTexts, i *instrument, points []point, start, now string) []otlpDistribution {
-	shown := make([]otlpDistribution, len(points))
-	for at, p := range points {
-		shown[at] = otlpDistribution{
-			pointAttributes(texts, p.attributes), start, now, strconv.FormatInt(p.count, 10), p.sum,
-			json.RawMessage(countsAsTexts.Replace(fmt.Sprint(p.counts))), i.bounds,
-		}
-	}
-	return shown
-}
 
 // metricRequests divides metrics into as many parts as requests are needed to send them: collectors bound the size of one.
 // Metrics without a point are left out.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,7 +50,7 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 		Status: 200, ErrorType: "provider_cut", Labels: []string{"team", `a"b`}, Input: []byte(`[{"role":"user"}]`),
 		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331", ParentID: "00f067aa0ba902b7", State: "v=1"},
 	}
-	sameJSON(t, spanPayload(testResource, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","parentSpanId":"00f067aa0ba902b7","traceState":"v=1",
 		"name":"chat gpt-4o","kind":3,"startTimeUnixNano":"1700000000000000005","endTimeUnixNano":"1700000002000000005",
 		"status":{"code":2,"message":"provider_cut"},
@@ -58,22 +59,22 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 			{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
 			{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
 			{"key":"gen_ai.request.model","value":{"stringValue":"gpt-4o"}},
-			{"key":"gen_ai.response.id","value":{"stringValue":"chatcmpl-1"}},
-			{"key":"gen_ai.response.model","value":{"stringValue":"gpt-4o-2024"}},
-			{"key":"error.type","value":{"stringValue":"provider_cut"}},
-			{"key":"chat_completion.policy","value":{"stringValue":"model=enforced"}},
 			{"key":"gen_ai.request.stream","value":{"boolValue":true}},
-			{"key":"gen_ai.response.time_to_first_chunk","value":{"doubleValue":0.25}},
+			{"key":"gen_ai.request.temperature","value":{"doubleValue":1}},
+			{"key":"gen_ai.request.max_tokens","value":{"intValue":"100"}},
+			{"key":"chat_completion.policy","value":{"stringValue":"model=enforced"}},
 			{"key":"http.response.status_code","value":{"intValue":"200"}},
-			{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"stop"},{"stringValue":"length"}]}}},
 			{"key":"gen_ai.usage.input_tokens","value":{"intValue":"1152921504606846976"}},
 			{"key":"gen_ai.usage.output_tokens","value":{"intValue":"0"}},
+			{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"stop"},{"stringValue":"length"}]}}},
+			{"key":"team","value":{"stringValue":"a\"b"}},
+			{"key":"gen_ai.response.id","value":{"stringValue":"chatcmpl-1"}},
+			{"key":"gen_ai.response.model","value":{"stringValue":"gpt-4o-2024"}},
+			{"key":"gen_ai.response.time_to_first_chunk","value":{"doubleValue":0.25}},
+			{"key":"error.type","value":{"stringValue":"provider_cut"}},
 			{"key":"gen_ai.usage.cache_read.input_tokens","value":{"intValue":"3"}},
 			{"key":"gen_ai.usage.cache_creation.input_tokens","value":{"intValue":"4"}},
 			{"key":"gen_ai.usage.reasoning.output_tokens","value":{"intValue":"5"}},
-			{"key":"gen_ai.request.temperature","value":{"doubleValue":1}},
-			{"key":"gen_ai.request.max_tokens","value":{"intValue":"100"}},
-			{"key":"team","value":{"stringValue":"a\"b"}},
 			{"key":"gen_ai.input.messages","value":{"stringValue":"[{\"role\":\"user\"}]"}},
 			{"key":"gen_ai.output.messages","value":{"stringValue":"[{\"role\":\"assistant\"}]"}}
 		]}]}]}]}`)
@@ -81,12 +82,13 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 
 func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
 	c := &Call{Start: time.Unix(1, 0), Middleware: &Middleware{Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
-	sameJSON(t, spanPayload(testResource, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331",
 		"name":"chat","kind":3,"startTimeUnixNano":"1000000000","endTimeUnixNano":"1000000000",
 		"attributes":[
 			{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
-			{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}}
+			{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
+			{"key":"http.response.status_code","value":{"intValue":"0"}}
 		]}]}]}]}`)
 }
 
@@ -116,17 +118,26 @@ func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
 		{"seed", "", ""},
 	}
 	for _, test := range tests {
-		attributes := parameterAttributes([]Parameter{{request + test.name, test.value}})
+		got := parameterAttribute(Parameter{request + test.name, test.value})
 		if test.want == "" {
-			if attributes != nil {
-				t.Errorf("%s %s: %v, want none", test.name, test.value, attributes)
+			if got != "" {
+				t.Errorf("%s %s: %v, want none", test.name, test.value, got)
 			}
 			continue
 		}
-		sameJSON(t, marshal(attributes), fmt.Sprintf(`[{"key":%q,"value":%s}]`, request+test.name, test.want))
+		sameJSON(t, []byte(strings.TrimPrefix(got, ",")), fmt.Sprintf(`{"key":%q,"value":%s}`, request+test.name, test.want))
 	}
-	attributes := parameterAttributes([]Parameter{{request + "max_tokens", "1"}, {request + "max_tokens", "2"}, {request + "seed", "3"}})
-	sameJSON(t, marshal(attributes), `[{"key":"gen_ai.request.max_tokens","value":{"intValue":"2"}},{"key":"gen_ai.request.seed","value":{"intValue":"3"}}]`)
+}
+
+func TestOfTwoTokenLimitsTheNewerOneIsShown(t *testing.T) {
+	c := &Call{Middleware: &Middleware{Provider: "openai"}, Request: &Request{Parameters: []Parameter{
+		{"gen_ai.request.max_tokens", "1"}, {"gen_ai.request.max_tokens", "2"}, {"gen_ai.request.seed", "3"},
+	}}}
+	sameJSON(t, []byte("{"+requestText(c)+"]}"), `{"name":"chat","kind":3,"attributes":[
+		{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
+		{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
+		{"key":"gen_ai.request.max_tokens","value":{"intValue":"2"}},
+		{"key":"gen_ai.request.seed","value":{"intValue":"3"}}]}`)
 }
 
 func TestMetricsAreCumulative(t *testing.T) {

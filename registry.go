@@ -164,14 +164,22 @@ func vouchedFor(r *registry, c *Call) string {
 // seriesOf returns the series of a call for which there is none by its very values. Beyond the configured number, models
 // and labels become _OTHER; what is left are values of the configuration and of this code.
 func seriesOf(r *registry, c *Call, model string) *series {
-	provider, answered, labels := c.Middleware.Provider, c.Answer.Model, c.Labels
+	provider, answered, labels := c.Middleware.Provider, c.Answer.Model, append([]string(nil), c.Labels...)
 	if !attributeText(answered) {
 		answered = other
+	}
+	for i := 1; i < len(labels); i += 2 {
+		if !attributeText(labels[i]) {
+			labels[i] = other
+		}
 	}
 	key := seriesKey(provider, model, answered, c.ErrorType, labels)
 	if r.series[key] == nil && len(r.series) >= c.Middleware.MaxSeries {
 		r.lost[lostSeries]++
-		model, answered, labels = otherOf(model), otherOf(answered), otherLabels(labels)
+		model, answered = otherOf(model), otherOf(answered)
+		for i := 1; i < len(labels); i += 2 {
+			labels[i] = other
+		}
 		key = seriesKey(provider, model, answered, c.ErrorType, labels)
 	}
 	if s := r.series[key]; s != nil {
@@ -203,14 +211,6 @@ func otherOf(value string) string {
 		return ""
 	}
 	return other
-}
-
-func otherLabels(labels []string) []string {
-	others := append([]string(nil), labels...)
-	for i := 1; i < len(others); i += 2 {
-		others[i] = other
-	}
-	return others
 }
 
 func addChunks(h *histogram, times *ChunkTimes) {

@@ -59,6 +59,7 @@ type exporter struct {
 	intervalEnd time.Time       // when metrics are due at the latest
 	attempts    int             // to send metrics since they were due
 	failing     map[string]bool // by the name of the signal
+	texts       requestTexts
 }
 
 // spanRequest is a request with spans.
@@ -101,7 +102,7 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 		registry: r,
 		wakes:    make(chan bool, 1),
 		spansDue: now.Add(s.spanWait), metricsDue: now.Add(s.interval), intervalEnd: now.Add(s.interval),
-		failing: map[string]bool{},
+		failing: map[string]bool{}, texts: requestTexts{},
 		client: &http.Client{
 			// The headers hold keys, which are for the configured address.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -324,7 +325,10 @@ func takeSpans(e *exporter) *spanRequest {
 	if count == 0 {
 		return nil
 	}
-	return &spanRequest{body: encoded(e.settings.traces, spanPayload(e.settings.resource, calls)), spans: int64(count)}
+	if len(e.texts) > maxRequestTexts {
+		e.texts = requestTexts{}
+	}
+	return &spanRequest{body: encoded(e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
 }
 
 func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery {

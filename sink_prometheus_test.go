@@ -32,7 +32,7 @@ func exposedRegistry() *registry {
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
 		c.Chunks.Counts[0], c.Chunks.Counts[4], c.Chunks.Counts[13] = 3, 2, 1
 		c.Request.Policy = "model=set,max_tokens=limited"
-		c.Labels = []string{"team.name", `a "b"` + "\n" + `\c`}
+		c.Labels = []string{"team.name", `a "b"\c`}
 	}))
 	record(r, madeCall(func(c *Call) {
 		c.Request.Model, c.Answer.Model, c.Status, c.ErrorType = "", "", 400, "invalid_json"

@@ -40,23 +40,38 @@ type telemetry struct {
 // label is an attribute whose value comes from the configuration or from the request.
 type label struct {
 	name     string
+	header   string // canonical; whose value it is, if it is nothing else
 	template *template
 }
 
 // labelsOf returns the names and values of the labels of a request.
 func labelsOf(labels []label, req *http.Request) []string {
 	var pairs []string
-	for _, l := range labels {
-		value, refused := render(l.template, req)
-		if refused != nil || value == "" {
-			continue
+	for i := range labels {
+		l := &labels[i]
+		value := ""
+		if l.header == "" {
+			value = renderLabel(l.template, req)
+		} else if values := req.Header[l.header]; values != nil {
+			value = values[0]
 		}
-		if len(value) > labelMaxBytes || !utf8.ValidString(value) || strings.ContainsAny(value, controlCharacters) {
+		if len(value) > labelMaxBytes {
 			value = other
 		}
-		pairs = append(pairs, l.name, value)
+		if value != "" {
+			pairs = append(pairs, l.name, value)
+		}
 	}
 	return pairs
+}
+
+// renderLabel returns the value of a label, "" if the request lacks it.
+func renderLabel(t *template, req *http.Request) string {
+	value, refused := render(t, req)
+	if refused != nil {
+		return ""
+	}
+	return value
 }
 
 // report hands the record of a call to the registry and all other sinks. Under Yaegi, a call through an interface costs as
@@ -174,7 +189,11 @@ func parseLabels(bad *problems, configured map[string]string, pattern *regexp.Re
 			bad.add(key, "is the same to Prometheus as %q", names[exposed])
 		}
 		names[exposed] = name
-		labels = append(labels, label{name, parseLabel(bad, key, configured[name], pattern)})
+		l := label{name: name, template: parseLabel(bad, key, configured[name], pattern)}
+		if parts := l.template.parts; len(parts) == 1 && parts[0].source == headers {
+			l.header = http.CanonicalHeaderKey(parts[0].key)
+		}
+		labels = append(labels, l)
 	}
 	return labels
 }

@@ -18,6 +18,8 @@ type benchCase struct {
 	body   []byte
 	stream bool
 	unlike bool // each time with another parameter, too: the plugin has not seen its like
+
+	unsampled bool // the client's trace is not recorded: there is no span
 }
 
 // What stands in a body for the number of the request.
@@ -46,6 +48,7 @@ func (c benchCase) units() int {
 func cases() []benchCase {
 	return []benchCase{
 		{name: "1 KB of prose", body: proseRequest(1 << 10)},
+		{name: "1 KB of prose, without a span", body: proseRequest(1 << 10), unsampled: true},
 		{name: "1 KB of prose, unlike any before", body: proseRequest(1 << 10), unlike: true},
 		{name: "16 KB of prose", body: proseRequest(16 << 10)},
 		{name: "256 KB of prose", body: proseRequest(256 << 10)},

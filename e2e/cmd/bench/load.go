@@ -15,6 +15,12 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
+// teamHeader is what the calls are labelled by.
+const teamHeader = "X-Team"
+
+// unsampledTrace is a traceparent whose flags say that the trace is not recorded.
+const unsampledTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
 const (
 	// concurrency is the number of clients while processor time is measured.
 	concurrency = 8
@@ -40,6 +46,10 @@ func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer sk-key-of-the-client")
+	request.Header.Set(teamHeader, "blue")
+	if c.unsampled {
+		request.Header.Set("Traceparent", unsampledTrace)
+	}
 	var received chan struct{}
 	if c.stream {
 		var name string

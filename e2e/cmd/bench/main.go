@@ -61,13 +61,15 @@ func run(ctx context.Context, out io.Writer, work effort, only, plugin, profiles
 	streams := newStreams()
 	upstream := httptest.NewServer(upstreamHandler(streams))
 	defer upstream.Close()
+	collector := httptest.NewServer(http.HandlerFunc(collect))
+	defer collector.Close()
 
 	traefik, err := gateway.Start(ctx, gateway.Options{Plugin: plugin})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, traefik.Stop()) }()
-	if err := traefik.Load(ctx, routes(upstream.URL)); err != nil {
+	if err := traefik.Load(ctx, routes(upstream.URL, collector.URL)); err != nil {
 		return err
 	}
 	preamble, err := setting(ctx, work)

@@ -18,8 +18,9 @@ var (
 	plugin = target{path: "/plugin/v1/chat/completions", model: enforcedModel}
 )
 
-// routes lead to the same upstream; the plugin has everything on that costs time in a request.
-func routes(upstream string) gateway.Dynamic {
+// routes lead to the same upstream; the plugin has everything on that costs time in a request, a span for each included,
+// which the collector gets.
+func routes(upstream, collector string) gateway.Dynamic {
 	return gateway.Dynamic{
 		Routers: map[string]gateway.Router{
 			"bare":   {Rule: "PathPrefix(`/bare/`)", Service: "upstream"},
@@ -35,6 +36,10 @@ func routes(upstream string) gateway.Dynamic {
 			"dropParams":          []string{"seed"},
 			"allowedModels":       []string{"gpt-4o*"},
 			"modelAliases":        map[string]any{"fast": enforcedModel},
+			"telemetry": map[string]any{
+				"labels": map[string]string{"team": "$(headers." + teamHeader + ")"},
+				"otlp":   map[string]any{"endpoint": collector, "interval": "1s"},
+			},
 		})},
 		Services: map[string]string{"upstream": upstream},
 	}

@@ -98,3 +98,10 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 	}
 	_, _ = io.WriteString(w, endData)
 }
+
+// collect takes telemetry, and throws it away.
+func collect(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, "{}")
+}
