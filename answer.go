@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// An answer is read in windows of about windowBytes, and never kept longer: compiled code looks for a few names in many
-// bytes at once, so that the work of interpreted code does not grow with the events of a stream. What a window ends in the
-// middle of stays for the next one, up to overlapBytes.
+// An answer is read in windows of windowChunks chunks, or of about windowBytes if it is read on the way in any case, and
+// never kept longer: compiled code looks for a few names in many bytes at once, so that the work of interpreted code does
+// not grow with the events of a stream. What a window ends in the middle of stays for the next one, up to overlapBytes.
 const (
 	windowBytes  = 16 << 10
 	overlapBytes = 4 << 10

@@ -85,15 +85,16 @@ var operatorHeaders = []string{
 // is the embedded writer's own: a compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	plain   bool          // the header is out, there is nothing to decode, and no event is kept back in part
-	hides   bool          // the usage, which the client did not ask for
-	out     io.Writer     // to the client and into window
-	window  *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
-	flush   func() error  // after every write, if the answer cannot wait; else nil
-	decoder *decoder      // of an answer that the provider compressed unasked
-	hider   *hider        // if hides
-	encoded bool          // the answer is in an encoding that is not ours: nothing of it is known
-	unusual bool          // any of decoder, hides and encoded, or trailers
+	plain    bool          // the header is out, there is nothing to decode, and no event is kept back in part
+	hides    bool          // the usage, which the client did not ask for
+	out      io.Writer     // to the client and into window
+	window   *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
+	flush    func() error  // after every write, if the answer cannot wait; else nil
+	decoder  *decoder      // of an answer that the provider compressed unasked
+	hider    *hider        // if hides
+	encoded  bool          // the answer is in an encoding that is not ours: nothing of it is known
+	trailers bool          // the provider announced some
+	unusual  bool          // any of decoder, hides, encoded and trailers
 
 	call      *Call
 	start     time.Time       // of the call
@@ -176,7 +177,9 @@ func release(w *responseWriter, p *policy) {
 	if w.encoded {
 		lose(p.telemetry.registry, lostUsage, 1)
 	}
-	removeOperatorHeaders(w.ResponseWriter.Header())
+	if w.trailers {
+		removeOperatorHeaders(w.ResponseWriter.Header())
+	}
 	if !w.hides {
 		return
 	}
@@ -194,6 +197,7 @@ func begin(w *responseWriter, status int, header http.Header) bool {
 	w.out = w.ResponseWriter
 	removeOperatorHeaders(header)
 	if header["Trailer"] != nil {
+		w.trailers = true
 		w.unusual = true
 		keepFromTrailers(header)
 	}
@@ -205,12 +209,19 @@ func begin(w *responseWriter, status int, header http.Header) bool {
 		w.unusual = true
 	}
 	if status >= http.StatusInternalServerError || status == statusClientClosedRequest {
-		w.bare = header["Content-Type"] == nil && header["Content-Length"] == nil && header["Date"] == nil
+		w.bare = isTraefiks(header)
 	}
 	if events || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 	}
 	return events
+}
+
+// isTraefiks tells whether an error is Traefik's own: it has neither a date nor a length, and no type but the one that
+// http.Error gives to the words "no available server".
+func isTraefiks(header http.Header) bool {
+	return header["Date"] == nil && header["Content-Length"] == nil &&
+		(header["Content-Type"] == nil || header["X-Content-Type-Options"] != nil)
 }
 
 // keepFromTrailers removes the operator's headers from the trailers that a provider announces: what conclude sets would

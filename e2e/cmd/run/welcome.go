@@ -22,6 +22,9 @@ Streaming:
 A broken body:
   curl %[1]s/v1/chat/completions -H 'Content-Type: application/json' -d '{"messages": [}'
 
+What all of these used, as Prometheus would read it:
+  curl %[1]s/metrics
+
 Configuration: examples/local/dynamic.yml, watched while Traefik runs
 Traefik's log: %[3]s
 The demo provider's log: this terminal shows what reaches it; a provider of your own has its own
