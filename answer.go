@@ -3,7 +3,6 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"strings"
 )
 
@@ -51,18 +50,19 @@ func look(a *Answer, window []byte, last bool) []byte {
 	if !last {
 		end = windowEnd(a, window)
 	}
-	rest := window[end:]
+	counted := end // what is counted must not be so twice
 	if end == len(window) && !last && end > overlapBytes {
-		rest = window[end-overlapBytes:]
+		counted = end - overlapBytes
 	}
 	lookForAll(a, window[:end])
 	if a.stream {
+		a.events += bytes.Count(window[:counted], dataLine)
 		lookAtEvents(a, window[:end])
 	}
 	if a.details {
-		lookForDetails(a, window[:end])
+		lookForDetails(a, window[:counted])
 	}
-	return rest
+	return window[counted:]
 }
 
 // smallAnswerBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
@@ -160,7 +160,6 @@ func windowEnd(a *Answer, window []byte) int {
 }
 
 func lookAtEvents(a *Answer, window []byte) {
-	a.events += bytes.Count(window, dataLine)
 	if at := bytes.LastIndex(window, doneMark); at >= 0 && !a.done {
 		line := window[bytes.LastIndexByte(window[:at], '\n')+1 : at]
 		a.done = string(bytes.TrimSpace(line)) == "data:"
@@ -240,7 +239,7 @@ func isFailure(window []byte) bool {
 			return false
 		}
 		value := valueBehind(window[at+len(errorKey):])
-		if len(value) > 0 && value[0] != 'n' && value[0] != 'f' {
+		if len(value) > 0 && value[0] != 'n' && value[0] != 'f' && !isHarmless(value) {
 			return true
 		}
 		if isErrorValue(window[:at]) {
@@ -251,6 +250,27 @@ func isFailure(window []byte) bool {
 	return false
 }
 
+// What a member error can hold that is no failure: nothing, and what Azure says when its filter did not look at an answer.
+var (
+	emptyText   = []byte(`""`)
+	emptyObject = []byte("{}")
+	filterError = []byte(`"content_filter_error"`)
+)
+
+// filterErrorWithin is in how many bytes of an error its code stands.
+const filterErrorWithin = 100
+
+// isHarmless tells whether the value of a member error is no failure of the answer.
+func isHarmless(value []byte) bool {
+	if bytes.HasPrefix(value, emptyText) || bytes.HasPrefix(value, emptyObject) {
+		return true
+	}
+	if len(value) > filterErrorWithin {
+		value = value[:filterErrorWithin]
+	}
+	return bytes.Contains(value, filterError)
+}
+
 // isErrorValue tells whether the name that before ends in can have the value error.
 func isErrorValue(before []byte) bool {
 	before = bytes.TrimRight(before, " ")
@@ -259,134 +279,4 @@ func isErrorValue(before []byte) bool {
 	}
 	before = bytes.TrimRight(before[:len(before)-1], " ")
 	return bytes.HasSuffix(before, finishReasonKey) || bytes.HasSuffix(before, []byte(`"object"`))
-}
-
-// findUsage reads the last usage of a window; hit is where the name of one of its members may end. It may stand in an
-// event of its own, in a choice (Moonshot), or below a member of the provider's (Groq).
-func findUsage(a *Answer, window []byte, hit int) {
-	for hits := 0; hit >= 0 && hits < maxHits; hits++ {
-		at := bytes.LastIndex(window[:hit], usageKey)
-		if at < 0 {
-			return
-		}
-		value := window[at+len(usageKey):]
-		if open := bytes.IndexByte(value, '{'); open == 1 {
-			value = value[1:]
-		} else {
-			value = valueBehind(value)
-		}
-		if len(value) > 0 && value[0] == '{' && readUsage(a, value) {
-			if !a.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
-				preferOwnUsage(a, window)
-			}
-			return
-		}
-		hit = bytes.LastIndex(window[:at], tokensKey)
-	}
-}
-
-// preferOwnUsage takes the usage of an answer itself if others stand inside of it, such as that of a provider's tool.
-func preferOwnUsage(a *Answer, window []byte) {
-	var members struct {
-		Usage json.RawMessage `json:"usage"`
-	}
-	if json.Unmarshal(window, &members) == nil && len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(a, members.Usage)
-	}
-}
-
-// readUsage reads the usage that value begins with. What total_tokens has beyond the sum is output: Gemini and xAI leave
-// the tokens of reasoning out of completion_tokens.
-func readUsage(a *Answer, value []byte) bool {
-	var counts map[string]int64
-	// Members that are no whole numbers, such as prompt_tokens_details, make an error, and do not keep the others from being
-	// read.
-	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
-	input, output := counts["prompt_tokens"], counts["completion_tokens"]
-	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
-		return readOddUsage(a, value)
-	}
-	if total := counts["total_tokens"]; total > input+output && total < maxTokenCount {
-		output = total - input
-	}
-	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if a.details {
-		readUsageDetails(a, value)
-	}
-	return true
-}
-
-// maxTokenCount is more than any model reads; a provider that says more is not believed.
-const maxTokenCount = 1e12
-
-// readOddUsage reads a usage that has zeros, other names, fractions, or several lines of data in its event.
-func readOddUsage(a *Answer, value []byte) bool {
-	if bytes.Contains(value, dataLine) {
-		value = bytes.ReplaceAll(value, dataLine, lineFeed)
-	}
-	var counts map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
-		return false
-	}
-	input, hasInput := tokenCount(counts["prompt_tokens"], counts["input_tokens"])
-	output, hasOutput := tokenCount(counts["completion_tokens"], counts["output_tokens"])
-	if (!hasInput && !hasOutput) || input < 0 || output < 0 {
-		return false
-	}
-	if total, hasTotal := tokenCount(counts["total_tokens"], nil); hasTotal && hasInput && total > input+output {
-		output = total - input
-	}
-	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if a.details {
-		readUsageDetails(a, value)
-	}
-	return true
-}
-
-// tokenCount reads a number of tokens under the first of two names that has a value. What can be none is -1.
-func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
-	if value == nil {
-		value = otherValue
-	}
-	if value == nil {
-		return 0, false
-	}
-	count, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || count < 0 || count > maxTokenCount {
-		return -1, true
-	}
-	return int64(count), true
-}
-
-// usageDetails are members that tell what a part of the tokens was.
-type usageDetails struct {
-	CachedTokens        float64 `json:"cached_tokens"`
-	CacheCreationTokens float64 `json:"cache_creation_tokens"`
-	CacheWriteTokens    float64 `json:"cache_write_tokens"`
-	ReasoningTokens     float64 `json:"reasoning_tokens"`
-}
-
-// readUsageDetails reads what only spans and log lines hold.
-func readUsageDetails(a *Answer, value []byte) {
-	var details struct {
-		Prompt     usageDetails `json:"prompt_tokens_details"`
-		Completion usageDetails `json:"completion_tokens_details"`
-	}
-	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
-	takeUsageDetails(a, &details.Prompt, &details.Completion)
-}
-
-// takeUsageDetails takes over parts of the tokens that can be parts.
-func takeUsageDetails(a *Answer, prompt, completion *usageDetails) {
-	u := &a.Usage
-	input, output := float64(u.InputTokens), float64(u.OutputTokens)
-	if count := prompt.CachedTokens; count > 0 && count <= input {
-		u.CacheReadInputTokens = int64(count)
-	}
-	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
-		u.CacheCreationInputTokens = int64(count)
-	}
-	if count := completion.ReasoningTokens; count > 0 && count <= output {
-		u.ReasoningOutputTokens = int64(count)
-	}
 }

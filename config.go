@@ -256,7 +256,7 @@ func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	} else {
 		checkModel(bad, p)
 		if pattern != nil && !labelsUse(config.Telemetry.Labels, uriCaptures) {
-			bad.add("modelPattern", "has no effect without $(%s.name) in %q", uriCaptures, "model")
+			bad.add("modelPattern", "has no effect without $(%s.name) in %q or %q", uriCaptures, "model", "telemetry.labels")
 		}
 	}
 	parseAliases(bad, p)

@@ -12,16 +12,23 @@ type contentMessage struct {
 	FinishReason string        `json:"finish_reason,omitempty"`
 }
 
-// contentPart is a part of a message; of others than texts, only the type is kept.
+// contentPart is a part of a message. Of the call of a tool, only its name is kept, and of others than texts, only the
+// type.
 type contentPart struct {
 	Type    string `json:"type"`
 	Content string `json:"content,omitempty"`
+	Name    string `json:"name,omitempty"`
 }
 
-// chatMessage is a message as chat completions have it.
+// chatMessage is a message as chat completions have it, or a piece of one.
 type chatMessage struct {
-	Role    string          `json:"role"`
-	Content json.RawMessage `json:"content"`
+	Role      string          `json:"role"`
+	Content   json.RawMessage `json:"content"`
+	ToolCalls []struct {
+		Function struct {
+			Name string `json:"name"` // in a stream, only the first piece of a call has it
+		} `json:"function"`
+	} `json:"tool_calls"`
 }
 
 // captureInput returns the messages of a request with at most maxBytes of text: that of the last messages, since the first
@@ -33,30 +40,41 @@ func captureInput(body []byte, maxBytes int) []byte {
 	if json.Unmarshal(body, &request) != nil {
 		return nil
 	}
-	var messages []contentMessage
-	for i := len(request.Messages) - 1; i >= 0 && maxBytes > 0; i-- {
-		message := contentMessage{Role: request.Messages[i].Role, Parts: contentParts(request.Messages[i].Content)}
-		for j := range message.Parts {
-			message.Parts[j].Content = truncated(message.Parts[j].Content, maxBytes)
-			maxBytes -= len(message.Parts[j].Content)
+	messages := make([]contentMessage, len(request.Messages))
+	first := len(messages)
+	for first > 0 && maxBytes > 0 {
+		first--
+		sent := &request.Messages[first]
+		parts := contentParts(sent.Content)
+		for i := range parts {
+			parts[i].Content = truncated(parts[i].Content, maxBytes)
+			maxBytes -= len(parts[i].Content)
 		}
-		messages = append([]contentMessage{message}, messages...)
+		for _, call := range sent.ToolCalls {
+			name := truncated(call.Function.Name, maxBytes)
+			maxBytes -= len(name)
+			parts = append(parts, contentPart{Type: "tool_call", Name: name})
+		}
+		messages[first] = contentMessage{Role: sent.Role, Parts: parts}
 	}
-	return marshal(messages)
+	return marshal(messages[first:])
 }
 
-// contentParts returns the parts of a message's content, which is a text or a list of parts.
+// contentParts returns the parts of a message's content, which is a text, a list of parts, or nothing.
 func contentParts(content json.RawMessage) []contentPart {
+	parts := []contentPart{}
+	if len(content) == 0 || content[0] == 'n' {
+		return parts
+	}
 	var text string
 	if json.Unmarshal(content, &text) == nil {
-		return []contentPart{{Type: "text", Content: text}}
+		return append(parts, contentPart{Type: "text", Content: text})
 	}
 	var list []struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}
 	_ = json.Unmarshal(content, &list)
-	parts := []contentPart{}
 	for _, part := range list {
 		parts = append(parts, contentPart{Type: part.Type, Content: part.Text})
 	}
@@ -77,26 +95,30 @@ func truncated(text string, maxBytes int) string {
 	return text[:maxBytes]
 }
 
-// capture collects the texts of an answer's choices.
+// capture collects what an answer's choices say.
 type capture struct {
-	left  int // how many bytes it still takes
-	texts []string
+	left    int // how many bytes it still takes
+	choices []capturedChoice
+}
+
+// capturedChoice is what has come of a choice.
+type capturedChoice struct {
+	text         string
+	calls        []string // names of tools
+	finishReason string
 }
 
 // answerChoices is what is captured of an answer, or of an event of one.
 type answerChoices struct {
 	Choices []struct {
-		Index   int `json:"index"`
-		Message struct {
-			Content string `json:"content"`
-		} `json:"message"`
-		Delta struct {
-			Content string `json:"content"`
-		} `json:"delta"`
+		Index        int         `json:"index"`
+		Message      chatMessage `json:"message"`
+		Delta        chatMessage `json:"delta"`
+		FinishReason string      `json:"finish_reason"`
 	} `json:"choices"`
 }
 
-// captureWindow takes the texts of a window of whole events, or of an answer.
+// captureWindow takes what a window of whole events, or of an answer, says.
 func captureWindow(c *capture, window []byte, stream bool) {
 	lines := [][]byte{window}
 	if stream {
@@ -106,33 +128,55 @@ func captureWindow(c *capture, window []byte, stream bool) {
 		if c.left <= 0 {
 			return
 		}
-		var choices answerChoices
-		if json.NewDecoder(bytes.NewReader(line)).Decode(&choices) != nil {
-			continue
-		}
-		for _, choice := range choices.Choices {
+		var answer answerChoices
+		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&answer) // what has another type does not keep the rest from being read
+		for _, choice := range answer.Choices {
 			if choice.Index < 0 || choice.Index >= maxHits {
 				continue
 			}
-			for len(c.texts) <= choice.Index {
-				c.texts = append(c.texts, "")
+			for len(c.choices) <= choice.Index {
+				c.choices = append(c.choices, capturedChoice{})
 			}
-			text := truncated(choice.Message.Content+choice.Delta.Content, c.left)
-			c.texts[choice.Index] += text
-			c.left -= len(text)
+			to := &c.choices[choice.Index]
+			if choice.FinishReason != "" {
+				to.finishReason = choice.FinishReason
+			}
+			capturePiece(c, to, &choice.Message)
+			capturePiece(c, to, &choice.Delta)
 		}
 	}
 }
 
-// captured returns the texts of an answer as messages.
+// capturePiece adds a message, or a piece of one, to what has come of its choice.
+func capturePiece(c *capture, to *capturedChoice, piece *chatMessage) {
+	for _, part := range contentParts(piece.Content) {
+		text := truncated(part.Content, c.left)
+		c.left -= len(text)
+		to.text += text
+	}
+	for _, call := range piece.ToolCalls {
+		if name := truncated(call.Function.Name, c.left); name != "" {
+			c.left -= len(name)
+			to.calls = append(to.calls, name)
+		}
+	}
+}
+
+// captured returns what an answer says as messages.
 func captured(a *Answer) []byte {
 	messages := []contentMessage{}
-	for i, text := range a.capture.texts {
-		message := contentMessage{Role: "assistant", Parts: []contentPart{{Type: "text", Content: text}}}
-		if i < len(a.FinishReasons) {
-			message.FinishReason = a.FinishReasons[i]
+	for _, choice := range a.capture.choices {
+		message := contentMessage{Role: "assistant", Parts: []contentPart{}, FinishReason: choice.finishReason}
+		if choice.text != "" {
+			message.Parts = append(message.Parts, contentPart{Type: "text", Content: choice.text})
+		}
+		for _, name := range choice.calls {
+			message.Parts = append(message.Parts, contentPart{Type: "tool_call", Name: name})
 		}
 		messages = append(messages, message)
+	}
+	if len(messages) == 1 && len(a.FinishReasons) > 0 {
+		messages[0].FinishReason = a.FinishReasons[0] // which is read behind what is captured, too
 	}
 	return marshal(messages)
 }

@@ -208,8 +208,8 @@ var doubleParameters = map[string]bool{
 	"gen_ai.request.frequency_penalty": true, "gen_ai.request.presence_penalty": true,
 }
 
-// parameterAttribute turns the JSON of a parameter into an attribute; "" if it is of another type than the schema has: in
-// report mode, anything passes.
+// parameterAttribute turns the JSON of a parameter into an attribute; "" if it is of another type than the conventions
+// have.
 func parameterAttribute(p Parameter) string {
 	if p.Value == "" {
 		return ""

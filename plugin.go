@@ -28,7 +28,7 @@ type Config struct {
 	// AllowedModels does not match.
 	Model string
 	// ModelPattern is a regular expression on the escaped path of the request, whose named groups are the uri_captures
-	// of Model. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
+	// of Model and of Telemetry.Labels. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
 	ModelPattern string
 	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
 	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.

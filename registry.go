@@ -162,16 +162,11 @@ func vouchedFor(r *registry, c *Call) string {
 }
 
 // seriesOf returns the series of a call for which there is none by its very values. Beyond the configured number, models
-// and labels become _OTHER; what is left are values of the configuration and of this code.
+// and labels become _OTHER; what is left are values of the configuration and of this code, and statuses of providers.
 func seriesOf(r *registry, c *Call, model string) *series {
 	provider, answered, labels := c.Middleware.Provider, c.Answer.Model, append([]string(nil), c.Labels...)
 	if !attributeText(answered) {
 		answered = other
-	}
-	for i := 1; i < len(labels); i += 2 {
-		if !attributeText(labels[i]) {
-			labels[i] = other
-		}
 	}
 	key := seriesKey(provider, model, answered, c.ErrorType, labels)
 	if r.series[key] == nil && len(r.series) >= c.Middleware.MaxSeries {

@@ -116,6 +116,11 @@ func authorize(c *credential, req *http.Request) *refusal {
 	return nil
 }
 
+// credentialParameters are parameters of a query in which keys are sent, in lower case.
+var credentialParameters = map[string]bool{
+	"key": true, "api_key": true, "api-key": true, "apikey": true, "token": true, "access_token": true,
+}
+
 // isCredential tells whether a header carries somebody's identity.
 func isCredential(name string) bool {
 	name = http.CanonicalHeaderKey(name)

@@ -33,10 +33,11 @@ type testCollector struct {
 	answer func(rw http.ResponseWriter, req *http.Request, attempt int)
 
 	mu       sync.Mutex
-	attempts int           // to export
-	spans    []string      // that were taken, by their ids
-	metrics  int           // exports that were taken
-	headers  []http.Header // of all attempts
+	attempts int                 // to export
+	spans    []string            // that were taken, by their ids
+	texts    []map[string]string // their attributes that are texts
+	metrics  int                 // exports that were taken
+	headers  []http.Header       // of all attempts
 }
 
 func newTestCollector(t *testing.T, answer func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
@@ -54,7 +55,13 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	var message struct {
 		ResourceSpans []struct {
 			ScopeSpans []struct {
-				Spans []struct{ SpanID string }
+				Spans []struct {
+					SpanID     string
+					Attributes []struct {
+						Key   string
+						Value struct{ StringValue string }
+					}
+				}
 			}
 		}
 	}
@@ -80,6 +87,11 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		for _, resource := range message.ResourceSpans {
 			for _, span := range resource.ScopeSpans[0].Spans {
 				c.spans = append(c.spans, span.SpanID)
+				texts := map[string]string{}
+				for _, attribute := range span.Attributes {
+					texts[attribute.Key] = attribute.Value.StringValue
+				}
+				c.texts = append(c.texts, texts)
 			}
 		}
 		c.mu.Unlock()

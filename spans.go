@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -98,7 +99,8 @@ func continueTrace(parts []string, header http.Header) *Trace {
 	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
 		trace.State = state
 	}
-	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-" + parts[4]}
+	// Of the flags, version 0 knows that it is sampled, and Level 2 that the trace id is random; others must not be sent.
+	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-0" + strconv.Itoa(int(flags[0]&3))}
 	return trace
 }
 

@@ -3,7 +3,6 @@ package chatcompletion
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -317,106 +316,4 @@ func finish(w *responseWriter) {
 	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// decoder decompresses what is pushed into it, although Go's decompressors pull. They run in a goroutine that works only
-// while the handler waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
-// been sent when write returns. There is no select: Yaegi does not come back from some.
-type decoder struct {
-	chunks chan []byte // to the goroutine; closed at the end
-	turns  chan bool   // from the goroutine: it needs more (true), or has ended (false) with err
-	err    error
-	rest   []byte
-	begun  bool // there was something to decode
-	ended  bool
-}
-
-// decoderBufferBytes is how much plain text is sent at a time at the most.
-const decoderBufferBytes = 32 << 10
-
-var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
-
-func newDecoder(encoding string, w *responseWriter) *decoder {
-	d := &decoder{chunks: make(chan []byte), turns: make(chan bool), err: errDecoder}
-	go d.run(encoding, w)
-	d.wait()
-	return d
-}
-
-// run is the goroutine. A panic that left it would end the whole of Traefik.
-func (d *decoder) run(encoding string, w *responseWriter) {
-	defer func() {
-		_ = recover()
-		d.turns <- false
-	}()
-	d.err = pump(d, encoding, w)
-}
-
-// pump sends the plain text until its end, which is no error, or until it cannot go on.
-func pump(d *decoder, encoding string, w *responseWriter) error {
-	plain, err := decompressor(encoding, d)
-	if err != nil {
-		return err
-	}
-	buffer := make([]byte, decoderBufferBytes)
-	for {
-		n, end := plain.Read(buffer)
-		if n > 0 {
-			if err = deliver(w, buffer[:n]); err != nil {
-				return err
-			}
-		}
-		if end == io.EOF {
-			return nil
-		}
-		if end != nil {
-			return end
-		}
-	}
-}
-
-// Read gives the decompressor the bytes of the last write, and waits for the next one.
-func (d *decoder) Read(p []byte) (int, error) {
-	if len(d.rest) == 0 {
-		d.turns <- true
-		chunk, more := <-d.chunks
-		if !more {
-			return 0, io.EOF
-		}
-		d.rest = chunk
-	}
-	n := copy(p, d.rest)
-	d.rest = d.rest[n:]
-	return n, nil
-}
-
-// wait returns when the goroutine needs more or has ended.
-func (d *decoder) wait() {
-	d.ended = !<-d.turns
-}
-
-func (d *decoder) write(chunk []byte) (int, error) {
-	if !d.ended && len(chunk) > 0 {
-		d.begun = true
-		d.chunks <- chunk
-		d.wait()
-	}
-	if d.ended && d.err != nil {
-		return 0, d.err
-	}
-	return len(chunk), nil
-}
-
-// close ends the goroutine, and tells whether it came to the end of the compressed bytes.
-func (d *decoder) close() error {
-	if !d.ended {
-		close(d.chunks)
-		for !d.ended {
-			d.wait()
-		}
-	}
-	if !d.begun {
-		return nil // an answer without a body
-	}
-	return d.err
 }

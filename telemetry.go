@@ -56,14 +56,25 @@ func labelsOf(labels []label, req *http.Request) []string {
 		} else if values := req.Header[l.header]; values != nil {
 			value = values[0]
 		}
-		if len(value) > labelMaxBytes {
-			value = other
+		if !plainLabel.MatchString(value) {
+			value = boundedLabel(value)
 		}
 		if value != "" {
 			pairs = append(pairs, l.name, value)
 		}
 	}
 	return pairs
+}
+
+// plainLabel is the value of most labels; it spares the checks of boundedLabel.
+var plainLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
+
+// boundedLabel returns what stands for a value that is too long or no text.
+func boundedLabel(value string) string {
+	if !attributeText(value) {
+		return other
+	}
+	return value
 }
 
 // renderLabel returns the value of a label, "" if the request lacks it.
@@ -204,8 +215,9 @@ func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label 
 func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Regexp) *template {
 	t := parseTemplate(bad, key, text, pattern)
 	for _, part := range t.parts {
-		if part.source == headers && (isCredential(part.key) || strings.EqualFold(part.key, authHeader)) {
-			bad.add(key, "$(%s.%s) would publish credentials", headers, part.key)
+		if (part.source == headers && (isCredential(part.key) || strings.EqualFold(part.key, authHeader))) ||
+			(part.source == queryParams && credentialParameters[strings.ToLower(part.key)]) {
+			bad.add(key, "$(%s.%s) would publish credentials", part.source, part.key)
 		}
 		if part.source == "" && !attributeText(part.text) {
 			bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(part.text), labelMaxBytes)

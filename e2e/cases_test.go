@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,6 +125,9 @@ func findLogged(file *os.File, name string) http.Header {
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		var line map[string]any
+		if !bytes.Contains(lines.Bytes(), []byte(name)) { // reading all lines as JSON for all cases takes most of a minute
+			continue
+		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil || line["request_"+replay.CaseHeader] != name {
 			continue
 		}

@@ -50,6 +50,26 @@ http:
           maxRequestBodySize: 1048576
           path: /v1/chat/completions
           mode: enforce
+          streamUsage: never
+          telemetry:
+            provider: azure.ai.openai
+            maxSeries: 300
+            labels:
+              team: $(headers.x-team)
+              site: "7"
+            traces:
+              sampleRatio: 0.5
+              captureContent: true
+              contentMaxBytes: 1000
+            otlp:
+              endpoint: http://127.0.0.1:9
+              interval: 1h
+              timeout: 5s
+              compression: none
+              metrics: false
+              traces: false
+              headers:
+                X-Key: urn:env:NO_SUCH_KEY
 `
 	asTOML = `
 [http.middlewares.governed.plugin.chat-completion]
@@ -63,6 +83,7 @@ modelHeader = "X-Model"
 maxRequestBodySize = 1048576
 path = "/v1/chat/completions"
 mode = "enforce"
+streamUsage = "never"
 [http.middlewares.governed.plugin.chat-completion.params]
 temperature = 0.5
 maxTokens = 2048
@@ -79,6 +100,25 @@ fast = "gpt-4o-mini"
 [http.middlewares.governed.plugin.chat-completion.authHeader]
 name = "api-key"
 prefix = "Key"
+[http.middlewares.governed.plugin.chat-completion.telemetry]
+provider = "azure.ai.openai"
+maxSeries = 300
+[http.middlewares.governed.plugin.chat-completion.telemetry.labels]
+team = "$(headers.x-team)"
+site = "7"
+[http.middlewares.governed.plugin.chat-completion.telemetry.traces]
+sampleRatio = 0.5
+captureContent = true
+contentMaxBytes = 1000
+[http.middlewares.governed.plugin.chat-completion.telemetry.otlp]
+endpoint = "http://127.0.0.1:9"
+interval = "1h"
+timeout = "5s"
+compression = "none"
+metrics = false
+traces = false
+[http.middlewares.governed.plugin.chat-completion.telemetry.otlp.headers]
+X-Key = "urn:env:NO_SUCH_KEY"
 `
 	asJSON = `{
   "token": "sk-provider", "model": "gpt-4o", "allowModelOverride": true,
@@ -86,7 +126,11 @@ prefix = "Key"
     "extra": {"seed": 7, "logprobs": true, "user": "42", "metadata": {"tenant": "7"}}},
   "allowParamsOverride": false, "limits": {"n": 2}, "dropParams": ["stop", "top_k"], "allowedModels": ["gpt-4o*", "o1"],
   "modelAliases": {"fast": "gpt-4o-mini"}, "modelHeader": "X-Model", "authHeader": {"name": "api-key", "prefix": "Key"},
-  "maxRequestBodySize": 1048576, "path": "/v1/chat/completions", "mode": "enforce"
+  "maxRequestBodySize": 1048576, "path": "/v1/chat/completions", "mode": "enforce", "streamUsage": "never",
+  "telemetry": {"provider": "azure.ai.openai", "maxSeries": 300, "labels": {"team": "$(headers.x-team)", "site": "7"},
+    "traces": {"sampleRatio": 0.5, "captureContent": true, "contentMaxBytes": 1000},
+    "otlp": {"endpoint": "http://127.0.0.1:9", "interval": "1h", "timeout": "5s", "compression": "none",
+      "metrics": false, "traces": false, "headers": {"X-Key": "urn:env:NO_SUCH_KEY"}}}
 }`
 	asLabels = `
 token=sk-provider
@@ -109,7 +153,27 @@ authHeader.prefix=Key
 maxRequestBodySize=1048576
 path=/v1/chat/completions
 mode=enforce
+streamUsage=never
+telemetry.provider=azure.ai.openai
+telemetry.maxSeries=300
+telemetry.labels.team=$(headers.x-team)
+telemetry.labels.site=7
+telemetry.traces.sampleRatio=0.5
+telemetry.traces.captureContent=true
+telemetry.traces.contentMaxBytes=1000
+telemetry.otlp.endpoint=http://127.0.0.1:9
+telemetry.otlp.interval=1h
+telemetry.otlp.timeout=5s
+telemetry.otlp.compression=none
+telemetry.otlp.metrics=false
+telemetry.otlp.traces=false
+telemetry.otlp.headers.X-Key=urn:env:NO_SUCH_KEY
 `
+
+	exposedAsYAML   = "http: {middlewares: {governed: {plugin: {chat-completion: {expose: prometheus, telemetry: {maxSeries: 300}}}}}}"
+	exposedAsTOML   = "[http.middlewares.governed.plugin.chat-completion]\nexpose = \"prometheus\"\ntelemetry = {maxSeries = 300}\n"
+	exposedAsJSON   = `{"expose": "prometheus", "telemetry": {"maxSeries": 300}}`
+	exposedAsLabels = "expose=prometheus\ntelemetry.maxSeries=300"
 )
 
 // pluginConfiguration is what Traefik hands to the plugin of the middleware.
@@ -158,23 +222,25 @@ func fromCRD(t *testing.T, content string) map[string]any {
 // TestSameConfigurationFromEveryProvider compares what a middleware does whose configuration came as YAML, TOML, JSON of
 // a custom resource, and container labels, through Traefik's own decoding and loader.
 func TestSameConfigurationFromEveryProvider(t *testing.T) {
-	configurations := map[string]map[string]any{
-		"YAML":   fromFile(t, asYAML, ".yml"),
-		"TOML":   fromFile(t, asTOML, ".toml"),
-		"CRD":    fromCRD(t, asJSON),
-		"labels": fromLabels(t, asLabels),
+	configurations := map[string]struct{ governed, exposed map[string]any }{
+		"YAML":   {fromFile(t, asYAML, ".yml"), fromFile(t, exposedAsYAML, ".yml")},
+		"TOML":   {fromFile(t, asTOML, ".toml"), fromFile(t, exposedAsTOML, ".toml")},
+		"CRD":    {fromCRD(t, asJSON), fromCRD(t, exposedAsJSON)},
+		"labels": {fromLabels(t, asLabels), fromLabels(t, exposedAsLabels)},
 	}
 	requests := []string{
 		`{"messages":[{"role":"user","content":"Hi"}]}`,
 		`{"model":"fast","messages":[{"role":"user","content":"Hi"}],"stop":"x","top_k":3,"n":5,"temperature":2,"max_completion_tokens":9}`,
 		`{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}`,
 		`{"model":"o1","messages":[{"role":"user","content":"Hi"}],"metadata":{"tenant":"8"},"user":"43"}`,
+		`{"model":"o1","stream":true,"messages":[{"role":"user","content":"Hi"}]}`,
 	}
 	want := []string{
 		`POST /v1/chat/completions gpt-4o Key sk-provider {"messages":[{"role":"user","content":"Hi"}],"model":"gpt-4o","temperature":0.5,"max_tokens":2048,"logprobs":true,"metadata":{"tenant":"7"},"seed":7,"user":"42"}`,
 		`POST /v1/chat/completions gpt-4o-mini Key sk-provider {"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}],"n":2,"temperature":0.5,"max_completion_tokens":2048,"logprobs":true,"metadata":{"tenant":"7"},"seed":7,"user":"42"}`,
 		`404`,
 		`POST /v1/chat/completions o1 Key sk-provider {"model":"o1","messages":[{"role":"user","content":"Hi"}],"metadata":{"tenant":"7"},"user":"42","temperature":0.5,"max_tokens":2048,"logprobs":true,"seed":7}`,
+		`POST /v1/chat/completions o1 Key sk-provider {"model":"o1","stream":true,"messages":[{"role":"user","content":"Hi"}],"temperature":0.5,"max_tokens":2048,"logprobs":true,"metadata":{"tenant":"7"},"seed":7,"user":"42"}`,
 	}
 	builder := loadThisPlugin(t)
 	for name, configuration := range configurations {
@@ -187,18 +253,15 @@ func TestSameConfigurationFromEveryProvider(t *testing.T) {
 				}
 				seen = strings.Join([]string{req.Method, req.URL.Path, req.Header.Get("X-Model"), req.Header.Get("Api-Key"), string(body)}, " ")
 			})
-			construct, err := builder.Build("plugin", configuration, "governed")
-			if err != nil {
-				t.Fatal(err)
-			}
-			handler, err := construct(context.Background(), provider)
-			if err != nil {
-				t.Fatal(err)
-			}
+			handler := construct(t, t.Context(), builder, configuration.governed, provider)
+			metrics := upstream(t, construct(t, t.Context(), builder, configuration.exposed, http.NotFoundHandler()))
+			before := labelledCalls(t, metrics.URL)
 			for i, request := range requests {
 				seen = ""
 				recorder := httptest.NewRecorder()
-				handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/any", strings.NewReader(request)))
+				req := httptest.NewRequest(http.MethodPost, "/any", strings.NewReader(request))
+				req.Header.Set("X-Team", "blue")
+				handler.ServeHTTP(recorder, req)
 				if recorder.Code == http.StatusNotFound {
 					seen = "404"
 				}
@@ -206,23 +269,41 @@ func TestSameConfigurationFromEveryProvider(t *testing.T) {
 					t.Errorf("request %d: the provider sees\n%s\nwant\n%s", i, seen, want[i])
 				}
 			}
+			if got, want := labelledCalls(t, metrics.URL)-before, float64(len(requests)); got != want {
+				t.Errorf("%v calls have the labels of the configuration, want %v", got, want)
+			}
 		})
 	}
+}
+
+// labelledCalls is how many calls have the labels that the configuration gives them, as an exposition has it.
+func labelledCalls(t *testing.T, address string) float64 {
+	t.Helper()
+	calls := 0.0
+	for _, sample := range scrape(t, address) {
+		labels := sample.Labels
+		if labels["__name__"] == callsSeries && labels["gen_ai_provider_name"] == "azure.ai.openai" && labels["team"] == "blue" && labels["site"] == "7" {
+			calls += sample.Value
+		}
+	}
+	return calls
 }
 
 // TestTypoFromEveryProviderIsNamed makes the same mistakes in each of them.
 func TestTypoFromEveryProviderIsNamed(t *testing.T) {
 	const head = "http: {middlewares: {governed: {plugin: {chat-completion: "
 	configurations := map[string]map[string]any{
-		"YAML":   fromFile(t, head+"{allowModelOveride: true, params: {temprature: 1}, limits: {n: many}}}}}}", ".yaml"),
-		"TOML":   fromFile(t, "[http.middlewares.governed.plugin.chat-completion]\nallowModelOveride = true\nparams = {temprature = 1}\nlimits = {n = \"many\"}\n", ".toml"),
-		"CRD":    fromCRD(t, `{"allowModelOveride":true,"params":{"temprature":1},"limits":{"n":"many"}}`),
-		"labels": fromLabels(t, "allowModelOveride=true\nparams.temprature=1\nlimits.n=many"),
+		"YAML":   fromFile(t, head+"{allowModelOveride: true, params: {temprature: 1}, limits: {n: many}, telemetry: {label: {a: b}, otlp: {interval: 15}}}}}}}", ".yaml"),
+		"TOML":   fromFile(t, "[http.middlewares.governed.plugin.chat-completion]\nallowModelOveride = true\nparams = {temprature = 1}\nlimits = {n = \"many\"}\ntelemetry = {label = {a = \"b\"}, otlp = {interval = \"15\"}}\n", ".toml"),
+		"CRD":    fromCRD(t, `{"allowModelOveride":true,"params":{"temprature":1},"limits":{"n":"many"},"telemetry":{"label":{"a":"b"},"otlp":{"interval":"15"}}}`),
+		"labels": fromLabels(t, "allowModelOveride=true\nparams.temprature=1\nlimits.n=many\ntelemetry.label.a=b\ntelemetry.otlp.interval=15"),
 	}
 	want := []string{
 		`unknown key "allowModelOveride"; did you mean "allowModelOverride"?`,
 		`unknown key "params.temprature"; did you mean "params.temperature"?`,
+		`unknown key "telemetry.label"; did you mean "telemetry.labels"?`,
 		`limits.n: "many" is not a number`,
+		`telemetry.otlp.interval: "15" is no time from 1s to 1h, such as 15s`,
 	}
 	builder := loadThisPlugin(t)
 	for name, configuration := range configurations {

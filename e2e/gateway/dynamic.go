@@ -20,6 +20,10 @@ type Dynamic struct {
 
 	// Services are the URLs of their only server.
 	Services map[string]string
+
+	// RawServices and ServersTransports are written as they are.
+	RawServices       map[string]any
+	ServersTransports map[string]any
 }
 
 // Router sends requests that match its rule through middlewares to a service.
@@ -110,13 +114,19 @@ func (d Dynamic) document(revision int) map[string]any {
 	if len(d.Middlewares) > 0 {
 		document["middlewares"] = d.Middlewares
 	}
-	if len(d.Services) > 0 {
-		services := map[string]any{}
-		for name, url := range d.Services {
-			services[name] = map[string]any{
-				"loadBalancer": map[string]any{"servers": []any{map[string]any{"url": url}}},
-			}
+	if len(d.ServersTransports) > 0 {
+		document["serversTransports"] = d.ServersTransports
+	}
+	services := map[string]any{}
+	for name, url := range d.Services {
+		services[name] = map[string]any{
+			"loadBalancer": map[string]any{"servers": []any{map[string]any{"url": url}}},
 		}
+	}
+	for name, service := range d.RawServices {
+		services[name] = service
+	}
+	if len(services) > 0 {
 		document["services"] = services
 	}
 	return map[string]any{"http": document}

@@ -40,6 +40,9 @@ type Options struct {
 	// AccessLogHeaders are the headers kept in the access log. Default: none.
 	AccessLogHeaders []string
 
+	// WriteTimeout bounds an answer on the entry point of the routers, such as 1s. Default: none.
+	WriteTimeout string
+
 	// Env is added to the environment of the process, as NAME=value. Default: none.
 	Env []string
 

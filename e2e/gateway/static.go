@@ -21,8 +21,8 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 	static := map[string]any{
 		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
 		"entryPoints": map[string]any{
-			"web":     entryPoint(web),
-			"traefik": entryPoint(api),
+			"web":     entryPoint(web, options.WriteTimeout),
+			"traefik": entryPoint(api, ""),
 		},
 		"api":  map[string]any{"insecure": true, "dashboard": false, "debug": true},
 		"ping": map[string]any{},
@@ -62,9 +62,10 @@ func accessLog(kept []string) map[string]any {
 }
 
 // entryPoint does not hold up the end of the process for streams that are still open.
-func entryPoint(address string) map[string]any {
-	return map[string]any{
-		"address":   address,
-		"transport": map[string]any{"lifeCycle": map[string]any{"graceTimeOut": "1s"}},
+func entryPoint(address, writeTimeout string) map[string]any {
+	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": "1s"}}
+	if writeTimeout != "" {
+		transport["respondingTimeouts"] = map[string]any{"writeTimeout": writeTimeout}
 	}
+	return map[string]any{"address": address, "transport": transport}
 }

@@ -1,0 +1,270 @@
+package chatcompletion
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// exporting returns what New does with the configuration, but exports spans to the collector at once.
+func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler) http.Handler {
+	t.Helper()
+	config.Telemetry.OTLP = OTLP{Endpoint: c.URL, Metrics: false}
+	p, err := newPolicy(config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.telemetry.registry = newRegistry()
+	s := p.telemetry.otlp
+	s.spanWait, s.linger = time.Millisecond, time.Millisecond
+	s.key += t.Name()
+	ctx, cancel := context.WithCancel(context.Background())
+	startTelemetry(ctx, p.telemetry)
+	t.Cleanup(func() {
+		cancel()
+		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.sinks[0].(*exporter)) })
+	})
+	return &middleware{next: next, policy: p}
+}
+
+// ask sends a body and returns what the client gets of the answer.
+func ask(handler http.Handler, body string, header ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	rw := httptest.NewRecorder()
+	handler.ServeHTTP(rw, req)
+	return rw
+}
+
+// answering returns a provider that answers in the pieces; events are a stream.
+func answering(pieces ...string) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		kind := "application/json"
+		if strings.HasPrefix(pieces[0], "data:") || strings.HasPrefix(pieces[0], ":") {
+			kind = "text/event-stream"
+		}
+		rw.Header().Set("Content-Type", kind)
+		for _, piece := range pieces {
+			_, _ = io.WriteString(rw, piece)
+		}
+	})
+}
+
+// delta is an event with a piece of a choice.
+func delta(index int, content, finishReason string) string {
+	reason := "null"
+	if finishReason != "" {
+		reason = strconv.Quote(finishReason)
+	}
+	return fmt.Sprintf(`data: {"choices":[{"index":%d,"delta":{"content":%q},"finish_reason":%s}]}`, index, content, reason) + "\n\n"
+}
+
+// Messages of the conventions.
+func textMessage(role, text string) string {
+	return `{"role":"` + role + `","parts":[{"type":"text","content":"` + text + `"}]}`
+}
+
+func textAnswer(text, finishReason string) string {
+	return `{"role":"assistant","parts":[{"type":"text","content":"` + text + `"}],"finish_reason":"` + finishReason + `"}`
+}
+
+func TestSpanHoldsThePromptAndTheAnswer(t *testing.T) {
+	const (
+		prompt = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
+		plain  = `{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}`
+		done   = "data: [DONE]\n\n"
+	)
+	messages := func(list string) string { return `{"model":"m","messages":[` + list + `]}` }
+	tests := []struct {
+		name     string
+		maxBytes any
+		request  string
+		answer   []string
+		input    string
+		output   string
+	}{
+		{"texts", nil, prompt, []string{plain}, "[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"a conversation", nil, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"},{"role":"user","content":"Bye"}`),
+			[]string{plain},
+			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "," + textMessage("assistant", "Hello") + "," + textMessage("user", "Bye") + "]",
+			"[" + textAnswer("Hello", "stop") + "]"},
+		{"parts, of which an image keeps its type", nil,
+			messages(`{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"Say it."}]}`),
+			[]string{plain},
+			`[{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"},{"type":"text","content":"Say it."}]}]`,
+			"[" + textAnswer("Hello", "stop") + "]"},
+		{"calls of tools", nil,
+			messages(`{"role":"user","content":"Weather?"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"weather","arguments":"{\"place\":\"Rome\"}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}`),
+			[]string{`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c2","type":"function","function":{"name":"clock","arguments":"{}"}},{"id":"c3","type":"function","function":{"name":"map","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`},
+			"[" + textMessage("user", "Weather?") + `,{"role":"assistant","parts":[{"type":"tool_call","name":"weather"}]},` + textMessage("tool", "sunny") + "]",
+			`[{"role":"assistant","parts":[{"type":"tool_call","name":"clock"},{"type":"tool_call","name":"map"}],"finish_reason":"tool_calls"}]`},
+		{"calls of tools in a stream", nil, prompt, []string{
+			`data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"c2","function":{"name":"clock","arguments":""}}]},"finish_reason":null}]}` + "\n\n",
+			`data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]},"finish_reason":null}]}` + "\n\n",
+			`data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}` + "\n\n", done},
+			"[" + textMessage("user", "Hi") + "]",
+			`[{"role":"assistant","parts":[{"type":"tool_call","name":"clock"}],"finish_reason":"tool_calls"}]`},
+		{"several choices", nil, prompt,
+			[]string{`{"choices":[{"index":1,"message":{"content":"B"},"finish_reason":"length"},{"index":0,"message":{"content":"A"},"finish_reason":"stop"}]}`},
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("A", "stop") + "," + textAnswer("B", "length") + "]"},
+		{"several choices in a stream, of which the second one ends first", nil, prompt,
+			[]string{delta(0, "A", ""), delta(1, "B", ""), delta(1, "C", "length"), delta(0, "D", "stop"), done},
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("AD", "stop") + "," + textAnswer("BC", "length") + "]"},
+		{"a stream", nil, prompt, []string{": wait\n\n", delta(0, "Hel", ""), delta(0, "lo", "") + delta(0, "", "stop") + done},
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"a stream in small packets", nil, prompt, split(delta(0, "Hel", "")+delta(0, "lo", "")+delta(0, "", "stop")+done, 7),
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"a stream of many windows", 1 << 20, prompt, strings.SplitAfter(strings.Repeat(delta(0, "Hello", ""), 5000)+delta(0, "", "stop")+done, "\n\n"),
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer(strings.Repeat("Hello", 5000), "stop") + "]"},
+		{"parts in the answer, of which a thought is none", nil, prompt,
+			[]string{`{"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"Hello"}]},"finish_reason":"stop"}]}`},
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"letters of several bytes", nil, messages(`{"role":"user","content":"h\u00e9 \ud83d\ude00 <&>"}`), []string{delta(0, "é😀", "stop"), done},
+			"[" + textMessage("user", "hé 😀 <&>") + "]", "[" + textAnswer("é😀", "stop") + "]"},
+		{"an error", nil, prompt, []string{`{"error":{"message":"no"}}`}, "[" + textMessage("user", "Hi") + "]", "[]"},
+		{"an answer that is no JSON", nil, prompt, []string{"no"}, "[" + textMessage("user", "Hi") + "]", "[]"},
+
+		{"a bound within a letter", 5, messages(`{"role":"user","content":"äöü"}`), []string{`{"choices":[{"index":0,"message":{"content":"äöü"},"finish_reason":"stop"}]}`},
+			"[" + textMessage("user", "äö") + "]", "[" + textAnswer("äö", "stop") + "]"},
+		{"a bound within a letter of a stream", 5, prompt, []string{delta(0, "ä", ""), delta(0, "😀", ""), delta(0, "x", ""), delta(0, "", "stop"), done},
+			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("äx", "stop") + "]"},
+		{"a bound of one byte", 1, messages(`{"role":"user","content":"Hi"}`), []string{delta(0, "Hello", ""), delta(0, "", "stop"), done},
+			"[" + textMessage("user", "H") + "]", "[" + textAnswer("H", "stop") + "]"},
+		{"of the prompt, the last messages are kept", 7, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`),
+			[]string{plain}, "[" + textMessage("user", "Hell") + "," + textMessage("user", "Bye") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"of the prompt, the last message only", 3, messages(`{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`), []string{plain},
+			"[" + textMessage("user", "Bye") + "]", "[" + textAnswer("Hel", "stop") + "]"},
+		{"a bound between parts", 4, messages(`{"role":"user","content":[{"type":"text","text":"What"},{"type":"text","text":"ever"}]}`), []string{plain},
+			`[{"role":"user","parts":[{"type":"text","content":"What"},{"type":"text"}]}]`, "[" + textAnswer("Hell", "stop") + "]"},
+		{"a bound that all choices share", 3, prompt, []string{`{"choices":[{"index":0,"message":{"content":"AB"}},{"index":1,"message":{"content":"CD"}}]}`},
+			"[" + textMessage("user", "Hi") + "]",
+			`[{"role":"assistant","parts":[{"type":"text","content":"AB"}]},{"role":"assistant","parts":[{"type":"text","content":"C"}]}]`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newTestCollector(t, nil)
+			config := CreateConfig()
+			config.Telemetry.Traces.CaptureContent = true
+			config.Telemetry.Traces.ContentMaxBytes = test.maxBytes
+			handler := exporting(t, c, config, answering(test.answer...))
+			if got, want := ask(handler, test.request).Body.String(), strings.Join(test.answer, ""); got != want {
+				t.Errorf("the client gets %q, want %q", got, want)
+			}
+			eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+			if got := c.texts[0]["gen_ai.input.messages"]; got != test.input {
+				t.Errorf("input\n%s\nwant\n%s", got, test.input)
+			}
+			if got := c.texts[0]["gen_ai.output.messages"]; got != test.output {
+				t.Errorf("output\n%.300s\nwant\n%.300s", got, test.output)
+			}
+		})
+	}
+}
+
+// split cuts a text into packets of so many bytes.
+func split(text string, size int) []string {
+	var packets []string
+	for len(text) > size {
+		packets = append(packets, text[:size])
+		text = text[size:]
+	}
+	return append(packets, text)
+}
+
+// TestSpanHoldsWhatTheProviderGets: the prompt is that behind the policy, and of a compressed request the plain text.
+func TestSpanHoldsWhatTheProviderGets(t *testing.T) {
+	c := newTestCollector(t, nil)
+	config := CreateConfig()
+	config.Model = "gpt-4o"
+	config.Telemetry.Traces.CaptureContent = "true"
+	handler := exporting(t, c, config, answering(`{"choices":[]}`))
+	compressed := encoded(&otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
+	ask(handler, string(compressed), "Content-Encoding", "gzip")
+	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	if got, want := c.texts[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
+		t.Errorf("input %s, want %s", got, want)
+	}
+}
+
+// TestNobodyReadsContentThatWasNotAskedFor has canaries in prompt and answer.
+func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
+	const (
+		prompt = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
+		answer = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
+	)
+	for _, off := range []any{nil, false, "false", ""} {
+		c := newTestCollector(t, nil)
+		config := CreateConfig()
+		config.Telemetry.Traces.CaptureContent = off
+		ask(exporting(t, c, config, answering(answer)), prompt)
+		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		if text := fmt.Sprint(c.texts); strings.Contains(text, "canary") || strings.Contains(text, "messages") {
+			t.Errorf("captureContent %v: the span has the content: %s", off, text)
+		}
+	}
+
+	config := CreateConfig()
+	config.Telemetry.Traces.CaptureContent = true
+	handler, sink := watched(t, config, answering(answer))
+	handler.(*middleware).policy.telemetry.spans = true
+	ask(handler, prompt, "Traceparent", callersParent+"-00")
+	ask(handler, prompt, "Traceparent", callersParent+"-01")
+	for i, sampled := range []bool{false, true} {
+		call := sink.calls[i]
+		if got := call.Input != nil && call.Answer.Content != nil && call.Answer.capture != nil; got != sampled {
+			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Answer.Content)
+		}
+		if line := string(newLine(call)); strings.Contains(line, "canary") {
+			t.Errorf("the log has the content: %s", line)
+		}
+	}
+}
+
+func TestTextsAreTruncatedInWholeCharacters(t *testing.T) {
+	const text = "aä€😀z" // 1, 2, 3, 4 and 1 bytes
+	for most, want := range []string{"", "a", "a", "aä", "aä", "aä", "aä€", "aä€", "aä€", "aä€", "aä€😀", text, text} {
+		if got := truncated(text, most); got != want {
+			t.Errorf("%d bytes: %q, want %q", most, got, want)
+		}
+	}
+	if got := truncated(text, -1); got != "" {
+		t.Errorf("fewer than none: %q, want nothing", got)
+	}
+}
+
+// FuzzContent reads any messages and answers, and keeps the bound.
+func FuzzContent(f *testing.F) {
+	f.Add([]byte(`{"messages":[{"role":"user","content":"äöü"},{"role":"user","content":[{"type":"text","text":"Hi"}]}],"choices":[{"index":3,"message":{"content":"Hi"}}]}`), 3)
+	f.Add([]byte("\ndata: {\"choices\":[{\"index\":15,\"delta\":{\"content\":\"Hi\",\"tool_calls\":[{\"function\":{\"name\":\"n\"}}]}}]}\n\ndata: [DONE]\n\n"), 100)
+	f.Add([]byte(`{"choices":[{"index":-1},{"index":16},{"index":"x","delta":{"content":[{}]}}],"messages":[null,1,"a"]}`), 0)
+	f.Fuzz(func(t *testing.T, text []byte, most int) {
+		if most < 1 || most > 1<<20 {
+			most = 10
+		}
+		if got := captureInput(text, most); got != nil && !utf8.Valid(got) {
+			t.Errorf("input %q", got)
+		}
+		for _, stream := range []bool{false, true} {
+			a := &Answer{capture: &capture{left: most}}
+			captureWindow(a.capture, text, stream)
+			captureWindow(a.capture, text, stream)
+			sum := 0
+			for _, choice := range a.capture.choices {
+				sum += len(choice.text) + len(strings.Join(choice.calls, ""))
+			}
+			if sum > most || len(a.capture.choices) > maxHits || !utf8.Valid(captured(a)) {
+				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(a.capture.choices), most, maxHits)
+			}
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// delivery is what became of a request.
+type delivery struct {
+	accepted bool
+	rejected int64         // of its spans or points
+	again    bool          // it may succeed later
+	after    time.Duration // not before
+}
+
+// encoded returns a body as it is sent.
+func encoded(s *otlpSignal, body []byte) []byte {
+	if !s.gzip {
+		return body
+	}
+	var compressed bytes.Buffer
+	writer := gzip.NewWriter(&compressed)
+	_, _ = writer.Write(body)
+	_ = writer.Close()
+	return compressed.Bytes()
+}
+
+// send posts a body to the collector, and tells the operator if that begins to fail.
+func send(ctx context.Context, e *exporter, s *otlpSignal, body []byte) *delivery {
+	d := &delivery{}
+	problem := post(ctx, e, s, body, d)
+	if problem != "" {
+		tell(e, s.name, s.url, problem)
+	} else {
+		e.failing[s.name] = false
+	}
+	return d
+}
+
+// post returns what is wrong, "" if nothing is.
+func post(ctx context.Context, e *exporter, s *otlpSignal, body []byte, d *delivery) string {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(bounded, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return "the URL cannot be used"
+	}
+	req.Header.Set("User-Agent", "chat-completion")
+	for _, header := range s.headers {
+		value := currentValue(header)
+		if value == "" {
+			d.again = true
+			return "there is no value for the header " + header.header
+		}
+		req.Header[header.header] = []string{value}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if s.gzip {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	res, err := e.client.Do(req)
+	if err != nil {
+		d.again = true
+		if bounded.Err() != nil {
+			return "no answer within " + s.timeout.String()
+		}
+		return problemText(err)
+	}
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, collectorMaxText))
+	_ = res.Body.Close()
+	return readAnswer(res, answer, d)
+}
+
+// currentValue returns the value of a header as it is now, "" if there is none.
+func currentValue(c *credential) string {
+	if c.path != "" {
+		return c.fromFile()
+	}
+	return c.value
+}
+
+// problemText returns what an error says, without the URL and without the password of a proxy.
+func problemText(err error) string {
+	if inner, ok := err.(*url.Error); ok {
+		err = inner.Err
+	}
+	text := err.Error()
+	if strings.Contains(text, "proxy address") {
+		return "the proxy's address cannot be used"
+	}
+	return text
+}
+
+// readAnswer notes what a collector says, and returns what is wrong.
+func readAnswer(res *http.Response, answer []byte, d *delivery) string {
+	switch res.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		d.again = true
+		d.after = retryAfter(res.Header.Get("Retry-After"))
+	}
+	d.accepted = res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices
+	if !d.accepted {
+		return "the answer has status " + strconv.Itoa(res.StatusCode)
+	}
+	var members struct {
+		PartialSuccess struct {
+			RejectedSpans      json.Number `json:"rejectedSpans"`
+			RejectedDataPoints json.Number `json:"rejectedDataPoints"`
+			ErrorMessage       string      `json:"errorMessage"`
+		} `json:"partialSuccess"`
+	}
+	if json.Unmarshal(answer, &members) != nil {
+		return ""
+	}
+	for _, number := range []json.Number{members.PartialSuccess.RejectedSpans, members.PartialSuccess.RejectedDataPoints} {
+		if count, err := number.Int64(); err == nil && count > 0 {
+			d.rejected += count
+		}
+	}
+	if d.rejected == 0 {
+		return ""
+	}
+	return strconv.FormatInt(d.rejected, 10) + " are refused: " + strconv.Quote(shortened(members.PartialSuccess.ErrorMessage))
+}
+
+// retryAfter reads a Retry-After, seconds or a date.
+func retryAfter(text string) time.Duration {
+	after := time.Duration(0)
+	if seconds, err := strconv.Atoi(text); err == nil {
+		after = maxRetryAfter
+		if seconds < int(maxRetryAfter/time.Second) {
+			after = time.Duration(seconds) * time.Second
+		}
+	} else if date, err := http.ParseTime(text); err == nil {
+		after = time.Until(date)
+	}
+	if after > maxRetryAfter {
+		return maxRetryAfter
+	}
+	return after
+}
+
+// tell makes a failure known, once until something has been sent again.
+func tell(e *exporter, name, address, problem string) {
+	if !e.failing[name] {
+		e.failing[name] = true
+		warn("%s cannot be sent to %s: %s", name, address, problem)
+	}
+}

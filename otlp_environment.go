@@ -1,0 +1,194 @@
+package chatcompletion
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// signalVariable returns the variable that holds a setting of a signal, and its value: the signal's own, else that for all.
+func signalVariable(getenv func(string) string, signal, setting string) (string, string) {
+	own := "OTEL_EXPORTER_OTLP_" + strings.ToUpper(signal) + "_" + setting
+	if value := strings.TrimSpace(getenv(own)); value != "" {
+		return own, value
+	}
+	general := "OTEL_EXPORTER_OTLP_" + setting
+	return general, strings.TrimSpace(getenv(general))
+}
+
+// findCollector takes endpoint and headers from the environment, and tells whether there is an endpoint that takes HTTP.
+func findCollector(s *otlpSignal, getenv func(string) string) bool {
+	variable, endpoint := signalVariable(getenv, s.name, "ENDPOINT")
+	if endpoint == "" {
+		return false
+	}
+	if problem := endpointProblem(endpoint); problem != "" {
+		ignoreVariable(variable, problem)
+		return false
+	}
+	s.url = endpoint
+	if variable == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+		s.url = strings.TrimRight(endpoint, "/") + "/v1/" + s.name
+	}
+	switch protocol, value := signalVariable(getenv, s.name, "PROTOCOL"); value {
+	case "", "http/json", "http/protobuf": // who takes the one takes the other, at the same port
+	case "grpc":
+		warnOnce("%s is grpc, but only HTTP is spoken: no %s are sent; configure telemetry.otlp.endpoint, such as http://collector:4318", protocol, s.name)
+		return false
+	default:
+		ignoreVariable(protocol, "is none of http/json, http/protobuf and grpc")
+	}
+	if s.headers == nil {
+		s.headers = environmentHeaders(getenv, s.name)
+	}
+	return true
+}
+
+// environmentHeaders returns the headers that the environment has for a signal.
+func environmentHeaders(getenv func(string) string, signal string) []*credential {
+	variable, list := signalVariable(getenv, signal, "HEADERS")
+	values, ok := parsePairs(list)
+	if !ok {
+		ignoreVariable(variable, "is no list such as name=value,name=value")
+		return nil
+	}
+	var found []*credential
+	for _, name := range sortedKeys(values) {
+		header := &credential{header: http.CanonicalHeaderKey(name)}
+		if !headerName.MatchString(name) || reservedHeaders[header.header] || !header.accept(values[name]) {
+			ignoreVariable(variable, "has a name or a value that cannot be sent as a header")
+			return nil
+		}
+		found = append(found, header)
+	}
+	return found
+}
+
+// exportsByOTLP tells whether a variable that lists exporters lets OTLP be one of them.
+func exportsByOTLP(getenv func(string) string, variable string) bool {
+	value := strings.TrimSpace(getenv(variable))
+	if value == "" {
+		return true
+	}
+	for _, exporter := range strings.Split(value, ",") {
+		if strings.TrimSpace(exporter) == "otlp" {
+			return true
+		}
+	}
+	return false
+}
+
+func isTrue(getenv func(string) string, variable string) bool {
+	switch strings.ToLower(strings.TrimSpace(getenv(variable))) {
+	case "true":
+		return true
+	case "false", "":
+	default:
+		ignoreVariable(variable, "is neither true nor false")
+	}
+	return false
+}
+
+// environmentDuration reads a number of milliseconds; 0: there is none.
+func environmentDuration(getenv func(string) string, variable string, least, most time.Duration, bounds string) time.Duration {
+	value := strings.TrimSpace(getenv(variable))
+	if value == "" {
+		return 0
+	}
+	number, err := strconv.ParseInt(value, 10, 32)
+	duration := time.Duration(number) * time.Millisecond
+	if err != nil || duration < least || duration > most {
+		ignoreVariable(variable, "is no number of milliseconds "+bounds)
+		return 0
+	}
+	return duration
+}
+
+// resourceAttributes returns what the sender says about itself.
+func resourceAttributes(getenv func(string) string) []string {
+	attributes, ok := parsePairs(getenv("OTEL_RESOURCE_ATTRIBUTES"))
+	if !ok {
+		ignoreVariable("OTEL_RESOURCE_ATTRIBUTES", "is no list such as name=value,name=value")
+		attributes = map[string]string{}
+	}
+	if name := strings.TrimSpace(getenv("OTEL_SERVICE_NAME")); name != "" {
+		attributes[serviceNameAttribute] = name
+	}
+	if attributes[serviceNameAttribute] == "" {
+		attributes[serviceNameAttribute] = defaultServiceName
+	}
+	if attributes[serviceInstanceAttribute] == "" {
+		attributes[serviceInstanceAttribute] = instanceID()
+	}
+	var pairs []string
+	for _, name := range sortedKeys(attributes) {
+		pairs = append(pairs, name, attributes[name])
+	}
+	return pairs
+}
+
+// parsePairs reads a list such as name=value,name=value, whose values may be percent-encoded.
+func parsePairs(list string) (map[string]string, bool) {
+	pairs := map[string]string{}
+	for _, pair := range strings.Split(list, ",") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		name, value, found := strings.Cut(pair, "=")
+		name = strings.TrimSpace(name)
+		decoded, err := url.PathUnescape(strings.TrimSpace(value))
+		if !found || name == "" || err != nil {
+			return map[string]string{}, false
+		}
+		pairs[name] = decoded
+	}
+	return pairs, true
+}
+
+// theInstance is service.instance.id of this process, so that the series of several Traefiks are not taken for one.
+var (
+	theInstanceMu sync.Mutex
+	theInstance   string
+)
+
+// instanceID returns a random UUID, always the same.
+func instanceID() string {
+	theInstanceMu.Lock()
+	defer theInstanceMu.Unlock()
+	if theInstance == "" {
+		random := make([]byte, 16)
+		_, _ = rand.Read(random)
+		random[6] = random[6]&0x0f | 0x40
+		random[8] = random[8]&0x3f | 0x80
+		theInstance = fmt.Sprintf("%x-%x-%x-%x-%x", random[:4], random[4:6], random[6:8], random[8:10], random[10:])
+	}
+	return theInstance
+}
+
+// told are the warnings about the environment that were given. It does not change, and every middleware reads it.
+var (
+	toldMu sync.Mutex
+	told   = map[string]bool{}
+)
+
+// warnOnce tells the operator something that does not change while this Traefik runs.
+func warnOnce(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	toldMu.Lock()
+	isKnown := told[text]
+	told[text] = true
+	toldMu.Unlock()
+	if !isKnown {
+		warn("%s", text)
+	}
+}
+
+// ignoreVariable tells that a variable of the environment is not used. Its value may be a secret.
+func ignoreVariable(variable, problem string) {
+	warnOnce("the environment variable %s %s; it is ignored", variable, problem)
+}

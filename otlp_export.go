@@ -1,0 +1,156 @@
+package chatcompletion
+
+import (
+	"context"
+	"math/rand"
+	"time"
+)
+
+// exportSpans sends spans if they are due: those of the request that failed before others.
+func exportSpans(e *exporter, now time.Time) {
+	request := e.pending
+	if request == nil {
+		e.mu.Lock()
+		isDue := len(e.queue) >= spanBatch || !now.Before(e.spansDue)
+		e.mu.Unlock()
+		if !isDue {
+			return
+		}
+		e.spansDue = now.Add(e.settings.spanWait)
+		if request = takeSpans(e); request == nil {
+			return
+		}
+	} else if now.Before(request.due) {
+		return
+	}
+	e.pending = nil
+	request.attempts++
+	d := sendSpans(context.Background(), e, request)
+	if d.accepted {
+		return
+	}
+	if d.again && request.attempts < exportAttempts {
+		request.due = time.Now().Add(retryDelay(e, request.attempts, d.after))
+		e.pending = request
+		return
+	}
+	lose(e.registry, lostSpan, request.spans)
+}
+
+// takeSpans makes a request of the calls that have waited longest; nil: there are none.
+func takeSpans(e *exporter) *spanRequest {
+	e.mu.Lock()
+	count, size := 0, 0
+	for count < len(e.queue) && count < spanBatch && size < spanBatchMaxBytes {
+		size += len(e.queue[count].Input) + len(e.queue[count].Answer.Content)
+		count++
+	}
+	calls := e.queue[:count]
+	e.queue = append([]*Call(nil), e.queue[count:]...)
+	e.queuedBytes -= size
+	e.mu.Unlock()
+	if count == 0 {
+		return nil
+	}
+	if len(e.texts) > maxRequestTexts {
+		e.texts = requestTexts{}
+	}
+	return &spanRequest{body: encoded(e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
+}
+
+func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery {
+	d := send(ctx, e, e.settings.traces, request.body)
+	if d.rejected > 0 {
+		lose(e.registry, lostSpan, d.rejected)
+	}
+	return d
+}
+
+// exportMetrics sends the metrics. If that fails, it is tried again with newer ones until they are due anyway: they count
+// from the beginning, and nothing is lost by one export that fails.
+func exportMetrics(e *exporter, now time.Time) {
+	d := sendMetrics(context.Background(), e)
+	e.attempts++
+	if d.again && e.attempts < exportAttempts {
+		if due := time.Now().Add(retryDelay(e, e.attempts, d.after)); due.Before(e.intervalEnd.Add(e.settings.interval)) {
+			e.metricsDue = due
+			return
+		}
+	}
+	if !d.accepted || d.rejected > 0 {
+		lose(e.registry, lostExport, 1)
+	}
+	nextInterval(e, now)
+}
+
+// nextInterval sets when metrics are due next.
+func nextInterval(e *exporter, now time.Time) {
+	e.intervalEnd = e.intervalEnd.Add(e.settings.interval)
+	if e.intervalEnd.Before(now) {
+		e.intervalEnd = now.Add(e.settings.interval)
+	}
+	e.metricsDue = e.intervalEnd
+	e.attempts = 0
+}
+
+// sendMetrics sends all metrics as they are now, in as many requests as it takes, up to the first that fails.
+func sendMetrics(ctx context.Context, e *exporter) *delivery {
+	now := time.Now()
+	all := &delivery{accepted: true}
+	texts := attributeTexts{}
+	for _, metrics := range metricRequests(collect(e.registry), pointBatch) {
+		body := metricPayload(e.settings.resource, texts, metrics, e.registry.began, now)
+		d := send(ctx, e, e.settings.metrics, encoded(e.settings.metrics, body))
+		if !d.accepted {
+			return d
+		}
+		all.rejected += d.rejected
+	}
+	return all
+}
+
+// flush sends what there is for the last time, within the time that one request has.
+func flush(e *exporter) {
+	timeout := time.Duration(0)
+	for _, signal := range []*otlpSignal{e.settings.traces, e.settings.metrics} {
+		if signal != nil && signal.timeout > timeout {
+			timeout = signal.timeout
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	for request := lastSpans(e); request != nil; request = lastSpans(e) {
+		if ctx.Err() != nil || !sendSpans(ctx, e, request).accepted {
+			lose(e.registry, lostSpan, request.spans)
+		}
+	}
+	if e.settings.metrics == nil {
+		return
+	}
+	if d := sendMetrics(ctx, e); !d.accepted || d.rejected > 0 {
+		lose(e.registry, lostExport, 1)
+	}
+}
+
+// lastSpans returns the next request that is sent once more or for the first time, nil if there is none.
+func lastSpans(e *exporter) *spanRequest {
+	if e.settings.traces == nil {
+		return nil
+	}
+	request := e.pending
+	e.pending = nil
+	if request != nil {
+		return request
+	}
+	return takeSpans(e)
+}
+
+// retryDelay returns how long to wait after so many attempts. What the collector asks for is the least.
+func retryDelay(e *exporter, attempts int, after time.Duration) time.Duration {
+	delay := e.settings.backoff << (attempts - 1)
+	delay = delay/2 + time.Duration(rand.Int63n(int64(delay))) // many Traefiks see the same collector fail
+	if delay < after {
+		return after
+	}
+	return delay
+}
