@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 )
 
@@ -156,6 +157,9 @@ func windowEnd(a *Answer, window []byte) int {
 		}
 		return len(window)
 	}
+	if len(window) <= overlapBytes {
+		return 0 // many small packets: a name may begin in one and end in the next
+	}
 	return len(window)
 }
 
@@ -239,7 +243,7 @@ func isFailure(window []byte) bool {
 			return false
 		}
 		value := valueBehind(window[at+len(errorKey):])
-		if len(value) > 0 && value[0] != 'n' && value[0] != 'f' && !isHarmless(value) {
+		if holdsError(value) {
 			return true
 		}
 		if isErrorValue(window[:at]) {
@@ -250,25 +254,16 @@ func isFailure(window []byte) bool {
 	return false
 }
 
-// What a member error can hold that is no failure: nothing, and what Azure says when its filter did not look at an answer.
+// nothing is how the values begin that say that there is no error; contentFilterError is that of Azure's filter, which
+// stands beside an answer that is as it should be.
 var (
-	emptyText   = []byte(`""`)
-	emptyObject = []byte("{}")
-	filterError = []byte(`"content_filter_error"`)
+	nothing            = regexp.MustCompile(`^(null|false|0|""|\{\s*\}|\[\s*\])`)
+	contentFilterError = regexp.MustCompile(`^\{[^{}]*"content_filter_error"`)
 )
 
-// filterErrorWithin is in how many bytes of an error its code stands.
-const filterErrorWithin = 100
-
-// isHarmless tells whether the value of a member error is no failure of the answer.
-func isHarmless(value []byte) bool {
-	if bytes.HasPrefix(value, emptyText) || bytes.HasPrefix(value, emptyObject) {
-		return true
-	}
-	if len(value) > filterErrorWithin {
-		value = value[:filterErrorWithin]
-	}
-	return bytes.Contains(value, filterError)
+// holdsError tells whether the value of a member error is one.
+func holdsError(value []byte) bool {
+	return len(value) > 0 && !nothing.Match(value) && !contentFilterError.Match(value)
 }
 
 // isErrorValue tells whether the name that before ends in can have the value error.

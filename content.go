@@ -31,6 +31,14 @@ type chatMessage struct {
 	} `json:"tool_calls"`
 }
 
+// What bounds the work of capturing, since each of these is looked at: messages of a request, parts and calls of tools of
+// one message, and events of a stream.
+const (
+	capturedMaxMessages = 100
+	capturedMaxParts    = 100
+	capturedMaxEvents   = 10000
+)
+
 // captureInput returns the messages of a request with at most maxBytes of text: that of the last messages, since the first
 // ones repeat from call to call.
 func captureInput(body []byte, maxBytes int) []byte {
@@ -42,7 +50,7 @@ func captureInput(body []byte, maxBytes int) []byte {
 	}
 	messages := make([]contentMessage, len(request.Messages))
 	first := len(messages)
-	for first > 0 && maxBytes > 0 {
+	for first > 0 && maxBytes > 0 && len(messages)-first < capturedMaxMessages {
 		first--
 		sent := &request.Messages[first]
 		parts := contentParts(sent.Content)
@@ -50,7 +58,10 @@ func captureInput(body []byte, maxBytes int) []byte {
 			parts[i].Content = truncated(parts[i].Content, maxBytes)
 			maxBytes -= len(parts[i].Content)
 		}
-		for _, call := range sent.ToolCalls {
+		for i, call := range sent.ToolCalls {
+			if i == capturedMaxParts {
+				break
+			}
 			name := truncated(call.Function.Name, maxBytes)
 			maxBytes -= len(name)
 			parts = append(parts, contentPart{Type: "tool_call", Name: name})
@@ -75,7 +86,10 @@ func contentParts(content json.RawMessage) []contentPart {
 		Text string `json:"text"`
 	}
 	_ = json.Unmarshal(content, &list)
-	for _, part := range list {
+	for i, part := range list {
+		if i == capturedMaxParts {
+			break
+		}
 		parts = append(parts, contentPart{Type: part.Type, Content: part.Text})
 	}
 	return parts
@@ -98,6 +112,7 @@ func truncated(text string, maxBytes int) string {
 // capture collects what an answer's choices say.
 type capture struct {
 	left    int // how many bytes it still takes
+	events  int // that have been read
 	choices []capturedChoice
 }
 
@@ -125,12 +140,16 @@ func captureWindow(c *capture, window []byte, stream bool) {
 		lines = bytes.Split(window, dataLine)[1:]
 	}
 	for _, line := range lines {
-		if c.left <= 0 {
+		if c.left <= 0 || c.events == capturedMaxEvents {
 			return
 		}
+		c.events++
 		var answer answerChoices
 		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&answer) // what has another type does not keep the rest from being read
-		for _, choice := range answer.Choices {
+		for i, choice := range answer.Choices {
+			if i == maxHits {
+				break
+			}
 			if choice.Index < 0 || choice.Index >= maxHits {
 				continue
 			}
@@ -138,7 +157,7 @@ func captureWindow(c *capture, window []byte, stream bool) {
 				c.choices = append(c.choices, capturedChoice{})
 			}
 			to := &c.choices[choice.Index]
-			if choice.FinishReason != "" {
+			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes {
 				to.finishReason = choice.FinishReason
 			}
 			capturePiece(c, to, &choice.Message)
@@ -154,7 +173,10 @@ func capturePiece(c *capture, to *capturedChoice, piece *chatMessage) {
 		c.left -= len(text)
 		to.text += text
 	}
-	for _, call := range piece.ToolCalls {
+	for i, call := range piece.ToolCalls {
+		if i == capturedMaxParts {
+			break
+		}
 		if name := truncated(call.Function.Name, c.left); name != "" {
 			c.left -= len(name)
 			to.calls = append(to.calls, name)

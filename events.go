@@ -9,6 +9,10 @@ import (
 // larger event is no usage, and passes in pieces.
 const heldMaxBytes = 64 << 10
 
+// usageMaxLines bounds the lines of an event that may be that of the usage, since each is looked at. Indented JSON of it has
+// about 20, which count twice if they end in two bytes.
+const usageMaxLines = 100
+
 // hider keeps the event with the usage from a client that did not ask for it.
 type hider struct {
 	holds bool   // the next chunk does not begin an event
@@ -99,26 +103,34 @@ func rest(h *hider) []byte {
 	return held
 }
 
-// withoutUsage removes from whole events those that hold the usage only.
+// withoutUsage removes from whole events those that hold the usage only. It looks for the names of tokens from the end,
+// where the usage stands, and not at more than maxHits events.
 func withoutUsage(h *hider, events []byte) []byte {
 	if events[len(events)-1] == '\r' {
 		h.feed = feedPasses
 	}
-	if !bytes.Contains(events, tokensKey) {
-		return events
-	}
-	var kept []byte
-	for len(events) > 0 {
-		end := firstEventEnd(events)
-		event := events[:end]
-		events = events[end:]
-		if !isUsageOnly(event) {
-			kept = append(kept, event...)
-		} else if len(events) == 0 && event[end-1] == '\r' {
+	var behind []byte // what stays of the events that have been looked at
+	before := events
+	for hits := 0; hits < maxHits; hits++ {
+		hit := bytes.LastIndex(before, tokensKey)
+		if hit < 0 {
+			break
+		}
+		start := lastEventEnd(before[:hit])
+		end := start + firstEventEnd(before[start:])
+		kept := start
+		if !isUsageOnly(before[start:end]) {
+			kept = end
+		} else if end == len(events) && before[end-1] == '\r' {
 			h.feed = feedIsHidden
 		}
+		behind = bytes.Join([][]byte{before[start:kept], before[end:], behind}, nil)
+		before = before[:start]
 	}
-	return kept
+	if behind == nil {
+		return before
+	}
+	return append(before[:len(before):len(before)], behind...)
 }
 
 // The ends of an event: the end of a line, and an empty line behind it. A line ends in a line feed, a carriage return, or
@@ -145,7 +157,7 @@ func lastEventEnd(data []byte) int {
 func firstEventEnd(data []byte) int {
 	end := len(data)
 	for _, mark := range eventEnds {
-		if at := bytes.Index(data, mark); at >= 0 && at+len(mark) < end {
+		if at := bytes.Index(data[:end], mark); at >= 0 {
 			end = at + len(mark)
 		}
 	}
@@ -168,6 +180,9 @@ func isUsageOnly(event []byte) bool {
 	}
 	var data []byte
 	text := bytes.ReplaceAll(bytes.TrimPrefix(event, byteOrderMark), carriageReturn, lineFeed)
+	if bytes.Count(text, lineFeed) > usageMaxLines {
+		return false
+	}
 	for _, line := range bytes.Split(text, lineFeed) {
 		if bytes.HasPrefix(line, dataLine[1:]) {
 			data = append(append(data, line[len(dataLine)-1:]...), '\n')

@@ -56,6 +56,7 @@ type judged struct {
 	verdict *verdict
 	raw     []byte   // the client's body as it came, as far as it was read
 	body    [][]byte // what the provider gets, in pieces; nil: the client's body
+	faulty  bool     // report mode lets pass what is refused otherwise
 }
 
 // plainBody is the body that the provider gets, as one.
@@ -153,7 +154,7 @@ func wouldHave(p *policy, j *judged, refused *refusal) *judged {
 	if refused == nil {
 		v.request.Stream = j.verdict.request.Stream
 	}
-	return &judged{verdict: v, raw: j.raw}
+	return &judged{verdict: v, raw: j.raw, faulty: refused != nil}
 }
 
 // decision is a verdict in the making.

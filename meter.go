@@ -23,6 +23,9 @@ const (
 // statusClientClosedRequest is what Traefik answers a client that has left.
 const statusClientClosedRequest = 499
 
+// maxStatus is the last status that HTTP knows a class for.
+const maxStatus = 599
+
 // windowChunks is after how many chunks the window is looked at. Traefik sends at most 32 KiB at a time.
 const windowChunks = 32
 
@@ -125,11 +128,13 @@ func errorType(w *responseWriter, ctx context.Context) string {
 	switch {
 	case w.bare:
 		return unreached(w.status)
+	case w.status > maxStatus:
+		return other
 	case w.status >= http.StatusBadRequest:
 		return strconv.Itoa(w.status)
 	case a.failed:
 		return errorErrorEvent
-	case w.writeErr == nil && (a.done || (w.returned && !w.cut && (!a.stream || a.finished))):
+	case w.writeErr == nil && (a.done || (w.returned && (!a.stream || a.finished))):
 		return ""
 	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
 		return errorTimeout

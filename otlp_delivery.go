@@ -121,8 +121,10 @@ func readAnswer(res *http.Response, answer []byte, d *delivery) string {
 		return ""
 	}
 	for _, number := range []json.Number{members.PartialSuccess.RejectedSpans, members.PartialSuccess.RejectedDataPoints} {
-		if count, err := number.Int64(); err == nil && count > 0 {
+		if count, err := number.Int64(); err == nil && count > 0 && count <= pointBatch {
 			d.rejected += count
+		} else if err == nil && count > 0 {
+			d.rejected += pointBatch // no request has more
 		}
 	}
 	if d.rejected == 0 {
@@ -148,10 +150,13 @@ func retryAfter(text string) time.Duration {
 	return after
 }
 
+// problemMaxBytes bounds what is told of a problem, which may repeat what a collector sent.
+const problemMaxBytes = 500
+
 // tell makes a failure known, once until something has been sent again.
 func tell(e *exporter, name, address, problem string) {
 	if !e.failing[name] {
 		e.failing[name] = true
-		warn("%s cannot be sent to %s: %s", name, address, problem)
+		warn("%s cannot be sent to %s: %s", name, address, truncated(problem, problemMaxBytes))
 	}
 }

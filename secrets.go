@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -173,7 +174,11 @@ func readSmallFile(path string) (string, error) {
 	return string(content), err
 }
 
+// notInLines would let what others say, such as a collector's certificate, look like another line of the log.
+var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")
+
 // warn tells the operator, through Traefik's log, of something that a person must correct.
 func warn(format string, args ...any) {
-	_, _ = fmt.Fprintf(os.Stderr, "chat-completion: "+format+"\n", args...)
+	text := notInLines.ReplaceAllString(fmt.Sprintf(format, args...), " ")
+	_, _ = fmt.Fprintln(os.Stderr, "chat-completion: "+text)
 }

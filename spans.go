@@ -54,8 +54,10 @@ func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
 	if c.Trace == nil || t.content == 0 {
 		return
 	}
-	c.Input = captureInput(plainBody(j), t.content)
 	c.Answer.capture = &capture{left: t.content}
+	if j.verdict != nil && !j.faulty { // else it may be anything, of any number of values
+		c.Input = captureInput(plainBody(j), t.content)
+	}
 }
 
 // startTrace gives a call its place in a trace, and the request to the provider a traceparent that says so. It returns nil

@@ -30,10 +30,7 @@ func forward(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Req
 	c.GatewayDuration = time.Since(c.Start)
 	defer conclude(w, p, req.Context(), v)
 	next.ServeHTTP(w, req)
-	if w.decoder != nil {
-		finish(w)
-	}
-	w.returned = true
+	w.returned = w.decoder == nil || finish(w)
 }
 
 // conclude leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
@@ -86,7 +83,7 @@ type responseWriter struct {
 	http.ResponseWriter
 	plain    bool          // the header is out, there is nothing to decode, and no event is kept back in part
 	hides    bool          // the usage, which the client did not ask for
-	out      io.Writer     // to the client and into window
+	out      io.Writer     // into window and to the client
 	window   *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
 	flush    func() error  // after every write, if the answer cannot wait; else nil
 	decoder  *decoder      // of an answer that the provider compressed unasked
@@ -102,7 +99,6 @@ type responseWriter struct {
 	bare      bool            // the answer is no provider's: Traefik could not reach one
 	arrivals  []time.Duration // when the chunks in window came, from the start of the call
 	lastChunk time.Duration   // when the last chunk before those came
-	cut       bool            // the compressed answer was incomplete
 	writeErr  error           // of the client's connection
 	returned  bool            // the answer is complete, as far as HTTP can tell
 }
@@ -179,6 +175,11 @@ func release(w *responseWriter, p *policy) {
 	if w.trailers {
 		removeOperatorHeaders(w.ResponseWriter.Header())
 	}
+	sendHeld(w)
+}
+
+// sendHeld sends what was kept back of a stream that has ended.
+func sendHeld(w *responseWriter) {
 	if !w.hides {
 		return
 	}
@@ -257,7 +258,7 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 		return
 	}
 	w.window = &bytes.Buffer{}
-	w.out = io.MultiWriter(w.ResponseWriter, w.window)
+	w.out = io.MultiWriter(w.window, w.ResponseWriter) // in this order: what a client that left does not get was used, too
 	if events {
 		beginStream(w, header)
 	}
@@ -305,15 +306,16 @@ func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
 	return w.Write(chunk)
 }
 
-// finish ends an answer that is decoded. One whose compressed bytes stop early or are corrupt must look broken: a deadline
-// in the past keeps the server from ending it properly. A panic with http.ErrAbortHandler would do the same, but Yaegi
-// writes those of interpreted code to the log, with every frame.
-func finish(w *responseWriter) {
+// finish ends an answer that is decoded, and tells whether it is complete. One whose compressed bytes stop early or are
+// corrupt must look broken: a deadline in the past keeps the server from ending it properly. A panic with
+// http.ErrAbortHandler would do the same, but Yaegi writes those of interpreted code to the log, with every frame.
+func finish(w *responseWriter) bool {
 	if w.decoder.close() == nil {
-		return
+		return true
 	}
-	w.cut = true
+	sendHeld(w)
 	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
 		panic(http.ErrAbortHandler)
 	}
+	return false
 }

@@ -17,8 +17,11 @@ const (
 	includeUsage  = "include_usage"
 )
 
-// usageOptions asks for usage where a client set no options.
-var usageOptions = []byte(`{"include_usage":true}`)
+// usageOptions asks for usage where a client set no options, streamOptionsAddition stands before them.
+var (
+	usageOptions          = []byte(`{"include_usage":true}`)
+	streamOptionsAddition = []byte(`,"stream_options":`)
+)
 
 func parseStreamUsage(bad *problems, p *policy, value string) {
 	switch strings.ToLower(strings.TrimSpace(value)) {
@@ -29,8 +32,8 @@ func parseStreamUsage(bad *problems, p *policy, value string) {
 		bad.add("streamUsage", "%q is neither %q nor %q", value, streamUsageAuto, streamUsageNever)
 	}
 	for _, r := range p.rules {
-		if r.name == streamOptions {
-			p.asksUsage = false // the configuration says what becomes of it
+		if r.name == streamOptions && (r.dropped || r.enforced) {
+			p.asksUsage = false // the configuration says what becomes of it, whatever the client sends
 		}
 	}
 }
@@ -46,10 +49,16 @@ func isStream(p *policy, e *envelope) bool {
 func askUsage(p *policy, e *envelope, d *decision) bool {
 	place := e.found[p.parameters.ids[streamOptions]]
 	if place == 0 {
-		d.additions = append(append(d.additions, `,"stream_options":`...), usageOptions...)
+		if bytes.Contains(d.additions, streamOptionsAddition) {
+			return false // the configuration's own
+		}
+		d.additions = append(append(d.additions, streamOptionsAddition...), usageOptions...)
 		return true
 	}
 	m := &e.members[place-1]
+	if m.replacement != nil {
+		return false // the configuration's own
+	}
 	options := bodyValue(e, m)
 	if options[0] == 'n' {
 		m.replacement = usageOptions

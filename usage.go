@@ -6,6 +6,9 @@ import (
 	"strconv"
 )
 
+// usageMaxBytes is how much of a usage is read. Known ones have less than a kilobyte.
+const usageMaxBytes = 8 << 10
+
 // findUsage reads the last usage of a window; hit is where the name of one of its members may end. It may stand in an
 // event of its own, in a choice (Moonshot), or below a member of the provider's (Groq).
 func findUsage(a *Answer, window []byte, hit int) {
@@ -19,6 +22,9 @@ func findUsage(a *Answer, window []byte, hit int) {
 			value = value[1:]
 		} else {
 			value = valueBehind(value)
+		}
+		if len(value) > usageMaxBytes {
+			value = value[:usageMaxBytes] // else each of many that do not end would be read up to the end of the window
 		}
 		if len(value) > 0 && value[0] == '{' && readUsage(a, value) {
 			if !a.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {

@@ -1,0 +1,150 @@
+package chatcompletion
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// usageOnlyEvent is what a hider hides.
+const usageOnlyEvent = `data: {"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}` + "\n\n"
+
+// What an event costs that has to be looked at is paid by interpreted code: a provider must not choose how many there are.
+func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
+	harmless := "data: {\"choices\":[{}]}\n\n"
+	tests := []struct {
+		name, chunk, want string
+	}{
+		{"as many events as are looked at", strings.Repeat(usageOnlyEvent, maxHits), ""},
+		{"more events", harmless + strings.Repeat(usageOnlyEvent, maxHits+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
+		{"events around", strings.Repeat(harmless+usageOnlyEvent+"\n", 5), strings.Repeat(harmless+"\n", 5)},
+		{"few lines", strings.Repeat(":\n", 50) + usageOnlyEvent, ""},
+		{"many lines", strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent, strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := string(hide(&hider{}, []byte(test.chunk))); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReasonAtTheEndOfAWindowIsKeptOnce(t *testing.T) {
+	a := &Answer{details: true}
+	text := []byte(strings.Repeat("x", windowBytes) + `"finish_reason":"stop"},{"finish_reason":"length"},`)
+	rest := look(a, text, false)
+	look(a, append(append([]byte(nil), rest...), `"usage":{}`...), true)
+	if got := strings.Join(a.FinishReasons, " "); got != "stop length" {
+		t.Errorf("got %q, want %q", got, "stop length")
+	}
+}
+
+// goneClient takes some writes, and no more.
+type goneClient struct {
+	*httptest.ResponseRecorder
+	takes int
+}
+
+func (g *goneClient) Write(b []byte) (int, error) {
+	if g.takes--; g.takes < 0 {
+		return 0, errors.New("broken pipe")
+	}
+	return g.ResponseRecorder.Write(b)
+}
+
+func TestUsageThatAClientDidNotWaitForIsMetered(t *testing.T) {
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		for _, event := range []string{"data: {}\n\n", "data: {}\n\n", usageOnlyEvent} {
+			_, _ = io.WriteString(rw, event)
+		}
+	})
+	for _, options := range []string{"", `"stream_options":{"include_usage":true},`} {
+		handler, err := New(context.Background(), provider, CreateConfig(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &goneClient{httptest.NewRecorder(), 2}
+		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions",
+			strings.NewReader(`{"model":"m","stream":true,`+options+`"messages":[{"role":"user","content":"Hi"}]}`)))
+		if got := client.Header().Get(inputTokensHeader); got != "6" {
+			t.Errorf("with %q: %s is %q, want 6", options, inputTokensHeader, got)
+		}
+	}
+}
+
+func TestCapturedMessagesAndPartsAreBounded(t *testing.T) {
+	message := `{"role":"user","content":""},`
+	part := `{"type":"text","text":""},`
+	for name, body := range map[string]string{
+		"messages": `{"messages":[` + strings.Repeat(message, 10000) + `{"role":"user","content":"last"}]}`,
+		"parts":    `{"messages":[{"role":"user","content":[{"type":"text","text":"first"},` + strings.Repeat(part, 10000) + `{"type":"text"}]}]}`,
+	} {
+		var messages []contentMessage
+		if err := json.Unmarshal(captureInput([]byte(body), 10), &messages); err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for _, m := range messages {
+			count += len(m.Parts)
+		}
+		if count != capturedMaxMessages {
+			t.Errorf("%s: %d parts in %d messages, want %d", name, count, len(messages), capturedMaxMessages)
+		}
+	}
+}
+
+func TestRefusedRequestIsNotCaptured(t *testing.T) {
+	for _, mode := range []string{modeEnforce, modeReport} {
+		var calls []*Call
+		config := CreateConfig()
+		config.Mode = mode
+		config.Telemetry.Traces.CaptureContent = true
+		p, err := newPolicy(config, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.telemetry.spans = true
+		p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { calls = append(calls, c) }))
+		handler := &middleware{next: http.NotFoundHandler(), policy: p}
+		for _, body := range []string{`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, `{"messages":[{"role":"user","content":"Hi"}],"n":0}`} {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		}
+		if len(calls) != 2 || len(calls[0].Input) == 0 || len(calls[1].Input) != 0 {
+			t.Errorf("%s: got %d calls, want the input of the first of two", mode, len(calls))
+		}
+	}
+}
+
+type sinkFunc func(c *Call)
+
+func (f sinkFunc) Consume(c *Call) { f(c) }
+
+func TestCaptureLooksAtFewEventsAndChoices(t *testing.T) {
+	c := &capture{left: 1 << 20}
+	captureWindow(c, []byte(strings.Repeat("\ndata:{}", capturedMaxEvents+5)), true)
+	if c.events != capturedMaxEvents {
+		t.Errorf("%d events are read, want %d", c.events, capturedMaxEvents)
+	}
+}
+
+func TestWarningIsOneLine(t *testing.T) {
+	got := warnings(t, func() { warn("a problem: %s", "line\nchat-completion: forged\x1b[2J") })
+	if want := "chat-completion: a problem: line chat-completion: forged [2J\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestCollectorThatRejectsMoreThanItGotIsNotBelieved(t *testing.T) {
+	d := &delivery{}
+	readAnswer(&http.Response{StatusCode: http.StatusOK}, []byte(`{"partialSuccess":{"rejectedSpans":"9223372036854775807","rejectedDataPoints":"9223372036854775807"}}`), d)
+	if want := int64(2 * pointBatch); d.rejected != want {
+		t.Errorf("%d are rejected, want %d", d.rejected, want)
+	}
+}
