@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"reflect"
 	"regexp"
 	"sort"
@@ -69,14 +70,15 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	}
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
-	p.credential = parseCredential(bad, config)
+	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
+	p.credential = parseCredential(bad, config, secrets)
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)
 	p.path = parsePath(bad, config.Path)
 	pattern := parseModels(bad, config, p)
 	parseRules(bad, config, p)
 	parseStreamUsage(bad, p, config.StreamUsage)
-	p.telemetry = parseTelemetry(bad, config, pattern)
+	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	p.telemetry.middleware.Report = p.report
 	p.exposes = parseExpose(bad, config)
 	if len(bad.found) > 0 {
@@ -127,7 +129,7 @@ func parseModelHeader(bad *problems, config *Config) string {
 	return name
 }
 
-func parseCredential(bad *problems, config *Config) *credential {
+func parseCredential(bad *problems, config *Config, secrets *secretSettings) *credential {
 	name := defaultAuthHeader
 	if config.AuthHeader.Name != "" {
 		name = parseHeaderName(bad, "authHeader.name", config.AuthHeader.Name)
@@ -139,7 +141,7 @@ func parseCredential(bad *problems, config *Config) *credential {
 	if config.AuthHeader.Prefix != nil {
 		prefix = parsePrefix(bad, *config.AuthHeader.Prefix)
 	}
-	c, problem := newCredential(config.Token, name, prefix)
+	c, problem := newCredential(config.Token, name, prefix, secrets)
 	if problem != "" {
 		bad.add("token", "%s", problem)
 	}

@@ -14,6 +14,8 @@ var knownKeys = []string{
 	"limits", "limits.temperature", "limits.topP", "limits.maxTokens", "limits.maxCompletionTokens", "limits.frequencyPenalty",
 	"limits.presencePenalty", "limits.n",
 	"authHeader", "authHeader.name", "authHeader.prefix",
+	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
+	"secrets.maxStale",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -26,6 +28,7 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "params.", config.Params.Unknown)
 	checkUnknownKeys(bad, "limits.", config.Limits.Unknown)
 	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown)
+	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)

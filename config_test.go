@@ -32,3 +32,15 @@ func TestEveryProblemIsToldAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestExpositionMayReferToSecrets has the metrics exported with a key, too.
+func TestExpositionMayReferToSecrets(t *testing.T) {
+	config := CreateConfig()
+	config.Expose = exposePrometheus
+	config.Secrets.Dir = "/secrets"
+	config.Telemetry.OTLP.Endpoint = "http://collector:4318"
+	config.Telemetry.OTLP.Headers = map[string]string{"Api-Key": "urn:k8s:secret:collector:key"}
+	if _, err := newPolicy(config, "test"); err != nil {
+		t.Errorf("error %v, want none", err)
+	}
+}

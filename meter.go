@@ -123,7 +123,7 @@ func concludeStream(c *Call, lastChunk time.Duration) {
 }
 
 // errorType tells how a call ended: "" if as it should.
-func errorType(w *responseWriter, ctx context.Context) string {
+func errorType(w *responseWriter, p *policy, ctx context.Context) string {
 	a := &w.call.Answer
 	switch {
 	case w.bare:
@@ -131,7 +131,7 @@ func errorType(w *responseWriter, ctx context.Context) string {
 	case w.status > maxStatus:
 		return other
 	case w.status >= http.StatusBadRequest:
-		return strconv.Itoa(w.status)
+		return providerRefused(w, p)
 	case a.failed:
 		return errorErrorEvent
 	case w.writeErr == nil && (a.done || (w.returned && (!a.stream || a.finished))):
@@ -142,6 +142,14 @@ func errorType(w *responseWriter, ctx context.Context) string {
 		return errorClientGone
 	}
 	return errorProviderCut
+}
+
+// providerRefused returns the provider's status. After 401, the key is looked up again.
+func providerRefused(w *responseWriter, p *policy) string {
+	if w.status == http.StatusUnauthorized {
+		credentialRefused(p.credential, w.start)
+	}
+	return strconv.Itoa(w.status)
 }
 
 // unreached tells why Traefik answered instead of a provider.

@@ -47,6 +47,7 @@ func send(ctx context.Context, e *exporter, s *otlpSignal, body []byte) *deliver
 
 // post returns what is wrong, "" if nothing is.
 func post(ctx context.Context, e *exporter, s *otlpSignal, body []byte, d *delivery) string {
+	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(bounded, http.MethodPost, s.url, bytes.NewReader(body))
@@ -76,15 +77,12 @@ func post(ctx context.Context, e *exporter, s *otlpSignal, body []byte, d *deliv
 	}
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, collectorMaxText))
 	_ = res.Body.Close()
-	return readAnswer(res, answer, d)
-}
-
-// currentValue returns the value of a header as it is now, "" if there is none.
-func currentValue(c *credential) string {
-	if c.path != "" {
-		return c.fromFile()
+	if res.StatusCode == http.StatusUnauthorized {
+		for _, header := range s.headers {
+			credentialRefused(header, began)
+		}
 	}
-	return c.value
+	return readAnswer(res, answer, d)
 }
 
 // problemText returns what an error says, without the URL and without the password of a proxy.

@@ -27,7 +27,7 @@ func findCollector(s *otlpSignal, getenv func(string) string) bool {
 	if endpoint == "" {
 		return false
 	}
-	if problem := endpointProblem(endpoint); problem != "" {
+	if problem := urlProblem(endpoint, collectorExample, "send credentials in a header"); problem != "" {
 		ignoreVariable(variable, problem)
 		return false
 	}

@@ -70,8 +70,8 @@ type otlpConfigured struct {
 //
 // With an endpoint in the configuration, the variables of the environment that choose one, switch off, or hold keys are
 // not asked: a key is meant for the endpoint beside it.
-func newOTLPSettings(bad *problems, config OTLP, getenv func(string) string) *otlpSettings {
-	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers)}
+func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv func(string) string) *otlpSettings {
+	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
 	c.endpoint = parseEndpoint(bad, config.Endpoint)
 	c.timeout = parseDuration(bad, "telemetry.otlp.timeout", config.Timeout, minExportTimeout, maxExportTimeout, exportTimeouts)
 	c.compression = parseCompression(bad, config.Compression)
@@ -116,9 +116,9 @@ func settingsKey(s *otlpSettings) string {
 		}
 		parts = append(parts, signal.url, signal.timeout.String(), strconv.FormatBool(signal.gzip))
 		for _, header := range signal.headers {
-			parts = append(parts, header.header, header.path)
-			if header.path == "" {
-				parts = append(parts, header.value)
+			parts = append(parts, header.header, header.value)
+			if header.source != nil {
+				parts = append(parts, header.source.id)
 			}
 		}
 	}
@@ -158,20 +158,23 @@ func parseEndpoint(bad *problems, text string) string {
 	if text == "" {
 		return ""
 	}
-	if problem := endpointProblem(text); problem != "" {
+	if problem := urlProblem(text, collectorExample, "send credentials in a header"); problem != "" {
 		bad.add("telemetry.otlp.endpoint", "%s", problem)
 	}
 	return strings.TrimRight(text, "/")
 }
 
-// endpointProblem tells what is wrong with a URL, without repeating it: it may hold a password.
-func endpointProblem(text string) string {
+// collectorExample is what OTLP.Endpoint looks like.
+const collectorExample = "http://collector:4318"
+
+// urlProblem tells what is wrong with the base URL of a server, without repeating it: it may hold a password.
+func urlProblem(text, example, instead string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(text, " "+controlCharacters):
-		return "is no URL such as http://collector:4318"
+		return "is no URL such as " + example
 	case u.User != nil:
-		return "has a user or a password in it; send credentials in a header"
+		return "has a user or a password in it; " + instead
 	case strings.ContainsAny(text, "?#"):
 		return "has a query or a fragment"
 	}
@@ -179,7 +182,7 @@ func endpointProblem(text string) string {
 }
 
 // parseExportHeaders reads OTLP.Headers.
-func parseExportHeaders(bad *problems, configured map[string]string) []*credential {
+func parseExportHeaders(bad *problems, configured map[string]string, secrets *secretSettings) []*credential {
 	var found []*credential
 	seen := map[string]bool{}
 	for _, name := range sortedKeys(configured) {
@@ -192,7 +195,7 @@ func parseExportHeaders(bad *problems, configured map[string]string) []*credenti
 			bad.add(key, "is given twice")
 		}
 		seen[canonical] = true
-		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "")
+		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "", secrets)
 		switch {
 		case problem != "":
 			bad.add(key, "%s", problem)

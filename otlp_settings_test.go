@@ -44,7 +44,7 @@ func warnings(t *testing.T, do func()) string {
 func readSettings(t *testing.T, config OTLP, getenv func(string) string) *otlpSettings {
 	t.Helper()
 	bad := &problems{}
-	s := newOTLPSettings(bad, config, getenv)
+	s := newOTLPSettings(bad, config, parseSecrets(bad, Secrets{}, getenv), getenv)
 	if bad.found != nil {
 		t.Fatalf("problems %q, want none", bad.found)
 	}
@@ -221,7 +221,7 @@ func TestImpossibleExportIsRefusedWithItsKeyAndWithoutSecrets(t *testing.T) {
 	}
 	for _, test := range tests {
 		bad := &problems{}
-		newOTLPSettings(bad, test.config, environment())
+		newOTLPSettings(bad, test.config, parseSecrets(bad, Secrets{}, environment()), environment())
 		text := strings.Join(bad.found, "; ")
 		if !strings.HasPrefix(text, test.want) || len(bad.found) != 1 {
 			t.Errorf("problems %q, want one that begins with %q", bad.found, test.want)

@@ -16,12 +16,17 @@ import (
 
 // Config is the configuration of one middleware. Traefik matches keys without regard to case. Fields of type any take
 // a boolean or a number, and also a string that holds one: Traefik's file provider and container labels turn every
-// scalar into a string. Durations do not occur; sizes are in bytes.
+// scalar into a string. Sizes are in bytes.
 type Config struct {
-	// Token is the provider's key: a literal, urn:env:NAME for an environment variable of Traefik, or urn:file:/path for
-	// a file, which is read again every minute. Traefik's Kubernetes CRD provider replaces urn:k8s:secret:name:key by
-	// itself. Default: none, the client's own credentials pass. Refused: other references, and control characters.
+	// Token is the provider's key: a literal, urn:env:NAME for an environment variable of Traefik, urn:file:/path for a
+	// file, or urn:k8s:secret:name:key or urn:k8s:secret:namespace/name:key for a key in a Secret of Kubernetes, which
+	// Secrets tells where to find. Traefik's Kubernetes CRD provider replaces the form without a namespace by itself, and
+	// fails at the other. Default: none, the client's own credentials pass. Refused: other references, and control
+	// characters.
 	Token string
+	// Secrets is where keys are looked up that Token or OTLP.Headers refer to with urn:k8s:secret: or urn:file:, and how
+	// often.
+	Secrets Secrets
 	// Model is the model that is enforced, or the default where clients may choose their own. It may refer to the request
 	// with $(uri_captures.name), $(headers.name) and $(query_params.name), as in Kong's ai-proxy; a request that lacks the
 	// value is answered 400. Default: none. Refused: more than 256 bytes, control characters, and a model that
@@ -196,6 +201,40 @@ type Traces struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
+// Secrets tells where keys in Secrets of Kubernetes are found, and how long a key counts. Without Dir and Endpoint, the API
+// server of the cluster that Traefik runs in is asked, as the environment variables KUBERNETES_SERVICE_HOST and _PORT say;
+// outside of a cluster, references to Kubernetes are refused then.
+//
+// Keys are looked up in the background, once for all middlewares with the same reference and the same Secrets. A source that
+// fails is asked again after 1s, 2s, 4s, 8s, and then every 10s, or every Refresh if that is shorter. Durations are written
+// as Go writes them: 30s, 1m.
+type Secrets struct {
+	// Dir is the absolute path of a directory that Secrets are mounted in: Dir/name/key, and Dir/namespace/name/key for
+	// references with a namespace. Default: none. Refused: a relative path, and the keys about the API beside it.
+	Dir string
+	// Endpoint is the URL of an API server that is asked instead of the cluster's own, such as https://10.0.0.1:6443.
+	// Default: none. Refused: what is no URL with http or https and a host; a user, a query or a fragment; http to another
+	// host than this one.
+	Endpoint string
+	// TokenFile is the absolute path of a file with the token for the API server, which is read for every look-up. Default:
+	// that of Traefik's service account; with Endpoint none, as kubectl proxy wants it. Refused: a relative path.
+	TokenFile string
+	// CAFile is the absolute path of a file with the certificates, in PEM, that the API server is verified by. It is read for
+	// every look-up. Default: that of Traefik's service account; with Endpoint those of the system. Refused: a relative
+	// path.
+	CAFile string
+	// Namespace is that of references without one. Default: that of Traefik's service account; with Endpoint there is none.
+	Namespace string
+	// Refresh is the time between two look-ups of a key. After an answer with status 401 to it, it is looked up at once, but
+	// not within 5s of the look-up before. Default: 1m. Refused: less than 1s, more than 1h.
+	Refresh string
+	// MaxStale is for how long after the last successful look-up a key is used while look-ups fail, whatever the reason.
+	// Default: 1h. Refused: less than 1s, more than 8760h.
+	MaxStale string
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // AuthHeader names the header that carries the provider's key.
 type AuthHeader struct {
 	// Name is the name of the header. Default: Authorization.
@@ -222,6 +261,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if err != nil {
 		return nil, err
 	}
+	startCredential(ctx, p.credential)
 	startTelemetry(ctx, p.telemetry)
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry}, nil

@@ -1,14 +1,13 @@
 package chatcompletion
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"time"
 )
 
 // Forms of a token reference.
@@ -19,47 +18,35 @@ const (
 	k8sPrefix       = "urn:k8s:"
 )
 
-// fileRefresh is how old a token read from a file may become before the file is read again, so that a rotated key
-// spreads without a reload.
-const fileRefresh = time.Minute
-
-// fileRetry is how soon a file is read again that has given no key yet.
-const fileRetry = time.Second
-
-// fileMaxBytes bounds a token file: what is larger is no key.
-const fileMaxBytes = 64 << 10
-
 // clientCredentials are the headers that carry a client's own identity at some provider. With a token configured they
 // do not reach the provider: the operator's key would act for them, or they for the key.
 var clientCredentials = []string{
 	"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Cookie", "Openai-Organization", "Openai-Project",
 }
 
-// credential is the provider's key. Its value leaves this file only into the header of a request to the provider. It is
-// never handed to fmt: under Yaegi fmt prints unexported fields and sees no String method.
+// credential is the provider's key, or that of a collector. Its value leaves secrets*.go only into the header of a request
+// to them. It is never handed to fmt: under Yaegi fmt prints unexported fields and sees no String method.
 type credential struct {
-	key    string // of the configuration, which the operator has to look at
-	header string // canonical name of the header
-	prefix string // before the key
-	path   string // of the file that holds the key, if one does
-
-	mu    sync.Mutex
-	value string    // prefix and key; empty: unresolved
-	due   time.Time // when path is to be read again
+	header string        // canonical name of the header
+	prefix string        // before the key
+	value  string        // prefix and key, if they never change; empty: unresolved, or in secret
+	source *secretSource // of the key; nil: it never changes
+	secret *secret       // what the source gives, from start on
 }
 
 // newCredential prepares the key that token is or refers to; nil: none is configured. A reference that cannot be
 // resolved yet is no error: requests are answered 503 until it can. What makes token impossible is returned as text,
 // without the token.
-func newCredential(token, header, prefix string) (*credential, string) {
-	return newSecret("token", "requests are answered 503", token, header, prefix)
+func newCredential(token, header, prefix string, settings *secretSettings) (*credential, string) {
+	return newSecret("token", "requests are answered 503", token, header, prefix, settings)
 }
 
 // newSecret is newCredential for the token at any key of the configuration; without says what happens until a reference
 // can be resolved.
-func newSecret(key, without, token, header, prefix string) (*credential, string) {
+func newSecret(key, without, token, header, prefix string, settings *secretSettings) (*credential, string) {
 	token = strings.TrimSpace(token)
-	c := &credential{key: key, header: header, prefix: prefix}
+	c := &credential{header: header, prefix: prefix}
+	problem := ""
 	switch {
 	case token == "":
 		return nil, ""
@@ -72,29 +59,46 @@ func newSecret(key, without, token, header, prefix string) (*credential, string)
 			warn("%s: the environment variable %q that it refers to is empty, unset or no header value; %s until Traefik starts with it", key, name, without)
 		}
 	case strings.HasPrefix(token, filePrefix):
-		c.path = token[len(filePrefix):]
-		if !filepath.IsAbs(c.path) {
+		path := token[len(filePrefix):]
+		if !filepath.IsAbs(path) {
 			return nil, "names no absolute path; write urn:file:/path"
 		}
+		c.source = newSource(settings, key, without, token)
+		c.source.path = path
 	case strings.HasPrefix(token, k8sPrefix):
-		return nil, "a urn:k8s:secret reference is resolved by Traefik's Kubernetes CRD provider only, and this configuration came another way; " +
-			"use urn:env:NAME or urn:file:/path"
+		c.source = newSource(settings, key, without, token)
+		problem = refer(c.source, settings, token)
 	case strings.HasPrefix(token, referencePrefix):
-		return nil, "is no known reference; use urn:env:NAME or urn:file:/path"
+		problem = "is no known reference; use urn:env:NAME or urn:file:/path, or urn:k8s:secret:name:key"
 	case !c.accept(token):
-		return nil, "has a character that cannot stand in a header"
+		problem = "has a character that cannot stand in a header"
+	}
+	if problem != "" {
+		return nil, problem
 	}
 	return c, ""
 }
 
-// accept takes a key that can stand in a header.
+// accept takes a key that never changes.
 func (c *credential) accept(key string) bool {
-	key = strings.TrimSpace(key)
-	if key == "" || strings.ContainsAny(key, controlCharacters) {
-		return false
+	key, ok := headerText(key)
+	if ok {
+		c.value = c.prefix + key
 	}
-	c.value = c.prefix + key
-	return true
+	return ok
+}
+
+// headerText returns a key without the white space around it, and whether it can stand in a header.
+func headerText(key string) (string, bool) {
+	key = strings.TrimSpace(key)
+	return key, key != "" && !strings.ContainsAny(key, controlCharacters)
+}
+
+// startCredential begins to look up a key that can change. Without it, there is none.
+func startCredential(ctx context.Context, c *credential) {
+	if c != nil && c.source != nil {
+		c.secret = useSecret(ctx, c.source)
+	}
 }
 
 // authorize replaces the client's credentials by the provider's key. Without a key there is no request. The header is
@@ -104,17 +108,48 @@ func authorize(c *credential, req *http.Request) *refusal {
 		return nil
 	}
 	value := c.value
-	if c.path != "" {
-		value = c.fromFile()
+	if c.source != nil {
+		value = secretValue(c)
 	}
 	if value == "" {
-		return &refusal{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
-			"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
+		return credentialsUnavailable()
 	}
 	req.Header = req.Header.Clone()
 	removeCredentials(req.Header)
 	req.Header[c.header] = []string{value}
 	return nil
+}
+
+// secretValue returns prefix and key as they are now, "" if there is no key.
+func secretValue(c *credential) string {
+	key, ok := c.secret.current.Load().(string)
+	if !ok || key == "" {
+		return firstValue(c)
+	}
+	return c.prefix + key
+}
+
+// firstValue is secretValue while there is no key: the first look-up, which is bounded in time, is waited for.
+func firstValue(c *credential) string {
+	<-c.secret.tried
+	key, ok := c.secret.current.Load().(string)
+	if !ok || key == "" {
+		return ""
+	}
+	return c.prefix + key
+}
+
+// currentValue is the value of a header that is sent along with something else than a client's request, "" if there is none.
+func currentValue(c *credential) string {
+	if c.source != nil {
+		return secretValue(c)
+	}
+	return c.value
+}
+
+func credentialsUnavailable() *refusal {
+	return &refusal{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
+		"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
 }
 
 // credentialParameters are parameters of a query in which keys are sent, in lower case.
@@ -140,40 +175,6 @@ func removeCredentials(header http.Header) {
 	}
 }
 
-// fromFile returns the key in the file, read again when it is due. A key once read stays while the file cannot be.
-func (c *credential) fromFile() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if now.Before(c.due) {
-		return c.value
-	}
-	content, err := readSmallFile(c.path)
-	switch {
-	case err != nil:
-		warn("%s: %v", c.key, err)
-	case !c.accept(content):
-		warn("%s: the file %q is empty or no header value", c.key, c.path)
-	}
-	c.due = now.Add(fileRefresh)
-	if c.value == "" {
-		c.due = now.Add(fileRetry)
-	}
-	return c.value
-}
-
-func readSmallFile(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() || info.Size() > fileMaxBytes {
-		return "", fmt.Errorf("%q is not a regular file of at most %d bytes", path, fileMaxBytes)
-	}
-	content, err := os.ReadFile(path)
-	return string(content), err
-}
-
 // notInLines would let what others say, such as a collector's certificate, look like another line of the log.
 var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")
 
@@ -181,4 +182,9 @@ var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")
 func warn(format string, args ...any) {
 	text := notInLines.ReplaceAllString(fmt.Sprintf(format, args...), " ")
 	_, _ = fmt.Fprintln(os.Stderr, "chat-completion: "+text)
+}
+
+// note tells the operator who looks closely, in Traefik's log at level DEBUG.
+func note(format string, args ...any) {
+	fmt.Printf("chat-completion: "+format+"\n", args...) // not to os.Stdout, which Yaegi leaves as it is
 }

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,10 +10,100 @@ import (
 	"time"
 )
 
-func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, []byte(" sk-file\n"), 0o600); err != nil {
+// fastPace is a pace at which a test sees everything happen but the expiry of a key.
+func fastPace() secretPace {
+	return secretPace{
+		refresh: 2 * time.Millisecond, maxStale: time.Hour, retry: time.Millisecond, maxRetry: 2 * time.Millisecond,
+		pause: time.Millisecond, linger: 20 * time.Millisecond, timeout: 10 * time.Second,
+	}
+}
+
+// readSecrets returns settings at a fast pace.
+func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings {
+	t.Helper()
+	bad := &problems{}
+	s := parseSecrets(bad, config, environment(pairs...))
+	if bad.found != nil {
+		t.Fatalf("problems %q, want none", bad.found)
+	}
+	s.pace = fastPace()
+	return s
+}
+
+// started returns the credential of a token that is looked up, and what ends its use and waits for its end.
+func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
+	t.Helper()
+	c, problem := newCredential(token, "Authorization", "Bearer ", settings)
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	theSecretsMu.Lock()
+	isShared := c.source != nil && theSecrets[c.source.id] != nil
+	theSecretsMu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	startCredential(ctx, c)
+	end := func() {
+		cancel()
+		if !isShared {
+			awaitRetired(t, c.source)
+		}
+	}
+	t.Cleanup(end)
+	return c, end
+}
+
+// awaitRetired waits until nobody uses a source.
+func awaitRetired(t *testing.T, source *secretSource) {
+	t.Helper()
+	eventually(t, "the secret is retired", func() bool {
+		theSecretsMu.Lock()
+		defer theSecretsMu.Unlock()
+		return source == nil || theSecrets[source.id] == nil
+	})
+}
+
+// sent returns what a request carries, or the code of its refusal.
+func sent(c *credential) string {
+	req := &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}}
+	if refused := authorize(c, req); refused != nil {
+		return refused.code
+	}
+	return req.Header.Get("Authorization")
+}
+
+func writeKey(t *testing.T, path, key string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// operatorSees runs do, and returns all that Traefik's log gets meanwhile.
+func operatorSees(t *testing.T, do func()) string {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = file
+	defer func() { os.Stdout = stdout }()
+	errors := warnings(t, do)
+	text, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return errors + string(text)
+}
+
+func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
+	folder := t.TempDir()
+	writeKey(t, filepath.Join(folder, "key"), " sk-file\n")
+	for _, name := range []string{"ai-keys", "team-a/ai-keys"} {
+		if err := os.MkdirAll(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeKey(t, filepath.Join(folder, name, "openai"), name+"\n")
 	}
 	t.Setenv("CHAT_COMPLETION_TEST_KEY", "sk-env")
 	tests := []struct {
@@ -22,15 +113,20 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 		{"literal", "sk-literal", "Authorization", "Bearer ", "Bearer sk-literal"},
 		{"literal with white space around", " sk-literal\n", "Authorization", "Bearer ", "Bearer sk-literal"},
 		{"environment variable", "urn:env:CHAT_COMPLETION_TEST_KEY", "Authorization", "Bearer ", "Bearer sk-env"},
-		{"file", "urn:file:" + file, "Authorization", "Bearer ", "Bearer sk-file"},
+		{"file", "urn:file:" + filepath.Join(folder, "key"), "Authorization", "Bearer ", "Bearer sk-file"},
+		{"mounted Secret", "urn:k8s:secret:ai-keys:openai", "Authorization", "Bearer ", "Bearer ai-keys"},
+		{"mounted Secret of a namespace", "urn:k8s:secret:team-a/ai-keys:openai", "Authorization", "Bearer ", "Bearer team-a/ai-keys"},
 		{"other header without a prefix", "sk-literal", "Api-Key", "", "sk-literal"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, problem := newCredential(test.token, test.header, test.prefix)
+			c, problem := newCredential(test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
 			if problem != "" {
 				t.Fatal(problem)
 			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			startCredential(ctx, c)
 			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
 			req := &http.Request{Header: client}
 			if refused := authorize(c, req); refused != nil {
@@ -50,69 +146,74 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 }
 
 func TestUnresolvedTokenIsNeverSent(t *testing.T) {
-	empty := filepath.Join(t.TempDir(), "empty")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	writeKey(t, filepath.Join(folder, "empty"), "")
+	writeKey(t, filepath.Join(folder, "lines"), "a\nb")
+	writeKey(t, filepath.Join(folder, "large"), strings.Repeat("k", secretMaxBytes+1))
+	tests := []struct{ token, told string }{
+		{"urn:env:CHAT_COMPLETION_NO_SUCH_VARIABLE", `"CHAT_COMPLETION_NO_SUCH_VARIABLE"`},
+		{"urn:file:/no/such/file", "/no/such/file: no such file"},
+		{"urn:file:" + folder + "/empty", "is empty or no header value"},
+		{"urn:file:" + folder + "/lines", "is empty or no header value"},
+		{"urn:file:" + folder + "/large", "is not a regular file of at most 65536 bytes"},
+		{"urn:file:/", "is not a regular file"},
+		{"urn:k8s:secret:ai-keys:openai", `mount the Secret "ai-keys", which has to have the key "openai", at ` + folder + "/ai-keys"},
+		{"urn:k8s:secret:team-a/ai-keys:openai", "at " + folder + "/team-a/ai-keys"},
 	}
-	large := filepath.Join(t.TempDir(), "large")
-	if err := os.WriteFile(large, []byte(strings.Repeat("k", fileMaxBytes+1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, token := range []string{
-		"urn:env:CHAT_COMPLETION_NO_SUCH_VARIABLE", "urn:file:/no/such/file", "urn:file:" + empty, "urn:file:" + large, "urn:file:/",
-	} {
-		c, problem := newCredential(token, "Authorization", "Bearer ")
-		if problem != "" {
-			t.Fatalf("%s: %s", token, problem)
+	for _, test := range tests {
+		told := operatorSees(t, func() {
+			c, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
+			refused := authorize(c, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
+			if refused == nil || refused.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: refusal %v, want one with status 503", test.token, refused)
+			}
+			if c.source != nil {
+				eventually(t, "three look-ups", func() bool { return lookUpsOf(c.secret) > 3 })
+			}
+			end()
+		})
+		if !strings.Contains(told, "token: ") || !strings.Contains(told, test.told) || !strings.Contains(told, "requests are answered 503") {
+			t.Errorf("%s: the operator is told %q, want %q in it", test.token, told, test.told)
 		}
-		refused := authorize(c, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
-		if refused == nil || refused.status != http.StatusServiceUnavailable {
-			t.Errorf("%s: refusal %v, want one with status 503", token, refused)
+		if got := strings.Count(told, "\n"); got != 1 {
+			t.Errorf("%s: the operator is told %d lines, want 1: %s", test.token, got, told)
 		}
 	}
 }
 
-func TestRotatedFileIsReadAgainAndAStaleKeyKept(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key")
-	c, problem := newCredential("urn:file:"+file, "Authorization", "Bearer ")
-	if problem != "" {
-		t.Fatal(problem)
-	}
-	sent := func() string {
-		req := &http.Request{Header: http.Header{}}
-		if refused := authorize(c, req); refused != nil {
-			return refused.code
-		}
-		return req.Header.Get("Authorization")
-	}
-	write := func(key string) {
+// TestMountedSecretIsSwapped does what Kubernetes does to a mounted Secret.
+func TestMountedSecretIsSwapped(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "ai-keys")
+	swap := func(revision, key string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		if err := os.MkdirAll(filepath.Join(folder, revision), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeKey(t, filepath.Join(folder, revision, "openai"), key)
+		_ = os.Symlink(filepath.Join("..data", "openai"), filepath.Join(folder, "openai"))
+		if err := os.Symlink(revision, filepath.Join(folder, "..data_tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(folder, "..data_tmp"), filepath.Join(folder, "..data")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	steps := []struct {
-		name string
-		do   func()
-		want string
-	}{
-		{"no file yet", func() {}, "credentials_unavailable"},
-		{"the file comes", func() { write("one"); c.due = time.Time{} }, "Bearer one"},
-		{"another key, before it is due", func() { write("two") }, "Bearer one"},
-		{"another key, when it is due", func() { c.due = time.Time{} }, "Bearer two"},
-		{"an empty file keeps the key", func() { write(" \n"); c.due = time.Time{} }, "Bearer two"},
-		{"a file that goes keeps the key", func() { _ = os.Remove(file); c.due = time.Time{} }, "Bearer two"},
+	swap("..1", "one")
+	c, _ := started(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
+	if got := sent(c); got != "Bearer one" {
+		t.Errorf("%q, want the first key", got)
 	}
-	for _, step := range steps {
-		step.do()
-		if got := sent(); got != step.want {
-			t.Errorf("%s: %q, want %q", step.name, got, step.want)
-		}
+	swap("..2", "two")
+	if err := os.RemoveAll(filepath.Join(folder, "..1")); err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, "the second key is sent", func() bool { return sent(c) == "Bearer two" })
 }
 
 func TestImpossibleTokenIsRefusedWithoutRepeatingIt(t *testing.T) {
-	for _, token := range []string{"sk-canary\r\nX-Evil: 1", "urn:canary:x", "urn:file:canary", "urn:env:", "urn:k8s:secret:canary:key"} {
+	for _, token := range []string{
+		"sk-canary\r\nX-Evil: 1", "urn:canary:x", "urn:file:canary", "urn:env:", "urn:k8s:secret:canary:key", "urn:k8s:canary", "urn:k8s:secret:a/b/canary:key",
+	} {
 		config := CreateConfig()
 		config.Token = token
 		_, err := newPolicy(config, "test")
@@ -122,5 +223,109 @@ func TestImpossibleTokenIsRefusedWithoutRepeatingIt(t *testing.T) {
 		if strings.Contains(err.Error(), "canary") {
 			t.Errorf("the error repeats the token: %v", err)
 		}
+	}
+}
+
+func TestReferenceToASecret(t *testing.T) {
+	long := strings.Repeat("a", 253)
+	tests := []struct {
+		text string
+		want secretReference
+		ok   bool
+	}{
+		{"urn:k8s:secret:ai-keys:openai-token", secretReference{"", "ai-keys", "openai-token"}, true},
+		{"urn:k8s:secret:team-a/ai.keys:Open_AI.key", secretReference{"team-a", "ai.keys", "Open_AI.key"}, true},
+		{"urn:k8s:secret:" + long + ":" + long, secretReference{"", long, long}, true},
+		{"urn:k8s:secret:" + long + "a:key", secretReference{}, false},
+		{"urn:k8s:secret:name:" + long + "a", secretReference{}, false},
+		{"urn:k8s:secret:name", secretReference{}, false},
+		{"urn:k8s:secret:name:", secretReference{}, false},
+		{"urn:k8s:secret::key", secretReference{}, false},
+		{"urn:k8s:secret:name:key:more", secretReference{}, false},
+		{"urn:k8s:configmap:name:key", secretReference{}, false},
+		{"urn:k8s:secret:/name:key", secretReference{}, false},
+		{"urn:k8s:secret:a/b/name:key", secretReference{}, false},
+		{"urn:k8s:secret:a.b/name:key", secretReference{}, false},
+		{"urn:k8s:secret:Name:key", secretReference{}, false},
+		{"urn:k8s:secret:name..x:key", secretReference{}, false},
+		{"urn:k8s:secret:..:key", secretReference{}, false},
+		{"urn:k8s:secret:name:.", secretReference{}, false},
+		{"urn:k8s:secret:name:..", secretReference{}, false},
+		{"urn:k8s:secret:name:..data", secretReference{}, false},
+		{"urn:k8s:secret:name:a/b", secretReference{}, false},
+		{"urn:k8s:secret:name:a b", secretReference{}, false},
+		{"urn:k8s:secret:name:a%2fb", secretReference{}, false},
+	}
+	for _, test := range tests {
+		got, problem := parseReference(test.text)
+		if (problem == "") != test.ok || (test.ok && got != test.want) {
+			t.Errorf("%s: %v, %q, want %v", test.text, got, problem, test.want)
+		}
+	}
+}
+
+// FuzzReferenceStaysWhereItBelongs has a reference lead nowhere but to a file below the directory, and to one Secret.
+func FuzzReferenceStaysWhereItBelongs(f *testing.F) {
+	for _, seed := range []string{"urn:k8s:secret:name:key", "urn:k8s:secret:ns/name:key", "urn:k8s:secret:../../etc:passwd", "urn:k8s:secret:a:..", "urn:k8s:secret:a/b:c?d#e"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, problem := parseReference(text)
+		if problem != "" {
+			if len(text) > 20 && strings.Contains(problem, text) {
+				t.Errorf("%q is repeated", text)
+			}
+			return
+		}
+		name := r.name
+		if r.namespace != "" {
+			name = r.namespace + "/" + r.name
+		}
+		if got := "urn:k8s:secret:" + name + ":" + r.key; got != text {
+			t.Errorf("%q is read as %q", text, got)
+		}
+		if got, want := filepath.Join("/dir", r.namespace, r.name, r.key), "/dir/"+name+"/"+r.key; got != want {
+			t.Errorf("%q is the file %q, want %q", text, got, want)
+		}
+		req, err := http.NewRequest(http.MethodGet, "https://api/"+name, nil)
+		if err != nil || req.URL.Path != "/"+name || req.URL.RawQuery != "" {
+			t.Errorf("%q is asked for as %v, %v", text, req, err)
+		}
+	})
+}
+
+func TestSecretsAreReadFromTheConfiguration(t *testing.T) {
+	cluster := []string{"KUBERNETES_SERVICE_HOST", "fd00::1", "KUBERNETES_SERVICE_PORT", "443"}
+	tests := []struct {
+		name   string
+		config Secrets
+		env    []string
+		want   kubernetesAPI
+	}{
+		{"a pod", Secrets{}, cluster, kubernetesAPI{
+			url: "https://[fd00::1]:443", isOwn: true, tokenFile: serviceAccountFolder + "/token", caFile: serviceAccountFolder + "/ca.crt",
+		}},
+		{"a pod with other files", Secrets{TokenFile: "/t", CAFile: "/c", Namespace: "ai"}, cluster, kubernetesAPI{
+			url: "https://[fd00::1]:443", isOwn: true, tokenFile: "/t", caFile: "/c", namespace: "ai",
+		}},
+		{"elsewhere", Secrets{Endpoint: "https://k:6443/base/", TokenFile: "/t"}, cluster, kubernetesAPI{url: "https://k:6443/base", tokenFile: "/t"}},
+		{"kubectl proxy", Secrets{Endpoint: "http://localhost:8001"}, nil, kubernetesAPI{url: "http://localhost:8001"}},
+	}
+	for _, test := range tests {
+		if got := readSecrets(t, test.config, test.env...).api; got == nil || *got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
+		}
+	}
+	if got := readSecrets(t, Secrets{Dir: "/mounted"}, cluster...); got.api != nil || got.dir != "/mounted" {
+		t.Errorf("with a directory: %+v, want no API", got)
+	}
+	bad := &problems{}
+	got := parseSecrets(bad, Secrets{Refresh: "30s", MaxStale: "24h"}, environment()).pace
+	if got.refresh != 30*time.Second || got.maxStale != 24*time.Hour {
+		t.Errorf("pace %+v, want the configured one", got)
+	}
+	got = parseSecrets(bad, Secrets{}, environment()).pace
+	if got.refresh != time.Minute || got.maxStale != time.Hour {
+		t.Errorf("pace %+v, want a look-up a minute, and an hour without", got)
 	}
 }

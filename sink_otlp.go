@@ -33,7 +33,8 @@ type exporter struct {
 	settings *otlpSettings
 	registry *registry
 	client   *http.Client
-	wakes    chan bool // of one place, which is free while the exporter is not awake
+	wakes    chan bool          // of one place, which is free while the exporter is not awake
+	release  context.CancelFunc // of the secrets in headers
 
 	mu          sync.Mutex
 	users       int
@@ -89,12 +90,16 @@ func useExporter(ctx context.Context, s *otlpSettings, r *registry) *exporter {
 
 func newExporter(s *otlpSettings, r *registry) *exporter {
 	now := time.Now()
+	ctx, release := context.WithCancel(context.Background())
+	startHeaders(ctx, s.metrics)
+	startHeaders(ctx, s.traces)
 	return &exporter{
 		settings: s,
 		registry: r,
 		wakes:    make(chan bool, 1),
 		spansDue: now.Add(s.spanWait), metricsDue: now.Add(s.interval), intervalEnd: now.Add(s.interval),
 		failing: map[string]bool{}, texts: requestTexts{},
+		release: release,
 		client: &http.Client{
 			// The headers hold keys, which are for the configured address.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -108,6 +113,16 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 				MaxResponseHeaderBytes: collectorMaxText,
 			},
 		},
+	}
+}
+
+// startHeaders begins to look up the keys that are sent along.
+func startHeaders(ctx context.Context, s *otlpSignal) {
+	if s == nil {
+		return
+	}
+	for _, header := range s.headers {
+		startCredential(ctx, header)
 	}
 }
 
@@ -241,6 +256,9 @@ func retire(e *exporter, now time.Time) bool {
 	}
 	e.mu.Unlock()
 	theExportersMu.Unlock()
+	if isOver {
+		e.release()
+	}
 	return isOver
 }
 

@@ -554,19 +554,20 @@ func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "urn:file:" + file}})
 	s.backoff = 100 * time.Millisecond
-	told := warnings(t, func() {
+	s.traces.headers[0].source.pace = fastPace()
+	told := operatorSees(t, func() {
 		e, end := use(t, s, newRegistry())
 		e.Consume(tracedCall(1))
-		key := s.traces.headers[0]
-		eventually(t, "the file was missed", func() bool { key.mu.Lock(); defer key.mu.Unlock(); return !key.due.IsZero() })
+		eventually(t, "the operator is told that there is no key", func() bool {
+			told, err := os.ReadFile(os.Stderr.Name())
+			return err == nil && strings.Contains(string(told), "there is no value")
+		})
 		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		key.mu.Lock()
-		key.due = time.Time{}
-		key.mu.Unlock()
 		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
+		awaitRetired(t, s.traces.headers[0].source)
 	})
 	if got := c.headers[0].Get("Api-Key"); got != "canary" {
 		t.Errorf("key %q, want the file's", got)

@@ -45,7 +45,7 @@ func conclude(w *responseWriter, p *policy, ctx context.Context, v *verdict) {
 	}
 	c.Status = w.status
 	if c.Status != http.StatusOK || !w.returned || c.Answer.stream || c.Answer.failed {
-		c.ErrorType = errorType(w, ctx)
+		c.ErrorType = errorType(w, p, ctx)
 	}
 	tellOperator(w.ResponseWriter.Header(), v, c)
 	report(p.telemetry, c)

@@ -96,7 +96,7 @@ func report(t *telemetry, c *Call) {
 }
 
 // parseTelemetry reads Config.Telemetry.
-func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp) *telemetry {
+func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secrets *secretSettings) *telemetry {
 	settings := config.Telemetry
 	t := &telemetry{registry: theRegistry, middleware: &Middleware{Provider: defaultProvider}}
 	if settings.Provider != "" {
@@ -112,7 +112,7 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp) *tele
 		t.details = true
 	}
 	t.sampler = parseSampler(bad, settings.Traces.SampleRatio)
-	t.otlp = newOTLPSettings(bad, settings.OTLP, os.Getenv)
+	t.otlp = newOTLPSettings(bad, settings.OTLP, secrets, os.Getenv)
 	t.spans = t.otlp != nil && t.otlp.traces != nil
 	t.details = t.details || t.spans
 	maxBytes := parseWhole(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
@@ -158,7 +158,7 @@ func keysBesideExpose(config *Config) []string {
 	configured, byDefault := reflect.ValueOf(*config), reflect.ValueOf(*CreateConfig())
 	for i := 0; i < configured.NumField(); i++ {
 		name := configured.Type().Field(i).Name
-		if name == "Expose" || name == "Telemetry" || name == "Unknown" {
+		if name == "Expose" || name == "Telemetry" || name == "Secrets" || name == "Unknown" {
 			continue
 		}
 		if !reflect.DeepEqual(configured.Field(i).Interface(), byDefault.Field(i).Interface()) {

@@ -1,0 +1,140 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// secretAPI is an API server with one Secret.
+type secretAPI struct {
+	*httptest.Server
+	tokenFile string
+	caFile    string
+
+	mu    sync.Mutex
+	key   string
+	away  bool
+	asked []time.Time
+}
+
+func newSecretAPI(t *testing.T) *secretAPI {
+	t.Helper()
+	folder := t.TempDir()
+	a := &secretAPI{tokenFile: filepath.Join(folder, "token"), caFile: filepath.Join(folder, "ca.crt"), key: "sk-one"}
+	a.Server = httptest.NewTLSServer(a)
+	t.Cleanup(a.Close)
+	write(t, a.tokenFile, "api-token\n")
+	write(t, a.caFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})))
+	return a
+}
+
+func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, time.Now())
+	switch {
+	case a.away:
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	case req.Header.Get("Authorization") != "Bearer api-token":
+		rw.WriteHeader(http.StatusUnauthorized)
+	case req.URL.Path != "/api/v1/namespaces/ai/secrets/ai-keys":
+		rw.WriteHeader(http.StatusNotFound)
+	default:
+		_, _ = fmt.Fprintf(rw, `{"kind":"Secret","apiVersion":"v1","data":{"openai":%q}}`, base64.StdEncoding.EncodeToString([]byte(a.key)))
+	}
+}
+
+// set changes the key, and whether the API answers.
+func (a *secretAPI) set(key string, away bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.key, a.away = key, away
+}
+
+// lookUps returns how often the API was asked, and when last.
+func (a *secretAPI) lookUps() (int, time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.asked) == 0 {
+		return 0, time.Time{}
+	}
+	return len(a.asked), a.asked[len(a.asked)-1]
+}
+
+// lookUpsSince returns how often the API was asked since one secret was begun to be used, and how often that may be.
+func (a *secretAPI) lookUpsSince(began time.Time) (got, most int) {
+	got, _ = a.lookUps()
+	return got, 1 + int(time.Since(began)/time.Second)
+}
+
+// TestInterpretedPluginReadsASecret has interpreted code look up a key by TLS, once for two middlewares, see it change, and do
+// without the API.
+func TestInterpretedPluginReadsASecret(t *testing.T) {
+	builder := loadThisPlugin(t)
+	api := newSecretAPI(t)
+	before := runtime.NumGoroutine()
+	configuration := func() map[string]any {
+		return map[string]any{
+			"token": "urn:k8s:secret:ai-keys:openai",
+			"secrets": map[string]any{
+				"endpoint": api.URL, "tokenFile": api.tokenFile, "caFile": api.caFile, "namespace": "ai", "refresh": "1s",
+			},
+		}
+	}
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		_, _ = io.WriteString(rw, req.Header.Get("Authorization"))
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	began := time.Now()
+	first := construct(t, ctx, builder, configuration(), provider)
+	second := construct(t, ctx, builder, configuration(), provider)
+	// both tells whether both middlewares send a key. None of their requests may fail.
+	both := func(want string) bool {
+		var keys []string
+		for _, handler := range []http.Handler{first, second} {
+			recorder := httptest.NewRecorder()
+			handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, chatPath, strings.NewReader(`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)))
+			keys = append(keys, recorder.Body.String())
+			if recorder.Code != http.StatusOK {
+				t.Fatalf("status %d: %s", recorder.Code, recorder.Body)
+			}
+		}
+		return keys[0] == want && keys[1] == want
+	}
+
+	if !both("Bearer sk-one") {
+		t.Error("the provider does not see the Secret's key")
+	}
+	if got, most := api.lookUpsSince(began); got > most {
+		t.Errorf("%d look-ups for two middlewares, want at most %d", got, most)
+	}
+	api.set("sk-two", false)
+	await(t, "both send the second key", func() bool { return both("Bearer sk-two") })
+	api.set("sk-three", true)
+	looked, _ := api.lookUps()
+	await(t, "the API was asked in vain", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
+	if !both("Bearer sk-two") {
+		t.Error("the key is not kept while the API is away")
+	}
+	api.set("sk-three", false)
+	await(t, "both send the third key", func() bool { return both("Bearer sk-three") })
+
+	cancel()
+	await(t, "the API was not asked for three times the usual time", func() bool {
+		_, last := api.lookUps()
+		return time.Since(last) > 3*time.Second
+	})
+	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}

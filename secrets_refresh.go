@@ -1,0 +1,270 @@
+package chatcompletion
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// secret is a key that is looked up in the background, once for all middlewares that refer to the same source. It lives as
+// long as one of them does, and a little longer: when Traefik loads a configuration, the old middlewares go before the new
+// ones come, and the key has to be there while its source is away.
+//
+// It has no goroutine: a timer calls takeTurn, which does what is due and sets the timer again. Middlewares do not say that
+// they go; a turn looks for those whose context has ended.
+type secret struct {
+	source  *secretSource
+	current atomic.Value // the key, a string; empty: there is none
+	tried   chan bool    // closed after the first look-up
+
+	mu        sync.Mutex
+	users     []context.Context
+	lonely    time.Time   // since when there is no user; zero: there is one
+	timer     *time.Timer // of the next turn; nil: the secret is retired
+	busy      bool        // a look-up is under way
+	due       time.Time   // of the next look-up
+	asked     time.Time   // when the last look-up began; zero: there was none
+	failures  int         // look-ups since the last one that did not fail
+	confirmed time.Time   // when the source gave current for the last time
+	since     time.Time   // when it gave current for the first time
+	rotated   bool        // current is not the first key
+	refused   bool        // somebody answered 401 to current
+	state     string      // what the operator was told last; empty: all is well
+}
+
+// theSecrets are those that take users, by the ids of their sources.
+var (
+	theSecretsMu sync.Mutex
+	theSecrets   = map[string]*secret{}
+)
+
+// useSecret returns the secret of a source. It is looked up in the background until ctx is done.
+func useSecret(ctx context.Context, source *secretSource) *secret {
+	theSecretsMu.Lock()
+	defer theSecretsMu.Unlock()
+	s := theSecrets[source.id]
+	if s == nil {
+		s = newSharedSecret(source)
+		theSecrets[source.id] = s
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users = append(s.users, ctx)
+	s.lonely = time.Time{}
+	if s.timer == nil {
+		s.timer = time.AfterFunc(0, turner(s))
+	} else if !s.busy && !time.Now().Before(s.due) {
+		s.timer.Reset(0) // there was no user who needed it
+	}
+	return s
+}
+
+func newSharedSecret(source *secretSource) *secret {
+	none := ""
+	s := &secret{source: source, tried: make(chan bool)}
+	s.current.Store(none)
+	return s
+}
+
+// turner returns what the timer calls. A panic that left it would end the whole of Traefik.
+func turner(s *secret) func() {
+	return func() {
+		defer func() {
+			if recover() != nil {
+				endTurn(s, "", &lookUpProblem{"panic", "an error in the plugin"})
+			}
+		}()
+		takeTurn(s)
+	}
+}
+
+// takeTurn looks up the key if that is due.
+func takeTurn(s *secret) {
+	if beginTurn(s, time.Now()) {
+		key, problem := lookUp(s.source)
+		endTurn(s, key, problem)
+	}
+}
+
+// beginTurn tells whether the key is to be looked up now. If not, it sets the timer, or retires the secret.
+func beginTurn(s *secret, now time.Time) bool {
+	theSecretsMu.Lock()
+	defer theSecretsMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy || s.timer == nil {
+		return false
+	}
+	s.users = livingUsers(s.users)
+	if len(s.users) == 0 && !s.asked.IsZero() {
+		if s.lonely.IsZero() {
+			s.lonely = now
+		}
+		left := s.source.pace.linger - now.Sub(s.lonely)
+		if left <= 0 {
+			delete(theSecrets, s.source.id)
+			s.timer = nil
+			return false
+		}
+		s.timer.Reset(left)
+		return false
+	}
+	if now.Before(s.due) {
+		setTimer(s, now)
+		return false
+	}
+	s.busy = true
+	s.asked = now
+	return true
+}
+
+func livingUsers(users []context.Context) []context.Context {
+	var living []context.Context
+	for _, ctx := range users {
+		if ctx.Err() == nil {
+			living = append(living, ctx)
+		}
+	}
+	return living
+}
+
+// setTimer has the next turn come when a look-up is due, or soon enough to see that no user is left. The caller holds the
+// lock.
+func setTimer(s *secret, now time.Time) {
+	if s.timer == nil {
+		return
+	}
+	delay := s.due.Sub(now)
+	if delay > s.source.pace.linger {
+		delay = s.source.pace.linger
+	}
+	if delay < 0 {
+		delay = 0
+	}
+	s.timer.Reset(delay)
+}
+
+// endTurn takes what a look-up found, and tells the operator what is new about it.
+func endTurn(s *secret, key string, problem *lookUpProblem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	isFirst := s.confirmed.IsZero() && s.failures == 0
+	before, ok := s.current.Load().(string)
+	hadKey := ok && before != ""
+	if problem != nil {
+		missKey(s, hadKey, now)
+	} else {
+		findKey(s, before, key, now)
+	}
+	tellState(s, hadKey, problem)
+	if isFirst {
+		close(s.tried)
+	}
+	s.busy = false
+	setTimer(s, now)
+}
+
+// findKey takes the key that the source gave. The caller holds the lock.
+func findKey(s *secret, before, key string, now time.Time) {
+	s.failures = 0
+	s.confirmed = now
+	s.due = now.Add(s.source.pace.refresh)
+	if key == before {
+		return
+	}
+	s.current.Store(key)
+	s.since = now
+	s.rotated = before != ""
+	s.refused = false
+}
+
+// missKey does without the source for a while, and without the key if that was too long. The caller holds the lock.
+func missKey(s *secret, hasKey bool, now time.Time) {
+	pace := s.source.pace
+	delay := pace.maxRetry
+	if s.failures < 16 && pace.retry<<s.failures < delay {
+		delay = pace.retry << s.failures
+	}
+	if pace.refresh < delay {
+		delay = pace.refresh
+	}
+	s.failures++
+	s.due = now.Add(delay)
+	if !hasKey {
+		return
+	}
+	expiry := s.confirmed.Add(pace.maxStale)
+	if !now.Before(expiry) {
+		none := ""
+		s.current.Store(none)
+	} else if expiry.Before(s.due) {
+		s.due = expiry
+	}
+}
+
+// tellState tells the operator what has changed. The caller holds the lock: what is told is in order.
+func tellState(s *secret, hadKey bool, problem *lookUpProblem) {
+	key, ok := s.current.Load().(string)
+	hasKey := ok && key != ""
+	before := s.state
+	if problem == nil {
+		s.state = ""
+		if hadKey && s.since.Equal(s.confirmed) {
+			note("%s: a new key has been read, and is used from now on", s.source.key)
+		} else if before != "" {
+			note("%s: the key has been read", s.source.key)
+		}
+		return
+	}
+	s.state = problem.kind
+	if hasKey {
+		s.state += ", stale"
+	}
+	if s.state == before {
+		return
+	}
+	outcome := s.source.without
+	if hasKey {
+		outcome = "the last key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
+	} else if hadKey {
+		outcome = "the last key is not used any more (secrets.maxStale), and " + s.source.without
+	}
+	warn("%s: %s; %s", s.source.key, problem.text, outcome)
+}
+
+// credentialRefused has a key looked up again that somebody has answered 401 to, on a request that began at start.
+func credentialRefused(c *credential, start time.Time) {
+	if c == nil || c.secret == nil {
+		return
+	}
+	s := c.secret
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if start.Before(s.since) {
+		return // there is another key now
+	}
+	now := time.Now()
+	if !s.refused {
+		s.refused = true
+		tellRefused(s, now)
+	}
+	if due := s.asked.Add(s.source.pace.pause); due.Before(s.due) {
+		s.due = due
+		if !s.busy {
+			setTimer(s, now)
+		}
+	}
+}
+
+// tellRefused says what a 401 means, once for each key. The caller holds the lock.
+func tellRefused(s *secret, now time.Time) {
+	what, hint := "the key", "put a valid key there"
+	if s.rotated {
+		what = "the new key"
+		hint = "it may not be valid yet; else put a valid key there"
+	}
+	warn("%s: the answer to %s is 401, %s after it was read from %s; no request is repeated, the key is looked up again now and while this goes on; %s",
+		s.source.key, what, now.Sub(s.since).Round(time.Millisecond), sourceName(s.source), hint)
+}

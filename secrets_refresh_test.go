@@ -1,0 +1,391 @@
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lookUpsOf returns a number that grows with every look-up that fails.
+func lookUpsOf(s *secret) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failures
+}
+
+// dueOf returns how long after the last look-up the next one is due.
+func dueOf(s *secret) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.due.Sub(s.asked)
+}
+
+func TestRotatedKeySpreads(t *testing.T) {
+	api := newTestAPI(t)
+	told := operatorSees(t, func() {
+		c, end := started(t, testReference, api.settings(t))
+		if got := sent(c); got != "Bearer sk-one" {
+			t.Errorf("%q, want the first key", got)
+		}
+		api.set("openai", "sk-two")
+		eventually(t, "the second key is sent", func() bool { return sent(c) == "Bearer sk-two" })
+		end()
+	})
+	if want := "chat-completion: token: a new key has been read, and is used from now on\n"; told != want {
+		t.Errorf("the operator is told %q, want %q", told, want)
+	}
+}
+
+// TestKeyIsKeptWhileItsSourceIsAway goes through the life of a file.
+func TestKeyIsKeptWhileItsSourceIsAway(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	c, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
+	steps := []struct {
+		name    string
+		content string
+		want    string
+		fails   bool
+	}{
+		{"the file comes", "one", "Bearer one", false},
+		{"another key", "two", "Bearer two", false},
+		{"an empty file keeps the key", " \n", "Bearer two", true},
+		{"no header value keeps the key", "a\nb", "Bearer two", true},
+		{"the third key", "three", "Bearer three", false},
+	}
+	if got := sent(c); got != "credentials_unavailable" {
+		t.Errorf("no file yet: %q", got)
+	}
+	for _, step := range steps {
+		writeKey(t, file, step.content)
+		eventually(t, step.name, func() bool { return sent(c) == step.want && (lookUpsOf(c.secret) > 0) == step.fails })
+	}
+}
+
+func TestKeyExpiresWithoutItsSource(t *testing.T) {
+	api := newTestAPI(t)
+	settings := api.settings(t)
+	settings.pace.maxStale = 500 * time.Millisecond
+	told := operatorSees(t, func() {
+		c, end := started(t, testReference, settings)
+		if got := sent(c); got != "Bearer sk-one" {
+			t.Errorf("%q, want the key", got)
+		}
+		api.setFault(answerStatus(http.StatusForbidden))
+		eventually(t, "the look-up fails", func() bool { return lookUpsOf(c.secret) > 0 })
+		eventually(t, "the key has expired", func() bool { return sent(c) == "credentials_unavailable" })
+		api.setFault(nil)
+		eventually(t, "the key is back", func() bool { return sent(c) == "Bearer sk-one" })
+		end()
+	})
+	for _, want := range []string{
+		"--serviceaccount=traefik:gateway -n ai; the last key is used until 20", "Z (secrets.maxStale)\n",
+		"-n ai; the last key is not used any more (secrets.maxStale), and requests are answered 503\n",
+		"token: the key has been read\n",
+	} {
+		if strings.Count(told, want) != 1 {
+			t.Errorf("the operator is told %q, want %q in it once", told, want)
+		}
+	}
+	if strings.Contains(told, "sk-") {
+		t.Errorf("the operator is told a key: %q", told)
+	}
+	if got := strings.Count(told, "\n"); got != 3 {
+		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	}
+}
+
+func TestSourceThatFailsIsAskedMoreAndMoreRarely(t *testing.T) {
+	source := &secretSource{pace: secretPace{refresh: time.Minute, maxStale: time.Hour, retry: time.Second, maxRetry: 10 * time.Second}}
+	s := newSharedSecret(source)
+	now := time.Now()
+	for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
+		missKey(s, false, now)
+		if got := s.due.Sub(now); got != want*time.Second {
+			t.Errorf("after failure %d: %v, want %vs", i+1, got, int(want))
+		}
+	}
+	s.failures = 100
+	missKey(s, false, now)
+	if got := s.due.Sub(now); got != 10*time.Second {
+		t.Errorf("after many failures: %v, want 10s", got)
+	}
+	findKey(s, "", "key", now)
+	if got := s.due.Sub(now); got != time.Minute {
+		t.Errorf("after success: %v, want 1m", got)
+	}
+	source.pace.maxStale = 500 * time.Millisecond
+	missKey(s, true, now)
+	if got := s.due.Sub(now); got != 500*time.Millisecond {
+		t.Errorf("before the key expires: %v, want 500ms", got)
+	}
+}
+
+func TestManyRequestsStartOneLookUp(t *testing.T) {
+	api := newTestAPI(t)
+	arrived, goOn := make(chan bool), make(chan bool)
+	api.setFault(func(rw http.ResponseWriter, _ *http.Request) {
+		arrived <- true
+		<-goOn
+		_, _ = rw.Write([]byte(`{"kind":"Secret","data":{"openai":"c2stb25l"}}`))
+	})
+	settings := api.settings(t)
+	settings.pace.refresh = time.Hour
+	first, _ := started(t, testReference, settings)
+	second, _ := started(t, testReference, settings)
+	if first.secret != second.secret {
+		t.Fatal("equal sources have two secrets")
+	}
+	<-arrived
+	results := make(chan string)
+	for range make([]bool, 50) {
+		go func() { results <- sent(first) }()
+		go func() { results <- sent(second) }()
+	}
+	close(goOn)
+	for range make([]bool, 100) {
+		if got := <-results; got != "Bearer sk-one" {
+			t.Errorf("%q, want the key", got)
+		}
+	}
+	if got := api.count(); got != 1 {
+		t.Errorf("%d look-ups, want 1", got)
+	}
+}
+
+func TestOnlyEqualSourcesAreShared(t *testing.T) {
+	base := Secrets{Endpoint: "https://k", TokenFile: "/t", CAFile: "/c", Namespace: "ai"}
+	id := func(config Secrets, token string) string {
+		t.Helper()
+		bad := &problems{}
+		c, problem := newCredential(token, "Authorization", "", parseSecrets(bad, config, environment()))
+		if problem != "" || bad.found != nil {
+			t.Fatal(problem, bad.found)
+		}
+		return c.source.id
+	}
+	same := id(base, testReference)
+	if got := id(base, testReference); got != same {
+		t.Errorf("equal sources have the ids %q and %q", got, same)
+	}
+	changes := map[string]func(*Secrets){
+		"endpoint":  func(s *Secrets) { s.Endpoint = "https://l" },
+		"token":     func(s *Secrets) { s.TokenFile = "/u" },
+		"CA":        func(s *Secrets) { s.CAFile = "/d" },
+		"namespace": func(s *Secrets) { s.Namespace = "b" },
+		"refresh":   func(s *Secrets) { s.Refresh = "2s" },
+		"maxStale":  func(s *Secrets) { s.MaxStale = "2s" },
+		"directory": func(s *Secrets) { *s = Secrets{Dir: "/d"} },
+	}
+	for name, change := range changes {
+		changed := base
+		change(&changed)
+		if id(changed, testReference) == same {
+			t.Errorf("another %s: the same secret", name)
+		}
+	}
+	if id(base, testReference+"2") == same {
+		t.Error("another reference: the same secret")
+	}
+}
+
+// TestReloadKeepsTheKeyWhileItsSourceIsAway does what Traefik does: old middlewares go before new ones come.
+func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
+	api := newTestAPI(t)
+	settings := api.settings(t)
+	settings.pace.linger = time.Hour
+	use := func() (*credential, func()) {
+		c, problem := newCredential(testReference, "Authorization", "Bearer ", settings)
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		startCredential(ctx, c)
+		return c, cancel
+	}
+	before, cancel := use()
+	if got := sent(before); got != "Bearer sk-one" {
+		t.Fatalf("%q, want the key", got)
+	}
+	cancel()
+	eventually(t, "nobody uses the key", func() bool {
+		before.secret.mu.Lock()
+		defer before.secret.mu.Unlock()
+		return !before.secret.lonely.IsZero()
+	})
+	api.setFault(cutOff)
+	looked := api.count()
+	after, cancel := use()
+	if got := sent(after); got != "Bearer sk-one" {
+		t.Errorf("%q after the reload, want the key", got)
+	}
+	eventually(t, "the source is asked again", func() bool { return api.count() > looked })
+	cancel()
+	after.secret.mu.Lock()
+	after.secret.source.pace.linger = 0
+	after.secret.timer.Reset(0)
+	after.secret.mu.Unlock()
+	awaitRetired(t, after.source)
+	if got := sent(before); got != "Bearer sk-one" {
+		t.Errorf("%q for a request of the old configuration, want the last key", got)
+	}
+	credentialRefused(before, time.Now()) // as its answer may say
+}
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	api := newTestAPI(t)
+	before := runtime.NumGoroutine()
+	c, end := started(t, testReference, api.settings(t))
+	if got := sent(c); got != "Bearer sk-one" {
+		t.Fatalf("%q, want the key", got)
+	}
+	eventually(t, "it is looked up again", func() bool { return api.count() > 2 })
+	end()
+	looked := api.count()
+	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+	if got := api.count(); got != looked {
+		t.Errorf("%d look-ups after the end", got-looked)
+	}
+}
+
+func TestRefusedKeyIsLookedUpAtOnce(t *testing.T) {
+	api := newTestAPI(t)
+	settings := api.settings(t)
+	settings.pace.refresh = time.Hour
+	told := operatorSees(t, func() {
+		c, end := started(t, testReference, settings)
+		if got := sent(c); got != "Bearer sk-one" {
+			t.Errorf("%q, want the first key", got)
+		}
+		start := time.Now()
+		credentialRefused(c, start)
+		eventually(t, "it is looked up again", func() bool { return api.count() == 2 })
+		api.set("openai", "sk-two")
+		eventually(t, "the second key is sent", func() bool { credentialRefused(c, start); return sent(c) == "Bearer sk-two" })
+
+		looked := api.count()
+		credentialRefused(c, start) // an answer to the first key that comes late
+		if got := dueOf(c.secret); got < time.Hour {
+			t.Errorf("the second key is looked up %v after it was read, want 1h", got)
+		}
+		credentialRefused(c, time.Now())
+		credentialRefused(c, time.Now())
+		eventually(t, "it is looked up again", func() bool { return api.count() > looked })
+		end()
+	})
+	for _, want := range []string{
+		"token: the answer to the key is 401, ", " after it was read from the Secret ai/ai-keys; no request is repeated", "; put a valid key there\n",
+		"token: a new key has been read, and is used from now on\n",
+		"token: the answer to the new key is 401, ", "; it may not be valid yet; else put a valid key there\n",
+	} {
+		if !strings.Contains(told, want) {
+			t.Errorf("the operator is told %q, want %q in it", told, want)
+		}
+	}
+	if strings.Contains(told, "sk-") {
+		t.Errorf("the operator is told a key: %q", told)
+	}
+	if got := strings.Count(told, "\n"); got != 3 {
+		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	}
+}
+
+// TestKeyThatTheProviderRefusesIsReplaced has a key change at the provider and in the Secret at the same moment, and the next
+// look-up an hour away.
+func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
+	api := newTestAPI(t)
+	config := CreateConfig()
+	config.Token = testReference
+	config.Secrets = Secrets{Endpoint: api.URL, TokenFile: api.tokenFile, CAFile: api.caFile, Namespace: "ai", Refresh: "1h"}
+	p, err := newPolicy(config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.credential.source.pace.pause = time.Millisecond
+	p.credential.source.pace.linger = 20 * time.Millisecond
+	told := operatorSees(t, func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		startCredential(ctx, p.credential)
+		valid := "Bearer sk-one"
+		handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if req.Header.Get("Authorization") != valid {
+				rw.WriteHeader(http.StatusUnauthorized)
+			}
+		})}
+		status := func() int {
+			recorder := httptest.NewRecorder()
+			handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/v1/chat/completions",
+				strings.NewReader(`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)))
+			return recorder.Code
+		}
+		if got := status(); got != http.StatusOK {
+			t.Errorf("status %d, want 200", got)
+		}
+		api.set("openai", "sk-two")
+		valid = "Bearer sk-two"
+		if got := status(); got != http.StatusUnauthorized {
+			t.Errorf("status %d after the change, want the provider's 401", got)
+		}
+		eventually(t, "the new key is sent", func() bool { return status() == http.StatusOK })
+		cancel()
+		awaitRetired(t, p.credential.source)
+	})
+	if !strings.Contains(told, "token: the answer to the key is 401, ") || strings.Contains(told, "sk-") {
+		t.Errorf("the operator is told %q", told)
+	}
+}
+
+func TestRefusalsDoNotFloodTheSource(t *testing.T) {
+	api := newTestAPI(t)
+	settings := api.settings(t)
+	settings.pace.refresh = time.Hour
+	settings.pace.pause = time.Minute
+	_ = operatorSees(t, func() {
+		c, end := started(t, testReference, settings)
+		_ = sent(c)
+		var running sync.WaitGroup
+		for range make([]bool, 100) {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				credentialRefused(c, time.Now())
+			}()
+		}
+		running.Wait()
+		if got := dueOf(c.secret); got != time.Minute {
+			t.Errorf("the next look-up is %v after the first one, want 1m", got)
+		}
+		end()
+	})
+	if got := api.count(); got != 1 {
+		t.Errorf("%d look-ups, want 1", got)
+	}
+	credentialRefused(nil, time.Now())
+	credentialRefused(&credential{value: "literal"}, time.Now())
+}
+
+func TestPanicInALookUpEndsNothing(t *testing.T) {
+	settings := readSecrets(t, Secrets{})
+	told := operatorSees(t, func() {
+		c, problem := newCredential("urn:file:/x", "Authorization", "", settings)
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		c.source.path = "" // and there is no API
+		ctx, cancel := context.WithCancel(context.Background())
+		startCredential(ctx, c)
+		if got := sent(c); got != "credentials_unavailable" {
+			t.Errorf("%q is sent, want nothing", got)
+		}
+		cancel()
+		awaitRetired(t, c.source)
+	})
+	if want := "chat-completion: token: an error in the plugin; requests are answered 503\n"; told != want {
+		t.Errorf("the operator is told %q, want %q", told, want)
+	}
+}
