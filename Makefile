@@ -3,7 +3,7 @@
 GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run test lint e2e bench fuzz
+.PHONY: help run test lint e2e e2e-kubernetes bench fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ test: ## all tests that need no Traefik, offline
 lint: ## gofmt and golangci-lint in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!vendor'))" || { gofmt -l $$(git ls-files '*.go' ':!vendor'); exit 1; }
 	$(GOLANGCI_LINT) run ./...
-	cd e2e && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
+	cd e2e && $(GO) vet -tags kubernetes ./... && $(GOLANGCI_LINT) run --build-tags kubernetes ./...
 	cd e2e/openai && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 	cd e2e/collector && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 
 # -count=1: the cache of results does not see the plugin, which lies in another module.
 e2e: ## the same cases, real clients and real backends against a real Traefik
 	cd e2e && $(GO) test -p 1 -count=1 ./...
+
+e2e-kubernetes: ## the Kubernetes example and Secrets with a real API server; its first run builds one, which takes long
+	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
 
 bench: ## cost of a request beside the same route without the plugin
 	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench

@@ -31,11 +31,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// buildPrograms makes sure that there are Traefik, Collector, Prometheus and promtool.
+// programs are those that the tests need.
+var programs = []func(context.Context, io.Writer) (string, error){
+	gateway.Binary, backends.CollectorBinary, backends.PrometheusBinary, backends.PromtoolBinary,
+}
+
+// buildPrograms makes sure that there are all programs.
 func buildPrograms(ctx context.Context) error {
-	for _, binary := range []func(context.Context, io.Writer) (string, error){
-		gateway.Binary, backends.CollectorBinary, backends.PrometheusBinary, backends.PromtoolBinary,
-	} {
+	for _, binary := range programs {
 		if _, err := binary(ctx, os.Stderr); err != nil {
 			return err
 		}

@@ -28,28 +28,13 @@ import (
 // observability is the path of a file of the example.
 func observability(t *testing.T, name string) string {
 	t.Helper()
-	root, err := gateway.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(root, "examples", "observability", name)
+	return filepath.Join(examples(t), "observability", name)
 }
 
 // readExample reads a file of the example and replaces texts in it, each of which must be there: old and new by turns.
 func readExample(t *testing.T, name string, replacements ...string) string {
 	t.Helper()
-	content, err := os.ReadFile(observability(t, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(content)
-	for pair := range slices.Chunk(replacements, 2) {
-		if !strings.Contains(text, pair[0]) {
-			t.Fatalf("%s has no %q", name, pair[0])
-		}
-		text = strings.ReplaceAll(text, pair[0], pair[1])
-	}
-	return text
+	return readReplaced(t, observability(t, name), replacements...)
 }
 
 func freeAddress(t *testing.T) string {

@@ -108,11 +108,15 @@ func firstStart[B interface {
 
 // answers reports whether a GET of the address is answered, with the status if it is not 0.
 func answers(ctx context.Context, address string, status int) bool {
+	return answersTo(ctx, http.DefaultClient, address, status)
+}
+
+func answersTo(ctx context.Context, client *http.Client, address string, status int) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return false
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return false
 	}

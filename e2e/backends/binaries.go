@@ -1,10 +1,14 @@
-// Package backends runs the real programs that take the plugin's telemetry, an OpenTelemetry Collector and a
-// Prometheus, on free loopback ports and in temporary folders, and reads back what they got.
+// Package backends runs real programs on free loopback ports and in temporary folders: those that take the plugin's
+// telemetry, an OpenTelemetry Collector and a Prometheus, of which it reads back what they got, and a Kubernetes API
+// server.
 package backends
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
@@ -44,6 +48,44 @@ func prometheusCommand(ctx context.Context, log io.Writer, name, variable string
 		Package:  prometheusModule + "/cmd/" + name,
 		Flags:    []string{"-tags", "remove_all_sd"}, // only the discovery that the tests need, and half the build
 	})
+}
+
+// KubeAPIServerBinary returns the path of a kube-apiserver: the one that the environment variable KUBE_APISERVER names,
+// else one built from the nested module. It says on log when it builds.
+func KubeAPIServerBinary(ctx context.Context, log io.Writer) (string, error) {
+	return binary(ctx, log, "kubernetes", program.Program{
+		Name:       "kube-apiserver",
+		Variable:   "KUBE_APISERVER",
+		Module:     "k8s.io/kubernetes",
+		Package:    "k8s.io/kubernetes/cmd/kube-apiserver",
+		Stamp:      "k8s.io/component-base/version.gitVersion",
+		StampWithV: true, // without, the API server panics
+	})
+}
+
+// EtcdBinary returns the path of an etcd, by the variable ETCD or built, as KubeAPIServerBinary.
+func EtcdBinary(ctx context.Context, log io.Writer) (string, error) {
+	return binary(ctx, log, "kubernetes", program.Program{
+		Name:     "etcd",
+		Variable: "ETCD",
+		Module:   "go.etcd.io/etcd/server/v3",
+		Package:  "go.etcd.io/etcd/server/v3",
+	})
+}
+
+// KubectlBinary returns the path of kubectl: the one that the environment variable KUBECTL names, else the one on PATH.
+func KubectlBinary() (string, error) {
+	if named := os.Getenv("KUBECTL"); named != "" {
+		if _, err := exec.LookPath(named); err != nil {
+			return "", fmt.Errorf("KUBECTL=%s: %w", named, err)
+		}
+		return filepath.Abs(named)
+	}
+	found, err := exec.LookPath("kubectl")
+	if err != nil {
+		return "", fmt.Errorf("there is no kubectl on PATH: install it (such as Debian's package kubernetes-client), or name one by KUBECTL=/path/to/kubectl: %w", err)
+	}
+	return found, nil
 }
 
 func binary(ctx context.Context, log io.Writer, folder string, p program.Program) (string, error) {

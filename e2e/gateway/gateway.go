@@ -46,7 +46,8 @@ type Options struct {
 	// Env is added to the environment of the process, as NAME=value. Default: none.
 	Env []string
 
-	// Static is added to the static configuration, such as its tracing. Default: nothing.
+	// Static is added to the static configuration and its sections, such as tracing, or another provider. Default:
+	// nothing.
 	Static map[string]any
 }
 

@@ -1,5 +1,7 @@
 package gateway
 
+import "maps"
+
 const (
 	// PluginKey is the key under which the plugin is known to Traefik.
 	PluginKey = "chat-completion"
@@ -40,7 +42,13 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 		static["accessLog"] = accessLog(options.AccessLogHeaders)
 	}
 	for key, value := range options.Static {
-		static[key] = value
+		own, isSection := static[key].(map[string]any)
+		more, addsTo := value.(map[string]any)
+		if isSection && addsTo {
+			maps.Copy(own, more)
+		} else {
+			static[key] = value
+		}
 	}
 	return static
 }

@@ -33,8 +33,11 @@ type Program struct {
 	// Flags are the build's.
 	Flags []string
 
-	// Stamp is a variable of the program that gets the version, without its v. Default: none.
+	// Stamp is a variable of the program that gets the version, without its v unless StampWithV is set. Default: none.
 	Stamp string
+
+	// StampWithV leaves the v in the stamp. Default: off.
+	StampWithV bool
 
 	// Sources are files in Folder that the program depends on beside Module. Default: none.
 	Sources []string
@@ -72,7 +75,11 @@ func (p Program) Build(ctx context.Context, log io.Writer) (string, error) {
 	built := filepath.Join(partial, p.Name)
 	arguments := append([]string{"build", "-o", built}, p.Flags...)
 	if p.Stamp != "" {
-		arguments = append(arguments, "-ldflags", "-X "+p.Stamp+"="+strings.TrimPrefix(version, "v"))
+		stamp := version
+		if !p.StampWithV {
+			stamp = strings.TrimPrefix(stamp, "v")
+		}
+		arguments = append(arguments, "-ldflags", "-X "+p.Stamp+"="+stamp)
 	}
 	if _, err := p.run(ctx, append(arguments, p.Package)...); err != nil {
 		return "", fmt.Errorf("build %s %s: %w", p.Name, version, err)

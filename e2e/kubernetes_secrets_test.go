@@ -1,0 +1,141 @@
+//go:build kubernetes
+
+package e2e_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/backends"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+// secretGateway is a Traefik without Kubernetes as a provider: the plugin itself resolves the reference, with the token
+// of an account.
+type secretGateway struct {
+	*gateway.Gateway
+	kubernetes *backends.Kubernetes
+	provider   *recorder
+}
+
+// startSecretGateway has the key sk-first in the Secret ai-keys of the namespace ai. Further replaces keys of secrets.
+func startSecretGateway(t *testing.T, k *backends.Kubernetes, account string, further map[string]any) *secretGateway {
+	t.Helper()
+	haveNamespace(t, k, "traefik")
+	kubectl(t, k, "", "create", "serviceaccount", account, "--namespace=traefik")
+	token := filepath.Join(t.TempDir(), "token")
+	write(t, token, kubectl(t, k, "", "create", "token", account, "--namespace=traefik"))
+	setSecret(t, k, "ai", "sk-first")
+
+	secrets := map[string]any{
+		"endpoint": k.URL, "tokenFile": token, "caFile": k.Authority.File, "namespace": "ai",
+		"refresh": "1s", "maxStale": "1h",
+	}
+	for key, value := range further {
+		secrets[key] = value
+	}
+	provider := newRecorder()
+	g := &secretGateway{start(t, gateway.Options{}), k, provider}
+	configure(t, g.Gateway, gateway.Dynamic{
+		Routers: map[string]gateway.Router{"chat": {Rule: "PathPrefix(`/`)", Middlewares: []string{"governed"}, Service: "provider"}},
+		Middlewares: map[string]any{"governed": gateway.Plugin(map[string]any{
+			"token": "urn:k8s:secret:ai-keys:openai-token", "model": "gpt-4o", "secrets": secrets,
+		})},
+		Services: map[string]string{"provider": upstream(t, provider).URL},
+	})
+	return g
+}
+
+// allow applies the example's Role and RoleBinding for the account.
+func allow(t *testing.T, k *backends.Kubernetes, account string) {
+	t.Helper()
+	apply(t, k, "ai", readReplaced(t, filepath.Join(examples(t), "kubernetes", "rbac.yaml"),
+		"name: traefik #", "name: "+account+" #", "name: chat-completion", "name: chat-completion-"+account))
+}
+
+// TestKubernetesSecretOfTheFileProvider resolves a reference that Traefik does not resolve, with the rights of the
+// example.
+func TestKubernetesSecretOfTheFileProvider(t *testing.T) {
+	k := startKubernetes(t)
+
+	t.Run("rotates without a failed request", func(t *testing.T) {
+		allow(t, k, "rotating")
+		g := startSecretGateway(t, k, "rotating", nil)
+		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
+		l := startLoad(t, g.URL, "")
+		l.awaitKey(t, g.provider, "sk-first")
+		setSecret(t, k, "ai", "sk-second")
+		t.Logf("the new key is used %v after kubectl", l.awaitKey(t, g.provider, "sk-second"))
+		t.Logf("%d calls, none failed", l.finish())
+		checkNoPanic(t, g.Gateway)
+	})
+
+	t.Run("without permission the log says what to do", func(t *testing.T) {
+		g := startSecretGateway(t, k, "nobody", nil)
+		_, answer := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
+		if !strings.Contains(answer, "credentials_unavailable") || strings.Contains(answer, "ai-keys") {
+			t.Errorf("the client gets %s, want no word of the Secret", answer)
+		}
+		var advice []string
+		await(t, "the log names the missing rule", func() bool {
+			advice = regexp.MustCompile(`kubectl (create role [^;&"\\]+) && kubectl (create rolebinding [^;&"\\]+)`).FindStringSubmatch(logText(t, g.Gateway))
+			return advice != nil
+		})
+		for _, command := range advice[1:] {
+			kubectl(t, k, "", strings.Fields(command)...)
+		}
+		number, _ := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
+		if got := g.provider.request(number); got.key != "sk-first" {
+			t.Errorf("the provider's key is %q, want sk-first", got.key)
+		}
+		checkNoPanic(t, g.Gateway)
+	})
+
+	t.Run("withdrawn permission ends the key after maxStale", func(t *testing.T) {
+		const maxStale = 5 * time.Second
+		allow(t, k, "withdrawn")
+		g := startSecretGateway(t, k, "withdrawn", map[string]any{"maxStale": maxStale.String()})
+		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
+		kubectl(t, k, "", "delete", "rolebinding", "chat-completion-withdrawn", "--namespace=ai")
+		withdrawn := time.Now()
+		l := startLoad(t, g.URL, "")
+		await(t, "the log names the missing rule", func() bool {
+			return strings.Contains(logText(t, g.Gateway), "kubectl create role")
+		})
+		t.Logf("the log says so after %v", time.Since(withdrawn))
+		for time.Since(withdrawn) < maxStale-time.Second { // the last look-up that succeeded was up to a second before
+			l.awaitMore(t, steadyClients)
+		}
+		t.Logf("%d calls, none failed", l.finish())
+		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
+		if took := time.Since(withdrawn); took > maxStale+2*time.Second {
+			t.Errorf("the key ends after %v, want %v", took, maxStale)
+		}
+		allow(t, k, "withdrawn")
+		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
+		checkNoPanic(t, g.Gateway)
+	})
+
+	t.Run("the API server may be away", func(t *testing.T) {
+		allow(t, k, "patient")
+		g := startSecretGateway(t, k, "patient", nil)
+		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
+		l := startLoad(t, g.URL, "")
+		k.Stop()
+		await(t, "the log says that the server is away", func() bool {
+			return strings.Contains(logText(t, g.Gateway), strings.TrimPrefix(k.URL, "https://"))
+		})
+		l.awaitMore(t, 1000)
+		if err := k.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		setSecret(t, k, "ai", "sk-second")
+		t.Logf("the new key is used %v after kubectl", l.awaitKey(t, g.provider, "sk-second"))
+		t.Logf("%d calls, none failed", l.finish())
+		checkNoPanic(t, g.Gateway)
+	})
+}
