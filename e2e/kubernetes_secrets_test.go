@@ -129,7 +129,9 @@ func TestKubernetesSecretOfTheFileProvider(t *testing.T) {
 		await(t, "the log says that the server is away", func() bool {
 			return strings.Contains(logText(t, g.Gateway), strings.TrimPrefix(k.URL, "https://"))
 		})
-		l.awaitMore(t, 1000)
+		for stopped := time.Now(); time.Since(stopped) < time.Minute; {
+			l.awaitMore(t, 1000)
+		}
 		if err := k.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
