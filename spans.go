@@ -51,9 +51,13 @@ func parseSampler(bad *problems, ratio any) *sampler {
 // trace begins the span of a call, if it is to become one.
 func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
 	c.Trace = startTrace(t.sampler, req.Header)
-	if c.Trace == nil || t.content == 0 {
-		return
+	if t.content > 0 && c.Trace != nil {
+		captureCall(t, j, c)
 	}
+}
+
+// captureCall keeps the prompt of a call, and has the answer kept.
+func captureCall(t *telemetry, j *judged, c *Call) {
 	c.Answer.capture = &capture{left: t.content}
 	if j.verdict != nil && !j.faulty { // else it may be anything, of any number of values
 		c.Input = captureInput(plainBody(j), t.content)
@@ -63,23 +67,34 @@ func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
 // startTrace gives a call its place in a trace, and the request to the provider a traceparent that says so. It returns nil
 // if the call becomes no span: then a caller's traceparent stays as it is.
 func startTrace(s *sampler, header http.Header) *Trace {
-	if parents := header[traceParentHeader]; len(parents) == 1 {
-		if parts := traceParent.FindStringSubmatch(parents[0]); parts != nil && isTraceParent(parts) {
+	if header[traceParentHeader] != nil {
+		if parts := traceParentOf(header); parts != nil {
 			return continueTrace(parts, header)
 		}
 	}
 	random := make([]byte, 24)
-	if _, err := rand.Read(random); err != nil {
-		return nil
-	}
-	trace := &Trace{TraceID: hex.EncodeToString(random[:16]), SpanID: hex.EncodeToString(random[16:])}
+	_, _ = rand.Read(random) // it does not fail
+	ids := hex.EncodeToString(random)
 	delete(header, traceStateHeader)
 	if binary.BigEndian.Uint64(random[8:])>>1 >= s.bound {
-		header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-00"}
+		header[traceParentHeader] = []string{"00-" + ids[:32] + "-" + ids[32:] + "-00"}
 		return nil
 	}
-	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-01"}
-	return trace
+	header[traceParentHeader] = []string{"00-" + ids[:32] + "-" + ids[32:] + "-01"}
+	return &Trace{TraceID: ids[:32], SpanID: ids[32:]}
+}
+
+// traceParentOf returns the parts of the one valid traceparent that a request has; nil: it has none.
+func traceParentOf(header http.Header) []string {
+	parents := header[traceParentHeader]
+	if len(parents) != 1 {
+		return nil
+	}
+	parts := traceParent.FindStringSubmatch(parents[0])
+	if parts == nil || !isTraceParent(parts) {
+		return nil
+	}
+	return parts
 }
 
 // isTraceParent tells whether the parts of a traceparent are allowed: version 0 has no more than four.
