@@ -266,4 +266,3 @@ func getText(t *testing.T, address string) string {
 	}
 	return string(content)
 }
-
