@@ -71,6 +71,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
+	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
 	p.credential = parseCredential(bad, config, secrets)
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)

@@ -156,7 +156,7 @@ func unreachable(ctx context.Context, s *secretSource, token string, err error) 
 	if strings.Contains(text, "certificate") {
 		kind = "certificate"
 	}
-	return &lookUpProblem{kind, apiName(s.api) + " cannot be asked: " + text}
+	return &lookUpProblem{kind, apiName(s.api) + " cannot be asked: " + truncated(text, problemMaxBytes)}
 }
 
 // refusedLookUp says what to do when the API server does not give the Secret.

@@ -16,13 +16,14 @@ import (
 type secret struct {
 	source  *secretSource
 	current atomic.Value // the key, a string; empty: there is none
-	tried   chan bool    // closed after the first look-up
+	tried   chan bool    // closed after the first look-up, or when that takes too long
 
 	mu        sync.Mutex
 	users     []context.Context
 	lonely    time.Time   // since when there is no user; zero: there is one
 	timer     *time.Timer // of the next turn; nil: the secret is retired
 	busy      bool        // a look-up is under way
+	isTried   bool        // tried is closed
 	due       time.Time   // of the next look-up
 	asked     time.Time   // when the last look-up began; zero: there was none
 	failures  int         // look-ups since the last one that did not fail
@@ -93,7 +94,11 @@ func beginTurn(s *secret, now time.Time) bool {
 	defer theSecretsMu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy || s.timer == nil {
+	if s.timer == nil {
+		return false
+	}
+	if s.busy {
+		watchLookUp(s, now)
 		return false
 	}
 	s.users = livingUsers(s.users)
@@ -116,7 +121,44 @@ func beginTurn(s *secret, now time.Time) bool {
 	}
 	s.busy = true
 	s.asked = now
+	s.timer.Reset(s.source.pace.timeout + lookUpGrace)
 	return true
+}
+
+// lookUpGrace is how much longer than its timeout a look-up may take. A file on a disk that is away can take forever.
+const lookUpGrace = 250 * time.Millisecond
+
+// watchLookUp does without a look-up that hangs: requests do not wait for it, and the key does not outlive maxStale. The
+// caller holds the lock.
+func watchLookUp(s *secret, now time.Time) {
+	pace := s.source.pace
+	if left := s.asked.Add(pace.timeout + lookUpGrace).Sub(now); left > 0 {
+		s.timer.Reset(left)
+		return
+	}
+	key, ok := s.current.Load().(string)
+	hadKey := ok && key != ""
+	delay := pace.linger
+	if hadKey {
+		left := s.confirmed.Add(pace.maxStale).Sub(now)
+		if left <= 0 {
+			none := ""
+			s.current.Store(none)
+		} else if left < delay {
+			delay = left
+		}
+	}
+	tellState(s, hadKey, &lookUpProblem{"hangs", sourceName(s.source) + " does not answer"})
+	endWaiting(s)
+	s.timer.Reset(delay)
+}
+
+// endWaiting lets requests go that wait for the first look-up. The caller holds the lock.
+func endWaiting(s *secret) {
+	if !s.isTried {
+		s.isTried = true
+		close(s.tried)
+	}
 }
 
 func livingUsers(users []context.Context) []context.Context {
@@ -150,7 +192,6 @@ func endTurn(s *secret, key string, problem *lookUpProblem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	isFirst := s.confirmed.IsZero() && s.failures == 0
 	before, ok := s.current.Load().(string)
 	hadKey := ok && before != ""
 	if problem != nil {
@@ -159,9 +200,7 @@ func endTurn(s *secret, key string, problem *lookUpProblem) {
 		findKey(s, before, key, now)
 	}
 	tellState(s, hadKey, problem)
-	if isFirst {
-		close(s.tried)
-	}
+	endWaiting(s)
 	s.busy = false
 	setTimer(s, now)
 }

@@ -37,6 +37,11 @@ type secretSettings struct {
 	dir  string         // holds mounted Secrets; empty: api is asked
 	api  *kubernetesAPI // nil: there is none
 	pace secretPace
+
+	// isTraefiks is that Traefik's CRD provider resolves references to Kubernetes, in the Middleware's namespace only. Whoever
+	// may write a Middleware must not read further Secrets with Traefik's rights by a reference that Traefik does not see:
+	// one with a space in front, or one that is the value in a Secret.
+	isTraefiks bool
 }
 
 // secretPace is when a source is asked, and for how long its answer counts.
@@ -85,6 +90,9 @@ func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *se
 	}
 	if maxStale := parseDuration(bad, "secrets.maxStale", config.MaxStale, minSecretMaxStale, maxSecretMaxStale, secretMaxStales); maxStale > 0 {
 		s.pace.maxStale = maxStale
+	}
+	if s.pace.refresh > s.pace.maxStale/2 {
+		s.pace.refresh = s.pace.maxStale / 2 // else the first look-up that fails ends the key
 	}
 	s.dir = parseAbsolute(bad, "secrets.dir", config.Dir)
 	api := &kubernetesAPI{
@@ -181,7 +189,7 @@ func isLoopback(host string) bool {
 // newSource returns a source that is not known yet.
 func newSource(settings *secretSettings, key, without, reference string) *secretSource {
 	s := &secretSource{key: key, without: without, pace: settings.pace}
-	parts := []string{reference, settings.dir, s.pace.refresh.String(), s.pace.maxStale.String()}
+	parts := []string{key, reference, settings.dir, s.pace.refresh.String(), s.pace.maxStale.String()}
 	if api := settings.api; api != nil {
 		parts = append(parts, api.url, api.tokenFile, api.caFile, api.namespace)
 	}
@@ -197,6 +205,9 @@ func refer(s *secretSource, settings *secretSettings, text string) string {
 	}
 	s.secret = reference
 	switch {
+	case settings.isTraefiks:
+		return "has a urn:k8s:secret reference that Traefik's Kubernetes CRD provider has not resolved; write urn:k8s:secret:name:key, " +
+			"with nothing around it, for a Secret in the Middleware's namespace that holds the key itself"
 	case settings.dir != "":
 		s.path = filepath.Join(settings.dir, reference.namespace, reference.name, reference.key)
 		return ""

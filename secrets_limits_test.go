@@ -1,0 +1,71 @@
+package chatcompletion
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKubernetesMiddlewareReadsNoForeignSecret has a tenant's Middleware refer to a Secret of another namespace so that
+// Traefik does not see it.
+func TestKubernetesMiddlewareReadsNoForeignSecret(t *testing.T) {
+	for _, token := range []string{" urn:k8s:secret:kube-system/admin:key", "urn:k8s:secret:admin:key"} {
+		config := CreateConfig()
+		config.Token = token
+		config.Secrets = Secrets{Endpoint: "https://k", Namespace: "traefik"}
+		if _, err := newPolicy(config, "tenant-chat@kubernetescrd"); err == nil || !strings.Contains(err.Error(), "token: has a urn:k8s:secret reference") {
+			t.Errorf("%q: error %v, want a refusal", token, err)
+		}
+		if _, err := newPolicy(config, "chat@file"); err != nil {
+			t.Errorf("%q from a file: %v", token, err)
+		}
+	}
+}
+
+// TestLookUpThatHangsHoldsNoRequest has a look-up that does not end, as of a file on a disk that is away.
+func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
+	api := newTestAPI(t)
+	settings := api.settings(t)
+	settings.pace.timeout = 10 * time.Millisecond
+	c, problem := newCredential(testReference, "Authorization", "Bearer ", settings)
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	told := operatorSees(t, func() {
+		s := newSharedSecret(c.source)
+		c.secret = s
+		s.mu.Lock()
+		s.users = []context.Context{context.Background()}
+		s.timer = time.AfterFunc(time.Hour, turner(s))
+		s.mu.Unlock()
+		beginTurn(s, time.Now()) // and no end
+		if got := sent(c); got != "credentials_unavailable" {
+			t.Errorf("%q", got)
+		}
+		endTurn(s, "k", nil)
+		if got := sent(c); got != "Bearer k" {
+			t.Errorf("%q", got)
+		}
+		s.mu.Lock()
+		s.timer.Stop()
+		s.timer = nil
+		s.mu.Unlock()
+	})
+	if !strings.Contains(told, "does not answer; requests are answered 503") {
+		t.Error(told)
+	}
+}
+
+func TestOneFailureDoesNotEndAKey(t *testing.T) {
+	for _, config := range []Secrets{{Refresh: "1h"}, {MaxStale: "1m"}, {Refresh: "10m", MaxStale: "1m"}} {
+		s := parseSecrets(&problems{}, config, environment())
+		shared := newSharedSecret(&secretSource{pace: s.pace})
+		now := time.Now()
+		findKey(shared, "", "key", now)
+		missKey(shared, true, shared.due)
+		if got, _ := shared.current.Load().(string); got != "key" {
+			t.Errorf("%v: the key is gone after one failure", config)
+		}
+	}
+}
