@@ -242,11 +242,7 @@ func isFailure(window []byte) bool {
 		if at < 0 {
 			return false
 		}
-		value := valueBehind(window[at+len(errorKey):])
-		if holdsError(value) {
-			return true
-		}
-		if isErrorValue(window[:at]) {
+		if holdsError(valueBehind(window[at+len(errorKey):])) || isErrorValue(window[:at]) {
 			return true
 		}
 		window = window[at+len(errorKey):]

@@ -109,9 +109,7 @@ func continueTrace(parts []string, header http.Header) *Trace {
 		return nil
 	}
 	random := make([]byte, 8)
-	if _, err := rand.Read(random); err != nil {
-		return nil
-	}
+	_, _ = rand.Read(random)
 	trace := &Trace{TraceID: parts[2], SpanID: hex.EncodeToString(random), ParentID: parts[3]}
 	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
 		trace.State = state

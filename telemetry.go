@@ -101,9 +101,7 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secre
 	t := &telemetry{registry: theRegistry, middleware: &Middleware{Provider: defaultProvider}}
 	if settings.Provider != "" {
 		t.middleware.Provider = settings.Provider
-		if !attributeText(settings.Provider) {
-			bad.add("telemetry.provider", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(settings.Provider), labelMaxBytes)
-		}
+		checkAttribute(bad, "telemetry.provider", settings.Provider)
 	}
 	t.labels = parseLabels(bad, config, pattern)
 	t.middleware.MaxSeries = parseWhole(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
@@ -182,6 +180,13 @@ func attributeText(text string) bool {
 	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
 }
 
+// checkAttribute refuses a configured text that no attribute can have.
+func checkAttribute(bad *problems, key, text string) {
+	if !attributeText(text) {
+		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(text), labelMaxBytes)
+	}
+}
+
 // labelName is what OpenTelemetry and, with dots as underscores, Prometheus take for the name of an attribute.
 var labelName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,62}$`)
 
@@ -219,9 +224,7 @@ func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Reg
 			(part.source == queryParams && credentialParameters[strings.ToLower(part.key)]) {
 			bad.add(key, "$(%s.%s) would publish credentials", part.source, part.key)
 		}
-		if part.source == "" && !attributeText(part.text) {
-			bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(part.text), labelMaxBytes)
-		}
+		checkAttribute(bad, key, part.text) // empty in a reference
 	}
 	return t
 }

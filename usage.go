@@ -60,11 +60,16 @@ func readUsage(a *Answer, value []byte) bool {
 	if total := counts["total_tokens"]; total > input+output && total < maxTokenCount {
 		output = total - input
 	}
+	keepUsage(a, value, input, output)
+	return true
+}
+
+// keepUsage keeps what a usage says.
+func keepUsage(a *Answer, value []byte, input, output int64) {
 	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
 	if a.details {
 		readUsageDetails(a, value)
 	}
-	return true
 }
 
 // maxTokenCount is more than any model reads; a provider that says more is not believed.
@@ -87,10 +92,7 @@ func readOddUsage(a *Answer, value []byte) bool {
 	if total, hasTotal := tokenCount(counts["total_tokens"], nil); hasTotal && hasInput && total > input+output {
 		output = total - input
 	}
-	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if a.details {
-		readUsageDetails(a, value)
-	}
+	keepUsage(a, value, input, output)
 	return true
 }
 

@@ -226,13 +226,20 @@ func TestKubernetesExamplesServe(t *testing.T) {
 	checkNoPanic(t, g.Gateway)
 }
 
-// TestKubernetesSecretRotatesWithoutAFailedRequest changes the Secret of a Middleware, which Traefik itself resolves.
-func TestKubernetesSecretRotatesWithoutAFailedRequest(t *testing.T) {
+// startLoadedExample runs the example of OpenAI under steady load.
+func startLoadedExample(t *testing.T) (*crdGateway, *steadyLoad) {
+	t.Helper()
 	g := startCRDGateway(t)
 	g.example(t, "openai", "openai.yaml", append(g.inCloud("api.openai.com", "ai.example.com", "openai.test"), "sk-proj-XXXXX", "sk-first")...)
 	awaitStatus(t, g.URL, "openai.test", chatPath, plainBody, http.StatusOK)
 	l := startLoad(t, g.URL, "openai.test")
 	l.awaitMore(t, 100)
+	return g, l
+}
+
+// TestKubernetesSecretRotatesWithoutAFailedRequest changes the Secret of a Middleware, which Traefik itself resolves.
+func TestKubernetesSecretRotatesWithoutAFailedRequest(t *testing.T) {
+	g, l := startLoadedExample(t)
 	for _, key := range []string{"sk-second", "sk-third"} {
 		setSecret(t, g.kubernetes, "openai", key)
 		t.Logf("%s is used %v after kubectl", key, l.awaitKey(t, g.provider, key))
@@ -243,11 +250,7 @@ func TestKubernetesSecretRotatesWithoutAFailedRequest(t *testing.T) {
 
 // TestKubernetesServerMayBeAway stops the API server that Traefik's configuration comes from.
 func TestKubernetesServerMayBeAway(t *testing.T) {
-	g := startCRDGateway(t)
-	g.example(t, "openai", "openai.yaml", append(g.inCloud("api.openai.com", "ai.example.com", "openai.test"), "sk-proj-XXXXX", "sk-first")...)
-	awaitStatus(t, g.URL, "openai.test", chatPath, plainBody, http.StatusOK)
-	l := startLoad(t, g.URL, "openai.test")
-	l.awaitMore(t, 100)
+	g, l := startLoadedExample(t)
 	g.kubernetes.Stop()
 	l.awaitMore(t, 1000)
 	if err := g.kubernetes.Start(t.Context()); err != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -289,9 +288,5 @@ func (l *steadyLoad) awaitKey(t *testing.T, provider *recorder, key string) time
 // logText is all that Traefik has written to its log.
 func logText(t *testing.T, g *gateway.Gateway) string {
 	t.Helper()
-	content, err := os.ReadFile(g.LogPath)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
+	return readText(t, g.LogPath)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 )
@@ -71,12 +70,8 @@ func checkLine(t *testing.T, stream string, got, want map[string]any) {
 // callLines are the lines of calls among those of Traefik's own log.
 func callLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var lines []map[string]any
-	for _, text := range strings.Split(string(content), "\n") {
+	for _, text := range strings.Split(readText(t, path), "\n") {
 		var line map[string]any
 		if json.Unmarshal([]byte(text), &line) == nil && line["gen_ai.operation.name"] == "chat" {
 			lines = append(lines, line)
