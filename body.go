@@ -131,8 +131,8 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	delete(header, "Accept-Encoding")
 	delete(header, "Connection") // see keepUpgrade
 	req.Trailer = nil
-	if p.path != "" {
-		setPath(req, p.path)
+	if j.path != "" {
+		setPath(req, j.path)
 	}
 	if j.body == nil {
 		restoreBody(req, j.raw)
@@ -145,8 +145,11 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	if length <= joinMaxBytes {
 		req.Body = io.NopCloser(bytes.NewReader(bytes.Join(j.body, nil)))
 	} else {
-		pieces := net.Buffers(j.body)
+		pieces := append(net.Buffers{}, j.body...) // which reading takes away from
 		req.Body = io.NopCloser(&pieces)
+	}
+	if p.upstream != nil {
+		req.GetBody = bodyAgain(j.body)
 	}
 	req.ContentLength = int64(length)
 	req.TransferEncoding = nil
@@ -154,6 +157,13 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	// As what it was read: another type, or character set, would let the provider read something else.
 	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
+}
+
+// bodyAgain returns what gives the transport a body once more, if a connection turns out to be closed.
+func bodyAgain(body [][]byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(bytes.Join(body, nil))), nil
+	}
 }
 
 // restoreBody gives back what has been read of a body. The server closes its own, so that Close need not reach it.

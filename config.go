@@ -17,7 +17,7 @@ import (
 // Defaults of the configuration.
 const (
 	defaultModelHeader         = "X-Ai-Model"
-	defaultAuthHeader          = "Authorization"
+	authorization              = "Authorization"
 	defaultMaxRequestBodyBytes = 10 << 20
 )
 
@@ -30,62 +30,80 @@ const (
 // policy is a configuration with all decided that can be decided once.
 type policy struct {
 	routes              []route
-	path                string    // of the provider; empty: the client's
+	preset              *preset   // of the provider
+	isRebased           bool      // the provider's paths are not the client's
+	path                string    // that the provider is asked for at every endpoint; empty: none is configured
+	pathTemplate        *template // nil: path is no template
+	upstream            *upstream // that is forwarded to; nil: the next handler
+	endpoints           map[kind]*endpoint
 	model               string    // enforced, or the default where clients may choose
 	modelTemplate       *template // nil: model is no template
 	modelOverride       bool
 	aliases             map[string]string
 	allowedModels       *regexp.Regexp // nil: all
 	allowedText         string         // the patterns, for the client
-	parameters          *parameterSet
-	rules               []*rule
-	modelHeader         string      // canonical
-	credential          *credential // nil: the client's own credentials pass
+	modelHeader         string         // canonical
+	credential          *credential    // nil: the client's own credentials pass
+	keyHeader           *keyHeader     // that a client's own key is moved to; nil: it stays where it is
 	maxRequestBodyBytes int64
 	report              bool
-	asksUsage           bool            // of every stream
 	configuredModels    map[string]bool // that the configuration names
+	governs             bool            // it has rules for a request that another policy has governed
 	telemetry           *telemetry
 	exposes             bool // it answers with the metrics
-	verdicts            *verdicts
+	fallbacks           []*policy
+	isFallback          bool     // of another policy
+	circuit             *circuit // of the provider; nil: there is only one
 }
 
-// problems collects what is wrong with a configuration, so that all is said at once.
+// problems collects what is wrong with a configuration, so that all is said at once, and once.
 type problems struct {
 	found []string
 }
 
 // add notes a problem; text says what is wrong with the value at key.
 func (p *problems) add(key, format string, args ...any) {
-	p.found = append(p.found, key+": "+fmt.Sprintf(format, args...))
+	problem := key + ": " + fmt.Sprintf(format, args...)
+	for _, known := range p.found {
+		if problem == known {
+			return
+		}
+	}
+	p.found = append(p.found, problem)
 }
 
 // newPolicy checks the configuration and decides what it means.
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
-	p := &policy{
-		parameters: newParameterSet(chatParameters()),
-		verdicts:   &verdicts{bySkeleton: map[string]*verdict{}},
-	}
+	p := &policy{}
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
-	p.credential = parseCredential(bad, config, secrets)
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)
-	p.path = parsePath(bad, config.Path)
 	pattern := parseModels(bad, config, p)
-	parseRules(bad, config, p)
-	parseStreamUsage(bad, p, config.StreamUsage)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
-	p.telemetry.middleware.Report = p.report
+	parseProvider(bad, firstProvider(config), p, secrets, pattern)
+	p.endpoints = newEndpoints(bad, config, p)
+	p.governs = governs(p)
 	p.exposes = parseExpose(bad, config)
+	p.fallbacks = parseFallbacks(bad, config, p, secrets, pattern)
+	if len(p.fallbacks) > 0 {
+		p.circuit = &circuit{}
+	}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
 	return p, nil
+}
+
+// governs tells whether a policy has rules of its own for a request that another one has governed.
+func governs(p *policy) bool {
+	at := p.endpoints[completions]
+	return p.model != "" || p.aliases != nil || p.allowedModels != nil || p.report || at.rules != nil || !at.asksUsage ||
+		p.endpoints[embeddings].rules != nil || p.endpoints[responses].rules != nil
 }
 
 func parseMode(bad *problems, mode string) bool {
@@ -124,53 +142,21 @@ func parseModelHeader(bad *problems, config *Config) string {
 	if config.ModelHeader != "" {
 		name = parseHeaderName(bad, "modelHeader", config.ModelHeader)
 	}
-	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || name == "Authorization" || name == "Cookie" {
+	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || isCredential(name) || name == "Authorization" || name == "Cookie" {
 		bad.add("modelHeader", "%q carries credentials", name)
 	}
 	return name
 }
 
-func parseCredential(bad *problems, config *Config, secrets *secretSettings) *credential {
-	name := defaultAuthHeader
-	if config.AuthHeader.Name != "" {
-		name = parseHeaderName(bad, "authHeader.name", config.AuthHeader.Name)
-	}
-	prefix := ""
-	if name == defaultAuthHeader {
-		prefix = "Bearer "
-	}
-	if config.AuthHeader.Prefix != nil {
-		prefix = parsePrefix(bad, *config.AuthHeader.Prefix)
-	}
-	c, problem := newCredential(config.Token, name, prefix, secrets)
-	if problem != "" {
-		bad.add("token", "%s", problem)
-	}
-	return c
-}
-
 // parsePrefix gives a word its space: labels cannot end in one, and YAML rarely does.
-func parsePrefix(bad *problems, prefix string) string {
+func parsePrefix(bad *problems, key, prefix string) string {
 	if strings.ContainsAny(prefix, controlCharacters) {
-		bad.add("authHeader.prefix", "has a character that cannot stand in a header")
+		bad.add(key, "has a character that cannot stand in a header")
 	}
 	if prefix == "" || strings.HasSuffix(prefix, " ") || strings.HasSuffix(prefix, "=") || strings.HasSuffix(prefix, ":") {
 		return prefix
 	}
 	return prefix + " "
-}
-
-// parsePath reads the path that the provider is asked for.
-func parsePath(bad *problems, text string) string {
-	text = strings.TrimSpace(text)
-	switch {
-	case text == "":
-	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#% "+controlCharacters):
-		bad.add("path", "%q is no path such as /v1/chat/completions", text)
-	case isTemplate(text):
-		bad.add("path", "%q: templates are not supported here yet", text)
-	}
-	return text
 }
 
 func parseBool(bad *problems, key string, value any, byDefault bool) bool {
@@ -258,8 +244,8 @@ func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 		p.modelTemplate = parseTemplate(bad, "model", p.model, pattern)
 	} else {
 		checkModel(bad, p)
-		if pattern != nil && !labelsUse(config.Telemetry.Labels, uriCaptures) {
-			bad.add("modelPattern", "has no effect without $(%s.name) in %q or %q", uriCaptures, "model", "telemetry.labels")
+		if pattern != nil && !usesCaptures(config) {
+			bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
 		}
 	}
 	parseAliases(bad, p)
@@ -280,6 +266,18 @@ func configuredModels(config *Config, p *policy) map[string]bool {
 		models[p.model] = true
 	}
 	return models
+}
+
+// usesCaptures tells whether anything refers to what modelPattern finds.
+func usesCaptures(config *Config) bool {
+	texts := []string{config.Path}
+	for _, fallback := range config.Fallbacks {
+		texts = append(texts, fallback.Path, fallback.Model)
+	}
+	for _, text := range config.Telemetry.Labels {
+		texts = append(texts, text)
+	}
+	return strings.Contains(strings.Join(texts, " "), "$("+uriCaptures+".")
 }
 
 // checkModel finds whether a configured model could ever be used.

@@ -8,12 +8,14 @@ import (
 // knownKeys are the keys of the configuration, as users write them.
 var knownKeys = []string{
 	"token", "model", "modelPattern", "allowModelOverride", "allowParamsOverride", "dropParams", "allowedModels", "modelAliases",
-	"modelHeader", "routes", "path", "maxRequestBodySize", "mode", "streamUsage", "expose",
+	"modelHeader", "routes", "provider", "path", "host", "port", "fallbacks", "maxRequestBodySize", "mode", "streamUsage", "expose",
 	"params", "params.temperature", "params.topP", "params.maxTokens", "params.maxCompletionTokens", "params.frequencyPenalty",
 	"params.presencePenalty", "params.extra",
 	"limits", "limits.temperature", "limits.topP", "limits.maxTokens", "limits.maxCompletionTokens", "limits.frequencyPenalty",
 	"limits.presencePenalty", "limits.n",
 	"authHeader", "authHeader.name", "authHeader.prefix",
+	"tls", "tls.enabled", "tls.serverName", "tls.caFile", "tls.insecureSkipVerify",
+	"timeouts", "timeouts.connect", "timeouts.firstByte",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
@@ -28,6 +30,8 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "params.", config.Params.Unknown)
 	checkUnknownKeys(bad, "limits.", config.Limits.Unknown)
 	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown)
+	checkUnknownKeys(bad, "tls.", config.TLS.Unknown)
+	checkUnknownKeys(bad, "timeouts.", config.Timeouts.Unknown)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)

@@ -18,59 +18,73 @@ type parameterKey struct {
 	value any
 }
 
-// parseRules reads params, limits and dropParams into one rule for each parameter.
-func parseRules(bad *problems, config *Config, p *policy) {
+// parseRules reads params, limits and dropParams into one rule for each parameter of an endpoint.
+func parseRules(bad *problems, config *Config, at *endpoint) {
 	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
 	params, limits := config.Params, config.Limits
 	own := []parameterKey{
 		{"params.temperature", "temperature", params.Temperature},
 		{"params.topP", "top_p", params.TopP},
-		{"params.maxTokens", maxTokens, params.MaxTokens},
-		{"params.maxCompletionTokens", maxCompletionTokens, params.MaxCompletionTokens},
+		{"params.maxTokens", tokenLimitName(at, maxTokens), params.MaxTokens},
+		{"params.maxCompletionTokens", tokenLimitName(at, maxCompletionTokens), params.MaxCompletionTokens},
 		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
 		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
 	}
 	for _, k := range own {
-		if value := parseNumberKey(bad, k, p.parameters); value != nil {
-			setValue(bad, p, k, value, !override)
+		if value := parseNumberKey(bad, k, at.parameters); value != nil {
+			setValue(bad, at, k, value, !override)
 		}
 	}
-	for _, k := range parseExtra(bad, params.Extra, own, p.parameters) {
-		if value := parseExtraKey(bad, k, p.parameters); value != nil {
-			setValue(bad, p, k, value, !override)
+	for _, k := range parseExtra(bad, params.Extra, own, at) {
+		if value := parseExtraKey(bad, k, at.parameters); value != nil {
+			setValue(bad, at, k, value, !override)
 		}
 	}
 	for _, k := range []parameterKey{
 		{"limits.temperature", "temperature", limits.Temperature},
 		{"limits.topP", "top_p", limits.TopP},
-		{"limits.maxTokens", maxTokens, limits.MaxTokens},
-		{"limits.maxCompletionTokens", maxCompletionTokens, limits.MaxCompletionTokens},
+		{"limits.maxTokens", tokenLimitName(at, maxTokens), limits.MaxTokens},
+		{"limits.maxCompletionTokens", tokenLimitName(at, maxCompletionTokens), limits.MaxCompletionTokens},
 		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
 		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
 		{"limits.n", "n", limits.N},
 	} {
-		if value := parseNumberKey(bad, k, p.parameters); value != nil {
-			setLimit(bad, p, k, value)
+		if value := parseNumberKey(bad, k, at.parameters); value != nil {
+			setLimit(bad, at, k, value)
 		}
 	}
 	for _, name := range parseNames(config.DropParams) {
-		setDropped(bad, p, name)
+		setDropped(bad, at, name)
 	}
-	for _, r := range p.rules {
+	if at.tokenLimit != "" {
+		ruleFor(at, at.tokenLimit) // which gives a client's other spelling this name
+	}
+	for _, r := range at.rules {
 		if r.absent != nil {
 			r.addition = append([]byte(`,"`+r.name+`":`), r.absent...)
 		}
 	}
 }
 
-// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
-func ruleFor(p *policy, name string) (r *rule, isNew bool) {
-	id, known := p.parameters.ids[name]
-	if !known {
-		addParameter(p.parameters, ofAnyType(name))
-		id = p.parameters.ids[name]
+// tokenLimitName returns what the token limit of a configuration's key is called at an endpoint, "" if there is none.
+func tokenLimitName(at *endpoint, name string) string {
+	switch {
+	case at.kind == responses:
+		return maxOutputTokens
+	case at.tokenLimit != "":
+		return at.tokenLimit
 	}
-	for _, r := range p.rules {
+	return name
+}
+
+// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
+func ruleFor(at *endpoint, name string) (r *rule, isNew bool) {
+	id, known := at.parameters.ids[name]
+	if !known {
+		addParameter(at.parameters, ofAnyType(name))
+		id = at.parameters.ids[name]
+	}
+	for _, r := range at.rules {
 		if r.id == id || r.twinID == id {
 			return r, false
 		}
@@ -78,16 +92,16 @@ func ruleFor(p *policy, name string) (r *rule, isNew bool) {
 	r = &rule{name: name, id: id, twinID: id}
 	switch name {
 	case maxTokens:
-		r.twinID = p.parameters.ids[maxCompletionTokens]
+		r.twinID = at.parameters.ids[maxCompletionTokens]
 	case maxCompletionTokens:
-		r.twinID = p.parameters.ids[maxTokens]
+		r.twinID = at.parameters.ids[maxTokens]
 	}
-	p.rules = append(p.rules, r)
+	at.rules = append(at.rules, r)
 	return r, true
 }
 
-func setValue(bad *problems, p *policy, k parameterKey, value []byte, enforced bool) {
-	r, isNew := ruleFor(p, k.name)
+func setValue(bad *problems, at *endpoint, k parameterKey, value []byte, enforced bool) {
+	r, isNew := ruleFor(at, k.name)
 	if !isNew {
 		bad.add("params", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
 		return
@@ -97,8 +111,8 @@ func setValue(bad *problems, p *policy, k parameterKey, value []byte, enforced b
 
 // setLimit adds a ceiling. Without a token limit the provider's own maximum would apply, so that a request without one
 // gets the ceiling; for other parameters, what the provider chooses is its default.
-func setLimit(bad *problems, p *policy, k parameterKey, value []byte) {
-	r, _ := ruleFor(p, k.name)
+func setLimit(bad *problems, at *endpoint, k parameterKey, value []byte) {
+	r, _ := ruleFor(at, k.name)
 	if r.limited {
 		bad.add("limits", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
 		return
@@ -106,7 +120,7 @@ func setLimit(bad *problems, p *policy, k parameterKey, value []byte) {
 	r.limited, r.maximumRaw = true, value
 	r.maximum, _ = parseNumber(string(value))
 	if r.absent == nil {
-		if r.twinID != r.id {
+		if r.twinID != r.id || r.name == maxOutputTokens {
 			r.absent, r.absentWhy = value, "=limited"
 		}
 		return
@@ -116,15 +130,15 @@ func setLimit(bad *problems, p *policy, k parameterKey, value []byte) {
 	}
 }
 
-func setDropped(bad *problems, p *policy, name string) {
+func setDropped(bad *problems, at *endpoint, name string) {
 	switch {
-	case name == "model" || name == "messages" || name == "stream":
+	case name == "model" || name == "messages" || name == "input" || name == "stream":
 		bad.add("dropParams", "%q cannot be dropped", name)
 		return
-	case !isParameterName(bad, p.parameters, "dropParams", name):
+	case !isParameterName(bad, at.parameters, "dropParams", name):
 		return
 	}
-	r, isNew := ruleFor(p, name)
+	r, isNew := ruleFor(at, name)
 	if !isNew && !r.dropped {
 		bad.add("dropParams", "%q is set by params or limits", name)
 		return
@@ -145,9 +159,10 @@ func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
 	return true
 }
 
-// parseNumberKey returns the JSON of a configured number, nil without one.
+// parseNumberKey returns the JSON of a configured number, nil without one, and where there is no such parameter.
 func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
-	if isUnset(k.value) {
+	id, known := set.ids[k.name]
+	if isUnset(k.value) || !known {
 		return nil
 	}
 	number, ok := parseNumber(k.value)
@@ -156,15 +171,19 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 		return nil
 	}
 	value := []byte(strconv.FormatFloat(number, 'f', -1, 64))
-	if refused := checkParameter(set.list[set.ids[k.name]], k.key, value); refused != nil {
+	if refused := checkParameter(set.list[id], k.key, value); refused != nil {
 		bad.add(k.key, "%s", refused.message)
 		return nil
 	}
 	return value
 }
 
-// parseExtra returns the keys of params.extra in order, without those that belong elsewhere.
-func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *parameterSet) []parameterKey {
+// embeddingsOnly are parameters that no endpoint but embeddings takes.
+var embeddingsOnly = map[string]bool{"dimensions": true, "encoding_format": true}
+
+// parseExtra returns the keys of params.extra in order, without those that belong elsewhere: at completions they are all
+// but those of embeddings, at other endpoints those that the schema knows.
+func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
 	for _, name := range sortedKeys(extra) {
@@ -180,13 +199,15 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, set *pa
 			bad.add(key, "has a key of its own, %q", elsewhere)
 		case name == "model":
 			bad.add(key, "has a key of its own, %q", "model")
-		case name == "messages" || name == "stream":
+		case name == "messages" || name == "input" || name == "stream":
 			bad.add(key, "is the client's to choose")
 		case spellings[fold(name)] != "":
 			bad.add(key, "is another spelling of %q", spellings[fold(name)])
-		case isParameterName(bad, set, key, name):
+		case isParameterName(bad, at.parameters, key, name):
 			spellings[fold(name)] = name
-			keys = append(keys, parameterKey{key, name, extra[name]})
+			if _, known := at.parameters.ids[name]; known || (at.kind == completions && !embeddingsOnly[name]) {
+				keys = append(keys, parameterKey{key, name, extra[name]})
+			}
 		}
 	}
 	return keys

@@ -30,6 +30,12 @@ func decodeStruct(members map[string]any, target reflect.Value) error {
 			}
 			continue
 		}
+		if list, isList := value.([]any); isList && field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
+			if err := decodeStructs(list, field); err != nil {
+				return err
+			}
+			continue
+		}
 		text, err := json.Marshal(value)
 		if err != nil {
 			return err
@@ -40,6 +46,21 @@ func decodeStruct(members map[string]any, target reflect.Value) error {
 	}
 	if len(unknown) > 0 {
 		target.FieldByName("Unknown").Set(reflect.ValueOf(unknown))
+	}
+	return nil
+}
+
+func decodeStructs(list []any, target reflect.Value) error {
+	for _, element := range list {
+		members, isObject := element.(map[string]any)
+		if !isObject {
+			return fmt.Errorf("%v is no object", element)
+		}
+		decoded := reflect.New(target.Type().Elem()).Elem()
+		if err := decodeStruct(members, decoded); err != nil {
+			return err
+		}
+		target.Set(reflect.Append(target, decoded))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ const (
 // freeTexts are names whose values are left out however short they are: no decision depends on them, and they differ
 // from request to request.
 var freeTexts = map[string]bool{
-	"content": true, "text": true, "arguments": true, "user": true, "safety_identifier": true, "prompt_cache_key": true,
+	"content": true, "text": true, "input": true, "instructions": true, "arguments": true, "user": true, "safety_identifier": true, "prompt_cache_key": true,
 }
 
 // mayBeInvalid is what makes a text one that encoding/json has to see: control characters and escapes.
@@ -85,6 +85,7 @@ type member struct {
 	start       int // of the value
 	end         int
 	replacement []byte // the value that is sent instead
+	newName     string // that is sent instead of name; empty: none
 	removed     bool
 }
 
@@ -304,7 +305,9 @@ func edits(e *envelope, additions []byte) []edit {
 			continue
 		}
 		nothingBefore = false
-		if m.replacement != nil {
+		if m.newName != "" {
+			list = append(list, renaming(e, i))
+		} else if m.replacement != nil {
 			list = append(list, edit{from: m.start, to: m.end, value: m.replacement})
 		}
 	}
@@ -317,6 +320,16 @@ func edits(e *envelope, additions []byte) []edit {
 		list[i].toFillers = fillersBefore(e, list[i].to)
 	}
 	return list
+}
+
+// renaming puts a member with the new name in the place of one.
+func renaming(e *envelope, i int) edit {
+	m := &e.members[i]
+	value := m.replacement
+	if value == nil {
+		value = bodyValue(e, m)
+	}
+	return edit{from: nameStart(e, i), to: m.end, value: append([]byte(`"`+m.newName+`":`), value...)}
 }
 
 // removal takes a member away and one comma, the one before, or the one behind if nothing stays before.

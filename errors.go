@@ -88,8 +88,14 @@ func refuse(p *policy, rw http.ResponseWriter, c *Call, r *refusal) {
 	report(p.telemetry, c)
 }
 
-// writeRefusal answers with the refusal.
+// writeRefusal answers with the refusal, and tells the operator.
 func writeRefusal(rw http.ResponseWriter, r *refusal) {
+	writeError(rw, r)
+	rw.Header().Set(policyHeader, "refused="+r.code)
+}
+
+// writeError answers with the refusal.
+func writeError(rw http.ResponseWriter, r *refusal) {
 	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
 	if r.param != "" {
 		members.Param = &r.param
@@ -110,5 +116,4 @@ func writeRefusal(rw http.ResponseWriter, r *refusal) {
 	}
 	rw.WriteHeader(r.status)
 	_, _ = rw.Write(body)
-	header.Set(policyHeader, "refused="+r.code)
 }

@@ -55,7 +55,9 @@ func newVerdict(p *policy, asked, model string, edits []edit, decisions []string
 type judged struct {
 	verdict *verdict
 	raw     []byte   // the client's body as it came, as far as it was read
+	client  []byte   // the same, decompressed
 	body    [][]byte // what the provider gets, in pieces; nil: the client's body
+	path    string   // that the provider is asked for, escaped; empty: the client's
 	faulty  bool     // report mode lets pass what is refused otherwise
 }
 
@@ -68,10 +70,10 @@ func plainBody(j *judged) []byte {
 }
 
 // judge reads a request, checks it, and decides what the provider gets.
-func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
+func judge(p *policy, at *endpoint, req *http.Request) (*judged, *refusal) {
 	j := &judged{}
-	if endpoint == deny || req.Method != http.MethodPost {
-		return j, notServed(endpoint, req.Method)
+	if at.kind == deny || (req.Method != http.MethodPost && at.kind != governedPassthrough) {
+		return j, notServed(at.kind, req.Method)
 	}
 	body, refused := readBody(req, p.maxRequestBodyBytes)
 	j.raw = body
@@ -81,10 +83,17 @@ func judge(p *policy, endpoint kind, req *http.Request) (*judged, *refusal) {
 	if refused != nil {
 		return j, refused
 	}
+	return judgeBody(p, at, req, body, j)
+}
+
+// judgeBody checks a body, and decides what the provider gets.
+func judgeBody(p *policy, at *endpoint, req *http.Request, body []byte, j *judged) (*judged, *refusal) {
+	var refused *refusal
 	e := newEnvelope(body)
-	j.verdict = recall(p.verdicts, e)
+	j.client = body
+	j.verdict = recall(at.verdicts, e)
 	if j.verdict == nil {
-		if j.verdict, refused = decide(p, req, e); refused != nil {
+		if j.verdict, refused = decide(p, at, req, e); refused != nil {
 			return j, refused
 		}
 	}
@@ -107,32 +116,32 @@ func methodNotAllowed(method string) *refusal {
 
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
 // other requests.
-func decide(p *policy, req *http.Request, e *envelope) (*verdict, *refusal) {
-	if len(e.skeleton) > maxSkeletonBytes || bytes.Count(e.skeleton, comma) >= maxValues {
+func decide(p *policy, at *endpoint, req *http.Request, e *envelope) (*verdict, *refusal) {
+	if at.parses && (len(e.skeleton) > maxSkeletonBytes || bytes.Count(e.skeleton, comma) >= maxValues) {
 		return nil, tooManyValues()
 	}
 	refused := readMembers(e)
 	if refused == nil {
-		refused = validate(e, p.parameters)
+		refused = validate(e, at.parameters)
 	}
 	if refused != nil {
 		return nil, refused
 	}
 	d := &decision{}
-	if refused = governModel(p, req, e, d); refused != nil {
+	if refused = governModel(p, at, req, e, d); refused != nil {
 		return nil, refused
 	}
-	governParams(p, e, d)
-	stream := isStream(p, e)
-	asksUsage := stream && p.asksUsage && askUsage(p, e, d)
+	governParams(at, e, d)
+	stream := isStream(at, e)
+	asksUsage := stream && at.asksUsage && askUsage(at, e, d)
 	v := newVerdict(p, d.asked, d.model, edits(e, d.additions), d.why)
 	v.request.Stream = stream
 	v.asksUsage = asksUsage
 	if p.telemetry.details {
-		v.request.Parameters = requestParameters(p, e)
+		v.request.Parameters = requestParameters(at, e)
 	}
 	if p.modelTemplate == nil {
-		remember(p.verdicts, e, v)
+		remember(at.verdicts, e, v)
 	}
 	return v, nil
 }
@@ -154,7 +163,7 @@ func wouldHave(p *policy, j *judged, refused *refusal) *judged {
 	if refused == nil {
 		v.request.Stream = j.verdict.request.Stream
 	}
-	return &judged{verdict: v, raw: j.raw, faulty: refused != nil}
+	return &judged{verdict: v, raw: j.raw, client: j.client, faulty: refused != nil}
 }
 
 // decision is a verdict in the making.
@@ -166,8 +175,11 @@ type decision struct {
 }
 
 // governModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
-func governModel(p *policy, req *http.Request, e *envelope, d *decision) *refusal {
+func governModel(p *policy, at *endpoint, req *http.Request, e *envelope, d *decision) *refusal {
 	d.asked = askedModel(e)
+	if d.asked == "" && at.kind == governedPassthrough {
+		return nil
+	}
 	d.model = d.asked
 	configured := p.model
 	if p.modelTemplate != nil && (d.asked == "" || !p.modelOverride) {
@@ -241,18 +253,29 @@ func modelNotFound(p *policy, d *decision) *refusal {
 }
 
 // governParams applies the rules, and notes in the members of e what changes.
-func governParams(p *policy, e *envelope, d *decision) {
-	for _, r := range p.rules {
+func governParams(at *endpoint, e *envelope, d *decision) {
+	for _, r := range at.rules {
 		place := e.found[r.id]
 		if r.twinID != r.id {
 			place = oneSpelling(e, r, d)
 		}
 		if place != 0 {
 			governSent(r, e, &e.members[place-1], d)
+			if at.tokenLimit == r.name {
+				nameTokenLimit(at.tokenLimit, &e.members[place-1], d)
+			}
 		} else if r.absent != nil {
 			d.additions = append(d.additions, r.addition...)
 			d.why = append(d.why, r.name+r.absentWhy)
 		}
+	}
+}
+
+// nameTokenLimit gives the token limit the only name that the provider knows it by.
+func nameTokenLimit(name string, m *member, d *decision) {
+	if m.name != name && !m.removed {
+		m.newName = name
+		d.why = append(d.why, m.name+"=renamed")
 	}
 }
 

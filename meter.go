@@ -123,15 +123,17 @@ func concludeStream(c *Call, lastChunk time.Duration) {
 }
 
 // errorType tells how a call ended: "" if as it should.
-func errorType(w *responseWriter, p *policy, ctx context.Context) string {
+func errorType(w *responseWriter, ctx context.Context) string {
 	a := &w.call.Answer
 	switch {
+	case w.failure != "":
+		return w.failure
 	case w.bare:
 		return unreached(w.status)
 	case w.status > maxStatus:
 		return other
 	case w.status >= http.StatusBadRequest:
-		return providerRefused(w, p)
+		return providerRefused(w)
 	case a.failed:
 		return errorErrorEvent
 	case w.writeErr == nil && (a.done || (w.returned && (!a.stream || a.finished))):
@@ -145,9 +147,9 @@ func errorType(w *responseWriter, p *policy, ctx context.Context) string {
 }
 
 // providerRefused returns the provider's status. After 401, the key is looked up again.
-func providerRefused(w *responseWriter, p *policy) string {
+func providerRefused(w *responseWriter) string {
 	if w.status == http.StatusUnauthorized {
-		credentialRefused(p.credential, w.start)
+		credentialRefused(w.credential, w.start)
 	}
 	return strconv.Itoa(w.status)
 }

@@ -13,8 +13,8 @@ type Sink interface {
 
 // Call is the record of one request that reached a governed endpoint, made when it has ended, however it ended.
 type Call struct {
-	// Middleware is what the configuration says about telemetry; all calls of a middleware share it.
-	Middleware *Middleware
+	// Target is what was called; all calls of one endpoint of a middleware at one provider share it.
+	Target *Target
 	// Start is when the request arrived.
 	Start time.Time
 	// Duration is the time from Start until the answer ended.
@@ -43,14 +43,22 @@ type Call struct {
 	Input []byte
 }
 
-// Middleware is what the records of all calls of one middleware have in common.
-type Middleware struct {
+// Target is what the records of all calls of one endpoint of a middleware at one provider have in common.
+type Target struct {
+	// Operation is gen_ai.operation.name.
+	Operation string
 	// Provider is gen_ai.provider.name.
 	Provider string
+	// ServerAddress is server.address, the provider's host; empty: Traefik's service knows it, the middleware does not.
+	ServerAddress string
+	// ServerPort is server.port; empty: as ServerAddress.
+	ServerPort string
 	// MaxSeries is Telemetry.MaxSeries.
 	MaxSeries int
-	// Report tells that it is in report mode, which decides but changes nothing.
+	// Report tells that the middleware is in report mode, which decides but changes nothing.
 	Report bool
+
+	key string // the attributes above, for the registry
 }
 
 // Request is what the provider was asked for.
@@ -154,13 +162,19 @@ const (
 	responseModelAttribute = "gen_ai.response.model"
 	tokenTypeAttribute     = "gen_ai.token.type"
 	errorTypeAttribute     = "error.type"
+	serverAddressAttribute = "server.address"
+	serverPortAttribute    = "server.port"
 	decisionAttribute      = "chat_completion.decision"
 	modeAttribute          = "chat_completion.mode"
 	recordAttribute        = "chat_completion.record"
 )
 
-// chatOperation is the value of gen_ai.operation.name.
-const chatOperation = "chat"
+// Values of gen_ai.operation.name. OpenAI's Responses API is chat, too.
+const (
+	chatOperation        = "chat"
+	embeddingsOperation  = "embeddings"
+	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
+)
 
 // other stands for every value that is not known, or one too many.
 const other = "_OTHER"

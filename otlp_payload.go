@@ -89,7 +89,11 @@ func textsAttribute(name string, values []string) string {
 func textAttributes(pairs []string) string {
 	text := ""
 	for i := 0; i+1 < len(pairs); i += 2 {
-		text += textAttribute(pairs[i], pairs[i+1])
+		if pairs[i] == serverPortAttribute {
+			text += attribute(serverPortAttribute, "intValue", `"`+pairs[i+1]+`"`)
+		} else {
+			text += textAttribute(pairs[i], pairs[i+1])
+		}
 	}
 	return strings.TrimPrefix(text, ",")
 }
@@ -99,8 +103,11 @@ func textAttributes(pairs []string) string {
 func requestText(c *Call) string {
 	request := c.Request
 	text := fmt.Sprintf(`"name":%s,"kind":%d,"attributes":[{"key":%q,"value":{"stringValue":%q}}`,
-		jsonText(strings.TrimSpace(chatOperation+" "+request.Model)), kindClient, operationAttribute, chatOperation)
-	text += textAttribute(providerAttribute, c.Middleware.Provider)
+		jsonText(strings.TrimSpace(c.Target.Operation+" "+request.Model)), kindClient, operationAttribute, c.Target.Operation)
+	text += textAttribute(providerAttribute, c.Target.Provider)
+	if c.Target.ServerAddress != "" {
+		text += textAttribute(serverAddressAttribute, c.Target.ServerAddress) + attribute(serverPortAttribute, "intValue", `"`+c.Target.ServerPort+`"`)
+	}
 	if request.Model != "" {
 		text += textAttribute(requestModelAttribute, request.Model)
 	}

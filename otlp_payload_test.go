@@ -35,7 +35,7 @@ const scopeJSON = `"scope":{"name":"github.com/modelroute/chatcompletion"}`
 func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 	c := &Call{
 		Start: time.Unix(1700000000, 5), Duration: 2 * time.Second, FirstChunk: 250 * time.Millisecond,
-		Middleware: &Middleware{Provider: "openai"},
+		Target: &Target{Operation: chatOperation, Provider: "openai"},
 		Request: &Request{
 			Model: "gpt-4o", Stream: true, Policy: "model=enforced",
 			Parameters: []Parameter{{"gen_ai.request.temperature", "1"}, {"gen_ai.request.max_tokens", "100"}},
@@ -81,7 +81,7 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 }
 
 func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
-	c := &Call{Start: time.Unix(1, 0), Middleware: &Middleware{Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
+	c := &Call{Start: time.Unix(1, 0), Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
 	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331",
 		"name":"chat","kind":3,"startTimeUnixNano":"1000000000","endTimeUnixNano":"1000000000",
@@ -130,7 +130,7 @@ func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
 }
 
 func TestOfTwoTokenLimitsTheNewerOneIsShown(t *testing.T) {
-	c := &Call{Middleware: &Middleware{Provider: "openai"}, Request: &Request{Parameters: []Parameter{
+	c := &Call{Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{Parameters: []Parameter{
 		{"gen_ai.request.max_tokens", "1"}, {"gen_ai.request.max_tokens", "2"}, {"gen_ai.request.seed", "3"},
 	}}}
 	sameJSON(t, []byte("{"+requestText(c)+"]}"), `{"name":"chat","kind":3,"attributes":[

@@ -21,8 +21,8 @@ type Config struct {
 	// Token is the provider's key: a literal, urn:env:NAME for an environment variable of Traefik, urn:file:/path for a
 	// file, or urn:k8s:secret:name:key or urn:k8s:secret:namespace/name:key for a key in a Secret of Kubernetes, which
 	// Secrets tells where to find. Traefik's Kubernetes CRD provider replaces the form without a namespace by itself, and
-	// fails at the other. Default: none, the client's own credentials pass. Refused: other references, and control
-	// characters.
+	// fails at the other. Default: none, the client's own credentials pass; with Provider or AuthHeader, its key is moved to the
+	// header that the provider reads. Refused: other references, and control characters.
 	Token string
 	// Secrets is where keys are looked up that Token or OTLP.Headers refer to with urn:k8s:secret: or urn:file:, and how
 	// often.
@@ -33,7 +33,7 @@ type Config struct {
 	// AllowedModels does not match.
 	Model string
 	// ModelPattern is a regular expression on the escaped path of the request, whose named groups are the uri_captures
-	// of Model and of Telemetry.Labels. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
+	// of Model, Path and Telemetry.Labels. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
 	ModelPattern string
 	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
 	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.
@@ -57,13 +57,33 @@ type Config struct {
 	// ModelHeader is the header of the request that carries the final model to later routers and to the provider. A
 	// client's own is always removed. Default: X-Ai-Model. Refused: names that HTTP or this middleware needs otherwise.
 	ModelHeader string
-	// Routes maps the ends of paths, such as /v1/models, to what the endpoint is: completions (governed), passthrough
-	// (handed on as it is, with Token and Path), or deny (403). The longest match counts, on the boundaries of segments and
-	// without regard to case; * is the rest. Default: everything is completions, and so is what no key matches.
+	// Routes maps the ends of paths, such as /v1/models, to what the endpoint is: completions, embeddings or responses
+	// (governed), models (a GET is answered with the models that may be used), passthrough (handed on as it is, with Token and
+	// Path), "passthrough: governed" (the same, with the model in the body governed), or deny (403). The longest match counts, on
+	// the boundaries of segments and without regard to case; * is the rest. Default: everything is completions, and so is what
+	// no key matches.
 	Routes map[string]string
-	// Path is the path that the provider is asked for, instead of the client's; the query stays. Default: the client's.
-	// Refused: what does not begin with a slash.
+	// Provider is the name of the provider, which decides on the paths that it is asked for, AuthHeader, the name of the token
+	// limit, whether it is asked for the usage of streams, Telemetry.Provider, and whether values that OpenAI does not know are
+	// refused. The reference lists the names. Default: none, which is OpenAI at the client's paths; with Host at those below
+	// /v1. Refused: other names.
+	Provider string
+	// Path is the path that the provider is asked for, at every endpoint and instead of Provider's; the query stays. It may
+	// refer to the request as Model does. Default: the client's. Refused: what does not begin with a slash.
 	Path string
+	// Host is the provider's host: requests are forwarded there by the middleware itself, and the router's service is never
+	// called. Default: none, the router's service is the provider. Refused: what is no name and no address of a host.
+	Host string
+	// Port is the provider's port. Default: that of Provider, else 443 with TLS and 80 without. Refused: less than 1, more than
+	// 65535, and a port without Host.
+	Port any
+	// TLS is how the connection to Host is secured.
+	TLS TLS
+	// Timeouts bound the wait for Host. A stream may then last as long as it does.
+	Timeouts Timeouts
+	// Fallbacks are providers that are tried in their order where Host, or the one before, cannot be reached, takes too long,
+	// or answers 429 or 5xx; never once a byte of an answer has reached the client. Default: none. Refused: without Host.
+	Fallbacks []Fallback
 	// AuthHeader is the header of the request to the provider that carries Token.
 	AuthHeader AuthHeader
 	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
@@ -110,6 +130,56 @@ type Params struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
+// TLS is how a connection to a provider is secured.
+type TLS struct {
+	// Enabled tells whether TLS is spoken. Default: true, but false for the providers that run on one's own machines: ollama,
+	// vllm and llamacpp.
+	Enabled any
+	// ServerName is the name that the provider's certificate has to be for, and that is asked for by SNI. Default: Host.
+	ServerName string
+	// CAFile is the absolute path of a file with the certificates, in PEM, that the provider is verified by. It is read when a
+	// configuration is loaded. Default: those of the system. Refused: a relative path, and a file without certificates.
+	CAFile string
+	// InsecureSkipVerify takes any certificate: whoever is on the way reads the key. Default: false.
+	InsecureSkipVerify any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Timeouts bound the wait for a provider. They are written as Go writes them: 30s, 10m.
+type Timeouts struct {
+	// Connect is for the connection, and once more for its TLS handshake. Default: 10s. Refused: less than 1ms, more than 10m.
+	Connect string
+	// FirstByte is for the first byte of the answer once the request has been sent: that of its header; with Fallbacks, but for
+	// the last of them, that of its body. Default: 10m, as long as OpenAI's SDKs wait. Refused: less than 1ms, more than 1h.
+	FirstByte string
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Fallback is a provider that is tried after others. Its keys mean what those of the same names in Config do; the rest of
+// the configuration is the same for all providers.
+type Fallback struct {
+	// Provider is as Config.Provider.
+	Provider string
+	// Host is as Config.Host. Default: that of Provider. Refused: none at all.
+	Host string
+	// Port is as Config.Port.
+	Port any
+	// TLS is as Config.TLS.
+	TLS TLS
+	// Path is as Config.Path. Default: that of Provider.
+	Path string
+	// Model is enforced there, whatever the client asks for. Default: the model that the first provider is asked for.
+	Model string
+	// Token is the provider's key, as Config.Token. Default: none is sent; a client's own is only for the first provider.
+	Token string
+	// AuthHeader is as Config.AuthHeader.
+	AuthHeader AuthHeader
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // Limits are ceilings for the parameters of the same names. A request without a token limit gets the ceiling as its
 // limit; for the other parameters, a request without a value stays without.
 type Limits struct {
@@ -133,8 +203,8 @@ type Limits struct {
 
 // Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
 type Telemetry struct {
-	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini. Default: openai,
-	// the API that is spoken.
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini. Default: that of
+	// Config.Provider, else openai, the API that is spoken.
 	Provider string
 	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
 	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
@@ -237,7 +307,7 @@ type Secrets struct {
 
 // AuthHeader names the header that carries the provider's key.
 type AuthHeader struct {
-	// Name is the name of the header. Default: Authorization.
+	// Name is the name of the header. Default: Authorization, or what Config.Provider wants.
 	Name string
 	// Prefix stands before the key. A word gets a space behind it. Default: "Bearer " for Authorization, else nothing.
 	Prefix *string
@@ -250,7 +320,6 @@ type AuthHeader struct {
 func CreateConfig() *Config {
 	return &Config{
 		ModelHeader: defaultModelHeader,
-		AuthHeader:  AuthHeader{Name: defaultAuthHeader},
 		Mode:        modeEnforce,
 	}
 }
@@ -261,51 +330,64 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if err != nil {
 		return nil, err
 	}
-	startCredential(ctx, p.credential)
 	startTelemetry(ctx, p.telemetry)
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry}, nil
 	}
-	return &middleware{next: next, policy: p}, nil
+	m := newMiddleware(ctx, next, p)
+	if len(p.fallbacks) > 0 {
+		m.providers = []*middleware{m}
+		for _, fallback := range p.fallbacks {
+			m.providers = append(m.providers, newMiddleware(ctx, next, fallback))
+		}
+	}
+	return m, nil
 }
 
 type middleware struct {
-	next   http.Handler
-	policy *policy
+	next      http.Handler // which reaches the provider
+	policy    *policy
+	providers []*middleware // that are tried in their order, the first one being this; nil: it is the only one
+}
+
+func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middleware {
+	startCredential(ctx, p.credential)
+	if p.upstream != nil {
+		next = newProxy(p.upstream, p.circuit != nil)
+	}
+	return &middleware{next: next, policy: p}
 }
 
 // ServeHTTP governs one request, hands on its answer, and records the call.
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	call := &Call{Start: time.Now(), Middleware: p.telemetry.middleware}
+	if way := passageOf(req.Context()); way != nil {
+		takeOver(m, way, rw, req)
+		return
+	}
+	start := time.Now()
 	delete(req.Header, p.modelHeader)
-	switch {
-	case req.Method == http.MethodPost:
-	case req.Method == http.MethodOptions:
-		preflight(m.next, p, rw, req)
-		return
-	case dangerousMethods[strings.ToUpper(req.Method)]:
-		refuse(p, rw, call, methodNotAllowed(req.Method))
-		return
-	}
-	endpoint := completions
+	k := completions
 	if len(p.routes) > 0 {
-		endpoint = kindOf(p.routes, req.URL.Path)
+		k = kindOf(p.routes, req.URL.Path)
 	}
-	if endpoint == passthrough {
-		passThrough(m.next, p, rw, req)
-		return
+	if req.Method != http.MethodPost || k == passthrough || k == models {
+		if serveUngoverned(m, k, start, rw, req) {
+			return
+		}
 	}
+	at := p.endpoints[k]
+	call := &Call{Start: start, Target: at.target}
 	if p.telemetry.labels != nil {
 		call.Labels = labelsOf(p.telemetry.labels, req)
 	}
-	j, refused := judge(p, endpoint, req)
+	j, refused := judge(p, at, req)
 	if p.report {
 		j = wouldHave(p, j, refused)
 		refused = nil // not in one assignment with j: Yaegi drops a nil there
 	}
-	if refused == nil {
-		refused = authorize(p.credential, req)
+	if refused == nil && m.providers == nil {
+		refused = prepare(p, at, j, req)
 	}
 	if p.telemetry.spans {
 		trace(p.telemetry, req, j, call)
@@ -314,8 +396,29 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		refuse(p, rw, call, refused)
 		return
 	}
-	rewrite(p, req, j)
-	forward(m.next, p, rw, req, j.verdict, call)
+	forward(m, k, rw, req, j, call)
+}
+
+// serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
+func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	switch {
+	case req.Method == http.MethodOptions:
+		preflight(m.next, m.policy, rw, req)
+	case dangerousMethods[strings.ToUpper(req.Method)]:
+		refuse(m.policy, rw, &Call{Start: start, Target: m.policy.endpoints[k].target}, methodNotAllowed(req.Method))
+	case k == models:
+		listModels(m, rw, req)
+	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
+		passThrough(m.next, m.policy, rw, req)
+	default:
+		return false
+	}
+	return true
+}
+
+// hasNoBody tells whether a request names no model in a body, for it has none.
+func hasNoBody(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0
 }
 
 // dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a
@@ -340,13 +443,14 @@ func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.R
 // passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
 // original writer, so that upgrades of the connection work.
 func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
-	if refused := authorize(p.credential, req); refused != nil {
+	j := &judged{}
+	if refused := prepare(p, p.endpoints[passthrough], j, req); refused != nil {
 		writeRefusal(rw, refused)
 		return
 	}
 	keepUpgrade(req.Header)
-	if p.path != "" {
-		setPath(req, p.path)
+	if j.path != "" {
+		setPath(req, j.path)
 	}
 	next.ServeHTTP(rw, req)
 }

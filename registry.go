@@ -112,7 +112,7 @@ func settle(r *registry) {
 		if !request.ConfiguredModel && model != "" {
 			model = vouchedFor(r, c)
 		}
-		key := c.Middleware.Provider + "\x00" + model + "\x00" + answer.Model + "\x00" + c.ErrorType
+		key := c.Target.key + "\x00" + model + "\x00" + answer.Model + "\x00" + c.ErrorType
 		if c.Labels != nil {
 			key += "\x00" + strings.Join(c.Labels, "\x00")
 		}
@@ -134,7 +134,7 @@ func settle(r *registry) {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)
 		}
 		if request.Policy != "" {
-			if c.Middleware.Report {
+			if c.Target.Report {
 				r.reported[request.Policy]++
 			} else {
 				r.enforced[request.Policy]++
@@ -164,24 +164,27 @@ func vouchedFor(r *registry, c *Call) string {
 // seriesOf returns the series of a call for which there is none by its very values. Beyond the configured number, models
 // and labels become _OTHER; what is left are values of the configuration and of this code, and statuses of providers.
 func seriesOf(r *registry, c *Call, model string) *series {
-	provider, answered, labels := c.Middleware.Provider, c.Answer.Model, append([]string(nil), c.Labels...)
+	target, answered, labels := c.Target, c.Answer.Model, append([]string(nil), c.Labels...)
 	if !attributeText(answered) {
 		answered = other
 	}
-	key := seriesKey(provider, model, answered, c.ErrorType, labels)
-	if r.series[key] == nil && len(r.series) >= c.Middleware.MaxSeries {
+	key := seriesKey(target.key, model, answered, c.ErrorType, labels)
+	if r.series[key] == nil && len(r.series) >= target.MaxSeries {
 		r.lost[lostSeries]++
 		model, answered = otherOf(model), otherOf(answered)
 		for i := 1; i < len(labels); i += 2 {
 			labels[i] = other
 		}
-		key = seriesKey(provider, model, answered, c.ErrorType, labels)
+		key = seriesKey(target.key, model, answered, c.ErrorType, labels)
 	}
 	if s := r.series[key]; s != nil {
 		return s
 	}
-	s := &series{attributes: []string{operationAttribute, chatOperation, providerAttribute, provider}}
-	for _, a := range [][2]string{{requestModelAttribute, model}, {responseModelAttribute, answered}, {errorTypeAttribute, c.ErrorType}} {
+	s := &series{attributes: []string{operationAttribute, target.Operation, providerAttribute, target.Provider}}
+	for _, a := range [][2]string{
+		{requestModelAttribute, model}, {responseModelAttribute, answered}, {errorTypeAttribute, c.ErrorType},
+		{serverAddressAttribute, target.ServerAddress}, {serverPortAttribute, target.ServerPort},
+	} {
 		if a[1] != "" {
 			s.attributes = append(s.attributes, a[0], a[1])
 		}
@@ -196,8 +199,8 @@ func seriesOf(r *registry, c *Call, model string) *series {
 }
 
 // seriesKey returns what settle has as a key, too: no two series may have the same attributes.
-func seriesKey(provider, model, answered, errorType string, labels []string) string {
-	return strings.Join(append([]string{provider, model, answered, errorType}, labels...), "\x00")
+func seriesKey(target, model, answered, errorType string, labels []string) string {
+	return strings.Join(append([]string{target, model, answered, errorType}, labels...), "\x00")
 }
 
 // otherOf returns what stands for a value when there are too many.

@@ -12,10 +12,10 @@ import (
 // madeCall returns the record of a call that went well, with a model that the configuration names.
 func madeCall(change func(c *Call)) *Call {
 	c := &Call{
-		Middleware: &Middleware{Provider: "openai", MaxSeries: defaultMaxSeries},
-		Request:    &Request{Model: "gpt-4o", ConfiguredModel: true},
-		Answer:     Answer{Model: "gpt-4o-2024-11-20"},
-		Status:     200, Duration: time.Second, GatewayDuration: time.Millisecond,
+		Target:  &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
+		Request: &Request{Model: "gpt-4o", ConfiguredModel: true},
+		Answer:  Answer{Model: "gpt-4o-2024-11-20"},
+		Status:  200, Duration: time.Second, GatewayDuration: time.Millisecond,
 	}
 	if change != nil {
 		change(c)
@@ -162,7 +162,7 @@ func TestRememberedModelsAreBounded(t *testing.T) {
 	r := newRegistry()
 	for i := 0; i < 2*maxKnownModels; i++ {
 		record(r, madeCall(func(c *Call) {
-			c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Middleware.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
+			c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Target.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
 		}))
 	}
 	counts := countsOf(r, operationDuration)
@@ -177,7 +177,7 @@ func TestRememberedModelsAreBounded(t *testing.T) {
 func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
 	call := func(model, app, errorType string) *Call {
 		return madeCall(func(c *Call) {
-			c.Request.Model, c.ErrorType, c.Middleware.MaxSeries = model, errorType, 2
+			c.Request.Model, c.ErrorType, c.Target.MaxSeries = model, errorType, 2
 			c.Labels = []string{"app", app}
 		})
 	}
@@ -231,7 +231,7 @@ func TestNoTwoSeriesHaveTheSameAttributes(t *testing.T) {
 			r := newRegistry()
 			for _, change := range test.calls {
 				c := madeCall(change)
-				c.Middleware.MaxSeries = test.maxSeries
+				c.Target.MaxSeries = test.maxSeries
 				record(r, c)
 			}
 			if got, different := len(pointsOf(r, operationDuration)), len(countsOf(r, operationDuration)); got != test.want || different != test.want {
@@ -253,7 +253,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 			c.Request.ConfiguredModel = i%2 == 0
 			c.Labels = []string{"app", fmt.Sprint("app-", i)}
 			c.Status = 200 + i%2*204
-			c.Middleware.MaxSeries = bound
+			c.Target.MaxSeries = bound
 		}))
 	}
 	total := int64(0)
@@ -284,7 +284,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
 		{"refused=credentials_unavailable", true},
 	} {
-		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Middleware.Report = c.policy, c.report }))
+		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Target.Report = c.policy, c.report }))
 	}
 	want := map[string]int64{
 		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,

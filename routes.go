@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -14,10 +15,17 @@ type kind string
 
 // Values of Config.Routes.
 const (
-	completions kind = "completions" // governed
-	passthrough kind = "passthrough" // handed on as it is
-	deny        kind = "deny"        // refused
+	completions         kind = "completions"           // governed
+	embeddings          kind = "embeddings"            // governed
+	responses           kind = "responses"             // governed
+	governedPassthrough kind = "passthrough: governed" // handed on with a governed model
+	passthrough         kind = "passthrough"           // handed on as it is
+	models              kind = "models"                // the list of models that may be used
+	deny                kind = "deny"                  // refused
 )
+
+// kinds are the values of Config.Routes.
+var kinds = []kind{completions, embeddings, responses, models, passthrough, governedPassthrough, deny}
 
 // route gives paths that end in suffix a kind.
 type route struct {
@@ -33,7 +41,7 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 	keys := map[string]string{}
 	for _, key := range sortedKeys(routes) {
 		value := routes[key]
-		r := route{suffix: anyPath, kind: kind(strings.ToLower(strings.TrimSpace(value)))}
+		r := route{suffix: anyPath, kind: kindNamed(value)}
 		if key != anyPath {
 			r.suffix = normalizePath(key)
 		}
@@ -43,8 +51,11 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 		if other, twice := keys[r.suffix]; twice {
 			bad.add("routes."+key, "means the same paths as %q", other)
 		}
-		if r.kind != completions && r.kind != passthrough && r.kind != deny {
-			bad.add("routes."+key, "%q is none of %s, %s and %s", value, completions, passthrough, deny)
+		if r.kind == "" {
+			bad.add("routes."+key, "%q is none of %s", value, strings.Trim(strings.ReplaceAll(fmt.Sprintf("%q", kinds), `" "`, `", "`), "[]"))
+		}
+		if r.kind == models && key == anyPath {
+			bad.add("routes."+key, "%s have a path of their own, such as /v1/models", models)
 		}
 		keys[r.suffix] = key
 		parsed = append(parsed, r)
@@ -56,6 +67,17 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 		return parsed[i].suffix < parsed[j].suffix
 	})
 	return parsed // * is the shortest, and so the last
+}
+
+// kindNamed returns the kind that a value of the configuration means, "" if it is none.
+func kindNamed(value string) kind {
+	value = strings.Join(strings.Fields(strings.ReplaceAll(strings.ToLower(value), ":", ": ")), " ")
+	for _, k := range kinds {
+		if value == string(k) {
+			return k
+		}
+	}
+	return ""
 }
 
 // pathMaxBytes is the length up to which a path is looked at: longer ones are governed.
@@ -72,15 +94,20 @@ func kindOf(routes []route, rawPath string) kind {
 	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) {
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !(r.kind == models && strings.Contains(normal, r.suffix+"/")) {
 			continue
 		}
-		if r.kind == passthrough && !isPlain(rawPath, normal) {
+		if isPassthrough(r.kind) && !isPlain(rawPath, normal) {
 			return completions
 		}
 		return r.kind
 	}
 	return completions
+}
+
+// isPassthrough tells whether a kind is one of those whose paths the provider gets as they are.
+func isPassthrough(k kind) bool {
+	return k == passthrough || k == governedPassthrough
 }
 
 // pathParameters are what some servers cut off a segment before they look it up.
@@ -108,10 +135,14 @@ func isPlain(rawPath, normal string) bool {
 	return plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
 }
 
-// setPath makes the request go to another path of the provider; the client's query stays.
-func setPath(req *http.Request, newPath string) {
-	req.URL.Path = newPath
-	req.URL.RawPath = ""
+// setPath makes the request go to another path of the provider, which is escaped; the client's query stays.
+func setPath(req *http.Request, escapedPath string) {
+	decoded, err := url.PathUnescape(escapedPath)
+	if err != nil {
+		decoded = escapedPath
+	}
+	req.URL.Path = decoded
+	req.URL.RawPath = escapedPath
 	req.RequestURI = req.URL.RequestURI() // Traefik's reverse proxy reads the path from here
 }
 

@@ -10,24 +10,26 @@ import (
 
 // parameter is what the published schema says of one member of a request. Null counts as left out everywhere.
 type parameter struct {
-	name    string
-	starts  string // the bytes that a value of its type begins with
-	article string // its type in words
-	number  bool
-	integer bool
-	minimum float64  // of a number
-	maximum float64  // of a number
-	oneOf   []string // of a string; empty: any
-	check   func(name string, value json.RawMessage) *refusal
-	whole   bool // the check looks into long strings, which the skeleton lacks
+	name     string
+	starts   string // the bytes that a value of its type begins with
+	article  string // its type in words
+	number   bool
+	integer  bool
+	minimum  float64  // of a number
+	maximum  float64  // of a number
+	oneOf    []string // of a string; empty: any
+	check    func(name string, value json.RawMessage) *refusal
+	whole    bool // the check looks into long strings, which the skeleton lacks
+	required bool // a request without it, or with null, is refused
 }
 
-// parameterSet is the parameters that a policy knows: those of the schema and those of its configuration. They may stand
-// in a request only once, and in one spelling.
+// parameterSet is the parameters that are known at an endpoint: those of the schema and those of the configuration. They
+// may stand in a request only once, and in one spelling.
 type parameterSet struct {
-	list   []*parameter
-	ids    map[string]int // place in list by name
-	folded map[string]int // the same by folded name
+	list     []*parameter
+	ids      map[string]int // place in list by name
+	folded   map[string]int // the same by folded name
+	required []int          // places in list
 }
 
 func newParameterSet(parameters []*parameter) *parameterSet {
@@ -39,6 +41,9 @@ func newParameterSet(parameters []*parameter) *parameterSet {
 }
 
 func addParameter(set *parameterSet, p *parameter) {
+	if p.required {
+		set.required = append(set.required, len(set.list))
+	}
 	set.ids[p.name] = len(set.list)
 	set.folded[fold(p.name)] = len(set.list)
 	set.list = append(set.list, p)
@@ -79,19 +84,19 @@ func ofSeveralTypes(name string, check func(string, json.RawMessage) *refusal) *
 	return p
 }
 
-// Parameters that the code names: found[id] is where the client sent them.
-const (
-	messagesID = iota
-	modelID
-)
+// modelID is the place of the model in every set of parameters: found[modelID] is where the client sent it.
+const modelID = 0
+
+// reasoningEfforts are those of chat completions and of the Responses API.
+var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // chatParameters is the request schema of OpenAI's chat completions, as published with its SDKs. Members that it does
-// not name pass unchecked. What model and messages hold is checked by governModel and validate.
+// not name pass unchecked. What model holds is checked by governModel.
 func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
-		messagesID: ofArray("messages", nil),
-		modelID:    ofString("model"),
+		modelID: ofString("model"),
+		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true},
 		ofObject("audio", checkAudio),
 		ofNumber("frequency_penalty", -2, 2),
 		ofSeveralTypes("function_call", checkFunctionCall),
@@ -110,7 +115,7 @@ func chatParameters() []*parameter {
 		ofString("prompt_cache_key"),
 		ofObject("prompt_cache_options", nil),
 		ofString("prompt_cache_retention", "in_memory", "in-memory", "24h"),
-		ofString("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
+		ofString("reasoning_effort", reasoningEfforts...),
 		ofObject("response_format", checkResponseFormat),
 		ofString("safety_identifier"),
 		ofInteger("seed", math.MinInt64, math.MaxInt64),
@@ -152,7 +157,10 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			return ambiguousName(m.name, p.name)
 		}
 		e.found[id] = i + 1
-		if e.skeleton[m.start] == 'n' || id == messagesID {
+		if e.skeleton[m.start] == 'n' {
+			if p.required {
+				return missing(p.name)
+			}
 			continue
 		}
 		value := skeletonValue(e, m)
@@ -163,11 +171,12 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			return refused
 		}
 	}
-	place := e.found[messagesID]
-	if place == 0 {
-		return missing("messages")
+	for _, id := range set.required {
+		if e.found[id] == 0 {
+			return missing(set.list[id].name)
+		}
 	}
-	return checkMessages(skeletonValue(e, &e.members[place-1]))
+	return nil
 }
 
 // checkParameter checks a value from a request or from the configuration; name is what the message calls it.

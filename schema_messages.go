@@ -31,22 +31,19 @@ var openingBrace = []byte{'{'}
 
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
-func checkMessages(value json.RawMessage) *refusal {
-	if value[0] == 'n' {
-		return missing("messages")
-	}
+func checkMessages(name string, value json.RawMessage) *refusal {
 	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
-		return tooMany("messages", "objects", objectsMax, objects)
+		return tooMany(name, "objects", objectsMax, objects)
 	}
 	var messages []message
 	if err := json.Unmarshal(value, &messages); err != nil {
-		return checkObjects("messages", value)
+		return checkObjects(name, value)
 	}
 	if len(messages) == 0 {
-		return emptyArray("messages")
+		return emptyArray(name)
 	}
 	if len(messages) > messagesMax {
-		return tooMany("messages", "elements", messagesMax, len(messages))
+		return tooMany(name, "elements", messagesMax, len(messages))
 	}
 	elements := 0
 	for i := range messages {
@@ -60,10 +57,33 @@ func checkMessages(value json.RawMessage) *refusal {
 			}
 		}
 		if elements += elementsOf(m); elements > elementsMax {
-			return tooMany("messages", "content parts and tool calls", elementsMax, elements)
+			return tooMany(name, "content parts and tool calls", elementsMax, elements)
 		}
-		if refused := checkMessage("messages["+strconv.Itoa(i)+"]", m); refused != nil {
+		if refused := checkMessage(name+"["+strconv.Itoa(i)+"]", m); refused != nil {
 			return refused
+		}
+	}
+	return nil
+}
+
+// checkLooseMessages checks of messages what all providers agree on: they are objects with a role, and not too many.
+func checkLooseMessages(name string, value json.RawMessage) *refusal {
+	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
+		return tooMany(name, "objects", objectsMax, objects)
+	}
+	var messages []message
+	if json.Unmarshal(value, &messages) != nil {
+		return checkObjects(name, value)
+	}
+	if len(messages) == 0 {
+		return emptyArray(name)
+	}
+	if len(messages) > messagesMax {
+		return tooMany(name, "elements", messagesMax, len(messages))
+	}
+	for i := range messages {
+		if _, isText := messages[i].Role.(string); !isText {
+			return checkText(name+"["+strconv.Itoa(i)+"].role", messages[i].Role)
 		}
 	}
 	return nil

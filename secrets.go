@@ -103,8 +103,12 @@ func startCredential(ctx context.Context, c *credential) {
 
 // authorize replaces the client's credentials by the provider's key. Without a key there is no request. The header is
 // copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
-func authorize(c *credential, req *http.Request) *refusal {
+func authorize(p *policy, req *http.Request) *refusal {
+	c := p.credential
 	if c == nil {
+		if p.keyHeader != nil || p.isFallback {
+			moveKey(p, req)
+		}
 		return nil
 	}
 	value := c.value
@@ -119,6 +123,36 @@ func authorize(c *credential, req *http.Request) *refusal {
 	req.Header[c.header] = []string{value}
 	return nil
 }
+
+// moveKey puts a client's own key where the provider reads it. A fallback gets none: the key is the first provider's.
+func moveKey(p *policy, req *http.Request) {
+	if p.isFallback {
+		req.Header = req.Header.Clone()
+		removeCredentials(req.Header)
+		return
+	}
+	if req.Header[p.keyHeader.name] != nil {
+		return
+	}
+	for _, name := range keyHeaders {
+		key := req.Header.Get(name)
+		if name == authorization {
+			scheme, token, _ := strings.Cut(key, " ")
+			if key = token; !strings.EqualFold(scheme, "Bearer") {
+				continue // it is no key
+			}
+		}
+		if key = strings.TrimSpace(key); key != "" {
+			req.Header = req.Header.Clone()
+			delete(req.Header, name)
+			req.Header[p.keyHeader.name] = []string{p.keyHeader.prefix + key}
+			return
+		}
+	}
+}
+
+// keyHeaders are the headers that SDKs send a key in.
+var keyHeaders = []string{authorization, "Api-Key", "X-Api-Key", "X-Goog-Api-Key"}
 
 // secretValue returns prefix and key as they are now, "" if there is no key.
 func secretValue(c *credential) string {

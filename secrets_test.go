@@ -65,7 +65,7 @@ func awaitRetired(t *testing.T, source *secretSource) {
 // sent returns what a request carries, or the code of its refusal.
 func sent(c *credential) string {
 	req := &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}}
-	if refused := authorize(c, req); refused != nil {
+	if refused := authorize(&policy{credential: c}, req); refused != nil {
 		return refused.code
 	}
 	return req.Header.Get("Authorization")
@@ -129,7 +129,7 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 			startCredential(ctx, c)
 			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
 			req := &http.Request{Header: client}
-			if refused := authorize(c, req); refused != nil {
+			if refused := authorize(&policy{credential: c}, req); refused != nil {
 				t.Fatal(refused.message)
 			}
 			if got := req.Header.Get(test.header); got != test.want {
@@ -163,7 +163,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	for _, test := range tests {
 		told := operatorSees(t, func() {
 			c, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
-			refused := authorize(c, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
+			refused := authorize(&policy{credential: c}, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
 			if refused == nil || refused.status != http.StatusServiceUnavailable {
 				t.Errorf("%s: refusal %v, want one with status 503", test.token, refused)
 			}

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -39,6 +40,8 @@ type callLine struct {
 	Message           string            `json:"message"`
 	Operation         string            `json:"gen_ai.operation.name"`
 	Provider          string            `json:"gen_ai.provider.name"`
+	ServerAddress     string            `json:"server.address,omitempty"`
+	ServerPort        json.RawMessage   `json:"server.port,omitempty"`
 	RequestModel      string            `json:"gen_ai.request.model,omitempty"`
 	Stream            bool              `json:"gen_ai.request.stream"`
 	ResponseModel     string            `json:"gen_ai.response.model,omitempty"`
@@ -69,9 +72,11 @@ func newLine(c *Call) []byte {
 	request, answer := c.Request, &c.Answer
 	line := &callLine{
 		Time:              c.Start.UTC().Format(time.RFC3339Nano),
-		Message:           strings.TrimSpace(chatOperation + " " + request.Model),
-		Operation:         chatOperation,
-		Provider:          c.Middleware.Provider,
+		Message:           strings.TrimSpace(c.Target.Operation + " " + request.Model),
+		Operation:         c.Target.Operation,
+		Provider:          c.Target.Provider,
+		ServerAddress:     c.Target.ServerAddress,
+		ServerPort:        json.RawMessage(c.Target.ServerPort),
 		RequestModel:      request.Model,
 		Stream:            request.Stream,
 		ResponseModel:     answer.Model,

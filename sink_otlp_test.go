@@ -147,7 +147,7 @@ func lostOf(r *registry, kind string) int64 {
 }
 
 func tracedCall(id int) *Call {
-	return &Call{Start: time.Now(), Middleware: &Middleware{Provider: "openai", MaxSeries: 10}, Request: &Request{}, Status: 200,
+	return &Call{Start: time.Now(), Target: &Target{Operation: chatOperation, Provider: "openai", MaxSeries: 10}, Request: &Request{}, Status: 200,
 		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: fmt.Sprintf("%016x", id)}}
 }
 

@@ -119,12 +119,27 @@ func continueTrace(parts []string, header http.Header) *Trace {
 	return trace
 }
 
+// siblingTrace returns the place of the next attempt of a call, which is beside that of the one before, and writes it into
+// the request to the provider.
+func siblingTrace(t *Trace, header http.Header) *Trace {
+	random := make([]byte, 8)
+	_, _ = rand.Read(random)
+	sibling := *t
+	sibling.SpanID = hex.EncodeToString(random)
+	if parents := header[traceParentHeader]; len(parents) == 1 {
+		header[traceParentHeader] = []string{strings.Replace(parents[0], "-"+t.SpanID+"-", "-"+sibling.SpanID+"-", 1)}
+	}
+	return &sibling
+}
+
 // spanParameters are the parameters of a request that a span shows, and what it calls them.
 var spanParameters = [][2]string{
 	{"temperature", "gen_ai.request.temperature"},
 	{"top_p", "gen_ai.request.top_p"},
 	{maxTokens, "gen_ai.request.max_tokens"},
 	{maxCompletionTokens, "gen_ai.request.max_tokens"},
+	{maxOutputTokens, "gen_ai.request.max_tokens"},
+	{"dimensions", "gen_ai.embeddings.dimension.count"},
 	{"frequency_penalty", "gen_ai.request.frequency_penalty"},
 	{"presence_penalty", "gen_ai.request.presence_penalty"},
 	{"seed", "gen_ai.request.seed"},
@@ -134,10 +149,10 @@ var spanParameters = [][2]string{
 }
 
 // requestParameters returns the parameters of a request as the provider gets them, once the policy has been applied.
-func requestParameters(p *policy, e *envelope) []Parameter {
+func requestParameters(at *endpoint, e *envelope) []Parameter {
 	var shown []Parameter
 	for _, names := range spanParameters {
-		if value := finalValue(p, e, names[0]); value != "" {
+		if value := finalValue(at, e, names[0]); value != "" {
 			shown = append(shown, Parameter{Name: names[1], Value: value})
 		}
 	}
@@ -145,11 +160,14 @@ func requestParameters(p *policy, e *envelope) []Parameter {
 }
 
 // finalValue returns the value of a parameter as the provider gets it, "" if it gets none.
-func finalValue(p *policy, e *envelope, name string) string {
-	id := p.parameters.ids[name]
+func finalValue(at *endpoint, e *envelope, name string) string {
+	id, known := at.parameters.ids[name]
+	if !known {
+		return ""
+	}
 	place := e.found[id]
 	if place == 0 {
-		for _, r := range p.rules {
+		for _, r := range at.rules {
 			if r.id == id && (r.twinID == id || e.found[r.twinID] == 0) {
 				return string(r.absent)
 			}

@@ -19,24 +19,43 @@ const (
 	outputTokensHeader = "X-Ai-Output-Tokens"
 	firstChunkHeader   = "X-Ai-Ttft-Ms"
 	errorTypeHeader    = "X-Ai-Error-Type"
+	attemptsHeader     = "X-Ai-Attempts"
 )
 
-// forward has the provider answer.
-func forward(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request, v *verdict, c *Call) {
-	w := &responseWriter{ResponseWriter: rw, call: c, start: c.Start}
-	w.asked = v.asksUsage
-	c.Request = v.request
+// forward has the provider answer a governed request, and meters the call.
+func forward(m *middleware, k kind, rw http.ResponseWriter, req *http.Request, j *judged, c *Call) {
+	p := m.policy
+	w := &responseWriter{ResponseWriter: rw, policy: p, credential: p.credential, call: c, start: c.Start}
+	useVerdict(w, j.verdict)
 	c.Answer.details = p.telemetry.details
 	c.GatewayDuration = time.Since(c.Start)
-	defer conclude(w, p, req.Context(), v)
-	next.ServeHTTP(w, req)
+	way := &passage{kind: k, judged: j, isReport: p.report, writer: w}
+	defer conclude(w, req.Context())
+	relay(m, way, w, req.WithContext(context.WithValue(req.Context(), passageKey, way)))
 	w.returned = w.decoder == nil || finish(w)
 }
 
+// relay hands a request on: to the one provider, or to several until one has answered.
+func relay(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+	if m.providers != nil {
+		tryAll(m, way, rw, req)
+		return
+	}
+	rewrite(m.policy, req, way.judged)
+	m.next.ServeHTTP(rw, req)
+}
+
+// useVerdict has the answer treated, and told of, as a verdict says.
+func useVerdict(w *responseWriter, v *verdict) {
+	w.verdict = v
+	w.asked = v.asksUsage
+	w.call.Request = v.request
+}
+
 // conclude leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
-func conclude(w *responseWriter, p *policy, ctx context.Context, v *verdict) {
+func conclude(w *responseWriter, ctx context.Context) {
 	if w.unusual {
-		release(w, p)
+		release(w)
 	}
 	c := w.call
 	c.Duration = time.Since(c.Start)
@@ -45,10 +64,13 @@ func conclude(w *responseWriter, p *policy, ctx context.Context, v *verdict) {
 	}
 	c.Status = w.status
 	if c.Status != http.StatusOK || !w.returned || c.Answer.stream || c.Answer.failed {
-		c.ErrorType = errorType(w, p, ctx)
+		c.ErrorType = errorType(w, ctx)
 	}
-	tellOperator(w.ResponseWriter.Header(), v, c)
-	report(p.telemetry, c)
+	tellOperator(w.ResponseWriter.Header(), w.verdict, c)
+	if w.attempts != nil {
+		w.ResponseWriter.Header()[attemptsHeader] = []string{strings.Join(w.attempts, ",")}
+	}
+	report(w.policy.telemetry, c)
 }
 
 // tellOperator sets the operator's headers.
@@ -73,7 +95,7 @@ func tellOperator(header http.Header, v *verdict, c *Call) {
 
 // operatorHeaders are ours: nobody else writes into the operator's log.
 var operatorHeaders = []string{
-	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader,
+	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
 }
 
 // responseWriter hands the provider's answer on to the client, and keeps what metering needs to know. Traefik sees it
@@ -91,6 +113,12 @@ type responseWriter struct {
 	encoded  bool          // the answer is in an encoding that is not ours: nothing of it is known
 	trailers bool          // the provider announced some
 	unusual  bool          // any of decoder, hides, encoded and trailers
+
+	policy     *policy // which meters the call
+	verdict    *verdict
+	credential *credential // of the provider that answers
+	attempts   []string    // what became of each, of several providers
+	failure    string      // error.type of an answer that is our own
 
 	call      *Call
 	start     time.Time       // of the call
@@ -165,12 +193,12 @@ func deliver(w *responseWriter, chunk []byte) error {
 }
 
 // release ends the decoder, removes what a provider's trailers say in our name, and sends what was kept back of a stream.
-func release(w *responseWriter, p *policy) {
+func release(w *responseWriter) {
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
 	if w.encoded {
-		lose(p.telemetry.registry, lostUsage, 1)
+		lose(w.policy.telemetry.registry, lostUsage, 1)
 	}
 	if w.trailers {
 		removeOperatorHeaders(w.ResponseWriter.Header())

@@ -23,31 +23,38 @@ var (
 	streamOptionsAddition = []byte(`,"stream_options":`)
 )
 
-func parseStreamUsage(bad *problems, p *policy, value string) {
+// parseStreamUsage tells whether streams are asked for their usage.
+func parseStreamUsage(bad *problems, value string) bool {
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case streamUsageAuto, "":
-		p.asksUsage = true
+		return true
 	case streamUsageNever:
 	default:
 		bad.add("streamUsage", "%q is neither %q nor %q", value, streamUsageAuto, streamUsageNever)
 	}
-	for _, r := range p.rules {
+	return false
+}
+
+// leavesStreamOptions tells whether no rule says what becomes of the options of a stream, whatever the client sends.
+func leavesStreamOptions(rules []*rule) bool {
+	for _, r := range rules {
 		if r.name == streamOptions && (r.dropped || r.enforced) {
-			p.asksUsage = false // the configuration says what becomes of it, whatever the client sends
+			return false
 		}
 	}
+	return true
 }
 
 // isStream tells whether a request asks for a stream.
-func isStream(p *policy, e *envelope) bool {
-	place := e.found[p.parameters.ids["stream"]]
+func isStream(at *endpoint, e *envelope) bool {
+	place := e.found[at.parameters.ids["stream"]] // the model's, which is a text, where there are no streams
 	return place != 0 && e.skeleton[e.members[place-1].start] == 't'
 }
 
 // askUsage asks the provider for the usage of a stream, if the client did not, and tells whether it had to. All other
 // options stay as they are.
-func askUsage(p *policy, e *envelope, d *decision) bool {
-	place := e.found[p.parameters.ids[streamOptions]]
+func askUsage(at *endpoint, e *envelope, d *decision) bool {
+	place := e.found[at.parameters.ids[streamOptions]]
 	if place == 0 {
 		if bytes.Contains(d.additions, streamOptionsAddition) {
 			return false // the configuration's own

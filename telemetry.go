@@ -13,7 +13,6 @@ import (
 
 // Defaults of Config.Telemetry.
 const (
-	defaultProvider        = "openai"
 	defaultMaxSeries       = 2000
 	defaultContentMaxBytes = 4096
 )
@@ -27,15 +26,15 @@ var theRegistry = newRegistry()
 
 // telemetry is Config.Telemetry with all decided that can be decided once.
 type telemetry struct {
-	registry   *registry
-	middleware *Middleware
-	labels     []label
-	sinks      []Sink        // beside the registry
-	details    bool          // a sink wants what only spans and log lines hold
-	otlp       *otlpSettings // nil: nothing is exported
-	spans      bool          // calls become spans
-	sampler    *sampler
-	content    int // bytes of prompt and of answer that a span holds; 0: none
+	registry *registry
+	target   Target // of the calls at every endpoint, but for its operation
+	labels   []label
+	sinks    []Sink        // beside the registry
+	details  bool          // a sink wants what only spans and log lines hold
+	otlp     *otlpSettings // nil: nothing is exported
+	spans    bool          // calls become spans
+	sampler  *sampler
+	content  int // bytes of prompt and of answer that a span holds; 0: none
 }
 
 // label is an attribute whose value comes from the configuration or from the request.
@@ -98,13 +97,11 @@ func report(t *telemetry, c *Call) {
 // parseTelemetry reads Config.Telemetry.
 func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secrets *secretSettings) *telemetry {
 	settings := config.Telemetry
-	t := &telemetry{registry: theRegistry, middleware: &Middleware{Provider: defaultProvider}}
-	if settings.Provider != "" {
-		t.middleware.Provider = settings.Provider
-		checkAttribute(bad, "telemetry.provider", settings.Provider)
-	}
+	t := &telemetry{registry: theRegistry}
+	t.target.Provider = settings.Provider
+	checkAttribute(bad, "telemetry.provider", settings.Provider)
 	t.labels = parseLabels(bad, config, pattern)
-	t.middleware.MaxSeries = parseWhole(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
+	t.target.MaxSeries = parseWhole(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
 	if log := parseLog(bad, settings.Log); log != nil {
 		t.sinks = append(t.sinks, log)
 		t.details = true
@@ -164,16 +161,6 @@ func keysBesideExpose(config *Config) []string {
 		}
 	}
 	return keys
-}
-
-// labelsUse tells whether a label refers to a source.
-func labelsUse(labels map[string]string, source string) bool {
-	for _, text := range labels {
-		if strings.Contains(text, "$("+source+".") {
-			return true
-		}
-	}
-	return false
 }
 
 func attributeText(text string) bool {

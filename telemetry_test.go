@@ -145,8 +145,8 @@ func TestPatternNeedsALabelOrAModelThatRefersToIt(t *testing.T) {
 		labels map[string]string
 		want   string
 	}{
-		{"no label", nil, `modelPattern: has no effect without $(uri_captures.name) in "model" or "telemetry.labels"`},
-		{"a label from elsewhere", map[string]string{"team": "$(headers.team)"}, `modelPattern: has no effect without $(uri_captures.name) in "model" or "telemetry.labels"`},
+		{"no label", nil, `modelPattern: has no effect without $(uri_captures.name) in "model", "path" or "telemetry.labels"`},
+		{"a label from elsewhere", map[string]string{"team": "$(headers.team)"}, `modelPattern: has no effect without $(uri_captures.name) in "model", "path" or "telemetry.labels"`},
 		{"a label", map[string]string{"team": "$(uri_captures.team)"}, ""},
 		{"a label with another group", map[string]string{"team": "$(uri_captures.app)"}, "telemetry.labels.team: $(uri_captures.app): modelPattern has no group (?<app>...)"},
 	}

@@ -12,6 +12,7 @@ import (
 type template struct {
 	pattern *regexp.Regexp // Config.ModelPattern, on the path
 	parts   []templatePart
+	isPath  bool // the text is a path
 }
 
 // templatePart is a literal text, or a reference if it has a source.
@@ -87,9 +88,33 @@ func render(t *template, req *http.Request) (string, *refusal) {
 		if value == "" {
 			return "", invalidRequest("missing_template_value", "", part.source+" key "+part.key+" was not provided")
 		}
+		if t.isPath && part.source != "" && !isPathValue(part.source, value) {
+			return "", invalidPathValue(part)
+		}
 		text += value
 	}
+	if t.isPath && (dotSegment.MatchString(text) || encodedSlash.MatchString(req.URL.EscapedPath())) {
+		return "", invalidPathValue(t.parts[len(t.parts)-1])
+	}
 	return text, nil
+}
+
+// What could lead elsewhere in a path: segments of dots, slashes that were none to the router, and all that is not plain.
+var (
+	dotSegment   = regexp.MustCompile(`(^|/)\.+(/|$)`)
+	encodedSlash = regexp.MustCompile(`(?i)%(25)*2f`)
+	pathValue    = regexp.MustCompile(`^[A-Za-z0-9_~!$&'()+,=:@./-]{1,256}$`)
+)
+
+// isPathValue tells whether a value of the request can stand in the provider's path as it is: what the router matched may
+// be several segments, anything else is one.
+func isPathValue(source, value string) bool {
+	return pathValue.MatchString(value) && !strings.Contains(value, "//") && (source == uriCaptures || !strings.Contains(value, "/"))
+}
+
+func invalidPathValue(part templatePart) *refusal {
+	return invalidRequest("invalid_template_value", "", part.source+" key "+part.key+" cannot stand in a path: "+
+		"send at most 256 plain characters without dot segments and escapes")
 }
 
 // kongGroup is a named group as Kong and PCRE write it, which Go reads since 1.22 only.

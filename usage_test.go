@@ -55,18 +55,21 @@ func shapes(t testing.TB) []shape {
 	const longest = 8 << 10
 	var all []shape
 	for _, c := range replay.Load(t, "testdata/cases/usage") {
+		if len(c.ProviderCalls) == 0 {
+			continue
+		}
 		header := http.Header{}
-		for _, f := range c.ProviderAnswers.Header {
+		answer := c.ProviderCalls[0].Answers
+		for _, f := range answer.Header {
 			header.Add(f.Name, f.Value)
 		}
-		answer := c.ProviderAnswers
 		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || answer.Broken ||
 			answer.Status != http.StatusOK || len(answer.Body) > longest {
 			continue
 		}
 		s := shape{name: c.Name, config: c.Config, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
 			operator: c.OperatorSees}
-		s.hides = !bytes.Equal(c.Request.Body, c.ProviderSees.Body)
+		s.hides = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {
 			s.events = s.events || e.data
 		}

@@ -150,25 +150,25 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	}
 	send := func(body string) {
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, refused := judge(p, completions, req); refused != nil {
+		if _, refused := judge(p, p.endpoints[completions], req); refused != nil {
 			t.Fatal(refused.message)
 		}
 	}
 	for i := 0; i < 5000; i++ {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
-	if got := len(p.verdicts.bySkeleton); got > rememberedVerdicts {
+	if got := len(p.endpoints[completions].verdicts.bySkeleton); got > rememberedVerdicts {
 		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
 	}
-	before := len(p.verdicts.bySkeleton)
+	before := len(p.endpoints[completions].verdicts.bySkeleton)
 	send(`{"model":"m","messages":[` +
 		strings.TrimSuffix(strings.Repeat(`{"role":"user","content":"short"},`, 500), ",") + `]}`)
-	for skeleton := range p.verdicts.bySkeleton {
+	for skeleton := range p.endpoints[completions].verdicts.bySkeleton {
 		if len(skeleton) > rememberedMaxSkeletons {
 			t.Errorf("a skeleton of %d bytes is remembered, want at most %d", len(skeleton), rememberedMaxSkeletons)
 		}
 	}
-	if got := len(p.verdicts.bySkeleton); got != before {
+	if got := len(p.endpoints[completions].verdicts.bySkeleton); got != before {
 		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
 	}
 }

@@ -63,7 +63,7 @@ func TestCasesWithTraefik(t *testing.T) {
 	provider := replay.NewProvider(t, cases)
 	traefik := start(t, gateway.Options{
 		AccessLog:        true,
-		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type"},
+		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts"},
 	})
 	dynamic := gateway.Dynamic{
 		Routers:     map[string]gateway.Router{},
@@ -72,12 +72,17 @@ func TestCasesWithTraefik(t *testing.T) {
 	}
 	for _, c := range cases {
 		name := strings.ReplaceAll(c.Name, "/", "-")
-		dynamic.Middlewares[name] = gateway.Plugin(c.Config)
-		dynamic.Routers[name] = gateway.Router{
+		router := gateway.Router{
 			Rule:        "Header(`" + replay.CaseHeader + "`, `" + c.Name + "`)",
 			Middlewares: []string{name},
 			Service:     "provider",
 		}
+		dynamic.Middlewares[name] = gateway.Plugin(c.Config)
+		if c.Then != nil {
+			dynamic.Middlewares[name+"-then"] = gateway.Plugin(c.Then)
+			router.Middlewares = append(router.Middlewares, name+"-then")
+		}
+		dynamic.Routers[name] = router
 	}
 	var refused gateway.RefusedError
 	if err := traefik.Load(t.Context(), dynamic); err != nil && !errors.As(err, &refused) {

@@ -26,18 +26,22 @@
 //	-- operator sees --
 //	X-Ai-Policy: model=set
 //
-// config is the middleware's configuration as JSON. If the section "configuration error" stands instead of all others,
-// each of its lines must be part of the error of New. Without "provider sees" the request must not reach the provider;
-// without "provider answers" the provider answers with the body {}.
+// config is the middleware's configuration as JSON, and "then" that of a second one behind it, if there is one. If the
+// section "configuration error" stands instead of all others, each of its lines must be part of the error of New. Without
+// "provider sees" the request must not reach the provider; without "provider answers" behind it the provider answers with
+// the body {}. Where the provider is asked more than once, both are repeated, in order.
 //
 // In the sections that say what somebody sees, a header with the value (none) must be absent, headers that are not named
 // are not compared, and neither is the body if no empty line begins it. The target * is any: Traefik cleans some paths
 // itself. The status of an answer may be preceded by an informational one ("103 200") and followed by "broken": the body
-// ends in an error.
+// ends in an error, and without a status already its header. The provider that "hangs" sends what is there, and no more.
 //
 // Bodies and values may call {{repeat "text" times}}, {{repeated "before" "text" times "behind"}}, {{gzip "text"}},
 // {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At {{cut}} in its answer the provider flushes, so that what
 // stands before travels in a packet of its own.
+//
+// Anywhere in a case, {{port}} and {{port2}} are ports of 127.0.0.1 at which the provider listens for this case only, for
+// configurations that say where it is.
 package replay
 
 import (
@@ -49,10 +53,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,12 +69,20 @@ import (
 type Case struct {
 	Name               string         // path of the file, without .txt
 	Config             map[string]any // of the middleware
+	Then               map[string]any // of a second one behind it; nil: there is none
 	ConfigurationError []string       // parts of the error of New; none: New succeeds
 	Request            Message        // what the client sends
-	ProviderSees       *Message       // nil: nothing
-	ProviderAnswers    Message
+	ProviderCalls      []Call
 	ClientSees         Message
 	OperatorSees       http.Header // headers of the answer in the access log
+
+	listeners map[string]net.Listener // by placeholder
+}
+
+// Call is a request that the provider gets, and its answer.
+type Call struct {
+	Sees    Message
+	Answers Message
 }
 
 // Message is a request, an answer, or what is demanded of one.
@@ -78,6 +92,7 @@ type Message struct {
 	Informational int    // a 1xx status before the answer
 	Status        int
 	Broken        bool // the body ends in an error
+	Hangs         bool // the body does not end
 	Header        []Field
 	Body          []byte
 	HasBody       bool
@@ -108,6 +123,7 @@ func Load(t testing.TB, folder string) []Case {
 			return err
 		}
 		c, err := parse(filepath.ToSlash(name), string(content))
+		t.Cleanup(c.closeListeners)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -121,23 +137,31 @@ func Load(t testing.TB, folder string) []Case {
 }
 
 func parse(name, content string) (Case, error) {
-	c := Case{Name: name, ProviderAnswers: Message{Status: http.StatusOK}}
-	setBody(&c.ProviderAnswers, []byte("{}"))
+	c := Case{Name: name, listeners: map[string]net.Listener{}}
+	content, err := c.listen(content)
+	if err != nil {
+		return c, err
+	}
 	for _, s := range sections(content) {
-		var err error
 		switch s.name {
 		case "config":
 			err = json.Unmarshal([]byte(s.text), &c.Config)
+		case "then":
+			err = json.Unmarshal([]byte(s.text), &c.Then)
 		case "configuration error":
 			c.ConfigurationError = strings.Split(strings.TrimSpace(s.text), "\n")
 		case "request":
 			c.Request, err = parseRequest(s.text)
 		case "provider sees":
-			var m Message
-			m, err = parseRequest(s.text)
-			c.ProviderSees = &m
+			call := Call{Answers: Message{Status: http.StatusOK}}
+			setBody(&call.Answers, []byte("{}"))
+			call.Sees, err = parseRequest(s.text)
+			c.ProviderCalls = append(c.ProviderCalls, call)
 		case "provider answers":
-			c.ProviderAnswers, err = parseAnswer(s.text)
+			if len(c.ProviderCalls) == 0 {
+				return c, fmt.Errorf("section %q stands before what the provider sees", s.name)
+			}
+			c.ProviderCalls[len(c.ProviderCalls)-1].Answers, err = parseAnswer(s.text)
 		case "client sees":
 			c.ClientSees, err = parseAnswer(s.text)
 		case "operator sees":
@@ -158,6 +182,32 @@ func parse(name, content string) (Case, error) {
 		return c, fmt.Errorf("a case needs the sections request and client sees, or configuration error")
 	}
 	return c, nil
+}
+
+// placeholder is where the port of a provider is put in.
+var placeholder = regexp.MustCompile(`\{\{port2?\}\}`)
+
+// listen opens a listener for every placeholder, and puts in their ports.
+func (c *Case) listen(content string) (string, error) {
+	for _, name := range placeholder.FindAllString(content, -1) {
+		if c.listeners[name] != nil {
+			continue
+		}
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		c.listeners[name] = listener
+	}
+	return placeholder.ReplaceAllStringFunc(content, func(name string) string {
+		return strconv.Itoa(c.listeners[name].Addr().(*net.TCPAddr).Port)
+	}), nil
+}
+
+func (c *Case) closeListeners() {
+	for _, listener := range c.listeners {
+		_ = listener.Close()
+	}
 }
 
 type section struct {
@@ -202,8 +252,8 @@ func parseAnswer(text string) (Message, error) {
 	}
 	first, _, _ := strings.Cut(text, "\n")
 	for _, word := range strings.Fields(first) {
-		if word == "broken" {
-			m.Broken = true
+		if word == "broken" || word == "hangs" {
+			m.Broken, m.Hangs = word == "broken", word == "hangs"
 			continue
 		}
 		status, err := strconv.Atoi(word)

@@ -28,7 +28,7 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			handler, err := build(c.Config, proxy)
+			handler, err := chain(c, build, proxy)
 			if c.ConfigurationError != nil {
 				CompareConfigurationError(t, c, err)
 				return
@@ -46,6 +46,18 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 			CompareOperator(t, c, operator.header())
 		})
 	}
+}
+
+// chain makes the middlewares of a case in front of next.
+func chain(c Case, build Build, next http.Handler) (http.Handler, error) {
+	if c.Then != nil {
+		second, err := build(c.Then, next)
+		if err != nil {
+			return nil, err
+		}
+		next = second
+	}
+	return build(c.Config, next)
 }
 
 // observer keeps the header of an answer as it is when the handler has returned: what Traefik's access log reads.

@@ -26,7 +26,7 @@ const timeout = 30 * time.Second
 // the middleware may hold back what it has.
 const packetInterval = 2 * time.Millisecond
 
-// Provider answers every case as its section "provider answers" says, and keeps what it saw.
+// Provider answers every case as its sections "provider answers" say, and keeps what it saw.
 type Provider struct {
 	*httptest.Server
 	cases map[string]Case
@@ -48,7 +48,16 @@ func NewProvider(t testing.TB, cases []Case) *Provider {
 	}
 	p.Server = httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(p.Close)
+	for _, c := range cases {
+		for _, listener := range c.listeners {
+			go p.serveAt(listener)
+		}
+	}
 	return p
+}
+
+func (p *Provider) serveAt(listener net.Listener) {
+	_ = p.Config.Serve(listener)
 }
 
 func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
@@ -56,9 +65,18 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body)
 	p.mu.Lock()
 	p.seen[name] = append(p.seen[name], received{req, body})
+	calls := p.cases[name].ProviderCalls
+	if len(p.seen[name]) > len(calls) {
+		p.mu.Unlock()
+		rw.WriteHeader(http.StatusTeapot) // the case fails: it was not to come
+		return
+	}
+	answer := calls[len(p.seen[name])-1].Answers
 	p.mu.Unlock()
 
-	answer := p.cases[name].ProviderAnswers
+	if answer.Status == 0 {
+		end(answer, req)
+	}
 	if answer.Informational != 0 {
 		rw.Header().Set("Link", "</hint>; rel=preload")
 		rw.WriteHeader(answer.Informational)
@@ -75,10 +93,18 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 		}
 		_, _ = rw.Write(packet)
 	}
-	if answer.Broken {
+	if answer.Broken || answer.Hangs {
 		_ = http.NewResponseController(rw).Flush()
-		panic(http.ErrAbortHandler)
+		end(answer, req)
 	}
+}
+
+// end ends an answer that does not end by itself.
+func end(answer Message, req *http.Request) {
+	if answer.Hangs {
+		<-req.Context().Done()
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // take returns what the provider saw of a case, and forgets it.
@@ -97,16 +123,16 @@ func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	compareAnswer(t, c.ClientSees, answer)
 
 	seen := provider.take(c.Name)
-	if c.ProviderSees == nil {
-		if len(seen) > 0 {
-			t.Errorf("the provider got a request; body:\n%s", clip(seen[0].body))
+	for i, call := range c.ProviderCalls {
+		if i < len(seen) {
+			compareRequest(t, call.Sees, seen[i])
 		}
-		return
 	}
-	if len(seen) != 1 {
-		t.Fatalf("the provider got %d requests, want 1; the client got %d: %s", len(seen), answer.status, clip(answer.body))
+	if got, want := len(seen), len(c.ProviderCalls); got > want {
+		t.Errorf("the provider got %d requests, want %d; the last one's body:\n%s", got, want, clip(seen[got-1].body))
+	} else if got < want {
+		t.Errorf("the provider got %d requests, want %d; the client got %d: %s", got, want, answer.status, clip(answer.body))
 	}
-	compareRequest(t, *c.ProviderSees, seen[0])
 }
 
 // answer is what the client got.
@@ -206,6 +232,7 @@ func compareRequest(t *testing.T, want Message, got received) {
 		t.Errorf("provider: request %q, want %q", line, wanted)
 	}
 	header := got.request.Header.Clone()
+	header.Set("Host", got.request.Host)
 	for _, name := range got.request.TransferEncoding {
 		header.Add("Transfer-Encoding", name)
 	}

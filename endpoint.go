@@ -1,0 +1,96 @@
+package chatcompletion
+
+import "strings"
+
+// endpoint is what the policy demands of the requests to one kind of governed endpoint.
+type endpoint struct {
+	kind       kind
+	path       string // of the provider, behind the base of its paths
+	parameters *parameterSet
+	rules      []*rule
+	tokenLimit string  // the only name that the provider knows it by; empty: it knows both, or none
+	asksUsage  bool    // of every stream
+	parses     bool    // its values are looked into, so that their number counts
+	target     *Target // for the records of calls
+	verdicts   *verdicts
+}
+
+// governedKinds are the kinds of endpoints whose requests are governed.
+var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
+
+// newEndpoints decides what a configuration demands at each kind of governed endpoint of a provider.
+func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
+	all := map[kind]*endpoint{}
+	asksUsage := parseStreamUsage(bad, config.StreamUsage)
+	for _, k := range governedKinds {
+		at := newEndpoint(k, p.preset)
+		parseRules(bad, config, at)
+		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
+		at.target = newTarget(p, at.target.Operation)
+		all[k] = at
+	}
+	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
+		all[k] = &endpoint{kind: k, path: path, target: all[completions].target} // of calls that are refused
+	}
+	return all
+}
+
+// newEndpoint returns an endpoint of a provider without rules.
+func newEndpoint(k kind, provider *preset) *endpoint {
+	at := &endpoint{kind: k, target: &Target{Operation: chatOperation}, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
+	parameters := []*parameter{modelID: ofString("model")}
+	switch k {
+	case completions:
+		parameters = chatParameters()
+		at.path = "/chat/completions"
+		at.tokenLimit = provider.tokenLimit
+		at.asksUsage = provider.streamUsage
+		at.parses = true
+	case responses:
+		parameters = responsesParameters()
+		at.path = "/responses"
+		at.parses = true
+	case embeddings:
+		parameters = embeddingsParameters()
+		at.path = "/embeddings"
+		at.target.Operation = embeddingsOperation
+	case governedPassthrough:
+		at.target.Operation = passthroughOperation
+	}
+	if !provider.strict {
+		relax(parameters)
+	}
+	at.parameters = newParameterSet(parameters)
+	return at
+}
+
+// newTarget returns what the records of all calls of an operation at a provider have in common.
+func newTarget(p *policy, operation string) *Target {
+	target := p.telemetry.target
+	target.Operation = operation
+	if target.Provider == "" {
+		target.Provider = p.preset.system
+	}
+	target.Report = p.report
+	if p.upstream != nil {
+		target.ServerAddress, target.ServerPort = p.upstream.host, p.upstream.port
+	}
+	target.key = strings.Join([]string{target.Operation, target.Provider, target.ServerAddress, target.ServerPort}, "\x00")
+	return &target
+}
+
+// relax leaves of the checks on parameters those of types and ranges: a provider that is not OpenAI has values of its own.
+// The bounds of the work for one request stay, and so do the options of a stream: who meters it depends on them.
+func relax(parameters []*parameter) {
+	for _, p := range parameters {
+		switch p.name {
+		case "input", streamOptions:
+		case "messages":
+			p.check = checkLooseMessages
+		case "logprobs": // which is a count at Together
+			p.starts, p.article = "tf0123456789", "a boolean or an integer"
+		default:
+			p.oneOf, p.check, p.whole = nil, nil, false
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// What a circuit allows itself. It is short: a provider that is back is soon asked again.
+const (
+	longestPause    = time.Minute     // that a provider is left alone because it says so
+	failuresInRow   = 3               // after which a provider is left alone that says nothing
+	circuitInterval = 5 * time.Second // for which it is, then
+)
+
+// outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
+const outcomeSkipped = "skipped"
+
+// parseFallbacks reads Config.Fallbacks into policies that differ from p in the provider.
+func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) []*policy {
+	if len(config.Fallbacks) > 0 && p.upstream == nil {
+		bad.add("fallbacks", "need %q for the first provider; without it, Traefik's failover services can be used", "host")
+	}
+	var all []*policy
+	for i, keys := range config.Fallbacks {
+		parent := "fallbacks[" + strconv.Itoa(i) + "]."
+		q := *p
+		q.telemetry = withoutProvider(p.telemetry)
+		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
+		q.keyHeader = nil
+		q.isFallback = true
+		q.circuit = &circuit{}
+		if keys.Model != "" {
+			setFallbackModel(bad, parent+"model", keys.Model, &q, pattern)
+		}
+		q.endpoints = newEndpoints(&problems{}, config, &q)
+		all = append(all, &q)
+	}
+	return all
+}
+
+// withoutProvider returns the telemetry for another provider than the one that Telemetry.Provider names.
+func withoutProvider(t *telemetry) *telemetry {
+	more := *t
+	more.target.Provider = ""
+	return &more
+}
+
+// setFallbackModel enforces the model of a fallback, whatever the client asks for.
+func setFallbackModel(bad *problems, key, model string, p *policy, pattern *regexp.Regexp) {
+	p.model, p.modelOverride, p.modelTemplate = model, false, nil
+	p.aliases, p.allowedModels = nil, nil
+	p.configuredModels = map[string]bool{model: true}
+	if !isModelName(model) {
+		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(model), modelMaxBytes)
+	}
+	if isTemplate(model) {
+		p.modelTemplate = parseTemplate(bad, key, model, pattern)
+	}
+}
+
+// attempt is what became of a request at one provider of several.
+type attempt struct {
+	client     context.Context // of the client's request, which outlives the attempt
+	cancel     func()          // ends the attempt
+	start      time.Time
+	patience   time.Duration // until the first byte of the answer's body
+	isLast     bool          // its answer is the client's, whatever it is
+	status     int           // of the answer; 0: there is none
+	retryAfter string        // what the provider says of when it wants to be asked again
+	failed     bool          // the next provider is to be tried
+	outcome    string        // the status, or why there is none
+}
+
+// tryAll has the first provider answer that can. What comes before the first byte of an answer costs the client time only.
+func tryAll(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+	for i, provider := range m.providers {
+		isLast := i == len(m.providers)-1 || way.judged.faulty // the rest of a faulty body can be read only once
+		if tryOne(provider, i > 0, isLast, way, rw, req) {
+			return
+		}
+	}
+}
+
+// tryOne tells whether a provider has answered, or nobody is to.
+func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.ResponseWriter, req *http.Request) bool {
+	p, w := m.policy, way.writer
+	at := p.endpoints[way.kind]
+	w.call.Target = at.target
+	if !isLast && isOpen(p.circuit, time.Now()) {
+		noteAttempt(w, outcomeSkipped)
+		return false
+	}
+	a := &attempt{client: req.Context(), start: time.Now(), patience: p.upstream.firstByte, isLast: isLast}
+	j, out, refused := way.judged, copyOf(req), (*refusal)(nil)
+	if isFallback && !way.isReport {
+		j, refused = judgeBody(p, at, req, way.judged.client, &judged{})
+	}
+	if refused == nil {
+		refused = prepare(p, at, j, out)
+	}
+	if refused != nil {
+		return refuseAttempt(w, refused, isLast, rw)
+	}
+	if way.attempt != nil {
+		nextCall(w.call, a.start, out.Header)
+	}
+	w.credential, w.start = p.credential, w.call.Start
+	useVerdict(w, j.verdict)
+	rewrite(p, out, j)
+	way.attempt = a
+	return askProvider(m, a, way, rw, out)
+}
+
+// askProvider tells whether a provider has answered, or nobody is to.
+func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter, out *http.Request) bool {
+	ctx, cancel := context.WithCancel(a.client)
+	defer cancel()
+	a.cancel = cancel
+	m.next.ServeHTTP(rw, out.WithContext(ctx))
+	if !a.failed {
+		closeCircuit(m.policy.circuit)
+		return true
+	}
+	tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
+	recordAttempt(way.writer, a)
+	return false
+}
+
+// copyOf returns a copy of a request whose header and URL can be changed.
+func copyOf(req *http.Request) *http.Request {
+	out := req.WithContext(req.Context())
+	url := *req.URL
+	out.URL = &url
+	out.Header = req.Header.Clone()
+	return out
+}
+
+// noteAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
+func noteAttempt(w *responseWriter, outcome string) {
+	w.attempts = append(w.attempts, w.call.Target.Provider+"="+outcome)
+}
+
+// refuseAttempt does without a provider that cannot be asked, and tells whether it was the last one.
+func refuseAttempt(w *responseWriter, refused *refusal, isLast bool, rw http.ResponseWriter) bool {
+	noteAttempt(w, refused.code)
+	if isLast {
+		refuseLater(w, refused)
+		writeError(rw, refused)
+	}
+	return isLast
+}
+
+// recordAttempt makes the record of an attempt that failed. The one that follows has a record of its own.
+func recordAttempt(w *responseWriter, a *attempt) {
+	failed := *w.call
+	failed.Duration = time.Since(failed.Start)
+	failed.Status = a.status
+	failed.ErrorType = a.outcome
+	report(w.policy.telemetry, &failed)
+}
+
+// nextCall makes of the record of a call that of the next attempt, with a span of its own.
+func nextCall(c *Call, start time.Time, header http.Header) {
+	c.Start = start
+	c.GatewayDuration = time.Since(start)
+	if c.Trace != nil {
+		c.Trace = siblingTrace(c.Trace, header)
+	}
+}
+
+// errNextProvider is why an answer is none for the client.
+var errNextProvider = errors.New("another provider is tried")
+
+// acceptAnswer looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
+func acceptAnswer(answer *http.Response) error {
+	way := passageOf(answer.Request.Context())
+	if way == nil || way.attempt == nil {
+		return nil
+	}
+	a := way.attempt
+	a.status = answer.StatusCode
+	a.outcome = strconv.Itoa(answer.StatusCode)
+	if a.status == http.StatusTooManyRequests || a.status >= http.StatusInternalServerError {
+		a.retryAfter = answer.Header.Get("Retry-After")
+		if !a.isLast {
+			return errNextProvider
+		}
+	} else if !a.isLast {
+		if err := awaitBody(a, answer); err != nil {
+			a.status = 0
+			return err
+		}
+	}
+	noteAttempt(way.writer, a.outcome)
+	return nil
+}
+
+// awaitBody waits for the first byte of an answer's body.
+func awaitBody(a *attempt, answer *http.Response) error {
+	timer := time.AfterFunc(a.patience-time.Since(a.start), a.cancel)
+	first := make([]byte, 1)
+	n, err := io.ReadFull(answer.Body, first)
+	if !timer.Stop() {
+		return context.DeadlineExceeded
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	// What NopCloser does not close, the end of the attempt does.
+	answer.Body = io.NopCloser(io.MultiReader(bytes.NewReader(first[:n]), answer.Body))
+	return nil
+}
+
+// failAttempt notes why there is no answer for the client, and whether the next provider is tried.
+func failAttempt(way *passage, err error) {
+	a := way.attempt
+	if err != errNextProvider {
+		a.outcome = proxyOutcome(a.client, err)
+	}
+	a.failed = !a.isLast && a.outcome != errorClientGone
+	noteAttempt(way.writer, a.outcome)
+}
+
+// circuit leaves a provider alone for a while that cannot answer.
+type circuit struct {
+	mu       sync.Mutex
+	failures int // in a row
+	until    time.Time
+}
+
+// isOpen tells whether a provider is left alone.
+func isOpen(c *circuit, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Before(c.until)
+}
+
+func closeCircuit(c *circuit) {
+	c.mu.Lock()
+	c.failures = 0
+	c.mu.Unlock()
+}
+
+// tripCircuit notes that a provider has failed, and what it says of when to ask again.
+func tripCircuit(c *circuit, retryAfter string, now time.Time) {
+	pause := parseRetryAfter(retryAfter, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures++
+	if pause == 0 && c.failures >= failuresInRow {
+		pause = circuitInterval
+	}
+	if until := now.Add(pause); until.After(c.until) {
+		c.until = until
+	}
+}
+
+// parseRetryAfter returns for how long a provider wants to be left alone: it says so in seconds or with a date.
+func parseRetryAfter(text string, now time.Time) time.Duration {
+	pause := time.Duration(0)
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		pause = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(text); err == nil {
+		pause = date.Sub(now)
+	}
+	if pause > longestPause {
+		return longestPause
+	}
+	if pause < 0 {
+		return 0
+	}
+	return pause
+}

@@ -1,0 +1,280 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Bounds of a provider's list of models.
+const (
+	modelListMaxBytes = 8 << 20
+	modelListMax      = 10000
+)
+
+// model is an element of OpenAI's list of models.
+type model struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"` // nobody knows: 0
+	OwnedBy string `json:"owned_by"`
+}
+
+// modelList is OpenAI's list of models.
+type modelList struct {
+	Object string            `json:"object"`
+	Data   []json.RawMessage `json:"data"`
+}
+
+// namedModels returns the models that clients may ask for, if the configuration names them all.
+func namedModels(p *policy) (names []string, all bool) {
+	if !p.modelOverride {
+		return []string{p.model}, p.modelTemplate == nil
+	}
+	if p.allowedModels == nil || strings.Contains(p.allowedText, "*") {
+		return nil, false
+	}
+	names = strings.Split(p.allowedText, ", ")
+	if p.model != "" && p.modelTemplate == nil {
+		names = append(names, p.model)
+	}
+	for alias := range p.aliases {
+		names = append(names, alias)
+	}
+	sort.Strings(names)
+	distinct := names[:0]
+	for i, name := range names {
+		if i == 0 || name != names[i-1] {
+			distinct = append(distinct, name)
+		}
+	}
+	return distinct, true
+}
+
+// listModels answers with the models that a client may use, or with the one that it asks for.
+func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
+	p := m.policy
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		writeRefusal(rw, &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+			"Not allowed to " + shortened(req.Method) + " here. Send the request with GET."})
+		return
+	}
+	asked, isOne := modelInPath(p.routes, req.URL.Path)
+	if isOne {
+		showModel(m, rw, req, asked)
+		return
+	}
+	if names, all := namedModels(p); all && !p.report {
+		data := make([]json.RawMessage, len(names))
+		for i, name := range names {
+			data[i] = modelObject(p, name)
+		}
+		writeJSON(rw, marshal(modelList{"list", data}))
+		return
+	}
+	filterModels(m, rw, req)
+}
+
+// modelObject returns what is told of a model that a configuration names.
+func modelObject(p *policy, name string) json.RawMessage {
+	return marshal(model{ID: name, Object: "model", OwnedBy: p.endpoints[completions].target.Provider})
+}
+
+// modelInPath returns the model that the path of a request names behind that of the list.
+func modelInPath(routes []route, path string) (name string, isOne bool) {
+	lower := strings.ToLower(path)
+	for _, r := range routes {
+		if at := strings.Index(lower, r.suffix+"/"); r.kind == models && at >= 0 {
+			name = strings.TrimSuffix(path[at+len(r.suffix)+1:], "/")
+			return name, name != ""
+		}
+	}
+	return "", false
+}
+
+// showModel answers with one model.
+func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name string) {
+	p := m.policy
+	names, all := namedModels(p)
+	target := name
+	if aliased, isAlias := p.aliases[name]; isAlias {
+		target = aliased
+	}
+	if p.report {
+		passThrough(m.next, p, rw, req)
+		return
+	}
+	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (all && !contains(names, name)) {
+		writeRefusal(rw, &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
+			"The model `" + shortened(name) + "` does not exist or you do not have access to it."})
+		return
+	}
+	if all {
+		writeJSON(rw, modelObject(p, name))
+		return
+	}
+	if j := askForModels(p, rw, req); j != nil {
+		if j.path != "" {
+			setPath(req, j.path+"/"+(&url.URL{Path: target}).EscapedPath())
+		}
+		m.next.ServeHTTP(rw, req)
+	}
+}
+
+func contains(names []string, name string) bool {
+	for _, known := range names {
+		if known == name {
+			return true
+		}
+	}
+	return false
+}
+
+// askForModels prepares a request to the provider; nil: it has been refused.
+func askForModels(p *policy, rw http.ResponseWriter, req *http.Request) *judged {
+	j := &judged{}
+	if refused := prepare(p, p.endpoints[models], j, req); refused != nil {
+		writeRefusal(rw, refused)
+		return nil
+	}
+	for _, name := range []string{"Connection", "Upgrade", "Accept-Encoding", "Content-Length"} {
+		delete(req.Header, name)
+	}
+	req.Body = http.NoBody
+	req.ContentLength = 0
+	req.TransferEncoding = nil
+	return j
+}
+
+// filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
+// answer is the client's.
+func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
+	p := m.policy
+	j := askForModels(p, rw, req)
+	if j == nil {
+		return
+	}
+	if j.path != "" {
+		setPath(req, j.path)
+	}
+	if p.report {
+		m.next.ServeHTTP(rw, req)
+		return
+	}
+	req.Method = http.MethodGet // the body of HEAD's answer is needed, and the server keeps it back
+	held := &heldAnswer{header: http.Header{}}
+	m.next.ServeHTTP(held, req)
+	body := held.body.Bytes()
+	if held.status == http.StatusOK {
+		var ok bool
+		if body, ok = allowedModels(p, held); !ok {
+			writeError(rw, invalidModelList())
+			return
+		}
+		held.header.Set("Content-Length", strconv.Itoa(len(body)))
+		for _, name := range []string{"Content-Encoding", "Etag"} {
+			held.header.Del(name)
+		}
+	}
+	for name, values := range held.header {
+		rw.Header()[name] = values
+	}
+	rw.WriteHeader(held.status)
+	_, _ = rw.Write(body)
+}
+
+func invalidModelList() *refusal {
+	return &refusal{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
+}
+
+// allowedModels returns a provider's list with the aliases, and without what clients may not use. Other members stay.
+func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
+	body := held.body.Bytes()
+	if encoding := contentEncoding(held.header); encoding != "" {
+		plain, refused := decompress(held.header, body, modelListMaxBytes)
+		if refused != nil {
+			return nil, false
+		}
+		body = plain
+	}
+	var list modelList
+	e := wholeEnvelope(body)
+	if held.isTooLarge || readMembers(e) != nil || json.Unmarshal(body, &list) != nil || len(list.Data) > modelListMax {
+		return nil, false
+	}
+	var kept []json.RawMessage
+	seen := map[string]bool{}
+	for _, element := range list.Data {
+		one := &model{}
+		if json.Unmarshal(element, one) != nil || one.ID == "" {
+			continue
+		}
+		if isAllowed(p, one.ID) || isAllowed(p, strings.TrimPrefix(one.ID, "models/")) { // so Gemini calls them
+			kept = append(kept, element)
+			seen[one.ID] = true
+		}
+	}
+	for _, alias := range sortedKeys(p.aliases) {
+		if !seen[alias] {
+			kept = append(kept, modelObject(p, alias))
+		}
+	}
+	for i := range e.members {
+		if one := &e.members[i]; one.name == "data" {
+			one.replacement = append(append([]byte{'['}, bytes.Join(rawValues(kept), comma)...), ']')
+		}
+	}
+	return bytes.Join(splice(e, edits(e, nil)), nil), true
+}
+
+func rawValues(values []json.RawMessage) [][]byte {
+	raw := make([][]byte, len(values))
+	for i, value := range values {
+		raw[i] = value
+	}
+	return raw
+}
+
+// writeJSON answers with a value that is JSON.
+func writeJSON(rw http.ResponseWriter, body []byte) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	rw.WriteHeader(http.StatusOK)
+	_, _ = rw.Write(body)
+}
+
+// heldAnswer is an answer that is changed before the client gets it.
+type heldAnswer struct {
+	header     http.Header
+	status     int
+	body       bytes.Buffer
+	isTooLarge bool
+}
+
+// Header is that of the answer.
+func (h *heldAnswer) Header() http.Header {
+	return h.header
+}
+
+// WriteHeader keeps the status. Informational answers are dropped.
+func (h *heldAnswer) WriteHeader(status int) {
+	if h.status < http.StatusOK {
+		h.status = status
+	}
+}
+
+// Write keeps what comes, as long as it is not too large for a list of models.
+func (h *heldAnswer) Write(chunk []byte) (int, error) {
+	if h.status < http.StatusOK {
+		h.status = http.StatusOK
+	}
+	if h.isTooLarge = h.isTooLarge || h.body.Len()+len(chunk) > modelListMaxBytes; h.isTooLarge {
+		return len(chunk), nil
+	}
+	return h.body.Write(chunk)
+}

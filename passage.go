@@ -1,0 +1,124 @@
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// passage is a governed request on its way to the provider. It is in the request's context, where no client can put it, for
+// those who meet the request later: another instance of the middleware on its path, and the callbacks of a reverse proxy.
+//
+// Of several instances, as in model-based routing, the first one reads the body, meters the call and treats the stream. A
+// later one governs what the one before made of the body, if it has rules, and has its own provider answer.
+type passage struct {
+	kind     kind
+	judged   *judged
+	isReport bool // nothing has been enforced so far
+	writer   *responseWriter
+	attempt  *attempt // at one provider of several; nil: there is only one
+}
+
+// passageKey is that of a passage in a context: a pointer, since Yaegi takes types of the same shape for one.
+var passageKey = new(int)
+
+// passageOf returns the passage in a context; nil: there is none yet.
+func passageOf(ctx context.Context) *passage {
+	way, has := ctx.Value(passageKey).(*passage)
+	if !has {
+		return nil
+	}
+	return way
+}
+
+// takeOver handles a request that an instance before has governed and meters.
+func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+	p := m.policy
+	k := way.kind
+	if len(p.routes) > 0 {
+		if own := kindOf(p.routes, req.URL.Path); own == deny || own == passthrough {
+			k = own
+		}
+	}
+	if k == passthrough {
+		passThrough(m.next, p, rw, req)
+		return
+	}
+	at := p.endpoints[k]
+	refused := governAgain(p, at, way, req)
+	way.writer.call.Target = at.target
+	way.writer.credential = p.credential
+	if refused == nil && m.providers == nil {
+		refused = prepare(p, at, way.judged, req)
+	}
+	if refused != nil {
+		refuseLater(way.writer, refused)
+		writeError(rw, refused)
+		return
+	}
+	useVerdict(way.writer, way.judged.verdict)
+	relay(m, way, rw, req)
+}
+
+// governAgain applies the rules of a later instance to what the one before made of the request.
+func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refusal {
+	if at.kind == deny {
+		return denied()
+	}
+	if !p.governs && !way.isReport {
+		return nil
+	}
+	before := way.judged.verdict
+	body, asked := plainBody(way.judged), before.asksUsage
+	if asked && !at.asksUsage {
+		body, asked = withoutStreamOptions(body), false
+	}
+	j, refused := judgeBody(p, at, req, body, &judged{raw: body})
+	if p.report {
+		j = wouldHave(p, j, refused)
+		refused = nil // not in one assignment with j: Yaegi drops a nil there
+	} else {
+		way.isReport = false
+	}
+	if refused != nil {
+		return refused
+	}
+	j.verdict = withDecisions(before, j.verdict)
+	j.verdict.asksUsage = j.verdict.asksUsage || asked
+	way.judged = j
+	return nil
+}
+
+// withoutStreamOptions takes back what was asked of a stream: the provider cannot be asked.
+func withoutStreamOptions(body []byte) []byte {
+	e := wholeEnvelope(body)
+	if readMembers(e) != nil {
+		return body
+	}
+	for i := range e.members {
+		m := &e.members[i]
+		m.removed = m.name == streamOptions
+	}
+	return plainBody(&judged{body: splice(e, edits(e, nil))})
+}
+
+// withDecisions returns a verdict with the decisions of the one before it, too.
+func withDecisions(before, v *verdict) *verdict {
+	both := *v
+	request := *v.request
+	both.asked = before.asked
+	both.request = &request
+	both.policy = append(append([]string{}, before.policy...), v.policy...)
+	request.Policy = strings.Join(both.policy, ",")
+	if request.Policy != "" {
+		both.policy = []string{request.Policy}
+	}
+	return &both
+}
+
+// refuseLater notes that a request is refused that is metered already.
+func refuseLater(w *responseWriter, refused *refusal) {
+	w.failure = refused.code
+	before := w.verdict
+	useVerdict(w, withDecisions(before, &verdict{model: before.model, policy: []string{"refused=" + refused.code}, request: before.request}))
+}

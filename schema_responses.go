@@ -1,0 +1,177 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+)
+
+// maxOutputTokens is the token limit of the Responses API.
+const maxOutputTokens = "max_output_tokens"
+
+// responsesParameters is the request schema of OpenAI's Responses API, as published with its SDKs. Instead of the input,
+// a conversation, a previous response or a prompt may stand.
+func responsesParameters() []*parameter {
+	unbounded := math.MaxFloat64
+	return []*parameter{
+		modelID: ofString("model"),
+		ofSeveralTypes("input", checkItems),
+		ofObject("access_programs", nil),
+		ofBoolean("background"),
+		ofArray("context_management", checkTypedObjects),
+		ofSeveralTypes("conversation", checkConversation),
+		ofArray("include", checkStrings),
+		ofString("instructions"),
+		ofInteger(maxOutputTokens, 1, unbounded),
+		ofInteger("max_tool_calls", 1, unbounded),
+		{name: "metadata", starts: "{", article: "an object", check: checkMetadata, whole: true},
+		ofObject("moderation", nil),
+		ofBoolean("parallel_tool_calls"),
+		ofString("previous_response_id"),
+		ofObject("prompt", checkPrompt),
+		ofString("prompt_cache_key"),
+		ofObject("prompt_cache_options", nil),
+		ofString("prompt_cache_retention", "in_memory", "in-memory", "24h"),
+		ofObject("reasoning", checkReasoning),
+		ofString("safety_identifier"),
+		ofString("service_tier", "auto", "default", "flex", "scale", "priority", "fast", "ultrafast"),
+		ofBoolean("store"),
+		ofBoolean("stream"),
+		{name: streamOptions, starts: "{", article: "an object", check: checkStreamOptions, whole: true},
+		ofNumber("temperature", 0, 2),
+		ofObject("text", checkTextConfig),
+		ofSeveralTypes("tool_choice", checkChoiceOfTool),
+		ofArray("tools", checkTypedObjects),
+		ofInteger("top_logprobs", 0, 20),
+		ofNumber("top_p", 0, 1),
+		ofString("truncation", "auto", "disabled"),
+		ofString("user"),
+	}
+}
+
+// checkItems checks the input: a text or items. Types of items and tools are many, and new ones come all the time: that
+// they are objects is enough. So no value is made of them.
+func checkItems(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return nil
+	case '[':
+		var items []struct{}
+		if json.Unmarshal(value, &items) != nil {
+			return checkObjects(name, value)
+		}
+		if len(items) > elementsMax {
+			return tooMany(name, "elements", elementsMax, len(items))
+		}
+		return nil
+	}
+	return wrongType(name, "a string or an array", value)
+}
+
+// typedObject is what all tools have in common, and the name, which a function has to have.
+type typedObject struct {
+	Type any `json:"type"`
+	Name any `json:"name"`
+}
+
+// checkTypedObjects checks an array of objects that each have a type.
+func checkTypedObjects(name string, value json.RawMessage) *refusal {
+	var objects []typedObject
+	if json.Unmarshal(value, &objects) != nil {
+		return checkObjects(name, value)
+	}
+	if len(objects) > elementsMax {
+		return tooMany(name, "elements", elementsMax, len(objects))
+	}
+	for i := range objects {
+		at := name + "[" + strconv.Itoa(i) + "]"
+		if r := checkText(at+".type", objects[i].Type); r != nil {
+			return r
+		}
+		if isText(objects[i].Type, "function") {
+			if r := checkText(at+".name", objects[i].Name); r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+func checkConversation(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return nil
+	case '{':
+		return checkText(name+".id", object(value)["id"])
+	}
+	return wrongType(name, "a string or an object", value)
+}
+
+func checkStrings(name string, value json.RawMessage) *refusal {
+	var texts []string
+	if json.Unmarshal(value, &texts) != nil {
+		return wrongType(name, "an array of strings", value)
+	}
+	if len(texts) > elementsMax {
+		return tooMany(name, "elements", elementsMax, len(texts))
+	}
+	return nil
+}
+
+func checkPrompt(name string, value json.RawMessage) *refusal {
+	prompt := object(value)
+	if r := checkText(name+".id", prompt["id"]); r != nil {
+		return r
+	}
+	return checkOptionalText(name+".version", prompt["version"])
+}
+
+func checkReasoning(name string, value json.RawMessage) *refusal {
+	reasoning := object(value)
+	if r := checkOptionalChoice(name+".effort", reasoning["effort"], reasoningEfforts...); r != nil {
+		return r
+	}
+	return checkOptionalChoice(name+".summary", reasoning["summary"], "auto", "concise", "detailed")
+}
+
+// checkTextConfig checks the form of the text that the model writes.
+func checkTextConfig(name string, value json.RawMessage) *refusal {
+	config := object(value)
+	if r := checkOptionalChoice(name+".verbosity", config["verbosity"], "low", "medium", "high"); r != nil {
+		return r
+	}
+	at := name + ".format"
+	if config["format"] == nil {
+		return nil
+	}
+	format, isObject := config["format"].(map[string]any)
+	if !isObject {
+		return wrongGoType(at, "an object", config["format"])
+	}
+	if r := checkChoice(at+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
+		return r
+	}
+	if !isText(format["type"], "json_schema") {
+		return nil
+	}
+	if r := checkText(at+".name", format["name"]); r != nil {
+		return r
+	}
+	if format["schema"] == nil {
+		return missing(at + ".schema")
+	}
+	if _, isObject = format["schema"].(map[string]any); !isObject {
+		return wrongGoType(at+".schema", "an object", format["schema"])
+	}
+	return nil
+}
+
+func checkChoiceOfTool(name string, value json.RawMessage) *refusal {
+	switch value[0] {
+	case '"':
+		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})
+	case '{':
+		return checkText(name+".type", object(value)["type"])
+	}
+	return wrongType(name, "a string or an object", value)
+}

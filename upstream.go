@@ -1,0 +1,262 @@
+package chatcompletion
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Defaults of Config.Timeouts, and their bounds as the operator reads them.
+const (
+	defaultConnectTimeout   = 10 * time.Second
+	defaultFirstByteTimeout = 10 * time.Minute
+	connectTimeouts         = "from 1ms to 10m"
+	firstByteTimeouts       = "from 1ms to 1h"
+)
+
+// upstream is a provider that the middleware forwards to by itself.
+type upstream struct {
+	scheme    string
+	host      string
+	port      string
+	authority string // the host as URLs and the Host header have it, with the port if it is not the scheme's
+	tls       *tls.Config
+	trusts    string // the certificates in PEM that tls takes; empty: the system's
+	connect   time.Duration
+	firstByte time.Duration
+}
+
+// hostName is the name or the IPv4 address of a host.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+
+// parseUpstream reads where a provider is, and how it is reached; nil: it is the router's service.
+func parseUpstream(bad *problems, provider *providerKeys, known *preset) *upstream {
+	keys := &provider.keys
+	host := strings.TrimSpace(keys.Host)
+	if host == "" && !provider.isFirst {
+		host = known.host
+	}
+	if host == "" {
+		checkWithoutHost(bad, provider)
+		return nil
+	}
+	address := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if !hostName.MatchString(host) && net.ParseIP(address) == nil {
+		bad.add(provider.parent+"host", "%q is no name and no address of a host; a scheme, a port and a path have keys of their own", shortened(host))
+	}
+	u := &upstream{host: address, connect: defaultConnectTimeout, firstByte: defaultFirstByteTimeout}
+	if parseBool(bad, provider.parent+"tls.enabled", keys.TLS.Enabled, !known.plain) {
+		parseTLS(bad, provider, u)
+	} else {
+		u.scheme, u.port = "http", "80"
+		checkWithoutTLS(bad, provider)
+	}
+	byDefault, _ := strconv.Atoi(u.port)
+	if known.port != 0 {
+		byDefault = known.port
+	}
+	port := strconv.Itoa(parseWhole(bad, provider.parent+"port", keys.Port, byDefault, math.MaxUint16, "a port"))
+	u.authority = net.JoinHostPort(address, port)
+	if port == u.port {
+		u.authority = strings.TrimSuffix(u.authority, ":"+port)
+	}
+	u.port = port
+	if d := parseDuration(bad, "timeouts.connect", provider.timeouts.Connect, time.Millisecond, 10*time.Minute, connectTimeouts); d > 0 {
+		u.connect = d
+	}
+	if d := parseDuration(bad, "timeouts.firstByte", provider.timeouts.FirstByte, time.Millisecond, time.Hour, firstByteTimeouts); d > 0 {
+		u.firstByte = d
+	}
+	return u
+}
+
+// checkWithoutHost finds the keys that have no effect without a host.
+func checkWithoutHost(bad *problems, provider *providerKeys) {
+	if !provider.isFirst {
+		bad.add(provider.parent+"host", "is not configured, and not known of the provider")
+		return
+	}
+	keys := &provider.keys
+	configured := [][]string{{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte}}
+	if !isUnset(keys.Port) {
+		bad.add("port", "has no effect without %q", "host")
+	}
+	if !isUnset(keys.TLS.Enabled) {
+		bad.add("tls.enabled", "has no effect without %q", "host")
+	}
+	for _, key := range append(configured, tlsKeys(keys)...) {
+		if key[1] != "" {
+			bad.add(key[0], "has no effect without %q", "host")
+		}
+	}
+}
+
+// tlsKeys are the keys about certificates, with what is configured.
+func tlsKeys(keys *Fallback) [][]string {
+	insecure := ""
+	if !isUnset(keys.TLS.InsecureSkipVerify) {
+		insecure = "configured"
+	}
+	return [][]string{{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", insecure}}
+}
+
+// checkWithoutTLS finds the keys that have no effect without TLS.
+func checkWithoutTLS(bad *problems, provider *providerKeys) {
+	for _, key := range tlsKeys(&provider.keys) {
+		if key[1] != "" {
+			bad.add(provider.parent+key[0], "has no effect without TLS; set %q", provider.parent+"tls.enabled")
+		}
+	}
+}
+
+// parseTLS reads how a connection to a provider is secured.
+func parseTLS(bad *problems, provider *providerKeys, u *upstream) {
+	settings := &provider.keys.TLS
+	u.scheme, u.port = "https", "443"
+	u.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: strings.TrimSpace(settings.ServerName)}
+	u.tls.InsecureSkipVerify = parseBool(bad, provider.parent+"tls.insecureSkipVerify", settings.InsecureSkipVerify, false)
+	if u.tls.ServerName != "" && !hostName.MatchString(u.tls.ServerName) && net.ParseIP(u.tls.ServerName) == nil {
+		bad.add(provider.parent+"tls.serverName", "%q is no name of a host", shortened(u.tls.ServerName))
+	}
+	key := provider.parent + "tls.caFile"
+	path := parseAbsolute(bad, key, settings.CAFile)
+	if path == "" {
+		return
+	}
+	certificates, err := os.ReadFile(path)
+	u.tls.RootCAs = x509.NewCertPool()
+	if err != nil {
+		bad.add(key, "cannot be read")
+	} else if !u.tls.RootCAs.AppendCertsFromPEM(certificates) {
+		bad.add(key, "holds no certificate in PEM")
+	}
+	u.trusts = string(certificates)
+}
+
+// transports are shared by all middlewares that reach the same provider in the same way, so that connections outlive
+// configurations. They stay: there are as many as different settings, and each closes idle connections by itself.
+var (
+	transportsMu sync.Mutex
+	transports   = map[string]*http.Transport{}
+)
+
+// What a transport allows itself, as Traefik's do.
+const (
+	maxIdleConnections    = 200 // to one provider
+	idleConnectionTimeout = 90 * time.Second
+	keepAliveInterval     = 30 * time.Second
+)
+
+// transportOf returns the transport to a provider.
+func transportOf(u *upstream) *http.Transport {
+	key := u.scheme + "\x00" + u.authority + "\x00" + u.connect.String() + "\x00" + u.firstByte.String()
+	if u.tls != nil {
+		key += "\x00" + u.tls.ServerName + "\x00" + strconv.FormatBool(u.tls.InsecureSkipVerify) + "\x00" + u.trusts
+	}
+	transportsMu.Lock()
+	defer transportsMu.Unlock()
+	if known := transports[key]; known != nil {
+		return known
+	}
+	dialer := &net.Dialer{Timeout: u.connect, KeepAlive: keepAliveInterval}
+	transports[key] = &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, address) // its method value is none of this type to Yaegi
+		},
+		TLSClientConfig:       u.tls,
+		TLSHandshakeTimeout:   u.connect,
+		ResponseHeaderTimeout: u.firstByte,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   maxIdleConnections,
+		IdleConnTimeout:       idleConnectionTimeout,
+	}
+	return transports[key]
+}
+
+// newProxy returns the handler that has a provider answer. With tries it leaves an answer that is none, and that another
+// provider may better, to attempts.
+func newProxy(u *upstream, tries bool) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Transport: transportOf(u),
+		Rewrite:   director(u),
+		ErrorHandler: func(rw http.ResponseWriter, req *http.Request, err error) {
+			failProxy(rw, req, err)
+		},
+	}
+	if tries {
+		proxy.ModifyResponse = acceptAnswer
+	}
+	return proxy
+}
+
+// clientTraces are headers that tell a provider who the client is. ReverseProxy removes the other ones.
+var clientTraces = []string{"X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip"}
+
+// director returns what directs a request to a provider.
+func director(u *upstream) func(*httputil.ProxyRequest) {
+	return func(proxied *httputil.ProxyRequest) {
+		out := proxied.Out
+		out.URL.Scheme = u.scheme
+		out.URL.Host = u.authority
+		out.Host = u.authority
+		for _, name := range clientTraces {
+			delete(out.Header, name)
+		}
+	}
+}
+
+// failProxy answers for a provider that does not, unless another one is to.
+func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
+	outcome := ""
+	way := passageOf(req.Context())
+	if way != nil && way.attempt != nil {
+		if failAttempt(way, err); way.attempt.failed {
+			return
+		}
+		outcome = way.attempt.outcome
+	} else {
+		outcome = proxyOutcome(req.Context(), err)
+	}
+	if way != nil {
+		way.writer.failure = outcome
+	}
+	switch outcome {
+	case errorClientGone:
+		rw.WriteHeader(statusClientClosedRequest)
+	case errorTimeout:
+		writeError(rw, providerTimeout())
+	default:
+		writeError(rw, providerUnreachable())
+	}
+}
+
+// proxyOutcome returns the error.type of an answer that has not come.
+func proxyOutcome(ctx context.Context, err error) string {
+	if ctx.Err() == context.Canceled {
+		return errorClientGone
+	}
+	if os.IsTimeout(err) || errors.Is(err, context.Canceled) { // by the attempt, whose patience ended
+		return errorTimeout
+	}
+	return errorConnectionFailed
+}
+
+func providerTimeout() *refusal {
+	return &refusal{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not answer in time. Try again later."}
+}
+
+func providerUnreachable() *refusal {
+	return &refusal{http.StatusBadGateway, serverError, "provider_unreachable", "", "The provider could not be reached. Try again later."}
+}
