@@ -100,7 +100,8 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 	a := &attempt{client: req.Context(), start: time.Now(), patience: p.upstream.firstByte, isLast: isLast}
 	j, out, refused := way.judged, copyOf(req), (*refusal)(nil)
 	if isFallback && !way.isReport {
-		j, refused = judgeBody(p, at, req, way.judged.client, &judged{})
+		body, asked := usable(at, way.judged.client, way.judged.asked)
+		j, refused = judgeBody(p, at, req, body, &judged{asked: asked})
 	}
 	if refused == nil {
 		refused = prepare(p, at, j, out)
@@ -112,7 +113,7 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		nextCall(w.call, a.start, out.Header)
 	}
 	w.credential, w.start = p.credential, w.call.Start
-	useVerdict(w, j.verdict)
+	useVerdict(w, j)
 	rewrite(p, out, j)
 	way.attempt = a
 	return askProvider(m, a, way, rw, out)

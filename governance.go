@@ -58,6 +58,7 @@ type judged struct {
 	client  []byte   // the same, decompressed
 	body    [][]byte // what the provider gets, in pieces; nil: the client's body
 	path    string   // that the provider is asked for, escaped; empty: the client's
+	asked   bool     // client asks for a usage that the client did not ask for, but an instance before
 	faulty  bool     // report mode lets pass what is refused otherwise
 }
 
@@ -163,7 +164,7 @@ func wouldHave(p *policy, j *judged, refused *refusal) *judged {
 	if refused == nil {
 		v.request.Stream = j.verdict.request.Stream
 	}
-	return &judged{verdict: v, raw: j.raw, client: j.client, faulty: refused != nil}
+	return &judged{verdict: v, raw: j.raw, client: j.client, asked: j.asked, faulty: refused != nil}
 }
 
 // decision is a verdict in the making.

@@ -118,11 +118,12 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		writeJSON(rw, modelObject(p, name))
 		return
 	}
-	if j := askForModels(p, rw, req); j != nil {
+	out := copyOf(req)
+	if j := askForModels(p, rw, out); j != nil {
 		if j.path != "" {
-			setPath(req, j.path+"/"+(&url.URL{Path: target}).EscapedPath())
+			setPath(out, j.path+"/"+(&url.URL{Path: target}).EscapedPath())
 		}
-		m.next.ServeHTTP(rw, req)
+		m.next.ServeHTTP(rw, out)
 	}
 }
 
@@ -154,21 +155,21 @@ func askForModels(p *policy, rw http.ResponseWriter, req *http.Request) *judged 
 // filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
 // answer is the client's.
 func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
-	p := m.policy
-	j := askForModels(p, rw, req)
+	p, out := m.policy, copyOf(req)
+	j := askForModels(p, rw, out)
 	if j == nil {
 		return
 	}
 	if j.path != "" {
-		setPath(req, j.path)
+		setPath(out, j.path)
 	}
 	if p.report {
-		m.next.ServeHTTP(rw, req)
+		m.next.ServeHTTP(rw, out)
 		return
 	}
-	req.Method = http.MethodGet // the body of HEAD's answer is needed, and the server keeps it back
+	out.Method = http.MethodGet // the body of HEAD's answer is needed, and the server keeps it back
 	held := &heldAnswer{header: http.Header{}}
-	m.next.ServeHTTP(held, req)
+	m.next.ServeHTTP(held, out)
 	body := held.body.Bytes()
 	if held.status == http.StatusOK {
 		var ok bool

@@ -31,6 +31,13 @@ func passageOf(ctx context.Context) *passage {
 	return way
 }
 
+// useVerdict has the answer treated, and told of, as a verdict says.
+func useVerdict(w *responseWriter, j *judged) {
+	w.asked = j.asked || j.verdict.asksUsage
+	w.verdict = j.verdict
+	w.call.Request = j.verdict.request
+}
+
 // takeOver handles a request that an instance before has governed and meters.
 func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
@@ -46,6 +53,7 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 	}
 	at := p.endpoints[k]
 	refused := governAgain(p, at, way, req)
+	way.judged.path = "" // the middlewares between may have set another
 	way.writer.call.Target = at.target
 	way.writer.credential = p.credential
 	if refused == nil && m.providers == nil {
@@ -56,7 +64,7 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 		writeError(rw, refused)
 		return
 	}
-	useVerdict(way.writer, way.judged.verdict)
+	useVerdict(way.writer, way.judged)
 	relay(m, way, rw, req)
 }
 
@@ -65,28 +73,41 @@ func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refu
 	if at.kind == deny {
 		return denied()
 	}
-	if !p.governs && !way.isReport {
-		return nil
+	before, j := way.judged, &judged{}
+	var refused *refusal
+	if way.isReport {
+		j, refused = judge(p, at, req)
+	} else {
+		j.verdict = before.verdict
+		j.client, j.asked = usable(at, plainBody(before), before.asked || before.verdict.asksUsage)
+		j.body = [][]byte{j.client}
+		if p.governs {
+			j, refused = judgeBody(p, at, req, j.client, j)
+		}
 	}
-	before := way.judged.verdict
-	body, asked := plainBody(way.judged), before.asksUsage
-	if asked && !at.asksUsage {
-		body, asked = withoutStreamOptions(body), false
-	}
-	j, refused := judgeBody(p, at, req, body, &judged{raw: body})
 	if p.report {
 		j = wouldHave(p, j, refused)
 		refused = nil // not in one assignment with j: Yaegi drops a nil there
-	} else {
-		way.isReport = false
+		if !way.isReport {
+			j.body = [][]byte{j.client}
+		}
 	}
 	if refused != nil {
 		return refused
 	}
-	j.verdict = withDecisions(before, j.verdict)
-	j.verdict.asksUsage = j.verdict.asksUsage || asked
+	way.isReport = way.isReport && p.report
+	j.verdict = withDecisions(before.verdict, j.verdict)
 	way.judged = j
 	return nil
+}
+
+// usable returns a body as it can be sent to a provider, and whether it asks for a usage that the client did not ask for:
+// some providers cannot be asked, whatever an instance before has done.
+func usable(at *endpoint, body []byte, asked bool) ([]byte, bool) {
+	if !asked || at.asksUsage {
+		return body, asked
+	}
+	return withoutStreamOptions(body), false
 }
 
 // withoutStreamOptions takes back what was asked of a stream: the provider cannot be asked.
@@ -108,6 +129,10 @@ func withDecisions(before, v *verdict) *verdict {
 	request := *v.request
 	both.asked = before.asked
 	both.request = &request
+	if v == before {
+		both.asksUsage = false // it has been asked for
+		return &both
+	}
 	both.policy = append(append([]string{}, before.policy...), v.policy...)
 	request.Policy = strings.Join(both.policy, ",")
 	if request.Policy != "" {
@@ -120,5 +145,6 @@ func withDecisions(before, v *verdict) *verdict {
 func refuseLater(w *responseWriter, refused *refusal) {
 	w.failure = refused.code
 	before := w.verdict
-	useVerdict(w, withDecisions(before, &verdict{model: before.model, policy: []string{"refused=" + refused.code}, request: before.request}))
+	w.verdict = withDecisions(before, &verdict{model: before.model, policy: []string{"refused=" + refused.code}, request: before.request})
+	w.call.Request = w.verdict.request
 }

@@ -361,7 +361,7 @@ func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middlewar
 // ServeHTTP governs one request, hands on its answer, and records the call.
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	if way := passageOf(req.Context()); way != nil {
+	if way, handed := req.Context().Value(passageKey).(*passage); handed {
 		takeOver(m, way, rw, req)
 		return
 	}

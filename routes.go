@@ -94,7 +94,7 @@ func kindOf(routes []route, rawPath string) kind {
 	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !(r.kind == models && strings.Contains(normal, r.suffix+"/")) {
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && (r.kind != models || !strings.Contains(normal, r.suffix+"/")) {
 			continue
 		}
 		if isPassthrough(r.kind) && !isPlain(rawPath, normal) {

@@ -24,11 +24,11 @@ const (
 
 // forward has the provider answer a governed request, and meters the call.
 func forward(m *middleware, k kind, rw http.ResponseWriter, req *http.Request, j *judged, c *Call) {
-	p := m.policy
-	w := &responseWriter{ResponseWriter: rw, policy: p, credential: p.credential, call: c, start: c.Start}
-	useVerdict(w, j.verdict)
+	p, v := m.policy, j.verdict
+	c.Request = v.request
 	c.Answer.details = p.telemetry.details
 	c.GatewayDuration = time.Since(c.Start)
+	w := &responseWriter{ResponseWriter: rw, policy: p, verdict: v, credential: p.credential, asked: v.asksUsage, call: c, start: c.Start}
 	way := &passage{kind: k, judged: j, isReport: p.report, writer: w}
 	defer conclude(w, req.Context())
 	relay(m, way, w, req.WithContext(context.WithValue(req.Context(), passageKey, way)))
@@ -43,13 +43,6 @@ func relay(m *middleware, way *passage, rw http.ResponseWriter, req *http.Reques
 	}
 	rewrite(m.policy, req, way.judged)
 	m.next.ServeHTTP(rw, req)
-}
-
-// useVerdict has the answer treated, and told of, as a verdict says.
-func useVerdict(w *responseWriter, v *verdict) {
-	w.verdict = v
-	w.asked = v.asksUsage
-	w.call.Request = v.request
 }
 
 // conclude leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
