@@ -90,7 +90,9 @@ func relax(parameters []*parameter) {
 		case "logprobs": // which is a count at Together
 			p.starts, p.article = "tf0123456789", "a boolean or an integer"
 		default:
-			p.oneOf, p.check, p.whole = nil, nil, false
+			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
+			p.check = nil
+			p.whole = false
 		}
 	}
 }

@@ -54,8 +54,10 @@ func withoutProvider(t *telemetry) *telemetry {
 
 // setFallbackModel enforces the model of a fallback, whatever the client asks for.
 func setFallbackModel(bad *problems, key, model string, p *policy, pattern *regexp.Regexp) {
-	p.model, p.modelOverride, p.modelTemplate = model, false, nil
-	p.aliases, p.allowedModels = nil, nil
+	p.model, p.modelOverride = model, false
+	p.modelTemplate = nil // not in one assignment: Yaegi panics at a nil there
+	p.aliases = nil
+	p.allowedModels = nil
 	p.configuredModels = map[string]bool{model: true}
 	if !isModelName(model) {
 		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(model), modelMaxBytes)
@@ -98,7 +100,8 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		return false
 	}
 	a := &attempt{client: req.Context(), start: time.Now(), patience: p.upstream.firstByte, isLast: isLast}
-	j, out, refused := way.judged, copyOf(req), (*refusal)(nil)
+	var refused *refusal
+	j, out := way.judged, copyOf(req)
 	if isFallback && !way.isReport {
 		body, asked := usable(at, way.judged.client, way.judged.asked)
 		j, refused = judgeBody(p, at, req, body, &judged{asked: asked})
@@ -129,7 +132,9 @@ func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter
 		closeCircuit(m.policy.circuit)
 		return true
 	}
-	tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
+	if a.status != http.StatusInternalServerError { // which a client may provoke
+		tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
+	}
 	recordAttempt(way.writer, a)
 	return false
 }

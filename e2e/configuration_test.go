@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -170,6 +171,83 @@ telemetry.otlp.traces=false
 telemetry.otlp.headers.X-Key=urn:env:NO_SUCH_KEY
 `
 
+	// A provider that is away, and one in its place.
+	forwardedAsYAML = `
+http:
+  middlewares:
+    governed:
+      plugin:
+        chat-completion:
+          provider: mistral
+          host: 127.0.0.1
+          port: 1
+          tls:
+            enabled: false
+          timeouts:
+            connect: 2s
+            firstByte: 5s
+          routes:
+            /v1/chat/completions: completions
+            /v1/images: "passthrough: governed"
+          fallbacks:
+            - provider: groq
+              host: 127.0.0.1
+              port: PORT
+              tls:
+                enabled: false
+              model: llama
+              token: sk-second
+              authHeader:
+                name: X-Key
+                prefix: Key
+`
+	forwardedAsTOML = `
+[http.middlewares.governed.plugin.chat-completion]
+provider = "mistral"
+host = "127.0.0.1"
+port = 1
+[http.middlewares.governed.plugin.chat-completion.tls]
+enabled = false
+[http.middlewares.governed.plugin.chat-completion.timeouts]
+connect = "2s"
+firstByte = "5s"
+[http.middlewares.governed.plugin.chat-completion.routes]
+"/v1/chat/completions" = "completions"
+"/v1/images" = "passthrough: governed"
+[[http.middlewares.governed.plugin.chat-completion.fallbacks]]
+provider = "groq"
+host = "127.0.0.1"
+port = PORT
+model = "llama"
+token = "sk-second"
+tls = {enabled = false}
+authHeader = {name = "X-Key", prefix = "Key"}
+`
+	forwardedAsJSON = `{
+  "provider": "mistral", "host": "127.0.0.1", "port": 1, "tls": {"enabled": false}, "timeouts": {"connect": "2s", "firstByte": "5s"},
+  "routes": {"/v1/chat/completions": "completions", "/v1/images": "passthrough: governed"},
+  "fallbacks": [{"provider": "groq", "host": "127.0.0.1", "port": PORT, "tls": {"enabled": false}, "model": "llama", "token": "sk-second",
+    "authHeader": {"name": "X-Key", "prefix": "Key"}}]
+}`
+	forwardedAsLabels = `
+provider=mistral
+host=127.0.0.1
+port=1
+tls.enabled=false
+timeouts.connect=2s
+timeouts.firstByte=5s
+routes./v1/chat/completions=completions
+routes./v1/images=passthrough: governed
+fallbacks[0].provider=groq
+fallbacks[0].host=127.0.0.1
+fallbacks[0].port=PORT
+fallbacks[0].tls.enabled=false
+fallbacks[0].model=llama
+fallbacks[0].token=sk-second
+fallbacks[0].authHeader.name=X-Key
+fallbacks[0].authHeader.prefix=Key
+`
+
 	exposedAsYAML   = "http: {middlewares: {governed: {plugin: {chat-completion: {expose: prometheus, telemetry: {maxSeries: 300}}}}}}"
 	exposedAsTOML   = "[http.middlewares.governed.plugin.chat-completion]\nexpose = \"prometheus\"\ntelemetry = {maxSeries = 300}\n"
 	exposedAsJSON   = `{"expose": "prometheus", "telemetry": {"maxSeries": 300}}`
@@ -271,6 +349,42 @@ func TestSameConfigurationFromEveryProvider(t *testing.T) {
 			}
 			if got, want := labelledCalls(t, metrics.URL)-before, float64(len(requests)); got != want {
 				t.Errorf("%v calls have the labels of the configuration, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestSameFallbackFromEveryProvider has the second provider answer, whatever the configuration came from.
+func TestSameFallbackFromEveryProvider(t *testing.T) {
+	seen := ""
+	second := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		seen = strings.Join([]string{req.URL.Path, req.Header.Get("X-Key"), req.Header.Get("Authorization"), string(body)}, "|")
+	}))
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(second.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(configuration string) string { return strings.ReplaceAll(configuration, "PORT", port) }
+	builder := loadThisPlugin(t)
+	for name, configuration := range map[string]map[string]any{
+		"YAML":   fromFile(t, with(forwardedAsYAML), ".yml"),
+		"TOML":   fromFile(t, with(forwardedAsTOML), ".toml"),
+		"CRD":    fromCRD(t, with(forwardedAsJSON)),
+		"labels": fromLabels(t, with(forwardedAsLabels)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen = ""
+			handler := construct(t, t.Context(), builder, configuration, http.NotFoundHandler())
+			req := httptest.NewRequest(http.MethodPost, "/any/v1/chat/completions", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`))
+			req.Header.Set("Authorization", "Bearer sk-client")
+			handler.ServeHTTP(httptest.NewRecorder(), req)
+			want := `/openai/v1/chat/completions|Key sk-second||{"model":"llama","messages":[{"role":"user","content":"Hi"}]}`
+			if seen != want {
+				t.Errorf("the second provider sees\n%s\nwant\n%s", seen, want)
 			}
 		})
 	}
