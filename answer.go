@@ -45,7 +45,7 @@ var (
 // with a line feed that is not the provider's, so that every line does.
 func look(a *Answer, window []byte, last bool) []byte {
 	if a.stream && bytes.IndexByte(window, '\r') >= 0 {
-		window = bytes.ReplaceAll(bytes.ReplaceAll(window, returnAndFeed, lineFeed), carriageReturn, lineFeed)
+		window = withLineFeeds(window, last)
 	}
 	end := len(window)
 	if !last {
@@ -55,15 +55,32 @@ func look(a *Answer, window []byte, last bool) []byte {
 	if end == len(window) && !last && end > overlapBytes {
 		counted = end - overlapBytes
 	}
-	lookForAll(a, window[:end])
 	if a.stream {
 		a.events += bytes.Count(window[:counted], dataLine)
+	}
+	if a.kind == responses {
+		lookAtResponse(a, window[:end], last)
+		return window[counted:]
+	}
+	lookForAll(a, window[:end])
+	if a.stream {
 		lookAtEvents(a, window[:end])
 	}
 	if a.details {
 		lookForDetails(a, window[:counted])
 	}
 	return window[counted:]
+}
+
+// withLineFeeds ends the lines of a window in line feeds only. A carriage return at its end waits for the line feed that may
+// come next.
+func withLineFeeds(window []byte, last bool) []byte {
+	end := len(window)
+	if !last && window[end-1] == '\r' {
+		end--
+	}
+	text := bytes.ReplaceAll(bytes.ReplaceAll(window[:end], returnAndFeed, lineFeed), carriageReturn, lineFeed)
+	return append(text, window[end:]...)
 }
 
 // smallAnswerBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
@@ -128,14 +145,7 @@ func takeSmallDetails(a *Answer, members *smallAnswer) {
 // lookForAll reads what all answers have, streams or not.
 func lookForAll(a *Answer, window []byte) {
 	if a.Model == "" {
-		if at := bytes.Index(window, modelStart); at >= 0 {
-			text := window[at+len(modelStart):]
-			if end := bytes.IndexByte(text, '"'); end >= 0 && end <= modelMaxBytes {
-				a.Model = string(text[:end])
-			}
-		} else {
-			a.Model = textBehind(window, bytes.Index(window, modelKey), modelKey)
-		}
+		findModel(a, window)
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
 		findUsage(a, window, hit)
@@ -148,16 +158,32 @@ func lookForAll(a *Answer, window []byte) {
 	}
 }
 
+// findModel reads the first model that a window names.
+func findModel(a *Answer, window []byte) {
+	if at := bytes.Index(window, modelStart); at >= 0 {
+		text := window[at+len(modelStart):]
+		if end := bytes.IndexByte(text, '"'); end >= 0 && end <= modelMaxBytes {
+			a.Model = string(text[:end])
+		}
+		return
+	}
+	a.Model = textBehind(window, bytes.Index(window, modelKey), modelKey)
+}
+
 // windowEnd returns where a window is cut so that the next one begins with a whole event: its end if there is no good
 // place.
 func windowEnd(a *Answer, window []byte) int {
+	kept := overlapBytes
+	if a.kind == responses {
+		kept = responseMaxBytes
+	}
 	if a.stream {
-		if end := bytes.LastIndex(window, blankLine) + 1; len(window)-end <= overlapBytes {
+		if end := bytes.LastIndex(window, blankLine) + 1; len(window)-end <= kept {
 			return end
 		}
 		return len(window)
 	}
-	if len(window) <= overlapBytes {
+	if len(window) <= kept {
 		return 0 // many small packets: a name may begin in one and end in the next
 	}
 	return len(window)

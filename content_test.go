@@ -230,6 +230,19 @@ func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
 	}
 }
 
+// TestContentIsThatOfChatCompletions: inputs and answers of other endpoints have another form, and nothing is made of them.
+func TestContentIsThatOfChatCompletions(t *testing.T) {
+	config := CreateConfig()
+	config.Routes = map[string]string{"/v1/responses": "responses"}
+	config.Telemetry.Traces.CaptureContent = true
+	handler, sink := watched(t, config, answering(`{"object":"response","output":[]}`))
+	handler.(*middleware).policy.telemetry.spans = true
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi"}`)))
+	if call := sink.calls[0]; call.Trace == nil || call.Input != nil || call.Answer.Content != nil {
+		t.Errorf("input %q and output %q, want none", call.Input, call.Answer.Content)
+	}
+}
+
 func TestTextsAreTruncatedInWholeCharacters(t *testing.T) {
 	const text = "aä€😀z" // 1, 2, 3, 4 and 1 bytes
 	for most, want := range []string{"", "a", "a", "aä", "aä", "aä", "aä€", "aä€", "aä€", "aä€", "aä€😀", text, text} {

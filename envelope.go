@@ -29,7 +29,8 @@ const (
 // freeTexts are names whose values are left out however short they are: no decision depends on them, and they differ
 // from request to request.
 var freeTexts = map[string]bool{
-	"content": true, "text": true, "input": true, "instructions": true, "arguments": true, "user": true, "safety_identifier": true, "prompt_cache_key": true,
+	"content": true, "text": true, "input": true, "output": true, "instructions": true, "arguments": true, "user": true,
+	"safety_identifier": true, "prompt_cache_key": true,
 }
 
 // mayBeInvalid is what makes a text one that encoding/json has to see: control characters and escapes.

@@ -50,7 +50,8 @@ func concludeWindow(w *responseWriter) {
 		meterChunks(w)
 		look(a, w.window.Bytes(), true)
 		concludeStream(w.call, w.lastChunk)
-	} else if w.window.Len() > smallAnswerBytes || a.capture != nil || !readSmallAnswer(a, w.window.Bytes()) {
+	} else if a.kind == embeddings || a.kind == responses || w.window.Len() > smallAnswerBytes || a.capture != nil ||
+		!readSmallAnswer(a, w.window.Bytes()) {
 		look(a, w.window.Bytes(), true)
 	}
 	if a.capture != nil {
@@ -136,7 +137,7 @@ func errorType(w *responseWriter, ctx context.Context) string {
 		return providerRefused(w)
 	case a.failed:
 		return errorErrorEvent
-	case w.writeErr == nil && (a.done || (w.returned && (!a.stream || a.finished))):
+	case w.writeErr == nil && (a.done || (a.finished && a.ending != "") || (w.returned && (!a.stream || a.finished))):
 		return ""
 	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
 		return errorTimeout

@@ -87,10 +87,12 @@ type Answer struct {
 	// Content is the text of its choices, if the configuration asks for content: JSON as the conventions have it, truncated.
 	Content []byte
 
+	kind     kind     // of the endpoint
 	stream   bool     // it is an event stream
 	details  bool     // id, finish reasons and all of the usage are wanted
 	events   int      // how many events with data have come
-	finished bool     // a choice has ended
+	finished bool     // a choice has ended, or all of the last event of a response has come
+	ending   string   // the type of that event, once its beginning has come
 	done     bool     // [DONE] has come
 	failed   bool     // it says that it is an error
 	capture  *capture // nil: no content is wanted
@@ -99,7 +101,9 @@ type Answer struct {
 // Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the output.
 type Usage struct {
 	// Known tells whether the provider reported usage at all. What cannot be known is not reported as 0.
-	Known                    bool
+	Known bool
+	// InputOnly tells that there is no output, as with embeddings. That is not reported as 0 either.
+	InputOnly                bool
 	InputTokens              int64
 	OutputTokens             int64
 	CacheReadInputTokens     int64

@@ -134,7 +134,9 @@ func spanText(c *Call, request string) string {
 	if t.ParentID != "" || c.FirstChunk > 0 || c.ErrorType != "" {
 		before = spanMembers(c, start)
 	}
-	if answer.Usage.Known {
+	if answer.Usage.InputOnly {
+		more = wholeAttribute("gen_ai.usage.input_tokens", answer.Usage.InputTokens)
+	} else if answer.Usage.Known {
 		more = fmt.Sprintf(`,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"%d"}},{"key":"gen_ai.usage.output_tokens","value":{"intValue":"%d"}}`,
 			answer.Usage.InputTokens, answer.Usage.OutputTokens)
 	}

@@ -377,7 +377,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		}
 	}
 	at := p.endpoints[k]
-	call := &Call{Start: start, Target: at.target}
+	call := &Call{Start: start, Target: at.target, Answer: Answer{kind: k}}
 	if p.telemetry.labels != nil {
 		call.Labels = labelsOf(p.telemetry.labels, req)
 	}

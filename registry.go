@@ -123,7 +123,8 @@ func settle(r *registry) {
 		values := []float64{float64(c.Duration) / 1e9, float64(c.GatewayDuration) / 1e9, float64(c.FirstChunk) / 1e9,
 			float64(answer.Usage.InputTokens), float64(answer.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
 		for place, value := range values {
-			if (place == firstChunkHistogram && value == 0) || (place >= inputHistogram && !answer.Usage.Known) {
+			if (place == firstChunkHistogram && value == 0) || (place >= inputHistogram && !answer.Usage.Known) ||
+				(place == outputHistogram && answer.Usage.InputOnly) {
 				continue
 			}
 			h := s.histograms[place]

@@ -92,6 +92,11 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
+		{"a usage without output", func(c *Call) { c.Answer.Usage = Usage{Known: true, InputOnly: true, InputTokens: 8} }, map[*instrument]map[string]int64{
+			tokenUsage:        {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input": 1},
+			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
+		}},
 		{"a stream of three events", func(c *Call) {
 			c.FirstChunk = time.Second
 			c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}

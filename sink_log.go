@@ -94,7 +94,10 @@ func newLine(c *Call) []byte {
 	}
 	if answer.Usage.Known {
 		input, output := answer.Usage.InputTokens, answer.Usage.OutputTokens
-		line.InputTokens, line.OutputTokens = &input, &output
+		line.InputTokens = &input
+		if !answer.Usage.InputOnly {
+			line.OutputTokens = &output
+		}
 	}
 	if c.Trace != nil {
 		line.TraceID, line.SpanID = c.Trace.TraceID, c.Trace.SpanID

@@ -51,7 +51,7 @@ func parseSampler(bad *problems, ratio any) *sampler {
 // trace begins the span of a call, if it is to become one.
 func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
 	c.Trace = startTrace(t.sampler, req.Header)
-	if t.content > 0 && c.Trace != nil {
+	if t.content > 0 && c.Trace != nil && c.Answer.kind == completions {
 		captureCall(t, j, c)
 	}
 }

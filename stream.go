@@ -76,7 +76,9 @@ func tellOperator(header http.Header, v *verdict, c *Call) {
 	}
 	if c.Answer.Usage.Known {
 		header[inputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.InputTokens, 10)}
-		header[outputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.OutputTokens, 10)}
+		if !c.Answer.Usage.InputOnly {
+			header[outputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.OutputTokens, 10)}
+		}
 	}
 	if c.FirstChunk > 0 {
 		header[firstChunkHeader] = []string{strconv.FormatInt(int64(c.FirstChunk/time.Millisecond), 10)}

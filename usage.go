@@ -49,6 +49,9 @@ func preferOwnUsage(a *Answer, window []byte) {
 // readUsage reads the usage that value begins with. What total_tokens has beyond the sum is output: Gemini and xAI leave
 // the tokens of reasoning out of completion_tokens.
 func readUsage(a *Answer, value []byte) bool {
+	if a.kind == embeddings {
+		return readInputUsage(a, value)
+	}
 	var counts map[string]int64
 	// Members that are no whole numbers, such as prompt_tokens_details, make an error, and do not keep the others from being
 	// read.
@@ -96,6 +99,23 @@ func readOddUsage(a *Answer, value []byte) bool {
 	return true
 }
 
+// readInputUsage reads the usage of embeddings, which have no output: some providers tell only the total.
+func readInputUsage(a *Answer, value []byte) bool {
+	var counts map[string]json.RawMessage
+	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
+		return false
+	}
+	input, hasInput := tokenCount(counts["prompt_tokens"], counts["input_tokens"])
+	if !hasInput {
+		input, hasInput = tokenCount(counts["total_tokens"], nil)
+	}
+	if !hasInput || input < 0 {
+		return false
+	}
+	a.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
+	return true
+}
+
 // tokenCount reads a number of tokens under the first of two names that has a value. What can be none is -1.
 func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
 	if value == nil {
@@ -124,9 +144,12 @@ func readUsageDetails(a *Answer, value []byte) {
 	var details struct {
 		Prompt     usageDetails `json:"prompt_tokens_details"`
 		Completion usageDetails `json:"completion_tokens_details"`
+		Input      usageDetails `json:"input_tokens_details"`
+		Output     usageDetails `json:"output_tokens_details"`
 	}
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
 	takeUsageDetails(a, &details.Prompt, &details.Completion)
+	takeUsageDetails(a, &details.Input, &details.Output)
 }
 
 // takeUsageDetails takes over parts of the tokens that can be parts.

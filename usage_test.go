@@ -35,10 +35,17 @@ const (
 	jsonRequest        = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 )
 
+// Paths of endpoints.
+const (
+	chatPath      = "/v1/chat/completions"
+	responsesPath = "/v1/responses"
+)
+
 // shape is a stream as a provider sends it, and what has to become of it.
 type shape struct {
 	name     string
 	config   map[string]any
+	path     string
 	request  string
 	header   http.Header
 	stream   []byte
@@ -67,7 +74,7 @@ func shapes(t testing.TB) []shape {
 			answer.Status != http.StatusOK || len(answer.Body) > longest {
 			continue
 		}
-		s := shape{name: c.Name, config: c.Config, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
+		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
 			operator: c.OperatorSees}
 		s.hides = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {
@@ -216,6 +223,7 @@ func due(stream []byte, hides bool) []int {
 // player is a provider that sends an answer in packets, and a client that gets it.
 type player struct {
 	handler http.Handler
+	path    string
 	request string
 
 	header  http.Header
@@ -229,13 +237,13 @@ type player struct {
 	flushed  int // how much of it cannot wait in a buffer
 }
 
-func newPlayer(t testing.TB, config map[string]any, request string) *player {
+func newPlayer(t testing.TB, config map[string]any, path, request string) *player {
 	t.Helper()
 	c, err := decodeConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{request: request}
+	p := &player{path: path, request: request}
 	p.handler, err = chatcompletion.New(context.Background(), http.HandlerFunc(p.provide), c, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +257,7 @@ func (p *player) play(header http.Header, packets ...[]byte) error {
 	p.answer, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
 	p.received.Reset()
 	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than all the rest
-		Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{"Content-Type": {"application/json"}},
+		Method: http.MethodPost, URL: &url.URL{Path: p.path}, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(p.request)), ContentLength: int64(len(p.request)),
 	})
 	return p.problem
@@ -352,7 +360,7 @@ func TestStreamsAreTheSameHoweverTheyAreCut(t *testing.T) {
 		s := s
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPlayer(t, s.config, s.request)
+			p := newPlayer(t, s.config, s.path, s.request)
 			if err := s.check(p, s.stream); err != nil {
 				t.Fatalf("in one packet: %v", err)
 			}
@@ -378,7 +386,7 @@ func TestStreamsAreTheSameHoweverTheyAreCut(t *testing.T) {
 // TestEmptyPacketsChangeNothing: a proxy may write nothing at all.
 func TestEmptyPacketsChangeNothing(t *testing.T) {
 	for _, s := range shapes(t) {
-		p := newPlayer(t, s.config, s.request)
+		p := newPlayer(t, s.config, s.path, s.request)
 		if err := s.check(p, nil, s.stream[:len(s.stream)/2], nil, s.stream[len(s.stream)/2:], nil); err != nil {
 			t.Errorf("%s: %v", s.name, err)
 		}
@@ -396,7 +404,7 @@ func TestCompressedStreamsAreTheSame(t *testing.T) {
 			s.header = plain.Clone()
 			s.header.Del("Content-Length")
 			s.header.Set("Content-Encoding", "gzip")
-			p := newPlayer(t, s.config, s.request)
+			p := newPlayer(t, s.config, s.path, s.request)
 
 			var compressed bytes.Buffer
 			w := gzip.NewWriter(&compressed)
@@ -444,8 +452,9 @@ func FuzzStream(f *testing.F) {
 	for i, s := range shapes(f) {
 		f.Add(s.stream, []byte{byte(i), 7, 0, 1})
 	}
-	asked := newPlayer(f, map[string]any{"model": "m"}, streamUsageRequest)
-	notAsked := newPlayer(f, map[string]any{"model": "m"}, streamRequest)
+	asked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamUsageRequest)
+	notAsked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamRequest)
+	typed := newPlayer(f, map[string]any{"model": "m", "routes": map[string]any{responsesPath: "responses"}}, responsesPath, `{"input":"Hi","stream":true}`)
 	header := http.Header{"Content-Type": {"text/event-stream"}}
 	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
 		if len(stream) > 32<<10 {
@@ -460,6 +469,7 @@ func FuzzStream(f *testing.F) {
 		}
 		s := shape{header: header, stream: stream, want: stream, due: due(stream, false)}
 		checkFuzzed(t, &s, asked, packets)
+		checkFuzzed(t, &s, typed, packets)
 		for _, e := range eventsOf(stream) {
 			if e.odd {
 				return

@@ -1,0 +1,248 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// answerIn reads an answer as it comes in pieces, each of them a window of its own.
+func answerIn(kind kind, stream bool, pieces ...string) *Answer {
+	a := &Answer{kind: kind, stream: stream, details: true}
+	window := []byte{}
+	if stream {
+		window = []byte("\n")
+	}
+	for _, piece := range pieces {
+		window = append(window, piece...)
+		window = append([]byte{}, look(a, window, false)...)
+	}
+	look(a, window, true)
+	return a
+}
+
+// inPieces divides a text into pieces of a size.
+func inPieces(text string, size int) []string {
+	var pieces []string
+	for len(text) > size {
+		pieces = append(pieces, text[:size])
+		text = text[size:]
+	}
+	return append(pieces, text)
+}
+
+// known is a usage of input, cached input, output and reasoning.
+func known(input, cached, output, reasoning int64) Usage {
+	return Usage{Known: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
+}
+
+// What tests make answers of. A client has written tools that look like what is looked for.
+const (
+	responseTools = `"tools":[{"type":"function","name":"report","parameters":{"type":"object","properties":{"error":{"type":"string"},"model":{"type":"string"},` +
+		`"usage":{"input_tokens":999,"output_tokens":999}},"x":{"type":"response.completed"}}}]`
+	responseHead  = `"id":"resp_1","object":"response","created_at":1760000000,"status":"%s","background":false,"error":%s,"incomplete_details":null,"instructions":null,"model":"gpt-5-2025-08-07",`
+	responseText  = `"output":[{"id":"msg_1","type":"message","status":"completed","content":[{"type":"output_text","text":"event: response.failed\n\n\"usage\":{\"output_tokens\":7}\nevent: error\ndata: {\"error\":{}}","annotations":[]}],"role":"assistant"}],`
+	responseUsage = `{"input_tokens":75,"input_tokens_details":{"cached_tokens":11},"output_tokens":1186,"output_tokens_details":{"reasoning_tokens":1024},"total_tokens":1261}`
+)
+
+func responseObject(status, failure, usage string) string {
+	return "{" + fmt.Sprintf(responseHead, status, failure) + responseText + responseTools + `,"usage":` + usage + `,"metadata":{"error":"usage"}}`
+}
+
+// responseEvents are the events of a stream, each with its name and its data.
+func responseEvents(last string) [][2]string {
+	events := [][2]string{
+		{"response.created", `"response":` + responseObject("in_progress", "null", "null")},
+		{"response.in_progress", `"response":` + responseObject("in_progress", "null", "null")},
+		{"response.output_text.delta", `"item_id":"msg_1","delta":"\n\nevent: response.completed\ndata: {\"type\":\"response.completed\""`},
+		{"response.output_item.done", `"item":{"error":{"message":"a tool failed"}}`},
+	}
+	switch last {
+	case "response.completed", "response.done":
+		events = append(events, [2]string{last, `"response":` + responseObject("completed", "null", responseUsage)})
+	case "response.incomplete":
+		events = append(events, [2]string{last, `"response":` + responseObject("incomplete", "null", responseUsage)})
+	case "response.failed":
+		events = append(events, [2]string{last, `"response":` + responseObject("failed", `{"code":"server_error","message":"m"}`, "null")})
+	case "error":
+		events = append(events, [2]string{last, `"code":"server_error","message":"m","param":null`})
+	}
+	return events
+}
+
+// spellings are ways to write an event: %[1]s is its type, %[2]s the rest of its data.
+var spellings = map[string]string{
+	"OpenAI":           "event: %[1]s\ndata: {\"type\":\"%[1]s\",\"sequence_number\":1,%[2]s}\n\n",
+	"type at the end":  "event: %[1]s\ndata: {\"sequence_number\":1,%[2]s,\"type\":\"%[1]s\"}\n\n",
+	"without spaces":   "event:%[1]s\ndata:{\"type\":\"%[1]s\",%[2]s}\n\n",
+	"data only":        "data: {\"type\":\"%[1]s\",%[2]s}\n\n",
+	"data with spaces": "data: { \"type\" : \"%[1]s\" , %[2]s }\n\n",
+	"several lines":    "event: %[1]s\ndata: {\ndata: \"type\": \"%[1]s\",\ndata: %[2]s\ndata: }\n\n",
+	"carriage returns": "event: %[1]s\r\ndata: {\"type\": \"%[1]s\", %[2]s}\r\n\r\n",
+}
+
+func writeEvents(spelling string, events [][2]string) string {
+	text := ""
+	for _, e := range events {
+		text += fmt.Sprintf(spelling, e[0], e[1])
+	}
+	return text
+}
+
+func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
+	type ending struct {
+		finished, failed bool
+		usage            Usage
+		reasons          []string
+	}
+	tests := map[string]ending{
+		"response.completed":  {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
+		"response.incomplete": {true, false, known(75, 11, 1186, 1024), []string{"incomplete"}},
+		"response.done":       {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
+		"response.failed":     {true, true, Usage{}, []string{"failed"}},
+		"error":               {true, true, Usage{}, nil},
+		"":                    {},
+	}
+	for name, spelling := range spellings {
+		for last, want := range tests {
+			stream := writeEvents(spelling, responseEvents(last))
+			end := spelling[strings.LastIndex(spelling, "}")+1:]
+			step := 17
+			if name == "OpenAI" && last == "response.completed" {
+				step = 1
+			}
+			for i := 0; i <= len(stream); i += step {
+				a := answerIn(responses, true, stream[:i], stream[i:])
+				if got := (ending{a.finished, a.failed, a.Usage, a.FinishReasons}); !reflect.DeepEqual(got, want) {
+					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
+				}
+				if a.Model != "gpt-5-2025-08-07" || a.ID != "resp_1" || a.events != strings.Count("\n"+stream, "\ndata:") {
+					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, a.Model, a.ID, a.events)
+				}
+				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.Usage.Known) {
+					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
+				}
+			}
+			if a := answerIn(responses, true, inPieces(stream, 3)...); a.finished != want.finished || a.Usage != want.usage {
+				t.Errorf("%s, %q, in pieces: got %+v", name, last, a)
+			}
+		}
+	}
+}
+
+func TestErrorInTheDataEndsAResponse(t *testing.T) {
+	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
+		if a := answerIn(responses, true, line+"\n\n"); !a.failed {
+			t.Errorf("%q is no failure", line)
+		}
+	}
+	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
+		if a := answerIn(responses, true, line+"\n\n"); a.failed || a.ending != "" {
+			t.Errorf("%q is a failure", line)
+		}
+	}
+}
+
+// TestLastEventMayBeLong has a last event that is read in several windows.
+func TestLastEventMayBeLong(t *testing.T) {
+	long := strings.Repeat("Once upon a time. ", 2000)
+	stream := writeEvents(spellings["OpenAI"], responseEvents("response.completed"))
+	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
+	stream = stream[:at] + long + stream[at:]
+	for size := 500; size < len(stream); size *= 3 {
+		if a := answerIn(responses, true, inPieces(stream, size)...); !a.finished || a.failed || a.Usage != known(75, 11, 1186, 1024) {
+			t.Errorf("in pieces of %d: got %+v", size, a)
+		}
+	}
+}
+
+func TestResponseIsReadAsAWhole(t *testing.T) {
+	large := func(text string) string {
+		return strings.Replace(text, `"text":"`, `"text":"`+strings.Repeat("x", responseMaxBytes), 1)
+	}
+	completed := responseObject("completed", "null", responseUsage)
+	tests := []struct {
+		name, body string
+		failed     bool
+		usage      Usage
+		reasons    []string
+	}{
+		{"completed", completed, false, known(75, 11, 1186, 1024), []string{"completed"}},
+		{"incomplete", responseObject("incomplete", "null", responseUsage), false, known(75, 11, 1186, 1024), []string{"incomplete"}},
+		{"queued", responseObject("queued", "null", "null"), false, Usage{}, []string{"queued"}},
+		{"failed", responseObject("failed", `{"code":"server_error","message":"m"}`, "null"), true, Usage{}, []string{"failed"}},
+		{"failed without an error", responseObject("failed", "null", "null"), true, Usage{}, []string{"failed"}},
+		{"an error alone", `{"error":{"message":"m"}}`, true, Usage{}, nil},
+		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, known(0, 0, 0, 0), []string{"completed"}},
+		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, known(1, 0, 2, 0), []string{"completed"}},
+		{"large", large(completed), false, known(75, 11, 1186, 1024), nil},
+	}
+	for _, test := range tests {
+		for _, size := range []int{16 << 10, 16 << 20} {
+			a := answerIn(responses, false, inPieces(test.body, size)...)
+			if a.failed != test.failed || a.Usage != test.usage || !reflect.DeepEqual(a.FinishReasons, test.reasons) {
+				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, a)
+			}
+			if strings.Contains(test.body, `"model"`) && (a.Model != "gpt-5-2025-08-07" || a.ID != "resp_1") {
+				t.Errorf("%s: the model is %q, the id %q", test.name, a.Model, a.ID)
+			}
+		}
+	}
+}
+
+func TestEmbeddingsHaveNoOutput(t *testing.T) {
+	input := func(tokens int64) Usage { return Usage{Known: true, InputOnly: true, InputTokens: tokens} }
+	floats := strings.Repeat(`{"object":"embedding","index":0,"embedding":[0.0023064255,-0.009327292]},`, 1000)
+	tests := []struct {
+		name, usage string
+		want        Usage
+	}{
+		{"OpenAI", `{"prompt_tokens":8,"total_tokens":8}`, input(8)},
+		{"vLLM", `{"prompt_tokens":8,"total_tokens":8,"completion_tokens":0,"prompt_tokens_details":null}`, input(8)},
+		{"Voyage", `{"total_tokens":8}`, input(8)},
+		{"total above", `{"prompt_tokens":8,"total_tokens":12}`, input(8)},
+		{"output", `{"prompt_tokens":8,"completion_tokens":4,"total_tokens":12}`, input(8)},
+		{"zero", `{"prompt_tokens":0,"total_tokens":0}`, input(0)},
+		{"input_tokens", `{"input_tokens":8}`, input(8)},
+		{"null", `null`, Usage{}},
+		{"nothing", `{}`, Usage{}},
+		{"negative", `{"prompt_tokens":-8}`, Usage{}},
+		{"text", `{"prompt_tokens":"8"}`, Usage{}},
+	}
+	for _, test := range tests {
+		for _, body := range []string{
+			`{"object":"list","data":[` + strings.TrimSuffix(floats, ",") + `],"model":"m","usage":` + test.usage + `}`,
+			`{"usage":` + test.usage + `,"model":"m","object":"list","data":[` + strings.TrimSuffix(floats, ",") + `]}`,
+		} {
+			if a := answerIn(embeddings, false, body[:5000], body[5000:]); a.Usage != test.want || a.Model != "m" || a.failed {
+				t.Errorf("%s: got %+v", test.name, a)
+			}
+		}
+	}
+}
+
+// TestNoOutputIsReportedForEmbeddings: neither a header nor a line nor a span has a number of output tokens.
+func TestNoOutputIsReportedForEmbeddings(t *testing.T) {
+	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Answer: Answer{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
+	header := http.Header{}
+	tellOperator(header, &verdict{}, c)
+	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {
+		t.Errorf("the headers are %q and %q, want 8 and none", input, output)
+	}
+	for name, text := range map[string]string{"line": string(newLine(c)), "span": spanText(c, "")} {
+		if !strings.Contains(text, "gen_ai.usage.input_tokens") || strings.Contains(text, "output_tokens") {
+			t.Errorf("the %s is %s", name, text)
+		}
+	}
+}
+
+func BenchmarkTypedEvents(b *testing.B) {
+	event := fmt.Sprintf(spellings["OpenAI"], "response.output_text.delta", `"item_id":"msg_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b","output_index":0,"content_index":0,"delta":"Hello","logprobs":[],"obfuscation":"x9Zt"`)
+	window := []byte("\n" + strings.Repeat(event, windowChunks))
+	b.SetBytes(int64(len(window)))
+	for i := 0; i < b.N; i++ {
+		look(&Answer{kind: responses, stream: true, Model: "m"}, window, false)
+	}
+}
