@@ -71,7 +71,6 @@ func newTarget(p *policy, operation string) *Target {
 	if target.Provider == "" {
 		target.Provider = p.preset.system
 	}
-	target.Report = p.report
 	if p.upstream != nil {
 		target.ServerAddress, target.ServerPort = p.upstream.host, p.upstream.port
 	}

@@ -161,6 +161,7 @@ func wouldHave(p *policy, j *judged, refused *refusal) *judged {
 		decisions = append(decisions, j.verdict.policy...)
 	}
 	v := newVerdict(p, asked, asked, nil, decisions)
+	v.request.Report = true
 	if refused == nil {
 		v.request.Stream = j.verdict.request.Stream
 	}

@@ -55,8 +55,6 @@ type Target struct {
 	ServerPort string
 	// MaxSeries is Telemetry.MaxSeries.
 	MaxSeries int
-	// Report tells that the middleware is in report mode, which decides but changes nothing.
-	Report bool
 
 	key string // the attributes above, for the registry
 }
@@ -73,6 +71,8 @@ type Request struct {
 	Parameters []Parameter
 	// Policy is what was decided, as X-Ai-Policy has it.
 	Policy string
+	// Report tells that it was only decided, and nothing done: the middleware is in report mode.
+	Report bool
 }
 
 // Answer is what is known of a provider's answer.

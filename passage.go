@@ -95,8 +95,10 @@ func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refu
 	if refused != nil {
 		return refused
 	}
+	if !way.isReport || p.report { // else nothing of what was decided before has been done
+		j.verdict = withDecisions(before.verdict, j.verdict)
+	}
 	way.isReport = way.isReport && p.report
-	j.verdict = withDecisions(before.verdict, j.verdict)
 	way.judged = j
 	return nil
 }
@@ -133,10 +135,13 @@ func withDecisions(before, v *verdict) *verdict {
 		both.asksUsage = false // it has been asked for
 		return &both
 	}
-	both.policy = append(append([]string{}, before.policy...), v.policy...)
-	request.Policy = strings.Join(both.policy, ",")
-	if request.Policy != "" {
-		both.policy = []string{request.Policy}
+	all := strings.Join(append(append([]string{}, before.policy...), v.policy...), ",")
+	if all != "" {
+		both.policy = []string{all}
+	}
+	request.Policy = all
+	if request.Report && !before.request.Report { // the metrics count what was done
+		request.Policy, request.Report = before.request.Policy, false
 	}
 	return &both
 }

@@ -135,7 +135,7 @@ func settle(r *registry) {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)
 		}
 		if request.Policy != "" {
-			if c.Target.Report {
+			if request.Report {
 				r.reported[request.Policy]++
 			} else {
 				r.enforced[request.Policy]++

@@ -289,7 +289,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
 		{"refused=credentials_unavailable", true},
 	} {
-		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Target.Report = c.policy, c.report }))
+		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Request.Report = c.policy, c.report }))
 	}
 	want := map[string]int64{
 		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,
