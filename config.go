@@ -53,7 +53,8 @@ type policy struct {
 	exposes             bool // it answers with the metrics
 	fallbacks           []*policy
 	isFallback          bool     // of another policy
-	circuit             *circuit // of the provider; nil: there is only one
+	keyNames            []string // of the headers that carry the keys of the provider and its fallbacks
+	circuit             *circuit // of the provider
 }
 
 // problems collects what is wrong with a configuration, so that all is said at once, and once.
@@ -90,9 +91,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.governs = governs(p)
 	p.exposes = parseExpose(bad, config)
 	p.fallbacks = parseFallbacks(bad, config, p, secrets, pattern)
-	if len(p.fallbacks) > 0 {
-		p.circuit = &circuit{}
-	}
+	p.circuit = &circuit{}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}

@@ -25,6 +25,7 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	for _, k := range governedKinds {
 		at := newEndpoint(k, p.preset)
 		parseRules(bad, config, at)
+		closeEvasions(p, at)
 		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
 		at.target = newTarget(p, at.target.Operation)
 		all[k] = at
@@ -33,6 +34,18 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 		all[k] = &endpoint{kind: k, path: path, target: all[completions].target} // of calls that are refused
 	}
 	return all
+}
+
+// closeEvasions drops what would get around the rules for models and tokens, where there are any.
+func closeEvasions(p *policy, at *endpoint) {
+	if (p.modelOverride && p.allowedModels == nil && at.rules == nil) || !at.parses {
+		return
+	}
+	for _, name := range p.preset.evasions {
+		if r, isNew := ruleFor(at, name); isNew {
+			r.dropped = true
+		}
+	}
 }
 
 // newEndpoint returns an endpoint of a provider without rules.

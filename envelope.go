@@ -294,10 +294,14 @@ type edit struct {
 	toFillers   int
 }
 
-// edits turns what is noted in the members, and additions behind the last one, into edits in their order. At least one
-// member stays. The additions begin with a comma.
+// edits turns what is noted in the members, and additions behind the last one, into edits in their order. The additions
+// begin with a comma.
 func edits(e *envelope, additions []byte) []edit {
 	var list []edit
+	if nothingStays(e) {
+		list = []edit{{from: bytes.IndexByte(e.skeleton, '{') + 1, to: bytes.LastIndexByte(e.skeleton, '}'), value: bytes.TrimPrefix(additions, comma)}}
+		return countFillers(e, list)
+	}
 	nothingBefore := true
 	for i := range e.members {
 		m := &e.members[i]
@@ -316,6 +320,21 @@ func edits(e *envelope, additions []byte) []edit {
 		end := e.members[len(e.members)-1].end
 		list = append(list, edit{from: end, to: end, value: additions})
 	}
+	return countFillers(e, list)
+}
+
+// nothingStays tells whether all members are removed, or there is none.
+func nothingStays(e *envelope) bool {
+	for i := range e.members {
+		if !e.members[i].removed {
+			return false
+		}
+	}
+	return true
+}
+
+// countFillers notes in edits how many fillers are before them.
+func countFillers(e *envelope, list []edit) []edit {
 	for i := range list {
 		list[i].fromFillers = fillersBefore(e, list[i].from)
 		list[i].toFillers = fillersBefore(e, list[i].to)

@@ -35,12 +35,16 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
 		q.keyHeader = nil
 		q.isFallback = true
+		p.keyNames = append(p.keyNames, q.keyNames...)
 		q.circuit = &circuit{}
 		if keys.Model != "" {
 			setFallbackModel(bad, parent+"model", keys.Model, &q, pattern)
 		}
 		q.endpoints = newEndpoints(&problems{}, config, &q)
 		all = append(all, &q)
+	}
+	for _, q := range all {
+		q.keyNames = p.keyNames
 	}
 	return all
 }
@@ -67,20 +71,19 @@ func setFallbackModel(bad *problems, key, model string, p *policy, pattern *rege
 	}
 }
 
-// attempt is what became of a request at one provider of several.
+// attempt is what became of a request at one provider.
 type attempt struct {
 	client     context.Context // of the client's request, which outlives the attempt
-	cancel     func()          // ends the attempt
-	start      time.Time
-	patience   time.Duration // until the first byte of the answer's body
-	isLast     bool          // its answer is the client's, whatever it is
-	status     int           // of the answer; 0: there is none
-	retryAfter string        // what the provider says of when it wants to be asked again
-	failed     bool          // the next provider is to be tried
-	outcome    string        // the status, or why there is none
+	patience   *time.Timer     // ends the attempt, unless the answer begins before
+	isLast     bool            // its answer is the client's, whatever it is
+	status     int             // of the answer; 0: there is none
+	retryAfter string          // what the provider says of when it wants to be asked again
+	failed     bool            // the next provider is to be tried
+	outcome    string          // the status, or why there is none
 }
 
-// tryAll has the first provider answer that can. What comes before the first byte of an answer costs the client time only.
+// tryAll has the first provider answer that can, of one or several. What comes before the first byte of an answer costs the
+// client time only.
 func tryAll(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	for i, provider := range m.providers {
 		isLast := i == len(m.providers)-1 || way.judged.faulty // the rest of a faulty body can be read only once
@@ -99,7 +102,7 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		noteAttempt(w, outcomeSkipped)
 		return false
 	}
-	a := &attempt{client: req.Context(), start: time.Now(), patience: p.upstream.firstByte, isLast: isLast}
+	start := time.Now()
 	var refused *refusal
 	j, out := way.judged, copyOf(req)
 	if isFallback && !way.isReport {
@@ -113,30 +116,38 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		return refuseAttempt(w, refused, isLast, rw)
 	}
 	if way.attempt != nil {
-		nextCall(w.call, a.start, out.Header)
+		nextCall(w.call, start, out.Header)
 	}
-	w.credential, w.start = p.credential, w.call.Start
+	w.credential = p.credential
+	w.start = w.call.Start
 	useVerdict(w, j)
 	rewrite(p, out, j)
-	way.attempt = a
-	return askProvider(m, a, way, rw, out)
+	way.attempt = &attempt{client: req.Context(), isLast: isLast}
+	return askProvider(m, way.attempt, way, rw, out)
 }
 
 // askProvider tells whether a provider has answered, or nobody is to.
 func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter, out *http.Request) bool {
 	ctx, cancel := context.WithCancel(a.client)
 	defer cancel()
-	a.cancel = cancel
+	a.patience = time.AfterFunc(m.policy.upstream.firstByte, cancel)
+	defer a.patience.Stop()
 	m.next.ServeHTTP(rw, out.WithContext(ctx))
 	if !a.failed {
 		closeCircuit(m.policy.circuit)
 		return true
 	}
-	if a.status != http.StatusInternalServerError { // which a client may provoke
+	if !isClients(m.policy, a.status) {
 		tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
 	}
 	recordAttempt(way.writer, a)
 	return false
+}
+
+// isClients tells whether a client may be the reason of a failure, from which others must not suffer: with a request that a
+// provider cannot bear, or a key of its own that has been used too often.
+func isClients(p *policy, status int) bool {
+	return status == http.StatusInternalServerError || (status == http.StatusTooManyRequests && p.credential == nil)
 }
 
 // copyOf returns a copy of a request whose header and URL can be changed.
@@ -199,23 +210,23 @@ func acceptAnswer(answer *http.Response) error {
 			return errNextProvider
 		}
 	} else if !a.isLast {
-		if err := awaitBody(a, answer); err != nil {
+		if err := awaitBody(answer); err != nil {
 			a.status = 0
 			return err
 		}
+	}
+	if !a.patience.Stop() {
+		a.status = 0
+		return context.DeadlineExceeded
 	}
 	noteAttempt(way.writer, a.outcome)
 	return nil
 }
 
 // awaitBody waits for the first byte of an answer's body.
-func awaitBody(a *attempt, answer *http.Response) error {
-	timer := time.AfterFunc(a.patience-time.Since(a.start), a.cancel)
+func awaitBody(answer *http.Response) error {
 	first := make([]byte, 1)
 	n, err := io.ReadFull(answer.Body, first)
-	if !timer.Stop() {
-		return context.DeadlineExceeded
-	}
 	if err != nil && err != io.EOF {
 		return err
 	}

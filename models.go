@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"sort"
@@ -136,6 +137,12 @@ func contains(names []string, name string) bool {
 	return false
 }
 
+// notForModels are headers of a request that would make another one of it, or another answer than the whole list.
+var notForModels = []string{
+	"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length", "Accept-Encoding", "Range",
+	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
+}
+
 // askForModels prepares a request to the provider; nil: it has been refused.
 func askForModels(p *policy, rw http.ResponseWriter, req *http.Request) *judged {
 	j := &judged{}
@@ -143,7 +150,7 @@ func askForModels(p *policy, rw http.ResponseWriter, req *http.Request) *judged 
 		writeRefusal(rw, refused)
 		return nil
 	}
-	for _, name := range []string{"Connection", "Upgrade", "Accept-Encoding", "Content-Length"} {
+	for _, name := range notForModels {
 		delete(req.Header, name)
 	}
 	req.Body = http.NoBody
@@ -169,11 +176,11 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	}
 	out.Method = http.MethodGet // the body of HEAD's answer is needed, and the server keeps it back
 	held := &heldAnswer{header: http.Header{}}
-	m.next.ServeHTTP(held, out)
+	hold(m.next, held, out)
 	body := held.body.Bytes()
-	if held.status == http.StatusOK {
+	if held.status < http.StatusMultipleChoices {
 		var ok bool
-		if body, ok = allowedModels(p, held); !ok {
+		if body, ok = allowedModels(p, held); !ok || held.isBroken {
 			writeError(rw, invalidModelList())
 			return
 		}
@@ -187,6 +194,14 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	}
 	rw.WriteHeader(held.status)
 	_, _ = rw.Write(body)
+}
+
+// hold has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
+func hold(next http.Handler, held *heldAnswer, req *http.Request) {
+	defer func() {
+		held.isBroken = recover() != nil || held.isBroken
+	}()
+	next.ServeHTTP(held, req)
 }
 
 func invalidModelList() *refusal {
@@ -205,7 +220,7 @@ func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
 	}
 	var list modelList
 	e := wholeEnvelope(body)
-	if held.isTooLarge || readMembers(e) != nil || json.Unmarshal(body, &list) != nil || len(list.Data) > modelListMax {
+	if readMembers(e) != nil || json.Unmarshal(body, &list) != nil || len(list.Data) > modelListMax {
 		return nil, false
 	}
 	var kept []json.RawMessage
@@ -251,11 +266,13 @@ func writeJSON(rw http.ResponseWriter, body []byte) {
 
 // heldAnswer is an answer that is changed before the client gets it.
 type heldAnswer struct {
-	header     http.Header
-	status     int
-	body       bytes.Buffer
-	isTooLarge bool
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	isBroken bool // it is not whole
 }
+
+var errTooLarge = errors.New("the list of models is too large")
 
 // Header is that of the answer.
 func (h *heldAnswer) Header() http.Header {
@@ -274,8 +291,9 @@ func (h *heldAnswer) Write(chunk []byte) (int, error) {
 	if h.status < http.StatusOK {
 		h.status = http.StatusOK
 	}
-	if h.isTooLarge = h.isTooLarge || h.body.Len()+len(chunk) > modelListMaxBytes; h.isTooLarge {
-		return len(chunk), nil
+	if h.body.Len()+len(chunk) > modelListMaxBytes {
+		h.isBroken = true
+		return 0, errTooLarge
 	}
 	return h.body.Write(chunk)
 }

@@ -12,11 +12,12 @@ import (
 // Of several instances, as in model-based routing, the first one reads the body, meters the call and treats the stream. A
 // later one governs what the one before made of the body, if it has rules, and has its own provider answer.
 type passage struct {
-	kind     kind
-	judged   *judged
-	isReport bool // nothing has been enforced so far
-	writer   *responseWriter
-	attempt  *attempt // at one provider of several; nil: there is only one
+	kind       kind
+	clientPath string // as the first instance got it
+	judged     *judged
+	isReport   bool // nothing has been enforced so far
+	writer     *responseWriter
+	attempt    *attempt // at a provider that the middleware forwards to; nil: there was none so far
 }
 
 // passageKey is that of a passage in a context: a pointer, since Yaegi takes types of the same shape for one.
@@ -41,17 +42,12 @@ func useVerdict(w *responseWriter, j *judged) {
 // takeOver handles a request that an instance before has governed and meters.
 func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	k := way.kind
-	if len(p.routes) > 0 {
-		if own := kindOf(p.routes, req.URL.Path); own == deny || own == passthrough {
-			k = own
-		}
+	if before := way.writer.credential; before != nil {
+		delete(req.Header, before.header) // the key of another provider
 	}
-	if k == passthrough {
-		passThrough(m.next, p, rw, req)
-		return
-	}
-	at := p.endpoints[k]
+	way.kind = laterKind(p, way, req.URL.Path)
+	way.writer.call.Answer.kind = way.kind
+	at := p.endpoints[way.kind]
 	refused := governAgain(p, at, way, req)
 	way.judged.path = "" // the middlewares between may have set another
 	way.writer.call.Target = at.target
@@ -66,6 +62,22 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 	}
 	useVerdict(way.writer, way.judged)
 	relay(m, way, rw, req)
+}
+
+// laterKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed
+// passes nowhere ungoverned, and what is denied under the client's path or the present one is denied.
+func laterKind(p *policy, way *passage, path string) kind {
+	own := completions
+	if len(p.routes) > 0 {
+		own = kindOf(p.routes, path)
+		if own == deny || kindOf(p.routes, way.clientPath) == deny {
+			return deny
+		}
+	}
+	if way.kind == governedPassthrough && (own == completions || own == embeddings || own == responses) {
+		return own
+	}
+	return way.kind
 }
 
 // governAgain applies the rules of a later instance to what the one before made of the request.

@@ -335,7 +335,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return &exposition{registry: p.telemetry.registry}, nil
 	}
 	m := newMiddleware(ctx, next, p)
-	if len(p.fallbacks) > 0 {
+	if p.upstream != nil {
 		m.providers = []*middleware{m}
 		for _, fallback := range p.fallbacks {
 			m.providers = append(m.providers, newMiddleware(ctx, next, fallback))
@@ -347,13 +347,13 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 type middleware struct {
 	next      http.Handler // which reaches the provider
 	policy    *policy
-	providers []*middleware // that are tried in their order, the first one being this; nil: it is the only one
+	providers []*middleware // that are forwarded to, tried in their order, the first one being this; nil: next is the service's
 }
 
 func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middleware {
 	startCredential(ctx, p.credential)
 	if p.upstream != nil {
-		next = newProxy(p.upstream, p.circuit != nil)
+		next = newProxy(p.upstream)
 	}
 	return &middleware{next: next, policy: p}
 }

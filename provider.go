@@ -12,6 +12,8 @@ type preset struct {
 	tokenLimit  string // its only spelling of the token limit; empty: it takes both
 	streamUsage bool   // it may be asked for the usage of a stream
 	strict      bool   // its values are those of the published schema
+
+	evasions []string // parameters that name other models, or set another token limit, than those that are governed
 }
 
 // presets are the providers that Config.Provider can name, in rows of the type's order. docs/configuration.md names the
@@ -21,22 +23,22 @@ type preset struct {
 // ignores it and so the limit (DeepSeek, Ollama, older llama.cpp), or does not document it. Usage is not asked for where
 // that is refused (Mistral), undocumented (Cohere) or without effect (OpenRouter).
 var presets = []preset{
-	{"openai", "openai", "api.openai.com", 0, false, "/v1", authorization, maxCompletionTokens, true, true},
-	{"azure", "azure.ai.openai", "", 0, false, "/openai/v1", "Api-Key", maxCompletionTokens, true, true},
-	{"gemini", "gcp.gemini", "generativelanguage.googleapis.com", 0, false, "/v1beta/openai", authorization, "", true, false},
-	{"mistral", "mistral_ai", "api.mistral.ai", 0, false, "/v1", authorization, maxTokens, false, false},
-	{"deepseek", "deepseek", "api.deepseek.com", 0, false, "", authorization, maxTokens, true, false},
-	{"groq", "groq", "api.groq.com", 0, false, "/openai/v1", authorization, "", true, false},
-	{"xai", "x_ai", "api.x.ai", 0, false, "/v1", authorization, "", true, false},
-	{"openrouter", "openrouter", "openrouter.ai", 0, false, "/api/v1", authorization, "", false, false},
-	{"together", "together", "api.together.ai", 0, false, "/v1", authorization, maxTokens, true, false},
-	{"fireworks", "fireworks", "api.fireworks.ai", 0, false, "/inference/v1", authorization, "", true, false},
-	{"cohere", "cohere", "api.cohere.ai", 0, false, "/compatibility/v1", authorization, maxTokens, false, false},
-	{"perplexity", "perplexity", "api.perplexity.ai", 0, false, "/v1", authorization, "", true, false},
-	{"deepinfra", "deepinfra", "api.deepinfra.com", 0, false, "/v1/openai", authorization, maxTokens, true, false},
-	{"anthropic", "anthropic", "api.anthropic.com", 0, false, "/v1", authorization, "", true, false},
-	{"ollama", "ollama", "", 11434, true, "/v1", authorization, maxTokens, true, false},
-	{"vllm", "vllm", "", 8000, true, "/v1", authorization, "", true, false},
-	{"llamacpp", "llama_cpp", "", 8080, true, "/v1", authorization, maxTokens, true, false},
-	{"openai-compatible", "openai", "", 0, false, "/v1", authorization, "", true, false},
+	{"openai", "openai", "api.openai.com", 0, false, "/v1", authorization, maxCompletionTokens, true, true, nil},
+	{"azure", "azure.ai.openai", "", 0, false, "/openai/v1", "Api-Key", maxCompletionTokens, true, true, nil},
+	{"gemini", "gcp.gemini", "generativelanguage.googleapis.com", 0, false, "/v1beta/openai", authorization, "", true, false, nil},
+	{"mistral", "mistral_ai", "api.mistral.ai", 0, false, "/v1", authorization, maxTokens, false, false, nil},
+	{"deepseek", "deepseek", "api.deepseek.com", 0, false, "", authorization, maxTokens, true, false, nil},
+	{"groq", "groq", "api.groq.com", 0, false, "/openai/v1", authorization, "", true, false, nil},
+	{"xai", "x_ai", "api.x.ai", 0, false, "/v1", authorization, "", true, false, nil},
+	{"openrouter", "openrouter", "openrouter.ai", 0, false, "/api/v1", authorization, "", false, false, []string{"models", "route", "preset"}},
+	{"together", "together", "api.together.ai", 0, false, "/v1", authorization, maxTokens, true, false, nil},
+	{"fireworks", "fireworks", "api.fireworks.ai", 0, false, "/inference/v1", authorization, "", true, false, nil},
+	{"cohere", "cohere", "api.cohere.ai", 0, false, "/compatibility/v1", authorization, maxTokens, false, false, nil},
+	{"perplexity", "perplexity", "api.perplexity.ai", 0, false, "/v1", authorization, "", true, false, nil},
+	{"deepinfra", "deepinfra", "api.deepinfra.com", 0, false, "/v1/openai", authorization, maxTokens, true, false, nil},
+	{"anthropic", "anthropic", "api.anthropic.com", 0, false, "/v1", authorization, "", true, false, nil},
+	{"ollama", "ollama", "", 11434, true, "/v1", authorization, maxTokens, true, false, nil},
+	{"vllm", "vllm", "", 8000, true, "/v1", authorization, "", true, false, nil},
+	{"llamacpp", "llama_cpp", "", 8080, true, "/v1", authorization, maxTokens, true, false, []string{"n_predict"}},
+	{"openai-compatible", "openai", "", 0, false, "/v1", authorization, "", true, false, nil},
 }

@@ -33,6 +33,7 @@ func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *se
 	p.upstream = parseUpstream(bad, provider, p.preset)
 	p.isRebased = p.path == "" && (keys.Provider != "" || p.upstream != nil)
 	header := parseKeyHeader(bad, provider, p.preset)
+	p.keyNames = []string{header.name}
 	var problem string
 	p.credential, problem = newCredential(keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -120,8 +121,46 @@ func authorize(p *policy, req *http.Request) *refusal {
 	}
 	req.Header = req.Header.Clone()
 	removeCredentials(req.Header)
+	if p.isFallback {
+		removeKeys(p, req)
+	}
+	if req.URL.RawQuery != "" {
+		req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
+		req.RequestURI = req.URL.RequestURI() // see setPath
+	}
 	req.Header[c.header] = []string{value}
 	return nil
+}
+
+// removeKeys takes out of a request to a fallback what was meant for another provider.
+func removeKeys(p *policy, req *http.Request) {
+	for _, name := range p.keyNames {
+		delete(req.Header, name)
+	}
+}
+
+// withoutCredentials returns a query without the parameters in which keys are sent. The others stay as they are.
+func withoutCredentials(query string) string {
+	return strings.TrimLeft(credentialQuery.ReplaceAllString(query, ""), "&;")
+}
+
+// credentialQuery finds parameters in which keys are sent, however their names are escaped.
+var credentialQuery = newCredentialQuery()
+
+// newCredentialQuery reads no variable of the package (traefik/yaegi#1585).
+func newCredentialQuery() *regexp.Regexp {
+	var names []string
+	for _, name := range strings.Fields(credentialParameters) {
+		pattern := ""
+		for _, letter := range name {
+			pattern += fmt.Sprintf("(?:%c|%%%02x)", letter, letter)
+			if letter >= 'a' && letter <= 'z' {
+				pattern = pattern[:len(pattern)-1] + fmt.Sprintf("|%%%02x)", letter-'a'+'A')
+			}
+		}
+		names = append(names, pattern)
+	}
+	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + strings.Join(names, "|") + `)=[^&;]*`)
 }
 
 // moveKey puts a client's own key where the provider reads it. A fallback gets none: the key is the first provider's.
@@ -129,6 +168,8 @@ func moveKey(p *policy, req *http.Request) {
 	if p.isFallback {
 		req.Header = req.Header.Clone()
 		removeCredentials(req.Header)
+		removeKeys(p, req)
+		req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
 		return
 	}
 	if req.Header[p.keyHeader.name] != nil {
@@ -186,9 +227,12 @@ func credentialsUnavailable() *refusal {
 		"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
 }
 
-// credentialParameters are parameters of a query in which keys are sent, in lower case.
-var credentialParameters = map[string]bool{
-	"key": true, "api_key": true, "api-key": true, "apikey": true, "token": true, "access_token": true,
+// credentialParameters are the parameters of a query in which keys are sent, in lower case.
+const credentialParameters = "key api_key api-key apikey token access_token"
+
+// isCredentialParameter tells whether a parameter of a query carries somebody's identity.
+func isCredentialParameter(name string) bool {
+	return credentialQuery.MatchString(url.QueryEscape(name) + "=")
 }
 
 // isCredential tells whether a header carries somebody's identity.

@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func awaitRetired(t *testing.T, source *secretSource) {
 
 // sent returns what a request carries, or the code of its refusal.
 func sent(c *credential) string {
-	req := &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}}
+	req := &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}}
 	if refused := authorize(&policy{credential: c}, req); refused != nil {
 		return refused.code
 	}
@@ -128,7 +129,7 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 			defer cancel()
 			startCredential(ctx, c)
 			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
-			req := &http.Request{Header: client}
+			req := &http.Request{URL: &url.URL{}, Header: client}
 			if refused := authorize(&policy{credential: c}, req); refused != nil {
 				t.Fatal(refused.message)
 			}
@@ -163,7 +164,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	for _, test := range tests {
 		told := operatorSees(t, func() {
 			c, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
-			refused := authorize(&policy{credential: c}, &http.Request{Header: http.Header{"Authorization": {"Bearer client"}}})
+			refused := authorize(&policy{credential: c}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
 			if refused == nil || refused.status != http.StatusServiceUnavailable {
 				t.Errorf("%s: refusal %v, want one with status 503", test.token, refused)
 			}

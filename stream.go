@@ -29,7 +29,7 @@ func forward(m *middleware, k kind, rw http.ResponseWriter, req *http.Request, j
 	c.Answer.details = p.telemetry.details
 	c.GatewayDuration = time.Since(c.Start)
 	w := &responseWriter{ResponseWriter: rw, policy: p, verdict: v, credential: p.credential, asked: v.asksUsage, call: c, start: c.Start}
-	way := &passage{kind: k, judged: j, isReport: p.report, writer: w}
+	way := &passage{kind: k, clientPath: req.URL.Path, judged: j, isReport: p.report, writer: w}
 	defer conclude(w, req.Context())
 	relay(m, way, w, req.WithContext(context.WithValue(req.Context(), passageKey, way)))
 	w.returned = w.decoder == nil || finish(w)

@@ -86,10 +86,6 @@ func askUsage(at *endpoint, e *envelope, d *decision) bool {
 			return true
 		}
 	}
-	if len(inner.members) == 0 {
-		m.replacement = usageOptions
-		return true
-	}
 	m.replacement = bytes.Join(splice(inner, edits(inner, []byte(`,"include_usage":true`))), nil)
 	return true
 }

@@ -208,7 +208,7 @@ func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Reg
 	t := parseTemplate(bad, key, text, pattern)
 	for _, part := range t.parts {
 		if (part.source == headers && (isCredential(part.key) || strings.EqualFold(part.key, authHeader))) ||
-			(part.source == queryParams && credentialParameters[strings.ToLower(part.key)]) {
+			(part.source == queryParams && isCredentialParameter(part.key)) {
 			bad.add(key, "$(%s.%s) would publish credentials", part.source, part.key)
 		}
 		checkAttribute(bad, key, part.text) // empty in a reference

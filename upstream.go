@@ -185,20 +185,14 @@ func transportOf(u *upstream) *http.Transport {
 	return transports[key]
 }
 
-// newProxy returns the handler that has a provider answer. With tries it leaves an answer that is none, and that another
-// provider may better, to attempts.
-func newProxy(u *upstream, tries bool) http.Handler {
-	proxy := &httputil.ReverseProxy{
-		Transport: transportOf(u),
-		Rewrite:   director(u),
-		ErrorHandler: func(rw http.ResponseWriter, req *http.Request, err error) {
-			failProxy(rw, req, err)
-		},
+// newProxy returns the handler that has a provider answer.
+func newProxy(u *upstream) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:      transportOf(u),
+		Rewrite:        director(u),
+		ModifyResponse: acceptAnswer,
+		ErrorHandler:   failProxy,
 	}
-	if tries {
-		proxy.ModifyResponse = acceptAnswer
-	}
-	return proxy
 }
 
 // clientTraces are headers that tell a provider who the client is. ReverseProxy removes the other ones.
