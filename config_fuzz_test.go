@@ -22,6 +22,9 @@ func FuzzConfiguration(f *testing.F) {
 		`{"params":{"maxTokens":1,"maxCompletionTokens":2},"limits":{"maxTokens":1,"n":0},"dropParams":["max_tokens","model","","é"]}`,
 		`{"modelAliases":{"":"","a":"a","b":"a"},"allowedModels":["*","(","[a-","\\"]}`, `{"modelHeader":"","authHeader":{"name":"","prefix":"\n"}}`,
 		`{"authHeader":{"name":"Host","prefix":null}}`, `{"maxRequestBodySize":-1e308,"mode":"REPORT"}`, `{"maxRequestBodySize":null}`, `{"tokn":1,"PARAMS":{"x":{}},"limits":{"":1}}`,
+		`{"provider":"mistrall","path":"/$(headers.a)/$(uri_captures.b)","modelPattern":"(?<b>.)","routes":{"/v1/embeddings":"embeddings","*":"passthrough:governed","a/":"models"}}`,
+		`{"host":"a..b","port":"0","tls":{"enabled":"x","serverName":"/","caFile":"x"},"timeouts":{"connect":"","firstByte":"1"},"fallbacks":[{},{"provider":"azure"},{"provider":"groq","tls":{"x":1},"y":1}]}`,
+		`{"host":"[::1]","port":1,"tls":{"enabled":false},"fallbacks":[{"host":"a","model":"$(headers.x","path":"/$(","authHeader":{"name":"","prefix":"Key"}}],"params":{"maxTokens":5,"extra":{"dimensions":1}}}`,
 		`{"params":{"extra":{"response_format":"{\"type\":1}","stop":[1],"metadata":{"a":null},"logit_bias":"{}","tools":null,"n":"1e1"}},"limits":{"n":3}}`,
 	} {
 		f.Add(config, "a", uint8(0))
@@ -40,6 +43,9 @@ func FuzzConfiguration(f *testing.F) {
 		}
 		forms := []string{"", " ", "urn:", "urn:foo:", "urn:k8s:secret:", "urn:file:"}
 		config.Token = forms[int(form)%len(forms)] + secretMark + token
+		for i := range config.Fallbacks {
+			config.Fallbacks[i].Token = config.Token
+		}
 		handler, err := chatcompletion.New(context.Background(), provider, config, "fuzz")
 		if err != nil {
 			if strings.Contains(err.Error(), secretMark) {
@@ -49,6 +55,9 @@ func FuzzConfiguration(f *testing.F) {
 		}
 		if strings.ContainsAny(strings.TrimSpace(token), "\r\n\x00") {
 			t.Errorf("New accepts the token %q", token)
+		}
+		if config.Host != "" {
+			return // it would be asked
 		}
 		for _, body := range []string{
 			``, `{}`, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`,

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -16,6 +17,9 @@ var knownKeys = []string{
 	"authHeader", "authHeader.name", "authHeader.prefix",
 	"tls", "tls.enabled", "tls.serverName", "tls.caFile", "tls.insecureSkipVerify",
 	"timeouts", "timeouts.connect", "timeouts.firstByte",
+	"fallbacks[].provider", "fallbacks[].host", "fallbacks[].port", "fallbacks[].path", "fallbacks[].model", "fallbacks[].token",
+	"fallbacks[].tls", "fallbacks[].tls.enabled", "fallbacks[].tls.serverName", "fallbacks[].tls.caFile",
+	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
@@ -32,6 +36,12 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "authHeader.", config.AuthHeader.Unknown)
 	checkUnknownKeys(bad, "tls.", config.TLS.Unknown)
 	checkUnknownKeys(bad, "timeouts.", config.Timeouts.Unknown)
+	for i, fallback := range config.Fallbacks {
+		parent := fallbackParent(i)
+		checkUnknownKeys(bad, parent, fallback.Unknown)
+		checkUnknownKeys(bad, parent+"tls.", fallback.TLS.Unknown)
+		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)
+	}
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
@@ -42,13 +52,23 @@ func checkUnknown(bad *problems, config *Config) {
 func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	for _, key := range sortedKeys(unknown) {
 		problem := fmt.Sprintf("unknown key %q", parent+key)
-		if meant := nearestKey(parent, key); strings.EqualFold(meant, parent+key) {
+		place := listPlace.FindString(parent)
+		meant := strings.Replace(nearestKey(listPlace.ReplaceAllString(parent, "[]"), key), "[]", place, 1)
+		if strings.EqualFold(meant, parent+key) {
 			problem = fmt.Sprintf("key %q is given twice", meant)
 		} else if meant != "" {
 			problem += fmt.Sprintf("; did you mean %q?", meant)
 		}
 		bad.found = append(bad.found, problem)
 	}
+}
+
+// listPlace is a place in a list, which knownKeys leave open.
+var listPlace = regexp.MustCompile(`\[[0-9]+\]`)
+
+// fallbackParent is what stands before the keys of one of the fallbacks.
+func fallbackParent(place int) string {
+	return fmt.Sprintf("fallbacks[%d].", place)
 }
 
 // nearestKey returns the known key that looks most like one below a parent: there rather than elsewhere, and "" if none

@@ -178,11 +178,8 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	return value
 }
 
-// embeddingsOnly are parameters that no endpoint but embeddings takes.
-var embeddingsOnly = map[string]bool{"dimensions": true, "encoding_format": true}
-
 // parseExtra returns the keys of params.extra in order, without those that belong elsewhere: at completions they are all
-// but those of embeddings, at other endpoints those that the schema knows.
+// but those that are meant for others, at other endpoints those that the schema knows.
 func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
@@ -205,7 +202,7 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *end
 			bad.add(key, "is another spelling of %q", spellings[fold(name)])
 		case isParameterName(bad, at.parameters, key, name):
 			spellings[fold(name)] = name
-			if _, known := at.parameters.ids[name]; known || (at.kind == completions && !embeddingsOnly[name]) {
+			if _, known := at.parameters.ids[name]; known || (at.kind == completions && !at.elsewhere[name]) {
 				keys = append(keys, parameterKey{key, name, extra[name]})
 			}
 		}

@@ -8,10 +8,12 @@ type endpoint struct {
 	path       string // of the provider, behind the base of its paths
 	parameters *parameterSet
 	rules      []*rule
-	tokenLimit string  // the only name that the provider knows it by; empty: it knows both, or none
-	asksUsage  bool    // of every stream
-	parses     bool    // its values are looked into, so that their number counts
-	target     *Target // for the records of calls
+	tokenLimit string          // the only name that the provider knows it by; empty: it knows both, or none
+	asksUsage  bool            // of every stream
+	parses     bool            // its values are looked into, so that their number counts
+	strict     bool            // its parameters are those of the published schema
+	elsewhere  map[string]bool // parameters that only other endpoints have, which there are too
+	target     *Target         // for the records of calls
 	verdicts   *verdicts
 }
 
@@ -24,8 +26,11 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	asksUsage := parseStreamUsage(bad, config.StreamUsage)
 	for _, k := range governedKinds {
 		at := newEndpoint(k, p.preset)
-		parseRules(bad, config, at)
-		closeEvasions(p, at)
+		at.elsewhere = namesElsewhere(at, p.routes)
+		if k != governedPassthrough {
+			parseRules(bad, config, at)
+			closeEvasions(p, at)
+		}
 		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
 		at.target = newTarget(p, at.target.Operation)
 		all[k] = at
@@ -34,6 +39,24 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 		all[k] = &endpoint{kind: k, path: path, target: all[completions].target} // of calls that are refused
 	}
 	return all
+}
+
+// namesElsewhere are parameters that the configuration means for other endpoints, where those are in use. A provider that is
+// not OpenAI may have what is only of responses there at completions, too.
+func namesElsewhere(at *endpoint, routes []route) map[string]bool {
+	names := map[string]bool{}
+	for _, r := range routes {
+		var others []*parameter
+		if r.kind == embeddings {
+			others = embeddingsParameters()
+		} else if r.kind == responses && at.strict {
+			others = responsesParameters()
+		}
+		for _, other := range others {
+			names[other.name] = true
+		}
+	}
+	return names
 }
 
 // closeEvasions drops what would get around the rules for models and tokens, where there are any.
@@ -70,7 +93,7 @@ func newEndpoint(k kind, provider *preset) *endpoint {
 	case governedPassthrough:
 		at.target.Operation = passthroughOperation
 	}
-	if !provider.strict {
+	if at.strict = provider.strict; !at.strict {
 		relax(parameters)
 	}
 	at.parameters = newParameterSet(parameters)

@@ -299,8 +299,12 @@ type edit struct {
 func edits(e *envelope, additions []byte) []edit {
 	var list []edit
 	if nothingStays(e) {
-		list = []edit{{from: bytes.IndexByte(e.skeleton, '{') + 1, to: bytes.LastIndexByte(e.skeleton, '}'), value: bytes.TrimPrefix(additions, comma)}}
-		return countFillers(e, list)
+		end := bytes.LastIndexByte(e.skeleton, '}')
+		start := end
+		if len(e.members) > 0 {
+			start = nameStart(e, 0)
+		}
+		return countFillers(e, []edit{{from: start, to: end, value: bytes.TrimPrefix(additions, comma)}})
 	}
 	nothingBefore := true
 	for i := range e.members {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -29,7 +30,7 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 	}
 	var all []*policy
 	for i, keys := range config.Fallbacks {
-		parent := "fallbacks[" + strconv.Itoa(i) + "]."
+		parent := fallbackParent(i)
 		q := *p
 		q.telemetry = withoutProvider(p.telemetry)
 		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
@@ -78,6 +79,7 @@ type attempt struct {
 	isLast     bool            // its answer is the client's, whatever it is
 	status     int             // of the answer; 0: there is none
 	retryAfter string          // what the provider says of when it wants to be asked again
+	err        error           // why there is none
 	failed     bool            // the next provider is to be tried
 	outcome    string          // the status, or why there is none
 }
@@ -132,22 +134,33 @@ func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter
 	defer cancel()
 	a.patience = time.AfterFunc(m.policy.upstream.firstByte, cancel)
 	defer a.patience.Stop()
+	way.writer.tries = !a.isLast
 	m.next.ServeHTTP(rw, out.WithContext(ctx))
+	removeOperatorTrailers(way.writer.ResponseWriter.Header())
 	if !a.failed {
 		closeCircuit(m.policy.circuit)
 		return true
 	}
-	if !isClients(m.policy, a.status) {
+	if isProviders(m.policy, a) {
 		tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
 	}
 	recordAttempt(way.writer, a)
 	return false
 }
 
-// isClients tells whether a client may be the reason of a failure, from which others must not suffer: with a request that a
-// provider cannot bear, or a key of its own that has been used too often.
-func isClients(p *policy, status int) bool {
-	return status == http.StatusInternalServerError || (status == http.StatusTooManyRequests && p.credential == nil)
+// isProviders tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
+// by a request that the provider cannot bear, or a key of its own that has been used too often.
+func isProviders(p *policy, a *attempt) bool {
+	switch a.status {
+	case 0:
+		var failed *net.OpError
+		return a.outcome == errorTimeout || (errors.As(a.err, &failed) && failed.Op == "dial")
+	case http.StatusTooManyRequests:
+		return p.credential != nil
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // copyOf returns a copy of a request whose header and URL can be changed.
@@ -192,12 +205,18 @@ func nextCall(c *Call, start time.Time, header http.Header) {
 	}
 }
 
-// errNextProvider is why an answer is none for the client.
-var errNextProvider = errors.New("another provider is tried")
+// Why an answer is none for the client.
+var (
+	errNextProvider = errors.New("another provider is tried")
+	errNoAnswer     = errors.New("the provider's status is none of an answer")
+)
 
 // acceptAnswer looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
 func acceptAnswer(answer *http.Response) error {
 	way := passageOf(answer.Request.Context())
+	if isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && way == nil; answer.StatusCode < http.StatusOK && !isUpgrade {
+		return errNoAnswer
+	}
 	if way == nil || way.attempt == nil {
 		return nil
 	}
@@ -238,6 +257,7 @@ func awaitBody(answer *http.Response) error {
 // failAttempt notes why there is no answer for the client, and whether the next provider is tried.
 func failAttempt(way *passage, err error) {
 	a := way.attempt
+	a.err = err
 	if err != errNextProvider {
 		a.outcome = proxyOutcome(a.client, err)
 	}

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -27,8 +28,7 @@ type model struct {
 
 // modelList is OpenAI's list of models.
 type modelList struct {
-	Object string            `json:"object"`
-	Data   []json.RawMessage `json:"data"`
+	Data []json.RawMessage `json:"data"`
 }
 
 // namedModels returns the models that clients may ask for, if the configuration names them all.
@@ -65,24 +65,28 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 			"Not allowed to " + shortened(req.Method) + " here. Send the request with GET."})
 		return
 	}
+	if p.report {
+		passThrough(m.next, p, rw, req)
+		return
+	}
 	asked, isOne := modelInPath(p.routes, req.URL.Path)
 	if isOne {
 		showModel(m, rw, req, asked)
 		return
 	}
-	if names, all := namedModels(p); all && !p.report {
-		data := make([]json.RawMessage, len(names))
+	if names, all := namedModels(p); all {
+		listed := make([][]byte, len(names))
 		for i, name := range names {
-			data[i] = modelObject(p, name)
+			listed[i] = modelObject(p, name)
 		}
-		writeJSON(rw, marshal(modelList{"list", data}))
+		writeJSON(rw, listOf(listed))
 		return
 	}
 	filterModels(m, rw, req)
 }
 
 // modelObject returns what is told of a model that a configuration names.
-func modelObject(p *policy, name string) json.RawMessage {
+func modelObject(p *policy, name string) []byte {
 	return marshal(model{ID: name, Object: "model", OwnedBy: p.endpoints[completions].target.Provider})
 }
 
@@ -106,26 +110,16 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 	if aliased, isAlias := p.aliases[name]; isAlias {
 		target = aliased
 	}
-	if p.report {
-		passThrough(m.next, p, rw, req)
-		return
-	}
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (all && !contains(names, name)) {
 		writeRefusal(rw, &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 			"The model `" + shortened(name) + "` does not exist or you do not have access to it."})
 		return
 	}
-	if all {
+	if all || target != name {
 		writeJSON(rw, modelObject(p, name))
 		return
 	}
-	out := copyOf(req)
-	if j := askForModels(p, rw, out); j != nil {
-		if j.path != "" {
-			setPath(out, j.path+"/"+(&url.URL{Path: target}).EscapedPath())
-		}
-		m.next.ServeHTTP(rw, out)
-	}
+	askForModels(m, rw, req, "/"+url.PathEscape(name))
 }
 
 func contains(names []string, name string) bool {
@@ -143,44 +137,45 @@ var notForModels = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
 }
 
-// askForModels prepares a request to the provider; nil: it has been refused.
-func askForModels(p *policy, rw http.ResponseWriter, req *http.Request) *judged {
-	j := &judged{}
-	if refused := prepare(p, p.endpoints[models], j, req); refused != nil {
+// askForModels has the provider answer what stands behind the path of its list.
+func askForModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) {
+	way := &passage{kind: models, behind: behind}
+	if c := m.policy.credential; c != nil {
+		way.keyName = c.header
+	}
+	handModelsOn(m, rw, req.WithContext(context.WithValue(req.Context(), passageKey, way)), behind)
+}
+
+// handModelsOn hands a request for models on, with the key and the path of the provider. It is a GET: of HEAD, the server
+// keeps the body back.
+func handModelsOn(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) {
+	p, out, j := m.policy, copyOf(req), &judged{}
+	if refused := prepare(p, p.endpoints[models], j, out); refused != nil {
 		writeRefusal(rw, refused)
-		return nil
+		return
 	}
 	for _, name := range notForModels {
-		delete(req.Header, name)
+		delete(out.Header, name)
 	}
-	req.Body = http.NoBody
-	req.ContentLength = 0
-	req.TransferEncoding = nil
-	return j
+	out.Method = http.MethodGet
+	out.Body = http.NoBody
+	out.ContentLength = 0
+	out.TransferEncoding = nil
+	if j.path != "" {
+		setPath(out, j.path+behind)
+	}
+	m.next.ServeHTTP(rw, out)
 }
 
 // filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
 // answer is the client's.
 func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
-	p, out := m.policy, copyOf(req)
-	j := askForModels(p, rw, out)
-	if j == nil {
-		return
-	}
-	if j.path != "" {
-		setPath(out, j.path)
-	}
-	if p.report {
-		m.next.ServeHTTP(rw, out)
-		return
-	}
-	out.Method = http.MethodGet // the body of HEAD's answer is needed, and the server keeps it back
 	held := &heldAnswer{header: http.Header{}}
-	hold(m.next, held, out)
+	hold(m, held, req)
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var ok bool
-		if body, ok = allowedModels(p, held); !ok || held.isBroken {
+		if body, ok = allowedModels(m.policy, held); !ok || held.isBroken {
 			writeError(rw, invalidModelList())
 			return
 		}
@@ -197,40 +192,39 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 }
 
 // hold has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
-func hold(next http.Handler, held *heldAnswer, req *http.Request) {
+func hold(m *middleware, held *heldAnswer, req *http.Request) {
 	defer func() {
 		held.isBroken = recover() != nil || held.isBroken
 	}()
-	next.ServeHTTP(held, req)
+	askForModels(m, held, req, "")
 }
 
 func invalidModelList() *refusal {
 	return &refusal{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
 }
 
-// allowedModels returns a provider's list with the aliases, and without what clients may not use. Other members stay.
+// allowedModels returns a provider's list with the aliases, and without what clients may not use. Together sends the bare
+// array; other members than OpenAI's are left out, for they may be lists, too.
 func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
-	body := held.body.Bytes()
-	if encoding := contentEncoding(held.header); encoding != "" {
-		plain, refused := decompress(held.header, body, modelListMaxBytes)
-		if refused != nil {
-			return nil, false
-		}
-		body = plain
-	}
-	var list modelList
-	e := wholeEnvelope(body)
-	if readMembers(e) != nil || json.Unmarshal(body, &list) != nil || len(list.Data) > modelListMax {
+	body, refused := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
+	if refused != nil {
 		return nil, false
 	}
-	var kept []json.RawMessage
+	list := &modelList{}
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte{'['}) {
+		_ = json.Unmarshal(body, &list.Data)
+	} else {
+		_ = json.Unmarshal(body, list)
+	}
+	if list.Data == nil || len(list.Data) > modelListMax {
+		return nil, false
+	}
+	var kept [][]byte
 	seen := map[string]bool{}
 	for _, element := range list.Data {
 		one := &model{}
-		if json.Unmarshal(element, one) != nil || one.ID == "" {
-			continue
-		}
-		if isAllowed(p, one.ID) || isAllowed(p, strings.TrimPrefix(one.ID, "models/")) { // so Gemini calls them
+		_ = json.Unmarshal(element, one)                                                                   // of other types, but for the id, a member may be
+		if one.ID != "" && (isAllowed(p, one.ID) || isAllowed(p, strings.TrimPrefix(one.ID, "models/"))) { // so Gemini calls them
 			kept = append(kept, element)
 			seen[one.ID] = true
 		}
@@ -240,20 +234,12 @@ func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
 			kept = append(kept, modelObject(p, alias))
 		}
 	}
-	for i := range e.members {
-		if one := &e.members[i]; one.name == "data" {
-			one.replacement = append(append([]byte{'['}, bytes.Join(rawValues(kept), comma)...), ']')
-		}
-	}
-	return bytes.Join(splice(e, edits(e, nil)), nil), true
+	return listOf(kept), true
 }
 
-func rawValues(values []json.RawMessage) [][]byte {
-	raw := make([][]byte, len(values))
-	for i, value := range values {
-		raw[i] = value
-	}
-	return raw
+// listOf returns the list of models, each as it is written.
+func listOf(models [][]byte) []byte {
+	return append(append([]byte(`{"object":"list","data":[`), bytes.Join(models, comma)...), "]}"...)
 }
 
 // writeJSON answers with a value that is JSON.

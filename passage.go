@@ -12,12 +12,14 @@ import (
 // Of several instances, as in model-based routing, the first one reads the body, meters the call and treats the stream. A
 // later one governs what the one before made of the body, if it has rules, and has its own provider answer.
 type passage struct {
-	kind       kind
+	kind       kind   // if it is models, the request is not governed, and there is nothing else here
 	clientPath string // as the first instance got it
 	judged     *judged
 	isReport   bool // nothing has been enforced so far
 	writer     *responseWriter
 	attempt    *attempt // at a provider that the middleware forwards to; nil: there was none so far
+	behind     string   // of models: what stands behind the path of the list
+	keyName    string   // of models: the header with the key of the provider of the instance before
 }
 
 // passageKey is that of a passage in a context: a pointer, since Yaegi takes types of the same shape for one.
@@ -42,6 +44,11 @@ func useVerdict(w *responseWriter, j *judged) {
 // takeOver handles a request that an instance before has governed and meters.
 func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
+	if way.kind == models {
+		delete(req.Header, way.keyName)
+		handModelsOn(m, rw, req, way.behind)
+		return
+	}
 	if before := way.writer.credential; before != nil {
 		delete(req.Header, before.header) // the key of another provider
 	}
@@ -67,17 +74,23 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 // laterKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed
 // passes nowhere ungoverned, and what is denied under the client's path or the present one is denied.
 func laterKind(p *policy, way *passage, path string) kind {
-	own := completions
-	if len(p.routes) > 0 {
-		own = kindOf(p.routes, path)
-		if own == deny || kindOf(p.routes, way.clientPath) == deny {
-			return deny
-		}
+	routes := p.routes
+	if len(routes) == 0 {
+		routes = publishedRoutes
+	}
+	own := kindOf(routes, path)
+	if own == deny || kindOf(routes, way.clientPath) == deny {
+		return deny
 	}
 	if way.kind == governedPassthrough && (own == completions || own == embeddings || own == responses) {
 		return own
 	}
 	return way.kind
+}
+
+// publishedRoutes are where OpenAI has the endpoints of each kind.
+var publishedRoutes = []route{
+	{"/chat/completions", completions}, {"/embeddings", embeddings}, {"/responses", responses}, {anyPath, governedPassthrough},
 }
 
 // governAgain applies the rules of a later instance to what the one before made of the request.

@@ -371,7 +371,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if len(p.routes) > 0 {
 		k = kindOf(p.routes, req.URL.Path)
 	}
-	if req.Method != http.MethodPost || k == passthrough || k == models {
+	if req.Method != http.MethodPost || k == passthrough || k == models || k == governedPassthrough {
 		if serveUngoverned(m, k, start, rw, req) {
 			return
 		}
@@ -416,9 +416,9 @@ func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWri
 	return true
 }
 
-// hasNoBody tells whether a request names no model in a body, for it has none.
+// hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
 func hasNoBody(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0
+	return (req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0) && req.Header["Upgrade"] == nil
 }
 
 // dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a

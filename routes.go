@@ -60,6 +60,12 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 		keys[r.suffix] = key
 		parsed = append(parsed, r)
 	}
+	for _, r := range parsed {
+		if tail := tailOf(r); tail != "" && keys[tail] == "" {
+			keys[tail] = tail
+			parsed = append(parsed, route{tail, r.kind})
+		}
+	}
 	sort.Slice(parsed, func(i, j int) bool {
 		if len(parsed[i].suffix) != len(parsed[j].suffix) {
 			return len(parsed[i].suffix) > len(parsed[j].suffix)
@@ -67,6 +73,25 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 		return parsed[i].suffix < parsed[j].suffix
 	})
 	return parsed // * is the shortest, and so the last
+}
+
+// tailOf returns what stands behind the version in the suffix of a governed endpoint: a provider has it below other paths,
+// too, such as /v1beta/openai. No way around the rules must lead there.
+func tailOf(r route) string {
+	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && isGoverned(r.kind) {
+		return "/" + tail
+	}
+	return ""
+}
+
+// isGoverned tells whether a kind of endpoint is governed.
+func isGoverned(k kind) bool {
+	for _, governed := range governedKinds {
+		if k == governed {
+			return true
+		}
+	}
+	return false
 }
 
 // kindNamed returns the kind that a value of the configuration means, "" if it is none.
@@ -97,17 +122,12 @@ func kindOf(routes []route, rawPath string) kind {
 		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && (r.kind != models || !strings.Contains(normal, r.suffix+"/")) {
 			continue
 		}
-		if isPassthrough(r.kind) && !isPlain(rawPath, normal) {
+		if r.kind == passthrough && !isPlain(rawPath, normal) {
 			return completions
 		}
 		return r.kind
 	}
 	return completions
-}
-
-// isPassthrough tells whether a kind is one of those whose paths the provider gets as they are.
-func isPassthrough(k kind) bool {
-	return k == passthrough || k == governedPassthrough
 }
 
 // pathParameters are what some servers cut off a segment before they look it up.
@@ -143,6 +163,7 @@ func setPath(req *http.Request, escapedPath string) {
 	}
 	req.URL.Path = decoded
 	req.URL.RawPath = escapedPath
+	req.URL.Opaque = ""
 	req.RequestURI = req.URL.RequestURI() // Traefik's reverse proxy reads the path from here
 }
 

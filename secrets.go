@@ -251,7 +251,13 @@ func removeCredentials(header http.Header) {
 	for _, name := range clientCredentials {
 		delete(header, name)
 	}
+	if protocols := header["Sec-Websocket-Protocol"]; protocols != nil {
+		header["Sec-Websocket-Protocol"] = []string{keyProtocol.ReplaceAllString(strings.Join(protocols, ","), "")}
+	}
 }
+
+// keyProtocol is how browsers send OpenAI a key: among the protocols of a websocket.
+var keyProtocol = regexp.MustCompile(`(?i)[, ]*openai-insecure-api-key\.[^, ]*`)
 
 // notInLines would let what others say, such as a collector's certificate, look like another line of the log.
 var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")

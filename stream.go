@@ -112,7 +112,8 @@ type responseWriter struct {
 	policy     *policy // which meters the call
 	verdict    *verdict
 	credential *credential // of the provider that answers
-	attempts   []string    // what became of each, of several providers
+	attempts   []string    // what became of each, of providers that the middleware forwards to
+	tries      bool        // the next one may have to answer instead
 	failure    string      // error.type of an answer that is our own
 
 	call      *Call
@@ -129,6 +130,9 @@ type responseWriter struct {
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
 	events := false
+	if w.tries && status < http.StatusOK {
+		return // it may be of a provider whose answer nobody gets
+	}
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		events = begin(w, status, w.ResponseWriter.Header())
 	}
@@ -263,6 +267,13 @@ func keepFromTrailers(header http.Header) {
 func removeOperatorHeaders(header http.Header) {
 	for _, name := range operatorHeaders {
 		delete(header, name)
+	}
+}
+
+// removeOperatorTrailers removes what a reverse proxy takes from a provider's trailers that were not announced.
+func removeOperatorTrailers(header http.Header) {
+	for _, name := range operatorHeaders {
+		delete(header, http.TrailerPrefix+name)
 	}
 }
 

@@ -157,7 +157,10 @@ func keysBesideExpose(config *Config) []string {
 			continue
 		}
 		if !reflect.DeepEqual(configured.Field(i).Interface(), byDefault.Field(i).Interface()) {
-			keys = append(keys, strconv.Quote(strings.ToLower(name[:1])+name[1:]))
+			if name = strings.ToLower(name[:1]) + name[1:]; name == "tLS" {
+				name = "tls"
+			}
+			keys = append(keys, strconv.Quote(name))
 		}
 	}
 	return keys

@@ -38,7 +38,7 @@ type upstream struct {
 }
 
 // hostName is the name or the IPv4 address of a host.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$`)
 
 // parseUpstream reads where a provider is, and how it is reached; nil: it is the router's service.
 func parseUpstream(bad *problems, provider *providerKeys, known *preset) *upstream {
@@ -196,12 +196,16 @@ func newProxy(u *upstream) http.Handler {
 }
 
 // clientTraces are headers that tell a provider who the client is. ReverseProxy removes the other ones.
-var clientTraces = []string{"X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip"}
+var clientTraces = []string{
+	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
+	"X-Real-Ip", "Via",
+}
 
 // director returns what directs a request to a provider.
 func director(u *upstream) func(*httputil.ProxyRequest) {
 	return func(proxied *httputil.ProxyRequest) {
 		out := proxied.Out
+		out.URL.RawQuery = proxied.In.URL.RawQuery // as the client wrote it
 		out.URL.Scheme = u.scheme
 		out.URL.Host = u.authority
 		out.Host = u.authority
