@@ -3,11 +3,8 @@
 package e2e_test
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"path/filepath"
 	"reflect"
 	"testing"
@@ -63,31 +60,8 @@ func startCRDGateway(t *testing.T) *crdGateway {
 	return &crdGateway{
 		Gateway: g, kubernetes: k, provider: provider, metrics: metrics,
 		plain:  port(t, upstream(t, provider).URL),
-		secure: port(t, secureUpstream(t, provider, k.Authority).URL),
+		secure: port(t, newSecureFake(t, "provider", provider, k.Authority).URL),
 	}
-}
-
-// secureUpstream serves the handler with a certificate for localhost until the test ends.
-func secureUpstream(t *testing.T, handler http.Handler, authority *backends.Authority) *httptest.Server {
-	t.Helper()
-	certificate, err := authority.Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return server
-}
-
-func port(t *testing.T, address string) string {
-	t.Helper()
-	parsed, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed.Port()
 }
 
 // example applies an example in a namespace, with other names of hosts, ports and keys.

@@ -29,8 +29,8 @@ type Authority struct {
 	serial      int64
 }
 
-// newAuthority writes the certificate of a new authority into the folder.
-func newAuthority(dir string) (*Authority, error) {
+// NewAuthority writes the certificate of a new authority into the folder.
+func NewAuthority(dir string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ func newKubernetes(binary, store string) (*Kubernetes, error) {
 // writeCredentials writes what the API server and its administrator show each other.
 func (k *Kubernetes) writeCredentials() error {
 	var err error
-	if k.Authority, err = newAuthority(k.dir); err != nil {
+	if k.Authority, err = NewAuthority(k.dir); err != nil {
 		return err
 	}
 	server, err := k.Authority.Server()

@@ -2,21 +2,21 @@ package demo
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
 
-// stream writes the answer as server-sent events, each flushed, until the client leaves.
-func (u *upstream) stream(w http.ResponseWriter, r *http.Request, a answer, withUsage bool) {
+// send writes server-sent events, each flushed, until the client leaves.
+func (u *upstream) send(w http.ResponseWriter, r *http.Request, events []string) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
 	flush := http.NewResponseController(w).Flush
-	for i, event := range a.events(u.chunks, withUsage) {
+	for i, event := range events {
 		if i > 0 && !pause(r, u.interval) {
 			return
 		}
-		if _, err := fmt.Fprintf(w, "data: %s\n\n", event); err != nil {
+		if _, err := io.WriteString(w, event); err != nil {
 			return
 		}
 		if err := flush(); err != nil {
@@ -40,7 +40,7 @@ func pause(r *http.Request, interval time.Duration) bool {
 	}
 }
 
-// events are the data of the stream: the role, the content or the call's arguments in pieces, the
+// events are those of the stream: the role, the content or the call's arguments in pieces, the
 // reason of the end, the usage if it was asked for, and the end marker.
 func (a answer) events(chunks int, withUsage bool) []string {
 	first := map[string]any{"role": "assistant", "content": ""}
@@ -63,7 +63,7 @@ func (a answer) events(chunks int, withUsage bool) []string {
 	if withUsage {
 		events = append(events, a.event([]any{}, map[string]any{"usage": a.usage()}))
 	}
-	return append(events, "[DONE]")
+	return append(events, "data: [DONE]\n\n")
 }
 
 // chunk is an event with one choice. A stream that ends with usage has "usage": null until then.
@@ -88,5 +88,5 @@ func (a answer) event(choices []any, extra map[string]any) string {
 	if err != nil {
 		panic(err) // plain strings and numbers always encode
 	}
-	return string(encoded)
+	return "data: " + string(encoded) + "\n\n"
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,9 @@ type Options struct {
 	// Chunks is the number of content events of a stream. Default: 8.
 	Chunks int
 
+	// Models are the names that the provider knows. Default: Models.
+	Models []string
+
 	// Log receives a few lines for every request. Default: none.
 	Log io.Writer
 }
@@ -33,22 +37,29 @@ type Options struct {
 type upstream struct {
 	interval time.Duration
 	chunks   int
+	names    []string
 	log      *requestLog
 	answered atomic.Int64
 }
 
-// Handler serves POST /v1/chat/completions and GET /v1/models.
+// Handler serves POST /v1/chat/completions, /v1/embeddings and /v1/responses, and GET /v1/models with the models one by one.
 func Handler(options Options) http.Handler {
 	u := &upstream{interval: options.Interval, chunks: options.Chunks}
 	if u.chunks <= 0 {
 		u.chunks = 8
+	}
+	if u.names = options.Models; u.names == nil {
+		u.names = Models
 	}
 	if options.Log != nil {
 		u.log = &requestLog{writer: options.Log}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", u.completions)
+	mux.HandleFunc("POST /v1/embeddings", u.embeddings)
+	mux.HandleFunc("POST /v1/responses", u.responses)
 	mux.HandleFunc("GET /v1/models", u.models)
+	mux.HandleFunc("GET /v1/models/{name}", u.model)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		u.log.record(r, nil)
 		writeError(w, http.StatusNotFound, "", "unknown_url", "Unknown request URL: %s %s.", r.Method, r.URL.Path)
@@ -59,42 +70,57 @@ func Handler(options Options) http.Handler {
 func (u *upstream) models(w http.ResponseWriter, r *http.Request) {
 	u.log.record(r, nil)
 	data := []any{}
-	for _, name := range Models {
-		data = append(data, map[string]any{"id": name, "object": "model", "created": created, "owned_by": "demo"})
+	for _, name := range u.names {
+		data = append(data, model(name))
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
 }
 
+func (u *upstream) model(w http.ResponseWriter, r *http.Request) {
+	u.log.record(r, nil)
+	if name := r.PathValue("name"); u.knows(w, name) {
+		writeJSON(w, http.StatusOK, model(name))
+	}
+}
+
+func model(name string) map[string]any {
+	return map[string]any{"id": name, "object": "model", "created": created, "owned_by": "demo"}
+}
+
 func (u *upstream) completions(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return // the client is gone
-	}
-	u.log.record(r, body)
 	var request chatRequest
-	if err := json.Unmarshal(body, &request); err != nil {
-		writeError(w, http.StatusBadRequest, "", "", "We could not parse the JSON body of your request: %v", err)
-		return
-	}
-	if !known(request.Model) {
-		writeError(w, http.StatusNotFound, "model", "model_not_found",
-			"The model `%s` does not exist or you do not have access to it.", request.Model)
+	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
 		return
 	}
 	answer := request.answer(fmt.Sprintf("chatcmpl-demo-%d", u.answered.Add(1)))
 	if request.Stream {
-		u.stream(w, r, answer, request.StreamOptions.IncludeUsage)
+		u.send(w, r, answer.events(u.chunks, request.StreamOptions.IncludeUsage))
 		return
 	}
 	writeJSON(w, http.StatusOK, answer.document())
 }
 
-func known(model string) bool {
-	for _, name := range Models {
-		if name == model {
-			return true
-		}
+// read reads the request, and reports whether there is one to answer.
+func (u *upstream) read(w http.ResponseWriter, r *http.Request, request any) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false // the client is gone
 	}
+	u.log.record(r, body)
+	if err := json.Unmarshal(body, request); err != nil {
+		writeError(w, http.StatusBadRequest, "", "", "We could not parse the JSON body of your request: %v", err)
+		return false
+	}
+	return true
+}
+
+// knows answers with an error if there is no such model, and reports whether there is.
+func (u *upstream) knows(w http.ResponseWriter, model string) bool {
+	if slices.Contains(u.names, model) {
+		return true
+	}
+	writeError(w, http.StatusNotFound, "model", "model_not_found",
+		"The model `%s` does not exist or you do not have access to it.", model)
 	return false
 }
 

@@ -26,11 +26,13 @@ type Dynamic struct {
 	ServersTransports map[string]any
 }
 
-// Router sends requests that match its rule through middlewares to a service.
+// Router sends requests that match its rule through middlewares to a service; or, without one, to the routers that name it
+// in ParentRefs, which then see what the middlewares have made of the request.
 type Router struct {
 	Rule        string   `json:"rule"`
+	ParentRefs  []string `json:"parentRefs,omitempty"`
 	Middlewares []string `json:"middlewares,omitempty"`
-	Service     string   `json:"service"`
+	Service     string   `json:"service,omitempty"`
 }
 
 // Plugin is a middleware that runs the plugin with the configuration.

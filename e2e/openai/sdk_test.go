@@ -1,6 +1,6 @@
-// Package openai_test lets OpenAI's own Go SDK talk to the gateway that OPENAI_BASE_URL names. The tests
-// of the e2e module start that gateway and then these tests. They are a module of their own, since the
-// SDK would raise Traefik's own requirements in a common one.
+// Package openai_test lets OpenAI's own Go SDK talk to the gateway that GATEWAY_URL names. The tests of the e2e module,
+// where its routes are configured, start that gateway and then these tests. They are a module of their own, since the SDK
+// would raise Traefik's own requirements in a common one.
 package openai_test
 
 import (
@@ -21,13 +21,20 @@ const (
 	heard        = defaultModel + " heard: "
 )
 
+// client talks to the gateway's route for chat.
 func client(t *testing.T) openai.Client {
 	t.Helper()
-	base := os.Getenv("OPENAI_BASE_URL")
-	if base == "" {
-		t.Fatal("OPENAI_BASE_URL is not set: run the tests of the e2e module, which start a gateway and set it")
+	return clientOf(t, "/v1")
+}
+
+// clientOf talks to another route, whose path is the end of the SDK's base URL.
+func clientOf(t *testing.T, route string) openai.Client {
+	t.Helper()
+	gateway := os.Getenv("GATEWAY_URL")
+	if gateway == "" {
+		t.Fatal("GATEWAY_URL is not set: run the tests of the e2e module, which start a gateway and set it")
 	}
-	return openai.NewClient(option.WithBaseURL(base), option.WithAPIKey("sk-key-of-the-client"), option.WithMaxRetries(0))
+	return openai.NewClient(option.WithBaseURL(gateway+route), option.WithAPIKey("sk-key-of-the-client"), option.WithMaxRetries(0))
 }
 
 func question(text string) openai.ChatCompletionNewParams {

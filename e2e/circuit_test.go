@@ -1,0 +1,76 @@
+package e2e_test
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestFailingProviderIsSkippedForAWhile counts how often the first provider is asked, and when again.
+func TestFailingProviderIsSkippedForAWhile(t *testing.T) {
+	tests := []struct {
+		name     string
+		status   int
+		after    func() string // Retry-After; nil: none
+		failures int           // that are asked for before it is skipped
+		earliest time.Duration
+		latest   time.Duration // 0: not waited for
+	}{
+		{name: "seconds", status: 429, after: func() string { return "1" }, failures: 1, earliest: time.Second, latest: 2 * time.Second},
+		{name: "date", status: 503, after: func() string { return time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat) }, failures: 1, earliest: time.Second, latest: 3 * time.Second},
+		{name: "three-in-a-row", status: 502, failures: 3, earliest: 5 * time.Second, latest: 6 * time.Second},
+		{name: "no-time", status: 429, after: func() string { return "soon" }, failures: 3, earliest: 5 * time.Second, latest: 6 * time.Second},
+		{name: "past", status: 429, after: func() string { return "Mon, 02 Jan 2006 15:04:05 GMT" }, failures: 3, earliest: 5 * time.Second, latest: 6 * time.Second},
+		{name: "an-hour", status: 503, after: func() string { return "3600" }, failures: 1},
+	}
+	second := newFake(t, "second", counting(0))
+	middlewares := map[string]map[string]any{}
+	firsts := make([]*fake, len(tests))
+	for i, test := range tests {
+		var asked atomic.Int64
+		firsts[i] = newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) > int64(test.failures) {
+				counting(0).ServeHTTP(rw, r)
+				return
+			}
+			if test.after != nil {
+				rw.Header().Set("Retry-After", test.after())
+			}
+			answering(test.status, "{}").ServeHTTP(rw, r)
+		}))
+		middlewares[test.name] = fallingBack(t, firsts[i].URL, deepSeek(t, second.URL))
+	}
+	g := startForwarding(t)
+	configure(t, g, hosted(middlewares))
+	for i, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // they wait
+			address := g.URL + "/" + test.name + chatPath
+			for call := range test.failures {
+				if got := fetch(t, address, plainBody, nil); got.provider() != "second" {
+					t.Fatalf("failure %d: status %d from %q, want 200 from second", call, got.status, got.provider())
+				}
+			}
+			failed := time.Now()
+			number := nextNumber()
+			if got := fetch(t, address, plainBody, map[string]string{numberHeader: strconv.Itoa(number)}); got.provider() != "second" {
+				t.Errorf("after %d failures: status %d from %q, want 200 from second", test.failures, got.status, got.provider())
+			}
+			if got := len(firsts[i].saw()); got != test.failures {
+				t.Errorf("the first provider was asked %d times, want %d and then be skipped", got, test.failures)
+			}
+			if got, want := loggedCall(t, g, number)["downstream_"+attemptsHeader], "openai=skipped,deepseek=200"; got != want {
+				t.Errorf("the access log has the attempts %q, want %q", got, want)
+			}
+			if test.latest == 0 {
+				return
+			}
+			await(t, "the first provider is asked again", func() bool { return fetch(t, address, plainBody, nil).provider() == "first" })
+			if took := time.Since(failed); took < test.earliest-100*time.Millisecond || took > test.latest {
+				t.Errorf("the first provider is asked again after %v, want between %v and %v", took, test.earliest, test.latest)
+			}
+		})
+	}
+}

@@ -1,0 +1,118 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// responsesRequest is what the provider reads of a request of the Responses API.
+type responsesRequest struct {
+	Model           string          `json:"model"`
+	Input           json.RawMessage `json:"input"`
+	Stream          bool            `json:"stream"`
+	Temperature     *float64        `json:"temperature"`
+	MaxOutputTokens *int            `json:"max_output_tokens"`
+}
+
+func (u *upstream) responses(w http.ResponseWriter, r *http.Request) {
+	var request responsesRequest
+	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
+		return
+	}
+	answer := request.answer(fmt.Sprintf("%d", u.answered.Add(1)))
+	if request.Stream {
+		u.send(w, r, answer.events(u.chunks))
+		return
+	}
+	writeJSON(w, http.StatusOK, answer.response("completed"))
+}
+
+// response is an answer of the Responses API before it is written as one document or as events.
+type response struct {
+	answer
+	request *responsesRequest
+}
+
+func (r *responsesRequest) answer(id string) response {
+	heard := r.heard()
+	a := answer{id: id, model: r.Model, content: r.Model + " heard: " + heard, inputTokens: tokens(heard)}
+	a.outputTokens = tokens(a.content)
+	return response{answer: a, request: r}
+}
+
+// heard is the text of the input: a string, or the content of the last of a list of items.
+func (r *responsesRequest) heard() string {
+	var items []struct {
+		Content json.RawMessage `json:"content"`
+	}
+	if json.Unmarshal(r.Input, &items) == nil && len(items) > 0 {
+		return contentText(items[len(items)-1].Content)
+	}
+	return contentText(r.Input)
+}
+
+// response is the document with the status, whose output is complete if the status says so.
+func (r response) response(status string) map[string]any {
+	document := map[string]any{
+		"id": "resp_demo_" + r.id, "object": "response", "created_at": created, "status": status, "model": r.model,
+		"error": nil, "incomplete_details": nil, "instructions": nil, "metadata": map[string]any{}, "output": []any{}, "usage": nil,
+		"parallel_tool_calls": true, "previous_response_id": nil, "reasoning": map[string]any{"effort": nil, "summary": nil}, "store": true,
+		"temperature": orDefault(r.request.Temperature, 1), "top_p": 1, "max_output_tokens": r.request.MaxOutputTokens,
+		"text": map[string]any{"format": map[string]any{"type": "text"}}, "tool_choice": "auto", "tools": []any{}, "truncation": "disabled", "user": nil,
+	}
+	if status == "completed" {
+		document["output"] = []any{r.message(status, r.part(r.content))}
+		document["usage"] = map[string]any{
+			"input_tokens": r.inputTokens, "input_tokens_details": map[string]any{"cached_tokens": 0},
+			"output_tokens": r.outputTokens, "output_tokens_details": map[string]any{"reasoning_tokens": 0},
+			"total_tokens": r.inputTokens + r.outputTokens,
+		}
+	}
+	return document
+}
+
+func orDefault(value *float64, otherwise float64) float64 {
+	if value == nil {
+		return otherwise
+	}
+	return *value
+}
+
+func (r response) message(status string, content ...any) map[string]any {
+	return map[string]any{"id": "msg_demo_" + r.id, "type": "message", "status": status, "role": "assistant", "content": append([]any{}, content...)}
+}
+
+func (r response) part(text string) any {
+	return map[string]any{"type": "output_text", "text": text, "annotations": []any{}, "logprobs": []any{}}
+}
+
+// events are those of the stream, with their types: the response begins, its only message comes in pieces, the response ends.
+func (r response) events(chunks int) []string {
+	var events []string
+	event := func(kind string, members map[string]any) {
+		members["type"] = kind
+		members["sequence_number"] = len(events)
+		encoded, err := json.Marshal(members)
+		if err != nil {
+			panic(err) // plain strings and numbers always encode
+		}
+		events = append(events, "event: "+kind+"\ndata: "+string(encoded)+"\n\n")
+	}
+	inPart := func(members map[string]any) map[string]any {
+		members["item_id"], members["output_index"], members["content_index"] = "msg_demo_"+r.id, 0, 0
+		return members
+	}
+	event("response.created", map[string]any{"response": r.response("in_progress")})
+	event("response.in_progress", map[string]any{"response": r.response("in_progress")})
+	event("response.output_item.added", map[string]any{"output_index": 0, "item": r.message("in_progress")})
+	event("response.content_part.added", inPart(map[string]any{"part": r.part("")}))
+	for _, piece := range pieces(r.content, chunks) {
+		event("response.output_text.delta", inPart(map[string]any{"delta": piece, "logprobs": []any{}}))
+	}
+	event("response.output_text.done", inPart(map[string]any{"text": r.content, "logprobs": []any{}}))
+	event("response.content_part.done", inPart(map[string]any{"part": r.part(r.content)}))
+	event("response.output_item.done", map[string]any{"output_index": 0, "item": r.message("completed", r.part(r.content))})
+	event("response.completed", map[string]any{"response": r.response("completed")})
+	return events
+}

@@ -1,0 +1,606 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+const (
+	// firstByte is the timeout of the tests, after which a provider that is silent is given up.
+	firstByte = 300 * time.Millisecond
+
+	// allowedDelay is what may pass beside that.
+	allowedDelay = 50 * time.Millisecond
+)
+
+// fallingBack is the configuration of a middleware with a first provider, OpenAI's, and then others.
+func fallingBack(t *testing.T, first string, others ...map[string]any) map[string]any {
+	t.Helper()
+	return at(t, first, map[string]any{
+		"provider": "openai", "token": "sk-first", "timeouts": map[string]any{"firstByte": firstByte.String(), "connect": firstByte.String()}, "fallbacks": others,
+	})
+}
+
+// deepSeek is the configuration of a provider to fall back to.
+func deepSeek(t *testing.T, address string) map[string]any {
+	t.Helper()
+	return at(t, address, map[string]any{"provider": "deepseek", "token": "sk-second", "model": deepSeekModel})
+}
+
+// hosted has the metrics, and a route for each middleware with a provider of its own, below its name.
+func hosted(middlewares map[string]map[string]any) gateway.Dynamic {
+	dynamic := metered(nil, "")
+	delete(dynamic.Services, "provider")
+	delete(dynamic.Middlewares, "governed")
+	delete(dynamic.Routers, "chat")
+	for name, configuration := range middlewares {
+		dynamic.Middlewares[name] = gateway.Plugin(configuration)
+		dynamic.Routers[name] = gateway.Router{Rule: "PathPrefix(`/" + name + "/`)", Middlewares: []string{name}, Service: "noop@internal"}
+	}
+	return dynamic
+}
+
+// startForwarding runs a gateway for middlewares that forward by themselves. Traefik logs requests to services of its own,
+// such as noop, only if told to.
+func startForwarding(t *testing.T, environment ...string) *gateway.Gateway {
+	t.Helper()
+	return start(t, gateway.Options{
+		AccessLog:        true,
+		AccessLogHeaders: []string{numberHeader, modelHeader, attemptsHeader, "X-Ai-Error-Type", "X-Ai-Policy"},
+		Static:           map[string]any{"accessLog": map[string]any{"addInternals": true}},
+		Env:              environment,
+	})
+}
+
+// headerOnly sends the header of an answer and nothing else.
+func headerOnly(contentType string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", contentType)
+		rw.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(rw).Flush()
+		<-r.Context().Done()
+	}
+}
+
+// breaking ends the connection behind the text; without one, with a reset.
+func breaking(text string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		connection, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		if tcp, isTCP := connection.(*net.TCPConn); isTCP && text == "" {
+			_ = tcp.SetLinger(0)
+		}
+		_, _ = io.WriteString(connection, text)
+		_ = connection.Close()
+	}
+}
+
+// answering is a provider's answer with the status, and headers by turns.
+func answering(status int, body string, header ...string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", jsonType)
+		for pair := range slices.Chunk(header, 2) {
+			rw.Header().Set(pair[0], pair[1])
+		}
+		rw.WriteHeader(status)
+		_, _ = io.WriteString(rw, body)
+	}
+}
+
+// fault is what is wrong with the first provider.
+type fault struct {
+	name    string
+	handler http.HandlerFunc
+	address func(t *testing.T) string // instead of a handler
+	waits   bool                      // for the timeout
+	want    string                    // the attempt's error.type
+}
+
+var faults = []fault{
+	{name: "accepts-and-is-silent", address: silent, waits: true, want: "timeout"},
+	{name: "reads-and-is-silent", handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, waits: true, want: "timeout"},
+	{name: "header-of-a-stream-only", handler: headerOnly(eventType), waits: true, want: "timeout"},
+	{name: "header-of-a-document-only", handler: headerOnly(jsonType), waits: true, want: "timeout"},
+	{name: "refuses-the-connection", address: func(*testing.T) string { return dead() }, want: "connection_failed"},
+	{name: "resets-the-connection", handler: breaking(""), want: "connection_failed"},
+	{name: "closes-the-connection", handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "connection_failed"},
+	{name: "closes-after-the-header", handler: breaking("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"), want: "connection_failed"},
+	{name: "is-no-HTTP", handler: breaking("SSH-2.0-OpenSSH_9.2\r\n"), want: "connection_failed"},
+	{name: "answers-503", handler: answering(503, `{"error":{"message":"overloaded"}}`), want: "503"},
+	{name: "answers-529", handler: answering(529, `{"error":{"message":"overloaded"}}`), want: "529"},
+	{name: "answers-429", handler: answering(429, `{"error":{"message":"slow down"}}`), want: "429"},
+	{name: "answers-500-with-a-large-body", handler: answering(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
+}
+
+// TestSecondProviderAnswersInTime has every fault at the first provider, and measures when the client has the second's answer.
+func TestSecondProviderAnswersInTime(t *testing.T) {
+	second := newFake(t, "second", counting(0))
+	firsts, middlewares := map[string]*fake{}, map[string]map[string]any{}
+	for _, f := range faults {
+		address := ""
+		if f.handler == nil {
+			address = f.address(t)
+		} else {
+			firsts[f.name] = newFake(t, "first", f.handler)
+			address = firsts[f.name].URL
+		}
+		middlewares[f.name] = fallingBack(t, address, deepSeek(t, second.URL))
+		middlewares[f.name]["telemetry"] = map[string]any{"labels": map[string]string{"fault": f.name}}
+	}
+	middlewares["none"] = fallingBack(t, second.URL)
+	g := startForwarding(t)
+	configure(t, g, hosted(middlewares))
+	fetch(t, g.URL+"/none"+chatPath, plainBody, nil)
+
+	number := 0
+	for _, f := range faults {
+		allowed := allowedDelay
+		if f.waits {
+			allowed += firstByte
+		}
+		t.Run(f.name, func(t *testing.T) {
+			for _, body := range []string{plainBody, streamWithUsage} {
+				number++
+				got := fetch(t, g.URL+"/"+f.name+chatPath, body, map[string]string{numberHeader: strconv.Itoa(number), "Authorization": "Bearer sk-of-the-client"})
+				if got.status != http.StatusOK || got.provider() != "second" || got.err != nil || !strings.Contains(got.body, datedModel(deepSeekModel)) {
+					t.Errorf("status %d from %q, want 200 from second: %s %v", got.status, got.provider(), got.body, got.err)
+				}
+				if attempts, has := got.header[attemptsHeader]; has {
+					t.Errorf("the client sees %s %q", attemptsHeader, attempts)
+				}
+				t.Logf("the second provider's answer came after %v", got.took)
+				if got.took > allowed || f.waits && got.took < firstByte {
+					t.Errorf("the answer came after %v, want at most %v", got.took, allowed)
+				}
+				line := loggedCall(t, g, number)
+				if got, want := line["downstream_"+attemptsHeader], "openai="+f.want+",deepseek=200"; got != want {
+					t.Errorf("the access log has the attempts %q, want %q", got, want)
+				}
+				if got, has := line["downstream_X-Ai-Error-Type"]; has {
+					t.Errorf("the access log has the error type %q, want none for a call that was answered", got)
+				}
+				if got := line["downstream_"+modelHeader]; got != deepSeekModel {
+					t.Errorf("the access log has the model %q, want %q", got, deepSeekModel)
+				}
+			}
+			want := totals{"openai/gpt-4o/" + f.want: 2, "deepseek/" + deepSeekModel + "/": 2}
+			awaitTotals(t, "attempts", want, func() totals {
+				return labelled(exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "gen_ai_request_model", "error_type"), f.name)
+			})
+			awaitTotals(t, "tokens", totals{"deepseek/input": float64(inputTokens(number-1) + inputTokens(number)), "deepseek/output": float64(outputTokens(number-1) + outputTokens(number))}, func() totals {
+				return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_provider_name", "gen_ai_token_type"), f.name)
+			})
+			if first := firsts[f.name]; first != nil {
+				checkKeys(t, first, 2, "Bearer sk-first", openAIModel)
+			}
+		})
+	}
+	checkKeys(t, second, 1+2*len(faults), "", "")
+	for _, request := range second.saw()[1:] {
+		if got, want := request.header.Get("Authorization"), "Bearer sk-second"; got != want || request.model() != deepSeekModel {
+			t.Errorf("the second provider sees the key %q and the model %q, want %q and %q", got, request.model(), want, deepSeekModel)
+		}
+		if got := request.header.Get(modelHeader); got != deepSeekModel {
+			t.Errorf("the second provider sees %s %q, want %q", modelHeader, got, deepSeekModel)
+		}
+	}
+	checkNoPanic(t, g)
+}
+
+// labelled are the totals that begin with the label, without it.
+func labelled(all totals, label string) totals {
+	some := totals{}
+	for name, value := range all {
+		if rest, has := strings.CutPrefix(name, label+"/"); has {
+			some[rest] = value
+		}
+	}
+	return some
+}
+
+// checkKeys fails unless the provider was asked so many times, always with the key and the model, if there are any.
+func checkKeys(t *testing.T, provider *fake, times int, key, model string) {
+	t.Helper()
+	saw := provider.saw()
+	if len(saw) != times {
+		t.Errorf("%s was asked %d times, want %d", provider.name, len(saw), times)
+	}
+	for _, request := range saw {
+		if got := request.header.Values("Authorization"); key != "" && (len(got) != 1 || got[0] != key) {
+			t.Errorf("%s sees the key %q, want %q", provider.name, got, key)
+		}
+		if got := request.model(); model != "" && got != model {
+			t.Errorf("%s sees the model %q, want %q", provider.name, got, model)
+		}
+	}
+}
+
+// TestFallbacks shows what is tried, what is not, and with what.
+func TestFallbacks(t *testing.T) {
+	g := startForwarding(t, "SECOND_KEY=sk-second")
+	t.Run("other answers are not repeated", func(t *testing.T) { otherAnswersAreNotRepeated(t, g) })
+	t.Run("an answer that has begun is not repeated", func(t *testing.T) { begunAnswersAreNotRepeated(t, g) })
+	t.Run("all providers fail", func(t *testing.T) { allProvidersFail(t, g) })
+	t.Run("keys go to their providers only", func(t *testing.T) { keysGoToTheirProvidersOnly(t, g) })
+	t.Run("a client that leaves starts no other attempt", func(t *testing.T) { leavingStartsNoOtherAttempt(t, g) })
+	t.Run("the last provider is never skipped", func(t *testing.T) { lastProviderIsNeverSkipped(t, g) })
+	t.Run("every kind of endpoint falls back", func(t *testing.T) { everyKindFallsBack(t, g) })
+	t.Run("every attempt has a record", func(t *testing.T) { everyAttemptHasARecord(t, g) })
+	t.Run("each provider gets the whole request", func(t *testing.T) { eachProviderGetsTheWholeRequest(t, g) })
+	checkNoErrors(t, g)
+}
+
+// otherAnswersAreNotRepeated has answers that are no reason to ask another provider.
+func otherAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
+	statuses := []int{200, 201, 301, 400, 401, 403, 404, 408, 413, 422}
+	var status atomic.Int64
+	const refusal = `{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}`
+	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		answering(int(status.Load()), refusal, "Location", "/elsewhere").ServeHTTP(rw, r)
+	}))
+	second := newFake(t, "second", counting(0))
+	configure(t, g, hosted(map[string]map[string]any{"chat": fallingBack(t, first.URL, deepSeek(t, second.URL))}))
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, want := range statuses {
+		status.Store(int64(want))
+		response, err := do(t.Context(), client, g.URL+"/chat"+chatPath, plainBody, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != want || string(content) != refusal || err != nil {
+			t.Errorf("status %d, %q, %v, want the provider's own %d", response.StatusCode, content, err, want)
+		}
+	}
+	if got := len(first.saw()); got != len(statuses) {
+		t.Errorf("the first provider was asked %d times, want %d", got, len(statuses))
+	}
+	if got := len(second.saw()); got != 0 {
+		t.Errorf("the second provider was asked %d times, want never", got)
+	}
+}
+
+// begunAnswersAreNotRepeated breaks and delays answers whose first byte has come.
+func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
+	pause := func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", eventType)
+		_ = sendEvent(rw, "word")
+		timer := time.NewTimer(2 * firstByte)
+		defer timer.Stop()
+		<-timer.C
+		_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
+	}
+	tests := []struct {
+		name      string
+		body      string
+		first     http.HandlerFunc
+		errorType string
+		begins    string
+		ends      string
+		broken    bool
+	}{
+		{name: "stream-that-breaks", body: plainStream, first: ofLength(eventType, oneEvent, 0), errorType: "provider_cut", begins: oneEvent, broken: true},
+		{name: "stream-that-pauses", body: plainStream, first: pause, begins: "data: ", ends: "data: [DONE]\n\n"},
+		{name: "stream-of-a-comment", body: plainStream, first: ofLength(eventType, ": wait\n\n", 0), errorType: "provider_cut", begins: ": wait", broken: true},
+		{name: "document-that-breaks", body: plainBody, first: ofLength(jsonType, `{"choices":[`, 0), errorType: "provider_cut", begins: `{"choices":[`, broken: true},
+		{name: "stream-with-an-error", body: plainStream, first: complete(eventType, "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"), errorType: "error_event", begins: "data: {\"error\""},
+	}
+	second := newFake(t, "second", counting(0))
+	middlewares := map[string]map[string]any{}
+	for _, test := range tests {
+		middlewares[test.name] = fallingBack(t, newFake(t, "first", test.first).URL, deepSeek(t, second.URL))
+	}
+	configure(t, g, hosted(middlewares))
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			number := nextNumber()
+			got := fetch(t, g.URL+"/"+test.name+chatPath, test.body, map[string]string{numberHeader: strconv.Itoa(number)})
+			if got.provider() != "first" || !strings.HasPrefix(got.body, test.begins) || !strings.HasSuffix(got.body, test.ends) {
+				t.Errorf("status %d from %q: %q, want the first provider's %q ... %q", got.status, got.provider(), got.body, test.begins, test.ends)
+			}
+			if broken := got.err != nil; broken != test.broken {
+				t.Errorf("the answer ends with %v, want it broken: %t", got.err, test.broken)
+			}
+			line := loggedCall(t, g, number)
+			if got := line["downstream_"+attemptsHeader]; got != "openai=200" {
+				t.Errorf("the access log has the attempts %q, want openai=200", got)
+			}
+			if got, _ := line["downstream_X-Ai-Error-Type"].(string); got != test.errorType {
+				t.Errorf("the access log has the error type %q, want %q", got, test.errorType)
+			}
+		})
+	}
+	if got := len(second.saw()); got != 0 {
+		t.Errorf("the second provider was asked %d times, want never", got)
+	}
+}
+
+// allProvidersFail tells what the client gets then.
+func allProvidersFail(t *testing.T, g *gateway.Gateway) {
+	busy := newFake(t, "busy", answering(429, `{"error":{"message":"slow down"}}`))
+	tests := []struct {
+		name           string
+		configuration  map[string]any
+		status         int
+		code, attempts string
+		errorType      string
+	}{
+		{"unreachable", fallingBack(t, dead(), deepSeek(t, dead())), 502, "provider_unreachable", "openai=connection_failed,deepseek=connection_failed", "connection_failed"},
+		{"silent", fallingBack(t, silent(t), deepSeek(t, silent(t))), 504, "provider_timeout", "openai=timeout,deepseek=timeout", "timeout"},
+		{"busy-and-unreachable", fallingBack(t, busy.URL, deepSeek(t, dead())), 502, "provider_unreachable", "openai=429,deepseek=connection_failed", "connection_failed"},
+		{"unreachable-and-silent", fallingBack(t, dead(), deepSeek(t, silent(t))), 504, "provider_timeout", "openai=connection_failed,deepseek=timeout", "timeout"},
+		{"one-unreachable", fallingBack(t, dead()), 502, "provider_unreachable", "openai=connection_failed", "connection_failed"},
+		{"one-silent", fallingBack(t, silent(t)), 504, "provider_timeout", "openai=timeout", "timeout"},
+	}
+	middlewares := map[string]map[string]any{}
+	for _, test := range tests {
+		middlewares[test.name] = test.configuration
+	}
+	configure(t, g, hosted(middlewares))
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, body := range []string{plainBody, plainStream} {
+				number := nextNumber()
+				got := fetch(t, g.URL+"/"+test.name+chatPath, body, map[string]string{numberHeader: strconv.Itoa(number)})
+				checkOpenAIError(t, got, test.status, "server_error", test.code)
+				line := loggedCall(t, g, number)
+				if got, _ := line["downstream_"+attemptsHeader].(string); got != test.attempts {
+					t.Errorf("the access log has the attempts %q, want %q", got, test.attempts)
+				}
+				if got := line["downstream_X-Ai-Error-Type"]; got != test.errorType {
+					t.Errorf("the access log has the error type %q, want %q", got, test.errorType)
+				}
+			}
+		})
+	}
+}
+
+// keysGoToTheirProvidersOnly has providers with a key, without one, and with another header.
+func keysGoToTheirProvidersOnly(t *testing.T, g *gateway.Gateway) {
+	own := map[string]string{
+		"Authorization": "Bearer sk-of-the-client", "X-Api-Key": "sk-of-the-client", "X-Goog-Api-Key": "sk-of-the-client", "Cookie": "session=sk-of-the-client",
+	}
+	var providers [4]*fake
+	for i := range providers {
+		handler := answering(503, "{}")
+		if i == len(providers)-1 {
+			handler = counting(0).ServeHTTP
+		}
+		providers[i] = newFake(t, fmt.Sprint(i), handler)
+	}
+	others := func() []map[string]any {
+		return []map[string]any{
+			at(t, providers[1].URL, map[string]any{"provider": "deepseek", "token": "urn:env:SECOND_KEY"}),
+			at(t, providers[2].URL, map[string]any{"provider": "ollama"}),
+			at(t, providers[3].URL, map[string]any{"provider": "openai-compatible", "token": "sk-fourth", "authHeader": map[string]any{"name": "X-Key", "prefix": "Key "}, "path": "/chat"}),
+		}
+	}
+	withKey := fallingBack(t, providers[0].URL, others()...)
+	withoutKey := fallingBack(t, providers[0].URL, others()...)
+	delete(withoutKey, "token")
+	configure(t, g, hosted(map[string]map[string]any{"with-key": withKey, "without-key": withoutKey}))
+	keyHeaders := []string{"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "X-Key", "Cookie"}
+	for i, test := range []struct{ route, first string }{{"with-key", "Bearer sk-first"}, {"without-key", "Bearer sk-of-the-client"}} {
+		got := fetch(t, g.URL+"/"+test.route+chatPath, plainBody, own)
+		if got.provider() != "3" {
+			t.Fatalf("%s: status %d from %q, want 200 from the last provider: %s", test.route, got.status, got.provider(), got.body)
+		}
+		want := []map[string]string{{"Authorization": test.first}, {"Authorization": "Bearer sk-second"}, {}, {"X-Key": "Key sk-fourth"}}
+		for n, provider := range providers {
+			saw := provider.saw()
+			if len(saw) != i+1 {
+				t.Fatalf("%s: provider %d was asked %d times, want %d", test.route, n, len(saw), i+1)
+			}
+			keys := map[string]string{}
+			for _, name := range keyHeaders {
+				if value := saw[i].header.Get(name); value != "" && (n > 0 || test.route == "with-key" || name == "Authorization") {
+					keys[name] = value
+				}
+			}
+			if !maps.Equal(keys, want[n]) {
+				t.Errorf("%s: provider %d sees the keys %v, want %v", test.route, n, keys, want[n])
+			}
+		}
+	}
+	if got := providers[3].last(t).target; got != "/chat" {
+		t.Errorf("the last provider was asked for %s, want its own path /chat", got)
+	}
+}
+
+// leavingStartsNoOtherAttempt has clients leave while the first provider is silent.
+func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
+	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+	first := newFake(t, "first", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		began <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
+	second := newFake(t, "second", counting(0))
+	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
+	configuration["timeouts"] = map[string]any{"firstByte": conditionTimeout.String()}
+	configuration["telemetry"] = map[string]any{"labels": map[string]string{"fault": "client-leaves"}}
+	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
+	bodies := []string{plainBody, plainStream, plainBody, plainStream} // more than three: leaving is no failure of the provider
+	for _, body := range bodies {
+		number := nextNumber()
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			response, err := do(ctx, http.DefaultClient, g.URL+"/chat"+chatPath, body, map[string]string{numberHeader: strconv.Itoa(number)})
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			left <- err
+		}()
+		receive(t, "the first provider is asked", began)
+		leave()
+		receive(t, "the first provider's request ends", ended)
+		if err := receive(t, "the client has left", left); !errors.Is(err, context.Canceled) {
+			t.Errorf("the client's request ended by %v, want %v", err, context.Canceled)
+		}
+		if line := loggedCall(t, g, number); line["downstream_X-Ai-Error-Type"] != "client_gone" {
+			t.Errorf("the access log has the error type %q, want client_gone", line["downstream_X-Ai-Error-Type"])
+		}
+	}
+	awaitTotals(t, "calls", totals{"openai/client_gone": float64(len(bodies))}, func() totals {
+		return labelled(exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "error_type"), "client-leaves")
+	})
+	if got := len(second.saw()); got != 0 {
+		t.Errorf("the second provider was asked %d times, want never", got)
+	}
+}
+
+// lastProviderIsNeverSkipped has it fail again and again, and one before it with what a client may have caused.
+func lastProviderIsNeverSkipped(t *testing.T, g *gateway.Gateway) {
+	const calls = 6
+	first := newFake(t, "first", answering(500, `{"error":{"message":"first"}}`))
+	second := newFake(t, "second", answering(503, `{"error":{"message":"second"}}`, "Retry-After", "60"))
+	only := newFake(t, "only", answering(503, `{"error":{"message":"only"}}`, "Retry-After", "60"))
+	configure(t, g, hosted(map[string]map[string]any{"two": fallingBack(t, first.URL, deepSeek(t, second.URL)), "one": fallingBack(t, only.URL)}))
+	for call := range calls {
+		for route, want := range map[string]string{"two": "second", "one": "only"} {
+			got := fetch(t, g.URL+"/"+route+chatPath, plainBody, nil)
+			if got.status != http.StatusServiceUnavailable || got.body != `{"error":{"message":"`+want+`"}}` || got.header.Get("Retry-After") != "60" {
+				t.Errorf("%s, call %d: status %d, %s, want the answer of %s as it is", route, call, got.status, got.body, want)
+			}
+		}
+	}
+	for _, provider := range []*fake{first, second, only} {
+		if got := len(provider.saw()); got != calls {
+			t.Errorf("%s was asked %d times, want %d", provider.name, got, calls)
+		}
+	}
+}
+
+// everyKindFallsBack has the paths and the models of endpoints that are no chat.
+func everyKindFallsBack(t *testing.T, g *gateway.Gateway) {
+	first, second := newFake(t, "first", answering(503, "{}")), newFake(t, "second", complete(jsonType, `{"object":"list","data":[]}`))
+	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
+	configuration["routes"] = map[string]string{"/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/images/generations": "passthrough: governed"}
+	for _, test := range []struct{ path, body string }{
+		{"/embeddings", `{"model":"gpt-4o","input":"Hi"}`},
+		{"/responses", `{"model":"gpt-4o","input":"Hi"}`},
+		{"/images/generations", `{"model":"gpt-4o","prompt":"A gate"}`},
+	} {
+		configure(t, g, hosted(map[string]map[string]any{"kinds": configuration})) // also closes the circuit
+		got := fetch(t, g.URL+"/kinds/v1"+test.path, test.body, nil)
+		if got.status != http.StatusOK || got.provider() != "second" {
+			t.Errorf("%s: status %d from %q, want 200 from second: %s", test.path, got.status, got.provider(), got.body)
+			continue
+		}
+		if saw := first.last(t); saw.target != "/v1"+test.path || saw.body != test.body {
+			t.Errorf("the first provider is asked for %s: %s, want /v1%s: %s", saw.target, saw.body, test.path, test.body)
+		}
+		if saw, want := second.last(t), of(deepSeekModel, test.body); saw.target != test.path || saw.body != want {
+			t.Errorf("the second provider is asked for %s: %s, want %s: %s", saw.target, saw.body, test.path, want)
+		}
+	}
+}
+
+// everyAttemptHasARecord has a provider that fails now and then, with many calls at once.
+func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
+	const calls, clients = 300, 8
+	var asked, failed atomic.Int64
+	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if asked.Add(1)%3 == 0 {
+			failed.Add(1)
+			failing(http.StatusServiceUnavailable)(rw, r)
+			return
+		}
+		counting(0).ServeHTTP(rw, r)
+	}))
+	second := newFake(t, "second", counting(0))
+	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
+	configuration["telemetry"] = map[string]any{"log": "stdout", "labels": map[string]string{"fault": "now-and-then"}}
+	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
+	inParallel(t, calls, clients, func(client *http.Client, number int) error {
+		return answered(client, g.URL+"/chat"+chatPath, number)
+	})
+	ofFirst, ofSecond := len(first.saw()), len(second.saw())
+	t.Logf("the first provider was asked %d times and failed %d times, the second was asked %d times", ofFirst, failed.Load(), ofSecond)
+	if answered := ofFirst - int(failed.Load()) + ofSecond; answered != calls {
+		t.Errorf("the providers have answered %d times, want %d", answered, calls)
+	}
+	want := totals{"openai/": float64(ofFirst) - float64(failed.Load()), "openai/503": float64(failed.Load()), "deepseek/": float64(ofSecond)}
+	awaitTotals(t, "attempts", want, func() totals {
+		return labelled(exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "error_type"), "now-and-then")
+	})
+	await(t, "a line of the log for each attempt", func() bool { return len(callLines(t, g.LogPath)) == ofFirst+ofSecond })
+}
+
+// largeBody is one that no buffer on the way holds.
+var largeBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"` + strings.Repeat("0123456789abcdef", 600<<10) + `"}]}`
+
+// eachProviderGetsTheWholeRequest has first providers that read nothing, or a part, of a large body.
+func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
+	want := strings.Replace(largeBody, openAIModel, deepSeekModel, 1)
+	second := newFake(t, "second", complete(jsonType, `{"choices":[]}`))
+	tests := []struct{ name, address string }{
+		{"reads-nothing-and-answers", impatient(t, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")},
+		{"reads-a-part-and-closes", impatient(t, "")},
+		{"reads-nothing-and-is-silent", silent(t)},
+	}
+	middlewares := map[string]map[string]any{}
+	for _, test := range tests {
+		middlewares[test.name] = fallingBack(t, test.address, deepSeek(t, second.URL))
+	}
+	configure(t, g, hosted(middlewares))
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := fetch(t, g.URL+"/"+test.name+chatPath, largeBody, nil)
+			if got.status != http.StatusOK || got.provider() != "second" {
+				t.Fatalf("status %d from %q, want 200 from second: %s", got.status, got.provider(), got.body)
+			}
+			if allowed := 2*firstByte + time.Second; got.took > allowed { // it takes a while to send that much
+				t.Errorf("the answer came after %v, want at most %v", got.took, allowed)
+			}
+			if saw := second.last(t).body; saw != want {
+				t.Errorf("the second provider sees %d bytes, want the %d of the client with another model", len(saw), len(want))
+			}
+		})
+	}
+}
+
+// impatient is the URL of a server that reads the beginning of a request, writes the answer, and closes the connection.
+func impatient(t *testing.T, answer string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = bufio.NewReader(connection).ReadString('\n')
+			_, _ = io.WriteString(connection, answer)
+			_ = connection.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return "http://" + listener.Addr().String()
+}

@@ -1,0 +1,542 @@
+package e2e_test
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+// TestForwarding has middlewares whose providers are theirs, without a service of Traefik.
+func TestForwarding(t *testing.T) {
+	g := startForwarding(t)
+	t.Run("certificates are verified", func(t *testing.T) { certificatesAreVerified(t, g) })
+	t.Run("connections are reused", func(t *testing.T) { connectionsAreReused(t, g) })
+	t.Run("connections may end", func(t *testing.T) { connectionsMayEnd(t, g) })
+	t.Run("query and path reach the provider", func(t *testing.T) { queryAndPathReachTheProvider(t, g) })
+	t.Run("the provider does not see where the client is", func(t *testing.T) { providerDoesNotSeeWhereTheClientIs(t, g) })
+	t.Run("compressed answers are read", func(t *testing.T) { compressedAnswersAreRead(t, g) })
+	t.Run("events arrive when they are sent", func(t *testing.T) { eventsArriveWhenTheyAreSent(t, g) })
+	t.Run("the header arrives before the first event", func(t *testing.T) { headerArrivesBeforeTheFirstEvent(t, g) })
+	t.Run("WebSockets pass", func(t *testing.T) { webSocketsPass(t, g) })
+	t.Run("a provider that hangs is a timeout", func(t *testing.T) { hangingProviderIsATimeout(t, g) })
+	t.Run("metrics tell which server was asked", func(t *testing.T) { metricsTellWhichServerWasAsked(t, g) })
+	t.Run("the service of the router is not asked", func(t *testing.T) { serviceOfTheRouterIsNotAsked(t, g) })
+	checkNoErrors(t, g)
+}
+
+// certificatesAreVerified has providers whose certificate is right, wrong, and not looked at.
+func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
+	authority, stranger := newAuthority(t), newAuthority(t)
+	provider := newSecureFake(t, "provider", counting(0), authority)
+	plain := newFake(t, "plain", counting(0))
+	byName := strings.Replace(provider.URL, "127.0.0.1", "localhost", 1)
+	tests := []struct {
+		name       string
+		address    string
+		tls        map[string]any
+		serverName string // that the provider sees
+		refused    bool
+	}{
+		{name: "authority-of-its-own", address: byName, tls: map[string]any{"caFile": authority.File}, serverName: "localhost"},
+		{name: "address", address: provider.URL, tls: map[string]any{"caFile": authority.File}},
+		{name: "name-of-its-own", address: provider.URL, tls: map[string]any{"caFile": authority.File, "serverName": "localhost"}, serverName: "localhost"},
+		{name: "not-verified", address: provider.URL, tls: map[string]any{"insecureSkipVerify": true}},
+		{name: "not-verified-as-text", address: byName, tls: map[string]any{"insecureSkipVerify": "true"}, serverName: "localhost"},
+		{name: "unknown-authority", address: byName, refused: true},
+		{name: "other-authority", address: byName, tls: map[string]any{"caFile": stranger.File}, refused: true},
+		{name: "other-name", address: provider.URL, tls: map[string]any{"caFile": authority.File, "serverName": "api.example.com"}, refused: true},
+		{name: "no-TLS-there", address: strings.Replace(plain.URL, "http:", "https:", 1), tls: map[string]any{"insecureSkipVerify": true}, refused: true},
+	}
+	middlewares := map[string]map[string]any{}
+	for _, test := range tests {
+		middlewares[test.name] = at(t, test.address, map[string]any{"token": "sk-provider"})
+		if test.tls != nil {
+			middlewares[test.name]["tls"] = test.tls
+		}
+	}
+	configure(t, g, hosted(middlewares))
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before, number := len(provider.saw()), nextNumber()
+			got := fetch(t, g.URL+"/"+test.name+chatPath, plainBody, map[string]string{numberHeader: strconv.Itoa(number)})
+			if test.refused {
+				checkOpenAIError(t, got, http.StatusBadGateway, "server_error", "provider_unreachable")
+				if asked := len(provider.saw()) - before; asked != 0 {
+					t.Errorf("the provider was asked %d times, want never", asked)
+				}
+				if got := loggedCall(t, g, number)["downstream_X-Ai-Error-Type"]; got != deadProvider {
+					t.Errorf("the access log has the error type %q, want %q", got, deadProvider)
+				}
+				return
+			}
+			if got.status != http.StatusOK || got.provider() != "provider" {
+				t.Fatalf("status %d from %q, want 200: %s", got.status, got.provider(), got.body)
+			}
+			if saw := provider.last(t); saw.serverName != test.serverName || saw.proto != "HTTP/2.0" {
+				t.Errorf("the provider is asked for the name %q by %s, want %q by HTTP/2.0", saw.serverName, saw.proto, test.serverName)
+			}
+		})
+	}
+}
+
+// connectionsAreReused counts them for requests that come one by one and at once, of two middlewares.
+func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
+	const calls, clients = 200, 16
+	authority := newAuthority(t)
+	tests := []struct {
+		name     string
+		provider *fake
+		tls      map[string]any
+		proto    string
+		most     int // connections, for requests at once
+	}{
+		{"plain", newFake(t, "plain", counting(0)), map[string]any{"enabled": false}, "HTTP/1.1", clients},
+		{"secure", newSecureFake(t, "secure", counting(0), authority), map[string]any{"caFile": authority.File}, "HTTP/2.0", 2},
+	}
+	middlewares := map[string]map[string]any{}
+	for _, test := range tests {
+		for i, model := range []string{openAIModel, deepSeekModel} {
+			middlewares[test.name+strconv.Itoa(i)] = at(t, test.provider.URL, map[string]any{"model": model, "token": "sk-" + model, "tls": test.tls})
+		}
+	}
+	configure(t, g, hosted(middlewares))
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for number := range 20 {
+				body := []string{plainBody, plainStream}[number/2%2]
+				if got := fetch(t, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, body, nil); got.status != http.StatusOK {
+					t.Fatalf("call %d: status %d, want 200: %s", number, got.status, got.body)
+				}
+			}
+			if opened, _ := test.provider.connections(); opened != 1 {
+				t.Errorf("%d connections for requests one by one, want 1", opened)
+			}
+			inParallel(t, calls, clients, func(client *http.Client, number int) error {
+				return answered(client, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, number)
+			})
+			opened, _ := test.provider.connections()
+			t.Logf("%d connections for %d requests, %d at once", opened, calls, clients)
+			if opened > test.most {
+				t.Errorf("%d connections for %d requests at once, want at most %d", opened, clients, test.most)
+			}
+			if got := test.provider.last(t).proto; got != test.proto {
+				t.Errorf("the provider is asked by %s, want %s", got, test.proto)
+			}
+		})
+	}
+}
+
+// connectionsMayEnd has a provider that ends a connection of HTTP/2 after each answer. It has not looked at the requests that
+// are on their way then, and says so.
+func connectionsMayEnd(t *testing.T, g *gateway.Gateway) {
+	const calls, clients = 200, 8
+	authority := newAuthority(t)
+	provider := newSecureFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Connection", "close")
+		counting(0).ServeHTTP(rw, r)
+	}), authority)
+	configure(t, g, hosted(map[string]map[string]any{
+		"chat": at(t, provider.URL, map[string]any{"token": "sk-provider", "tls": map[string]any{"caFile": authority.File}}),
+	}))
+	inParallel(t, calls, clients, func(client *http.Client, number int) error {
+		return answered(client, g.URL+"/chat"+chatPath, number)
+	})
+	opened, _ := provider.connections()
+	t.Logf("%d connections for %d requests", opened, calls)
+	if asked := len(provider.saw()); asked != calls {
+		t.Errorf("the provider was asked %d times, want %d", asked, calls)
+	}
+}
+
+// queryAndPathReachTheProvider compares what the client asked for with what the provider is asked for.
+func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
+	provider := newFake(t, "provider", complete(jsonType, `{"choices":[],"data":[]}`))
+	open := map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}
+	configure(t, g, hosted(map[string]map[string]any{
+		"plain":  at(t, provider.URL, map[string]any{"token": "sk-provider", "routes": open}),
+		"gemini": at(t, provider.URL, map[string]any{"provider": "gemini", "token": "sk-provider", "routes": open}),
+		"fixed":  at(t, provider.URL, map[string]any{"provider": "azure", "token": "sk-provider", "path": "/deployments/x/chat"}),
+	}))
+	tests := []struct{ method, asked, want string }{
+		{"POST", "/plain/v1/chat/completions", "/v1/chat/completions"},
+		{"POST", "/plain/v1/chat/completions?api-version=2024-10-21", "/v1/chat/completions?api-version=2024-10-21"},
+		{"POST", "/plain/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F", "/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F"},
+		{"POST", "/plain/v1/chat/completions?note=100%", "/v1/chat/completions?note=100%"},
+		{"GET", "/plain/v1/files/file-1/content?x=%C3%A9", "/v1/files/file-1/content?x=%C3%A9"},
+		{"DELETE", "/plain/v1/files/file-1", "/v1/files/file-1"},
+		{"GET", "/plain/health", "/plain/health"},
+		{"POST", "/gemini/v1/chat/completions?x=1", "/v1beta/openai/chat/completions?x=1"},
+		{"GET", "/gemini/v1/files/file-1?x=1", "/v1beta/openai/files/file-1?x=1"},
+		{"POST", "/fixed/v1/chat/completions?api-version=2024-10-21", "/deployments/x/chat?api-version=2024-10-21"},
+	}
+	for _, test := range tests {
+		var body io.Reader
+		if test.method == http.MethodPost {
+			body = strings.NewReader(plainBody)
+		}
+		request, err := http.NewRequestWithContext(t.Context(), test.method, g.URL+test.asked, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: status %d, want 200", test.method, test.asked, response.StatusCode)
+			continue
+		}
+		saw := provider.last(t)
+		if saw.method != test.method || saw.target != test.want {
+			t.Errorf("%s %s: the provider is asked %s %s, want %s", test.method, test.asked, saw.method, saw.target, test.want)
+		}
+		if want := strings.TrimPrefix(provider.URL, "http://"); saw.host != want {
+			t.Errorf("%s %s: the provider is asked as %s, want %s", test.method, test.asked, saw.host, want)
+		}
+	}
+}
+
+// providerDoesNotSeeWhereTheClientIs looks at the headers that Traefik adds, and at those between a client and a proxy.
+func providerDoesNotSeeWhereTheClientIs(t *testing.T, g *gateway.Gateway) {
+	provider := newFake(t, "provider", counting(0))
+	configuration := at(t, provider.URL, map[string]any{"token": "sk-provider", "routes": map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}})
+	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
+	for _, path := range []string{chatPath, "/v1/audio"} {
+		got := fetch(t, g.URL+"/chat"+path, plainBody, map[string]string{
+			"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "secret.example.com", "X-Real-Ip": "192.0.2.1", "Forwarded": "for=192.0.2.1",
+			"Proxy-Authorization": "Basic c2VjcmV0", "Proxy-Connection": "keep-alive", "Te": "trailers", "Connection": "X-Hop", "X-Hop": "1",
+			"Authorization": "Bearer sk-client", "Cookie": "session=1", "User-Agent": "OpenAI/Go 3.0", "X-Stainless-Lang": "go",
+		})
+		if got.status != http.StatusOK {
+			t.Fatalf("%s: status %d, want 200: %s", path, got.status, got.body)
+		}
+		saw := provider.last(t).header
+		for name := range saw {
+			if strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "Proxy-") {
+				t.Errorf("%s: the provider sees %s: %q", path, name, saw[name])
+			}
+		}
+		for _, name := range []string{"X-Real-Ip", "Forwarded", "X-Hop", "Cookie", "Connection"} {
+			if value, has := saw[name]; has {
+				t.Errorf("%s: the provider sees %s: %q", path, name, value)
+			}
+		}
+		for name, want := range map[string]string{
+			"Authorization": "Bearer sk-provider", "User-Agent": "OpenAI/Go 3.0", "X-Stainless-Lang": "go", "Content-Type": jsonType,
+		} {
+			if got := saw.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: the provider sees %s %q, want %q", path, name, got, want)
+			}
+		}
+	}
+}
+
+// compressedAnswersAreRead has a provider that compresses if it may.
+func compressedAnswersAreRead(t *testing.T, g *gateway.Gateway) {
+	const document = `{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
+	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", jsonType)
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			_, _ = io.WriteString(rw, document)
+			return
+		}
+		rw.Header().Set("Content-Encoding", "gzip")
+		compressed := gzip.NewWriter(rw)
+		_, _ = io.WriteString(compressed, document)
+		_ = compressed.Close()
+	}))
+	configuration := at(t, provider.URL, map[string]any{"telemetry": map[string]any{"labels": map[string]string{"fault": "compressed"}}})
+	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
+	for _, accepted := range []string{"gzip", "br", "identity"} {
+		got := fetch(t, g.URL+"/chat"+chatPath, plainBody, map[string]string{"Accept-Encoding": accepted})
+		if got.body != document || got.header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: the client gets %q as %q, want %q", accepted, got.body, got.header.Get("Content-Encoding"), document)
+		}
+		if saw := provider.last(t).header.Get("Accept-Encoding"); saw != "gzip" {
+			t.Errorf("%s: the provider may compress by %q, want gzip", accepted, saw)
+		}
+	}
+	awaitTotals(t, "tokens", totals{"input": 3 * 7, "output": 3 * 3}, func() totals {
+		return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_token_type"), "compressed")
+	})
+}
+
+// eventsArriveWhenTheyAreSent measures each, by both versions of HTTP, and behind a fallback.
+func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
+	const (
+		events   = 10
+		interval = 50 * time.Millisecond
+		allowed  = 20 * time.Millisecond
+	)
+	sent := make(chan time.Time, events)
+	handler := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", eventType)
+		ticks := time.NewTicker(interval)
+		defer ticks.Stop()
+		for i := range events {
+			<-ticks.C
+			sent <- time.Now()
+			if sendEvent(rw, fmt.Sprint("word ", i)) != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(rw, "data: [DONE]\n\n")
+	})
+	authority := newAuthority(t)
+	plain, secure := newFake(t, "plain", handler), newSecureFake(t, "secure", handler, authority)
+	withAuthority := at(t, secure.URL, map[string]any{"model": openAIModel, "tls": map[string]any{"caFile": authority.File}})
+	names := []string{"plain", "secure", "fallback"}
+	falling := fallingBack(t, dead(), withAuthority)
+	falling["model"] = openAIModel
+	configure(t, g, hosted(map[string]map[string]any{
+		"plain":    at(t, plain.URL, map[string]any{"model": openAIModel}),
+		"secure":   withAuthority,
+		"fallback": falling,
+	}))
+	for _, name := range names {
+		lines := openStream(t.Context(), t, g.URL+"/"+name)
+		var slowest time.Duration
+		for i := range events {
+			data, err := readEvent(lines)
+			if err != nil {
+				t.Fatalf("%s: event %d: %v", name, i, err)
+			}
+			took := time.Since(<-sent)
+			slowest = max(slowest, took)
+			if want := fmt.Sprintf("%q", fmt.Sprint("word ", i)); !strings.Contains(data, want) {
+				t.Errorf("%s: event %d is %s, want one with %s", name, i, data, want)
+			}
+		}
+		if data, err := readEvent(lines); data != "[DONE]" || err != nil {
+			t.Errorf("%s: the stream ends with %q, %v, want [DONE]", name, data, err)
+		}
+		if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: after [DONE]: %v, want the end", name, err)
+		}
+		t.Logf("%s: the slowest of %d events took %v", name, events, slowest)
+		if slowest > allowed {
+			t.Errorf("%s: an event arrived after %v, want at most %v", name, slowest, allowed)
+		}
+	}
+}
+
+// headerArrivesBeforeTheFirstEvent is for providers that think for long: without fallbacks, nothing is
+// held back.
+func headerArrivesBeforeTheFirstEvent(t *testing.T, g *gateway.Gateway) {
+	arrived := make(chan struct{})
+	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", eventType)
+		_ = http.NewResponseController(rw).Flush()
+		select {
+		case <-arrived: // only now the event
+		case <-r.Context().Done():
+			return
+		}
+		_ = sendEvent(rw, "word")
+	}))
+	configure(t, g, hosted(map[string]map[string]any{"chat": at(t, provider.URL, map[string]any{"model": openAIModel})}))
+	lines := openStream(t.Context(), t, g.URL+"/chat")
+	close(arrived)
+	if _, err := readEvent(lines); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// webSocketsPass has an upgrade, and words in both directions.
+func webSocketsPass(t *testing.T, g *gateway.Gateway) {
+	authority := newAuthority(t)
+	plain, secure := newFake(t, "plain", http.HandlerFunc(echo)), newSecureFake(t, "secure", http.HandlerFunc(echo), authority)
+	routes := map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}
+	configure(t, g, hosted(map[string]map[string]any{
+		"plain":  at(t, plain.URL, map[string]any{"token": "sk-provider", "routes": routes}),
+		"secure": at(t, secure.URL, map[string]any{"token": "sk-provider", "routes": routes, "tls": map[string]any{"caFile": authority.File}}),
+	}))
+	address, err := url.Parse(g.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, provider := range []*fake{plain, secure} {
+		t.Run(provider.name, func(t *testing.T) {
+			connection, err := net.Dial("tcp", address.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = connection.Close() }()
+			if err := connection.SetDeadline(time.Now().Add(conditionTimeout)); err != nil {
+				t.Fatal(err)
+			}
+			target := "/" + provider.name + "/v1/realtime?model=gpt-4o-realtime"
+			if _, err := fmt.Fprintf(connection, "GET %s HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n", target); err != nil {
+				t.Fatal(err)
+			}
+			reader := bufio.NewReader(connection)
+			response, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("status %d, want 101", response.StatusCode)
+			}
+			for i := range 3 {
+				want := fmt.Sprintf("word %d\n", i)
+				if _, err := io.WriteString(connection, want); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := reader.ReadString('\n'); got != want || err != nil {
+					t.Errorf("the provider answers %q, %v, want %q", got, err, want)
+				}
+			}
+			saw := provider.last(t)
+			if got, want := saw.target, "/v1/realtime?model=gpt-4o-realtime"; got != want {
+				t.Errorf("the provider is asked for %s, want %s", got, want)
+			}
+			if got, want := saw.header.Get("Authorization"), "Bearer sk-provider"; got != want {
+				t.Errorf("the provider sees the key %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// echo takes an upgrade, and sends back what comes.
+func echo(rw http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "websocket" || !strings.EqualFold(r.Header.Get("Connection"), "upgrade") {
+		http.Error(rw, "no upgrade", http.StatusBadRequest)
+		return
+	}
+	connection, buffered, err := http.NewResponseController(rw).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = connection.Close() }()
+	_, _ = io.WriteString(connection, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_, _ = io.Copy(connection, buffered)
+}
+
+// metricsTellWhichServerWasAsked has the address and the port as attributes.
+func metricsTellWhichServerWasAsked(t *testing.T, g *gateway.Gateway) {
+	provider := newFake(t, "provider", counting(0))
+	byName := strings.Replace(provider.URL, "127.0.0.1", "localhost", 1)
+	configure(t, g, hosted(map[string]map[string]any{
+		"address": at(t, provider.URL, map[string]any{"provider": "groq"}), "name": at(t, byName, map[string]any{"telemetry": map[string]any{"provider": "mine"}}),
+	}))
+	for _, name := range []string{"address", "name", "name"} {
+		if got := fetch(t, g.URL+"/"+name+chatPath, plainBody, nil); got.status != http.StatusOK {
+			t.Errorf("%s: status %d, want 200: %s", name, got.status, got.body)
+		}
+	}
+	awaitTotals(t, "calls", totals{"groq/127.0.0.1": 1, "mine/localhost": 2}, func() totals {
+		return labelled(exposed(t, g, callsSeries, "server_port", "gen_ai_provider_name", "server_address"), port(t, provider.URL))
+	})
+}
+
+// hangingProviderIsATimeout measures when the client gets the error.
+func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
+	pausing := newFake(t, "pausing", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", eventType)
+		_ = sendEvent(rw, "word")
+		timer := time.NewTimer(2 * firstByte)
+		defer timer.Stop()
+		<-timer.C
+		_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
+	}))
+	hanging := silent(t)
+	secure := at(t, strings.Replace(hanging, "http:", "https:", 1), map[string]any{"timeouts": map[string]any{"connect": firstByte.String()}})
+	configure(t, g, hosted(map[string]map[string]any{"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, pausing.URL), "handshake": secure}))
+	got := fetch(t, g.URL+"/hanging"+chatPath, plainBody, nil)
+	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
+	if got.took < firstByte || got.took > firstByte+allowedDelay {
+		t.Errorf("the error came after %v, want %v and at most %v more", got.took, firstByte, allowedDelay)
+	}
+	got = fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which nobody reads
+	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
+	if allowed := firstByte + time.Second; got.took > allowed {
+		t.Errorf("the error for a large request came after %v, want at most %v", got.took, allowed)
+	}
+	if got := fetch(t, g.URL+"/pausing"+chatPath, plainStream, nil); got.err != nil || !strings.HasSuffix(got.body, "data: [DONE]\n\n") {
+		t.Errorf("a stream that pauses ends with %v: %s", got.err, got.body)
+	}
+	got = fetch(t, g.URL+"/handshake"+chatPath, plainBody, nil)
+	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
+	if got.took > firstByte+allowedDelay {
+		t.Errorf("the error of a handshake came after %v, want at most %v", got.took, firstByte+allowedDelay)
+	}
+}
+
+// TestReloadsLeakNoConnections replaces the configuration again and again, with calls between.
+func TestReloadsLeakNoConnections(t *testing.T) {
+	const (
+		turns         = 50
+		clients       = 4
+		mayGoroutines = 2*2*2*clients + 10 // two for each connection that stays open for a while
+	)
+	provider, second := newFake(t, "provider", counting(0)), newFake(t, "second", counting(0))
+	g := start(t, gateway.Options{})
+	with := func(turn int) gateway.Dynamic {
+		configuration := fallingBack(t, provider.URL, deepSeek(t, second.URL))
+		configuration["params"] = map[string]any{"maxTokens": 100 + turn}
+		return hosted(map[string]map[string]any{"chat": configuration, "down": fallingBack(t, dead(), deepSeek(t, second.URL))})
+	}
+	call := func() {
+		inParallel(t, 40, clients, func(client *http.Client, number int) error {
+			return answered(client, g.URL+[]string{"/chat", "/down"}[number%2]+chatPath, number)
+		})
+	}
+	configure(t, g, hosted(nil))
+	before := allGoroutines(t, g)
+	configure(t, g, with(0))
+	call()
+	for turn := 1; turn <= turns; turn++ {
+		configure(t, g, with(turn))
+		for number, route := range []string{"/chat", "/down"} {
+			if err := answered(http.DefaultClient, g.URL+route+chatPath, number); err != nil {
+				t.Errorf("reload %d, %s: %v", turn, route, err)
+			}
+		}
+	}
+	call()
+	for _, f := range []*fake{provider, second} {
+		opened, open := f.connections()
+		t.Logf("%s: %d connections were opened, %d are open", f.name, opened, open)
+		if open > 2*clients {
+			t.Errorf("%s: %d connections are open, want at most %d", f.name, open, 2*clients)
+		}
+	}
+	configure(t, g, hosted(nil))
+	await(t, fmt.Sprintf("not many more than the %d goroutines of before", before), func() bool {
+		return allGoroutines(t, g) < before+mayGoroutines
+	})
+	if leaked := interpretedGoroutines(t, g); leaked != 0 {
+		t.Errorf("%d goroutines of the plugin run, want none", leaked)
+	}
+	checkNoPanic(t, g)
+}
+
+// serviceOfTheRouterIsNotAsked has a service beside a host.
+func serviceOfTheRouterIsNotAsked(t *testing.T, g *gateway.Gateway) {
+	provider, service := newFake(t, "provider", counting(0)), newFake(t, "service", counting(0))
+	dynamic := metered(at(t, provider.URL, map[string]any{"routes": map[string]string{
+		"/v1/chat/completions": "completions", "/v1/models": "models", "*": "passthrough",
+	}}), service.URL)
+	configure(t, g, dynamic)
+	for _, path := range []string{chatPath, "/v1/audio"} {
+		if got := fetch(t, g.URL+path, plainBody, nil); got.provider() != "provider" {
+			t.Errorf("%s: status %d from %q, want provider", path, got.status, got.provider())
+		}
+	}
+	if got := len(service.saw()); got != 0 {
+		t.Errorf("the service was asked %d times, want never", got)
+	}
+}
