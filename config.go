@@ -30,6 +30,7 @@ const (
 // policy is a configuration with all decided that can be decided once.
 type policy struct {
 	routes              []route
+	laterRoutes         []route   // for what another instance has governed
 	preset              *preset   // of the provider
 	isRebased           bool      // the provider's paths are not the client's
 	path                string    // that the provider is asked for at every endpoint; empty: none is configured
@@ -84,6 +85,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)
+	p.laterRoutes = laterRoutes(p.routes)
 	pattern := parseModels(bad, config, p)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	parseProvider(bad, firstProvider(config), p, secrets, pattern)

@@ -29,8 +29,8 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 		at.elsewhere = namesElsewhere(at, p.routes)
 		if k != governedPassthrough {
 			parseRules(bad, config, at)
-			closeEvasions(p, at)
 		}
+		closeEvasions(p, at)
 		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
 		at.target = newTarget(p, at.target.Operation)
 		all[k] = at
@@ -61,7 +61,7 @@ func namesElsewhere(at *endpoint, routes []route) map[string]bool {
 
 // closeEvasions drops what would get around the rules for models and tokens, where there are any.
 func closeEvasions(p *policy, at *endpoint) {
-	if (p.modelOverride && p.allowedModels == nil && at.rules == nil) || !at.parses {
+	if p.modelOverride && p.allowedModels == nil && at.rules == nil {
 		return
 	}
 	for _, name := range p.preset.evasions {

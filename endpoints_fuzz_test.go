@@ -275,11 +275,12 @@ func FuzzEndpointsAreGoverned(f *testing.F) {
 		}
 		models, limits := 0, 0
 		for _, m := range governed {
-			if m.Type == gjson.Number && m.Num >= 1 && m.Num <= 100 {
+			switch {
+			case m.Type == gjson.Number && m.Num >= 1 && m.Num <= 100:
 				limits++
-			} else if m.String() == "governed" || (at.path == "/v1/images/generations" && m.String() == "") {
+			case m.String() == "governed" || (at.path == "/v1/images/generations" && m.String() == ""):
 				models++
-			} else {
+			default:
 				t.Errorf("%s: of %q the provider gets %q", at.path, body, got.body)
 			}
 		}

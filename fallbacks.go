@@ -109,7 +109,10 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 	j, out := way.judged, copyOf(req)
 	if isFallback && !way.isReport {
 		body, asked := usable(at, way.judged.client, way.judged.asked)
-		j, refused = judgeBody(p, at, req, body, &judged{asked: asked})
+		j = &judged{verdict: w.verdict, client: body, body: [][]byte{body}, asked: asked}
+		if !p.report {
+			j, refused = judgeBody(p, at, req, body, j)
+		}
 	}
 	if refused == nil {
 		refused = prepare(p, at, j, out)

@@ -10,12 +10,14 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Bounds of a provider's list of models.
 const (
 	modelListMaxBytes = 8 << 20
-	modelListMax      = 10000
+	modelListMax      = 3000
+	modelListTimeout  = 30 * time.Second
 )
 
 // model is an element of OpenAI's list of models.
@@ -184,6 +186,8 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 			held.header.Del(name)
 		}
 	}
+	removeOperatorHeaders(held.header)
+	delete(held.header, "Trailer")
 	for name, values := range held.header {
 		rw.Header()[name] = values
 	}
@@ -196,7 +200,9 @@ func hold(m *middleware, held *heldAnswer, req *http.Request) {
 	defer func() {
 		held.isBroken = recover() != nil || held.isBroken
 	}()
-	askForModels(m, held, req, "")
+	ctx, cancel := context.WithTimeout(req.Context(), modelListTimeout)
+	defer cancel()
+	askForModels(m, held, req.WithContext(ctx), "")
 }
 
 func invalidModelList() *refusal {

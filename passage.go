@@ -74,12 +74,8 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 // laterKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed
 // passes nowhere ungoverned, and what is denied under the client's path or the present one is denied.
 func laterKind(p *policy, way *passage, path string) kind {
-	routes := p.routes
-	if len(routes) == 0 {
-		routes = publishedRoutes
-	}
-	own := kindOf(routes, path)
-	if own == deny || kindOf(routes, way.clientPath) == deny {
+	own := kindOf(p.laterRoutes, path)
+	if !p.report && (own == deny || kindOf(p.laterRoutes, way.clientPath) == deny) {
 		return deny
 	}
 	if way.kind == governedPassthrough && (own == completions || own == embeddings || own == responses) {
@@ -88,9 +84,14 @@ func laterKind(p *policy, way *passage, path string) kind {
 	return way.kind
 }
 
-// publishedRoutes are where OpenAI has the endpoints of each kind.
-var publishedRoutes = []route{
-	{"/chat/completions", completions}, {"/embeddings", embeddings}, {"/responses", responses}, {anyPath, governedPassthrough},
+// laterRoutes returns the routes for requests that an instance before has governed: those of the configuration, and behind
+// them where OpenAI has the endpoints of each kind.
+func laterRoutes(routes []route) []route {
+	if len(routes) > 0 && routes[len(routes)-1].suffix == anyPath {
+		return routes
+	}
+	return append(append([]route{}, routes...),
+		route{"/chat/completions", completions}, route{"/embeddings", embeddings}, route{"/responses", responses}, route{anyPath, governedPassthrough})
 }
 
 // governAgain applies the rules of a later instance to what the one before made of the request.
@@ -104,7 +105,11 @@ func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refu
 		j, refused = judge(p, at, req)
 	} else {
 		j.verdict = before.verdict
-		j.client, j.asked = usable(at, plainBody(before), before.asked || before.verdict.asksUsage)
+		body := plainBody(before)
+		if p.preset.evasions != nil {
+			body = without(body, p.preset.evasions)
+		}
+		j.client, j.asked = usable(at, body, before.asked || before.verdict.asksUsage)
 		j.body = [][]byte{j.client}
 		if p.governs {
 			j, refused = judgeBody(p, at, req, j.client, j)
@@ -134,18 +139,18 @@ func usable(at *endpoint, body []byte, asked bool) ([]byte, bool) {
 	if !asked || at.asksUsage {
 		return body, asked
 	}
-	return withoutStreamOptions(body), false
+	return without(body, []string{streamOptions}), false
 }
 
-// withoutStreamOptions takes back what was asked of a stream: the provider cannot be asked.
-func withoutStreamOptions(body []byte) []byte {
+// without returns a body without the members of some names.
+func without(body []byte, names []string) []byte {
 	e := wholeEnvelope(body)
 	if readMembers(e) != nil {
 		return body
 	}
 	for i := range e.members {
 		m := &e.members[i]
-		m.removed = m.name == streamOptions
+		m.removed = contains(names, m.name)
 	}
 	return plainBody(&judged{body: splice(e, edits(e, nil))})
 }

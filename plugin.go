@@ -150,8 +150,8 @@ type TLS struct {
 type Timeouts struct {
 	// Connect is for the connection, and once more for its TLS handshake. Default: 10s. Refused: less than 1ms, more than 10m.
 	Connect string
-	// FirstByte is for the first byte of the answer once the request has been sent: that of its header; with Fallbacks, but for
-	// the last of them, that of its body. Default: 10m, as long as OpenAI's SDKs wait. Refused: less than 1ms, more than 1h.
+	// FirstByte is for a provider from being chosen until the first byte of its answer: that of the header; with Fallbacks, but
+	// for the last of them, that of the body. Default: 10m, as long as OpenAI's SDKs wait. Refused: less than 1ms, more than 1h.
 	FirstByte string
 	// Unknown receives the keys that are none of the above; New refuses them.
 	Unknown map[string]any `mapstructure:",remain"`

@@ -33,6 +33,9 @@ func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *se
 	p.upstream = parseUpstream(bad, provider, p.preset)
 	p.isRebased = p.path == "" && (keys.Provider != "" || p.upstream != nil)
 	header := parseKeyHeader(bad, provider, p.preset)
+	if !provider.isFirst && header.name == p.modelHeader {
+		bad.add(provider.parent+"authHeader.name", "%q carries the model", header.name)
+	}
 	p.keyNames = []string{header.name}
 	var problem string
 	p.credential, problem = newCredential(keys.Token, header.name, header.prefix, secrets)

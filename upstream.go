@@ -227,7 +227,7 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	} else {
 		outcome = proxyOutcome(req.Context(), err)
 	}
-	if way != nil {
+	if way != nil && way.writer != nil {
 		way.writer.failure = outcome
 	}
 	switch outcome {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,6 +54,39 @@ func readReplaced(t *testing.T, path string, replacements ...string) string {
 		text = strings.ReplaceAll(text, pair[0], pair[1])
 	}
 	return text
+}
+
+// launch runs Traefik with the files of an example, static and dynamic, until the test ends.
+func launch(t *testing.T, static, dynamic string, env ...string) *gateway.Process {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dynamic.yml")
+	write(t, path, dynamic)
+	const filename = "filename: dynamic.yml"
+	if !strings.Contains(static, filename) {
+		t.Fatalf("the static configuration has no %q", filename)
+	}
+	var configuration map[string]any
+	if err := yaml.Unmarshal([]byte(strings.ReplaceAll(static, filename, "filename: "+path)), &configuration); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := gateway.Binary(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	traefik, err := gateway.Launch(gateway.Command{Binary: binary, Static: configuration, Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logged, err := traefik.Errors()
+			t.Logf("errors in Traefik's log: %q %v", logged, err)
+		}
+		if err := traefik.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return traefik
 }
 
 // kinds are the types of manifests, as Go clients have them.
@@ -222,6 +257,164 @@ func TestComposeExampleServes(t *testing.T) {
 		}
 	}
 	awaitTotals(t, "calls by team", totals{"blue": 1, "": 2}, func() totals { return exposed(t, g, callsSeries, "team") })
+	checkNoErrors(t, g)
+}
+
+// exampleGateway runs Traefik with an example of that name, in whose dynamic configuration texts are replaced: old and new
+// by turns.
+func exampleGateway(t *testing.T, name string, replacements ...string) *gateway.Gateway {
+	t.Helper()
+	folder, web := filepath.Join(examples(t), name), freeAddress(t)
+	traefik := launch(t, readReplaced(t, filepath.Join(folder, "traefik.yml"), "127.0.0.1:8000", web),
+		readReplaced(t, filepath.Join(folder, "dynamic.yml"), replacements...), "OPENAI_API_KEY=sk-openai", "MISTRAL_API_KEY=sk-mistral")
+	g := &gateway.Gateway{Process: traefik, URL: "http://" + web, AccessLogPath: filepath.Join(traefik.Dir, "access.log")}
+	await(t, "the example serves", func() bool {
+		response, err := http.Get(g.URL + "/v1/denied")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusMethodNotAllowed
+	})
+	return g
+}
+
+// hostLines are those of a provider's host in a configuration, with the indentation of the first one: a server without TLS.
+func hostLines(t *testing.T, indentation, address string) string {
+	t.Helper()
+	parsed, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join([]string{"host: " + parsed.Hostname(), "port: " + parsed.Port(), "tls: {enabled: false}"}, "\n"+indentation)
+}
+
+// modelled is what a provider of an example sees of a request.
+type modelled struct{ path, authorization, body string }
+
+// remembering is a provider that answers with the status, and keeps what it saw last.
+func remembering(t *testing.T, status int, saw *modelled) *httptest.Server {
+	t.Helper()
+	return upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		*saw = modelled{r.URL.Path, r.Header.Get("Authorization"), string(body)}
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(status)
+		_, _ = io.WriteString(rw, "{}")
+	}))
+}
+
+// TestModelRoutingExampleServes asks for models of three providers, and for the list of them.
+func TestModelRoutingExampleServes(t *testing.T) {
+	var openAI, mistral, ollama modelled
+	g := exampleGateway(t, "model-routing",
+		"https://api.openai.com", remembering(t, http.StatusOK, &openAI).URL,
+		"host: api.mistral.ai", hostLines(t, "          ", remembering(t, http.StatusOK, &mistral).URL),
+		"host: localhost", hostLines(t, "          ", remembering(t, http.StatusOK, &ollama).URL))
+	const hi = `"messages":[{"role":"user","content":"Hi"}]}`
+	for _, test := range []struct {
+		name, body string
+		saw        *modelled
+		want       modelled
+		policy     string
+	}{
+		{
+			"OpenAI", `{"model":"gpt-4o","max_tokens":5000,` + hi, &openAI,
+			modelled{chatPath, "Bearer sk-openai", `{"model":"gpt-4o","max_completion_tokens":1024,` + hi},
+			"max_tokens=limited,max_tokens=limited,max_tokens=renamed",
+		},
+		{
+			"Mistral", `{"model":"mistral-small-latest","stream":true,"max_completion_tokens":9,` + hi, &mistral,
+			modelled{chatPath, "Bearer sk-mistral", `{"model":"mistral-small-latest","stream":true,"max_tokens":9,` + hi},
+			"max_completion_tokens=renamed",
+		},
+		{
+			"Ollama, by default", `{` + hi, &ollama,
+			modelled{chatPath, "", `{` + hi[:len(hi)-1] + `,"model":"llama3.2","max_tokens":4096}`},
+			"model=set,max_tokens=limited",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, test.body, map[string]string{"X-Ai-Model": "gpt-4o"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusOK || *test.saw != test.want {
+				t.Errorf("status %d, the provider sees %q, want %q", response.StatusCode, *test.saw, test.want)
+			}
+			await(t, "the decisions of both in the access log", func() bool {
+				lines := accessLog(t, g)
+				return len(lines) > 0 && lines[len(lines)-1]["downstream_X-Ai-Policy"] == test.policy
+			})
+		})
+	}
+	t.Run("a model that no router takes", func(t *testing.T) {
+		response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, `{"model":"o9",`+hi, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		answer, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusNotFound || !strings.Contains(string(answer), "model_not_found") {
+			t.Errorf("status %d: %s, want 404 with model_not_found", response.StatusCode, answer)
+		}
+	})
+	t.Run("the list of models", func(t *testing.T) {
+		response, err := http.Get(g.URL + "/v1/models")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		var list struct{ Data []struct{ ID string } }
+		if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, model := range list.Data {
+			got = append(got, model.ID)
+		}
+		if want := []string{"gpt-4o", "gpt-4o-mini", "llama3.2", "mistral-small-latest", "small"}; !slices.Equal(got, want) {
+			t.Errorf("models %q, want %q", got, want)
+		}
+	})
+	checkNoErrors(t, g)
+}
+
+// TestFallbacksExampleServes has the first provider refuse, and the second one be away.
+func TestFallbacksExampleServes(t *testing.T) {
+	var openAI, ollama modelled
+	g := exampleGateway(t, "fallbacks",
+		"host: api.openai.com", hostLines(t, "          ", remembering(t, http.StatusServiceUnavailable, &openAI).URL),
+		"provider: mistral # whose host is known", "provider: mistral\n              "+hostLines(t, "              ", dead()),
+		"host: localhost", hostLines(t, "              ", remembering(t, http.StatusOK, &ollama).URL))
+	const hi = `"messages":[{"role":"user","content":"Hi"}]}`
+	response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, `{"model":"gpt-4o","max_tokens":5000,`+hi, map[string]string{"Authorization": "Bearer sk-client"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("status %d, want 200", response.StatusCode)
+	}
+	if want := (modelled{chatPath, "Bearer sk-openai", `{"model":"gpt-4o","max_completion_tokens":2048,` + hi}); openAI != want {
+		t.Errorf("OpenAI sees %q, want %q", openAI, want)
+	}
+	if want := (modelled{chatPath, "", `{"model":"llama3.2","max_tokens":2048,` + hi}); ollama != want {
+		t.Errorf("Ollama sees %q, want %q", ollama, want)
+	}
+	const attempts = "openai=503,mistral_ai=connection_failed,ollama=200"
+	await(t, attempts+" in the access log", func() bool {
+		return slices.ContainsFunc(accessLog(t, g), func(line map[string]any) bool { return line["downstream_X-Ai-Attempts"] == attempts })
+	})
+	awaitTotals(t, "attempts", totals{"openai/503": 1, "mistral_ai/connection_failed": 1, "ollama/": 1}, func() totals {
+		all := exposed(t, g, callsSeries, "gen_ai_provider_name", "error_type")
+		delete(all, "openai/method_not_supported") // of exampleGateway
+		return all
+	})
 	checkNoErrors(t, g)
 }
 

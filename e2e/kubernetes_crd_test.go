@@ -83,6 +83,7 @@ func TestKubernetesExamplesServe(t *testing.T) {
 	g.example(t, "ollama", "ollama.yaml", "ai.localhost", "ollama.test", "11434", g.plain,
 		// There are no pods that a selector could select.
 		"selector:\n    app: ollama", "type: ExternalName\n  externalName: localhost")
+	g.example(t, "vllm", "vllm.yaml", "ai.localhost", "vllm.test", "host: vllm.models.svc.cluster.local", "host: localhost\n      port: "+g.plain)
 	g.example(t, "models", "model-routing.yaml", append(g.inCloud("api.openai.com", "ai.localhost", "models.test"),
 		"sk-proj-XXXXX", "sk-models", "ollama.example.com", "localhost", "11434", g.plain)...)
 	gemini := append(g.inCloud("generativelanguage.googleapis.com", "ai.example.com", "gemini.test"), "AIza-XXXXX", "AIza-gemini")
@@ -115,6 +116,11 @@ func TestKubernetesExamplesServe(t *testing.T) {
 			name: "local Ollama", host: "ollama.test", path: chatPath, body: plainBody,
 			want:   seen{path: chatPath, model: "llama4:maverick", host: "ollama.test"}, // passHostHeader is the default
 			params: map[string]any{"temperature": 1.0, "top_p": 1.0, "max_tokens": 2048.0, "frequency_penalty": 0.0, "presence_penalty": 0.0},
+		},
+		{
+			name: "vLLM, without a service", host: "vllm.test", path: chatPath, body: plainBody,
+			want:   seen{path: chatPath, model: "meta-llama/Llama-3.1-8B-Instruct"},
+			params: map[string]any{"max_tokens": 2048.0},
 		},
 		{
 			name: "by model, local", host: "models.test", path: chatPath, body: `{"model":"qwen2.5:0.5b","messages":[{"role":"user","content":"Hi"}]}`,

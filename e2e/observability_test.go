@@ -21,7 +21,6 @@ import (
 
 	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/demo"
-	"github.com/modelroute/chatcompletion/e2e/gateway"
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
@@ -185,30 +184,8 @@ func TestDashboardIsInOrder(t *testing.T) {
 func startExample(t *testing.T, provider, collector string) (base, metrics string) {
 	t.Helper()
 	web, metricsAddress := freeAddress(t), freeAddress(t)
-	dynamic := filepath.Join(t.TempDir(), "dynamic.yml")
-	write(t, dynamic, readExample(t, "dynamic.yml", "interval: 15s", "interval: 1s"))
-	var static map[string]any
-	text := readExample(t, "traefik.yml", "127.0.0.1:8000", web, "127.0.0.1:8082", metricsAddress, "filename: dynamic.yml", "filename: "+dynamic)
-	if err := yaml.Unmarshal([]byte(text), &static); err != nil {
-		t.Fatal(err)
-	}
-	binary, err := gateway.Binary(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	traefik, err := gateway.Launch(gateway.Command{Binary: binary, Static: static, Env: []string{"UPSTREAM=" + provider, "COLLECTOR_URL=" + collector}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logged, err := traefik.Errors()
-			t.Logf("errors in Traefik's log: %q %v", logged, err)
-		}
-		if err := traefik.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	launch(t, readExample(t, "traefik.yml", "127.0.0.1:8000", web, "127.0.0.1:8082", metricsAddress), readExample(t, "dynamic.yml", "interval: 15s", "interval: 1s"),
+		"UPSTREAM="+provider, "COLLECTOR_URL="+collector)
 	base, metrics = "http://"+web, "http://"+metricsAddress
 	await(t, "the example serves", func() bool {
 		response, err := http.Get(metrics + metricsPath)
