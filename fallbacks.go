@@ -113,6 +113,9 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		if !p.report {
 			j, refused = judgeBody(p, at, req, body, j)
 		}
+		if way.before != nil && refused == nil && !p.report {
+			j.verdict = withDecisions(way.before, j.verdict)
+		}
 	}
 	if refused == nil {
 		refused = prepare(p, at, j, out)

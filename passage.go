@@ -15,7 +15,8 @@ type passage struct {
 	kind       kind   // if it is models, the request is not governed, and there is nothing else here
 	clientPath string // as the first instance got it
 	judged     *judged
-	isReport   bool // nothing has been enforced so far
+	before     *verdict // of the instance before; nil: there is none, or it has enforced nothing
+	isReport   bool     // nothing has been enforced so far
 	writer     *responseWriter
 	attempt    *attempt // at a provider that the middleware forwards to; nil: there was none so far
 	behind     string   // of models: what stands behind the path of the list
@@ -45,8 +46,7 @@ func useVerdict(w *responseWriter, j *judged) {
 func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	if way.kind == models {
-		delete(req.Header, way.keyName)
-		handModelsOn(m, rw, req, way.behind)
+		takeModelsOver(m, way, rw, req)
 		return
 	}
 	if before := way.writer.credential; before != nil {
@@ -55,6 +55,7 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 	way.kind = laterKind(p, way, req.URL.Path)
 	way.writer.call.Answer.kind = way.kind
 	at := p.endpoints[way.kind]
+	way.before = way.judged.verdict
 	refused := governAgain(p, at, way, req)
 	way.judged.path = "" // the middlewares between may have set another
 	way.writer.call.Target = at.target
@@ -69,6 +70,20 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 	}
 	useVerdict(way.writer, way.judged)
 	relay(m, way, rw, req)
+}
+
+// takeModelsOver handles a request for models that an instance before has let pass.
+func takeModelsOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+	p := m.policy
+	delete(req.Header, way.keyName)
+	switch {
+	case kindOf(p.laterRoutes, req.URL.Path) == deny && !p.report:
+		writeRefusal(rw, denied())
+	case p.allowedModels != nil && way.behind == "" && !p.report:
+		filterModels(m, rw, req)
+	default:
+		handModelsOn(m, rw, req, way.behind)
+	}
 }
 
 // laterKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed
@@ -125,7 +140,9 @@ func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refu
 	if refused != nil {
 		return refused
 	}
-	if !way.isReport || p.report { // else nothing of what was decided before has been done
+	if way.isReport && !p.report {
+		way.before = nil // nothing of what it decided has been done
+	} else {
 		j.verdict = withDecisions(before.verdict, j.verdict)
 	}
 	way.isReport = way.isReport && p.report

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -117,7 +118,7 @@ func parsePath(bad *problems, key, text string, pattern *regexp.Regexp) (string,
 
 // prepare decides which path the provider is asked for, and puts the provider's key in the place of the client's.
 func prepare(p *policy, at *endpoint, j *judged, req *http.Request) *refusal {
-	if p.isRebased || p.path != "" {
+	if p.isRebased || p.path != "" || at.kind == governedPassthrough {
 		path, refused := pathOf(p, at, req)
 		if refused != nil {
 			return refused
@@ -134,12 +135,20 @@ func pathOf(p *policy, at *endpoint, req *http.Request) (string, *refusal) {
 		return render(p.pathTemplate, req)
 	case p.path != "":
 		return p.path, nil
-	case !p.isRebased:
-		return "", nil
-	case at.path != "":
+	case p.isRebased && at.path != "":
 		return p.preset.base + at.path, nil
 	}
-	return behindBase(p.preset.base, req.URL.EscapedPath()), nil
+	path := ""
+	if normal := normalizePath(req.URL.Path); at.kind == governedPassthrough && !isPlain(req.URL.Path, normal) {
+		path = (&url.URL{Path: normal}).EscapedPath() // which is what has been looked up, and no server takes for another
+	}
+	if p.isRebased && path == "" {
+		path = req.URL.EscapedPath()
+	}
+	if p.isRebased {
+		path = behindBase(p.preset.base, path)
+	}
+	return path, nil
 }
 
 // versionSegment is where OpenAI's paths begin, behind whatever a router has before them.

@@ -75,23 +75,13 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 	return parsed // * is the shortest, and so the last
 }
 
-// tailOf returns what stands behind the version in the suffix of a governed endpoint: a provider has it below other paths,
-// too, such as /v1beta/openai. No way around the rules must lead there.
+// tailOf returns what stands behind the version in the suffix of an endpoint that has rules: a provider has it below other
+// paths, too, such as /v1beta/openai. No way around the rules must lead there.
 func tailOf(r route) string {
-	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && isGoverned(r.kind) {
+	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && r.kind != passthrough {
 		return "/" + tail
 	}
 	return ""
-}
-
-// isGoverned tells whether a kind of endpoint is governed.
-func isGoverned(k kind) bool {
-	for _, governed := range governedKinds {
-		if k == governed {
-			return true
-		}
-	}
-	return false
 }
 
 // kindNamed returns the kind that a value of the configuration means, "" if it is none.

@@ -153,8 +153,8 @@ var (
 
 // What a transport allows itself, as Traefik's do.
 const (
-	maxIdleConnections    = 200 // to one provider
-	idleConnectionTimeout = 90 * time.Second
+	maxIdleConnections    = 200              // to one provider
+	idleConnectionTimeout = 50 * time.Second // less than load balancers have, so that it is not them who close
 	keepAliveInterval     = 30 * time.Second
 )
 

@@ -33,19 +33,24 @@ const metricsPath = "/metrics"
 // deadProvider is the error.type of a call whose provider cannot be reached.
 const deadProvider = "connection_failed"
 
-// metered is a dynamic configuration with a metered route to the provider, and a route with the metrics of all.
-func metered(configuration map[string]any, provider string) gateway.Dynamic {
+// exposing is a dynamic configuration with a route with the metrics of all others.
+func exposing() gateway.Dynamic {
 	return gateway.Dynamic{
 		Routers: map[string]gateway.Router{
-			"chat":    {Rule: "PathPrefix(`/v1`)", Middlewares: []string{"governed"}, Service: "provider"},
 			"metrics": {Rule: "Path(`" + metricsPath + "`)", Middlewares: []string{"exposed"}, Service: "noop@internal"},
 		},
-		Middlewares: map[string]any{
-			"governed": gateway.Plugin(configuration),
-			"exposed":  gateway.Plugin(map[string]any{"expose": "prometheus"}),
-		},
-		Services: map[string]string{"provider": provider},
+		Middlewares: map[string]any{"exposed": gateway.Plugin(map[string]any{"expose": "prometheus"})},
+		Services:    map[string]string{},
 	}
+}
+
+// metered adds a metered route to the provider.
+func metered(configuration map[string]any, provider string) gateway.Dynamic {
+	dynamic := exposing()
+	dynamic.Routers["chat"] = gateway.Router{Rule: "PathPrefix(`/v1`)", Middlewares: []string{"governed"}, Service: "provider"}
+	dynamic.Middlewares["governed"] = gateway.Plugin(configuration)
+	dynamic.Services["provider"] = provider
+	return dynamic
 }
 
 // otlp is the configuration of telemetry that is sent to the endpoint every second, with the label team.

@@ -1,18 +1,12 @@
 package e2e_test
 
 import (
-	"bufio"
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
@@ -243,188 +237,6 @@ func providerDoesNotSeeWhereTheClientIs(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// compressedAnswersAreRead has a provider that compresses if it may.
-func compressedAnswersAreRead(t *testing.T, g *gateway.Gateway) {
-	const document = `{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
-	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Set("Content-Type", jsonType)
-		if r.Header.Get("Accept-Encoding") != "gzip" {
-			_, _ = io.WriteString(rw, document)
-			return
-		}
-		rw.Header().Set("Content-Encoding", "gzip")
-		compressed := gzip.NewWriter(rw)
-		_, _ = io.WriteString(compressed, document)
-		_ = compressed.Close()
-	}))
-	configuration := at(t, provider.URL, map[string]any{"telemetry": map[string]any{"labels": map[string]string{"fault": "compressed"}}})
-	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
-	for _, accepted := range []string{"gzip", "br", "identity"} {
-		got := fetch(t, g.URL+"/chat"+chatPath, plainBody, map[string]string{"Accept-Encoding": accepted})
-		if got.body != document || got.header.Get("Content-Encoding") != "" {
-			t.Errorf("%s: the client gets %q as %q, want %q", accepted, got.body, got.header.Get("Content-Encoding"), document)
-		}
-		if saw := provider.last(t).header.Get("Accept-Encoding"); saw != "gzip" {
-			t.Errorf("%s: the provider may compress by %q, want gzip", accepted, saw)
-		}
-	}
-	awaitTotals(t, "tokens", totals{"input": 3 * 7, "output": 3 * 3}, func() totals {
-		return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_token_type"), "compressed")
-	})
-}
-
-// eventsArriveWhenTheyAreSent measures each, by both versions of HTTP, and behind a fallback.
-func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
-	const (
-		events   = 10
-		interval = 50 * time.Millisecond
-		allowed  = 20 * time.Millisecond
-	)
-	sent := make(chan time.Time, events)
-	handler := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		ticks := time.NewTicker(interval)
-		defer ticks.Stop()
-		for i := range events {
-			<-ticks.C
-			sent <- time.Now()
-			if sendEvent(rw, fmt.Sprint("word ", i)) != nil {
-				return
-			}
-		}
-		_, _ = io.WriteString(rw, "data: [DONE]\n\n")
-	})
-	authority := newAuthority(t)
-	plain, secure := newFake(t, "plain", handler), newSecureFake(t, "secure", handler, authority)
-	withAuthority := at(t, secure.URL, map[string]any{"model": openAIModel, "tls": map[string]any{"caFile": authority.File}})
-	names := []string{"plain", "secure", "fallback"}
-	falling := fallingBack(t, dead(), withAuthority)
-	falling["model"] = openAIModel
-	configure(t, g, hosted(map[string]map[string]any{
-		"plain":    at(t, plain.URL, map[string]any{"model": openAIModel}),
-		"secure":   withAuthority,
-		"fallback": falling,
-	}))
-	for _, name := range names {
-		lines := openStream(t.Context(), t, g.URL+"/"+name)
-		var slowest time.Duration
-		for i := range events {
-			data, err := readEvent(lines)
-			if err != nil {
-				t.Fatalf("%s: event %d: %v", name, i, err)
-			}
-			took := time.Since(<-sent)
-			slowest = max(slowest, took)
-			if want := fmt.Sprintf("%q", fmt.Sprint("word ", i)); !strings.Contains(data, want) {
-				t.Errorf("%s: event %d is %s, want one with %s", name, i, data, want)
-			}
-		}
-		if data, err := readEvent(lines); data != "[DONE]" || err != nil {
-			t.Errorf("%s: the stream ends with %q, %v, want [DONE]", name, data, err)
-		}
-		if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: after [DONE]: %v, want the end", name, err)
-		}
-		t.Logf("%s: the slowest of %d events took %v", name, events, slowest)
-		if slowest > allowed {
-			t.Errorf("%s: an event arrived after %v, want at most %v", name, slowest, allowed)
-		}
-	}
-}
-
-// headerArrivesBeforeTheFirstEvent is for providers that think for long: without fallbacks, nothing is
-// held back.
-func headerArrivesBeforeTheFirstEvent(t *testing.T, g *gateway.Gateway) {
-	arrived := make(chan struct{})
-	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		_ = http.NewResponseController(rw).Flush()
-		select {
-		case <-arrived: // only now the event
-		case <-r.Context().Done():
-			return
-		}
-		_ = sendEvent(rw, "word")
-	}))
-	configure(t, g, hosted(map[string]map[string]any{"chat": at(t, provider.URL, map[string]any{"model": openAIModel})}))
-	lines := openStream(t.Context(), t, g.URL+"/chat")
-	close(arrived)
-	if _, err := readEvent(lines); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// webSocketsPass has an upgrade, and words in both directions.
-func webSocketsPass(t *testing.T, g *gateway.Gateway) {
-	authority := newAuthority(t)
-	plain, secure := newFake(t, "plain", http.HandlerFunc(echo)), newSecureFake(t, "secure", http.HandlerFunc(echo), authority)
-	routes := map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}
-	configure(t, g, hosted(map[string]map[string]any{
-		"plain":  at(t, plain.URL, map[string]any{"token": "sk-provider", "routes": routes}),
-		"secure": at(t, secure.URL, map[string]any{"token": "sk-provider", "routes": routes, "tls": map[string]any{"caFile": authority.File}}),
-	}))
-	address, err := url.Parse(g.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, provider := range []*fake{plain, secure} {
-		t.Run(provider.name, func(t *testing.T) {
-			connection, err := net.Dial("tcp", address.Host)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = connection.Close() }()
-			if err := connection.SetDeadline(time.Now().Add(conditionTimeout)); err != nil {
-				t.Fatal(err)
-			}
-			target := "/" + provider.name + "/v1/realtime?model=gpt-4o-realtime"
-			if _, err := fmt.Fprintf(connection, "GET %s HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n", target); err != nil {
-				t.Fatal(err)
-			}
-			reader := bufio.NewReader(connection)
-			response, err := http.ReadResponse(reader, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = response.Body.Close()
-			if response.StatusCode != http.StatusSwitchingProtocols {
-				t.Fatalf("status %d, want 101", response.StatusCode)
-			}
-			for i := range 3 {
-				want := fmt.Sprintf("word %d\n", i)
-				if _, err := io.WriteString(connection, want); err != nil {
-					t.Fatal(err)
-				}
-				if got, err := reader.ReadString('\n'); got != want || err != nil {
-					t.Errorf("the provider answers %q, %v, want %q", got, err, want)
-				}
-			}
-			saw := provider.last(t)
-			if got, want := saw.target, "/v1/realtime?model=gpt-4o-realtime"; got != want {
-				t.Errorf("the provider is asked for %s, want %s", got, want)
-			}
-			if got, want := saw.header.Get("Authorization"), "Bearer sk-provider"; got != want {
-				t.Errorf("the provider sees the key %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-// echo takes an upgrade, and sends back what comes.
-func echo(rw http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "websocket" || !strings.EqualFold(r.Header.Get("Connection"), "upgrade") {
-		http.Error(rw, "no upgrade", http.StatusBadRequest)
-		return
-	}
-	connection, buffered, err := http.NewResponseController(rw).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = connection.Close() }()
-	_, _ = io.WriteString(connection, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	_, _ = io.Copy(connection, buffered)
-}
-
 // metricsTellWhichServerWasAsked has the address and the port as attributes.
 func metricsTellWhichServerWasAsked(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "provider", counting(0))
@@ -440,39 +252,6 @@ func metricsTellWhichServerWasAsked(t *testing.T, g *gateway.Gateway) {
 	awaitTotals(t, "calls", totals{"groq/127.0.0.1": 1, "mine/localhost": 2}, func() totals {
 		return labelled(exposed(t, g, callsSeries, "server_port", "gen_ai_provider_name", "server_address"), port(t, provider.URL))
 	})
-}
-
-// hangingProviderIsATimeout measures when the client gets the error.
-func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
-	pausing := newFake(t, "pausing", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		_ = sendEvent(rw, "word")
-		timer := time.NewTimer(2 * firstByte)
-		defer timer.Stop()
-		<-timer.C
-		_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
-	}))
-	hanging := silent(t)
-	secure := at(t, strings.Replace(hanging, "http:", "https:", 1), map[string]any{"timeouts": map[string]any{"connect": firstByte.String()}})
-	configure(t, g, hosted(map[string]map[string]any{"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, pausing.URL), "handshake": secure}))
-	got := fetch(t, g.URL+"/hanging"+chatPath, plainBody, nil)
-	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if got.took < firstByte || got.took > firstByte+allowedDelay {
-		t.Errorf("the error came after %v, want %v and at most %v more", got.took, firstByte, allowedDelay)
-	}
-	got = fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which nobody reads
-	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if allowed := firstByte + time.Second; got.took > allowed {
-		t.Errorf("the error for a large request came after %v, want at most %v", got.took, allowed)
-	}
-	if got := fetch(t, g.URL+"/pausing"+chatPath, plainStream, nil); got.err != nil || !strings.HasSuffix(got.body, "data: [DONE]\n\n") {
-		t.Errorf("a stream that pauses ends with %v: %s", got.err, got.body)
-	}
-	got = fetch(t, g.URL+"/handshake"+chatPath, plainBody, nil)
-	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if got.took > firstByte+allowedDelay {
-		t.Errorf("the error of a handshake came after %v, want at most %v", got.took, firstByte+allowedDelay)
-	}
 }
 
 // TestReloadsLeakNoConnections replaces the configuration again and again, with calls between.

@@ -1,0 +1,165 @@
+package e2e_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// headerOnly sends the header of an answer and nothing else.
+func headerOnly(contentType string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", contentType)
+		rw.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(rw).Flush()
+		<-r.Context().Done()
+	}
+}
+
+// breaking ends the connection behind the text; without one, with a reset.
+func breaking(text string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		connection, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		if tcp, isTCP := connection.(*net.TCPConn); isTCP && text == "" {
+			_ = tcp.SetLinger(0)
+		}
+		_, _ = io.WriteString(connection, text)
+		_ = connection.Close()
+	}
+}
+
+// answering is a provider's answer with the status, and headers by turns.
+func answering(status int, body string, header ...string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", jsonType)
+		for pair := range slices.Chunk(header, 2) {
+			rw.Header().Set(pair[0], pair[1])
+		}
+		rw.WriteHeader(status)
+		_, _ = io.WriteString(rw, body)
+	}
+}
+
+// fault is what is wrong with the first provider.
+type fault struct {
+	name    string
+	handler http.HandlerFunc
+	address func(t *testing.T) string // instead of a handler
+	waits   bool                      // for the timeout
+	want    string                    // the attempt's error.type
+}
+
+var faults = []fault{
+	{name: "accepts-and-is-silent", address: silent, waits: true, want: "timeout"},
+	{name: "reads-and-is-silent", handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, waits: true, want: "timeout"},
+	{name: "header-of-a-stream-only", handler: headerOnly(eventType), waits: true, want: "timeout"},
+	{name: "header-of-a-document-only", handler: headerOnly(jsonType), waits: true, want: "timeout"},
+	{name: "refuses-the-connection", address: func(*testing.T) string { return dead() }, want: "connection_failed"},
+	{name: "resets-the-connection", handler: breaking(""), want: "connection_failed"},
+	{name: "closes-the-connection", handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "connection_failed"},
+	{name: "closes-after-the-header", handler: breaking("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"), want: "connection_failed"},
+	{name: "is-no-HTTP", handler: breaking("SSH-2.0-OpenSSH_9.2\r\n"), want: "connection_failed"},
+	{name: "answers-503", handler: answering(503, `{"error":{"message":"overloaded"}}`), want: "503"},
+	{name: "answers-529", handler: answering(529, `{"error":{"message":"overloaded"}}`), want: "529"},
+	{name: "answers-429", handler: answering(429, `{"error":{"message":"slow down"}}`), want: "429"},
+	{name: "answers-500-with-a-large-body", handler: answering(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
+}
+
+// TestSecondProviderAnswersInTime has every fault at the first provider, and measures when the client has the second's answer.
+func TestSecondProviderAnswersInTime(t *testing.T) {
+	second := newFake(t, "second", counting(0))
+	firsts, middlewares := map[string]*fake{}, map[string]map[string]any{}
+	for _, f := range faults {
+		address := ""
+		if f.handler == nil {
+			address = f.address(t)
+		} else {
+			firsts[f.name] = newFake(t, "first", f.handler)
+			address = firsts[f.name].URL
+		}
+		middlewares[f.name] = fallingBack(t, address, deepSeek(t, second.URL))
+		middlewares[f.name]["telemetry"] = map[string]any{"labels": map[string]string{"fault": f.name}}
+	}
+	middlewares["none"] = fallingBack(t, second.URL)
+	g := startForwarding(t)
+	configure(t, g, hosted(middlewares))
+	fetch(t, g.URL+"/none"+chatPath, plainBody, nil)
+
+	number := 0
+	for _, f := range faults {
+		allowed := allowedDelay
+		if f.waits {
+			allowed += firstByte
+		}
+		t.Run(f.name, func(t *testing.T) {
+			for _, body := range []string{plainBody, streamWithUsage} {
+				number++
+				got := fetch(t, g.URL+"/"+f.name+chatPath, body, map[string]string{numberHeader: strconv.Itoa(number), "Authorization": "Bearer sk-of-the-client"})
+				if got.status != http.StatusOK || got.provider() != "second" || got.err != nil || !strings.Contains(got.body, datedModel(deepSeekModel)) {
+					t.Errorf("status %d from %q, want 200 from second: %s %v", got.status, got.provider(), got.body, got.err)
+				}
+				if attempts, has := got.header[attemptsHeader]; has {
+					t.Errorf("the client sees %s %q", attemptsHeader, attempts)
+				}
+				t.Logf("the second provider's answer came after %v", got.took)
+				if got.took > allowed || f.waits && got.took < firstByte {
+					t.Errorf("the answer came after %v, want at most %v", got.took, allowed)
+				}
+				line := loggedCall(t, g, number)
+				if got, want := line["downstream_"+attemptsHeader], "openai="+f.want+",deepseek=200"; got != want {
+					t.Errorf("the access log has the attempts %q, want %q", got, want)
+				}
+				if got, has := line["downstream_X-Ai-Error-Type"]; has {
+					t.Errorf("the access log has the error type %q, want none for a call that was answered", got)
+				}
+				if got := line["downstream_"+modelHeader]; got != deepSeekModel {
+					t.Errorf("the access log has the model %q, want %q", got, deepSeekModel)
+				}
+			}
+			want := totals{"openai/gpt-4o/" + f.want: 2, "deepseek/" + deepSeekModel + "/": 2}
+			awaitTotals(t, "attempts", want, func() totals {
+				return labelled(exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "gen_ai_request_model", "error_type"), f.name)
+			})
+			awaitTotals(t, "tokens", totals{"deepseek/input": float64(inputTokens(number-1) + inputTokens(number)), "deepseek/output": float64(outputTokens(number-1) + outputTokens(number))}, func() totals {
+				return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_provider_name", "gen_ai_token_type"), f.name)
+			})
+			if first := firsts[f.name]; first != nil {
+				checkKeys(t, first, 2, "Bearer sk-first", openAIModel)
+			}
+		})
+	}
+	checkKeys(t, second, 1+2*len(faults), "", "")
+	for _, request := range second.saw()[1:] {
+		if got, want := request.header.Get("Authorization"), "Bearer sk-second"; got != want || request.model() != deepSeekModel {
+			t.Errorf("the second provider sees the key %q and the model %q, want %q and %q", got, request.model(), want, deepSeekModel)
+		}
+		if got := request.header.Get(modelHeader); got != deepSeekModel {
+			t.Errorf("the second provider sees %s %q, want %q", modelHeader, got, deepSeekModel)
+		}
+	}
+	checkNoPanic(t, g)
+}
+
+// checkKeys fails unless the provider was asked so many times, always with the key and the model, if there are any.
+func checkKeys(t *testing.T, provider *fake, times int, key, model string) {
+	t.Helper()
+	saw := provider.saw()
+	if len(saw) != times {
+		t.Errorf("%s was asked %d times, want %d", provider.name, len(saw), times)
+	}
+	for _, request := range saw {
+		if got := request.header.Values("Authorization"); key != "" && (len(got) != 1 || got[0] != key) {
+			t.Errorf("%s sees the key %q, want %q", provider.name, got, key)
+		}
+		if got := request.model(); model != "" && got != model {
+			t.Errorf("%s sees the model %q, want %q", provider.name, got, model)
+		}
+	}
+}
