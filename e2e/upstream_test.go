@@ -95,7 +95,7 @@ func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
 		proto    string
 		most     int // connections, for requests at once
 	}{
-		{"plain", newFake(t, "plain", counting(0)), map[string]any{"enabled": false}, "HTTP/1.1", clients},
+		{"plain", newFake(t, "plain", counting(0)), map[string]any{"enabled": false}, "HTTP/1.1", 2 * clients}, // a request may dial, and then get one that is idle
 		{"secure", newSecureFake(t, "secure", counting(0), authority), map[string]any{"caFile": authority.File}, "HTTP/2.0", 2},
 	}
 	middlewares := map[string]map[string]any{}
