@@ -90,9 +90,16 @@ func record(r *registry, c *Call) {
 	r.mu.Lock()
 	r.waiting = append(r.waiting, c)
 	if len(r.waiting) >= settledCalls {
-		settle(r)
+		settleAndUnlock(r)
+		return
 	}
 	r.mu.Unlock()
+}
+
+// settleAndUnlock unlocks the registry in any case: a call that cannot be settled must not hold up all others.
+func settleAndUnlock(r *registry) {
+	defer r.mu.Unlock()
+	settle(r)
 }
 
 // lose counts telemetry that is lost.
@@ -105,8 +112,9 @@ func lose(r *registry, kind string, count int64) {
 // settle takes the waiting calls into the series. The caller holds the lock. It is one long loop, since interpreted calls
 // are dear.
 func settle(r *registry) {
-	for i, c := range r.waiting {
-		r.waiting[i] = nil
+	calls := r.waiting
+	r.waiting = make([]*Call, 0, settledCalls)
+	for _, c := range calls {
 		request, answer := c.Request, &c.Answer
 		model := request.Model
 		if !request.ConfiguredModel && model != "" {
@@ -142,7 +150,6 @@ func settle(r *registry) {
 			}
 		}
 	}
-	r.waiting = r.waiting[:0]
 	if len(r.enforced) > maxPolicyTexts || len(r.reported) > maxPolicyTexts {
 		r.enforced, r.reported = countDecisions(r.enforced), countDecisions(r.reported)
 	}
@@ -237,7 +244,8 @@ func countDecisions(texts map[string]int64) map[string]int64 {
 // many series must not hold up requests.
 func collect(r *registry) []metric {
 	r.mu.Lock()
-	settle(r)
+	settleAndUnlock(r)
+	r.mu.Lock()
 	all := append([]*series(nil), r.inOrder...)
 	decisions := append(decisionPoints(r.enforced, modeEnforce), decisionPoints(r.reported, modeReport)...)
 	var lost []point

@@ -412,3 +412,22 @@ func TestWhatIsCollectedDoesNotChange(t *testing.T) {
 		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
 	}
 }
+
+// TestCallThatCannotBeSettledHoldsUpNobody has a record without a target, which nothing makes: the ones behind it are counted.
+func TestCallThatCannotBeSettledHoldsUpNobody(t *testing.T) {
+	r := newRegistry()
+	broken := madeCall(func(call *Call) { call.Target = nil })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a call without a target is settled")
+			}
+		}()
+		record(r, broken)
+		collect(r)
+	}()
+	record(r, madeCall(nil))
+	if got := len(pointsOf(r, operationDuration)); got != 1 {
+		t.Errorf("%d series behind the call, want 1", got)
+	}
+}
