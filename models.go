@@ -113,8 +113,7 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		target = aliased
 	}
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (all && !contains(names, name)) {
-		writeRefusal(rw, &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
-			"The model `" + shortened(name) + "` does not exist or you do not have access to it."})
+		writeRefusal(rw, noSuchModel(name))
 		return
 	}
 	if all || target != name {
@@ -122,6 +121,11 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		return
 	}
 	askForModels(m, rw, req, "/"+url.PathEscape(name))
+}
+
+func noSuchModel(name string) *refusal {
+	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
+		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
 }
 
 func contains(names []string, name string) bool {

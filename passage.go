@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -76,9 +77,12 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 func takeModelsOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	delete(req.Header, way.keyName)
+	name, _ := url.PathUnescape(strings.TrimPrefix(way.behind, "/"))
 	switch {
-	case kindOf(p.laterRoutes, req.URL.Path) == deny && !p.report:
+	case kindOf(p.laterRoutes, strings.TrimSuffix(req.URL.Path, "/"+name)) == deny && !p.report:
 		writeRefusal(rw, denied())
+	case name != "" && !isAllowed(p, name) && !p.report:
+		writeRefusal(rw, noSuchModel(name))
 	case p.allowedModels != nil && way.behind == "" && !p.report:
 		filterModels(m, rw, req)
 	default:
@@ -106,7 +110,8 @@ func laterRoutes(routes []route) []route {
 		return routes
 	}
 	return append(append([]route{}, routes...),
-		route{"/chat/completions", completions}, route{"/embeddings", embeddings}, route{"/responses", responses}, route{anyPath, governedPassthrough})
+		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
+		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
 }
 
 // governAgain applies the rules of a later instance to what the one before made of the request.

@@ -31,6 +31,7 @@ var kinds = []kind{completions, embeddings, responses, models, passthrough, gove
 type route struct {
 	suffix string // normalized
 	kind   kind
+	isTail bool // it is not a key, but what tailOf makes of one
 }
 
 // anyPath is the key of Config.Routes for paths that no other key matches.
@@ -63,7 +64,7 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 	for _, r := range parsed {
 		if tail := tailOf(r); tail != "" && keys[tail] == "" {
 			keys[tail] = tail
-			parsed = append(parsed, route{tail, r.kind})
+			parsed = append(parsed, route{tail, r.kind, true})
 		}
 	}
 	sort.Slice(parsed, func(i, j int) bool {
@@ -109,7 +110,7 @@ func kindOf(routes []route, rawPath string) kind {
 	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && (r.kind != models || !strings.Contains(normal, r.suffix+"/")) {
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !isBelow(r, normal) {
 			continue
 		}
 		if r.kind == passthrough && !isPlain(rawPath, normal) {
@@ -118,6 +119,11 @@ func kindOf(routes []route, rawPath string) kind {
 		return r.kind
 	}
 	return completions
+}
+
+// isBelow tells whether a path is that of one model of the list at a route.
+func isBelow(r route, normal string) bool {
+	return r.kind == models && !r.isTail && strings.Contains(normal, r.suffix+"/")
 }
 
 // pathParameters are what some servers cut off a segment before they look it up.

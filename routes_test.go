@@ -58,3 +58,32 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+func TestKindOfAPath(t *testing.T) {
+	bad := &problems{}
+	routes := parseRoutes(bad, map[string]string{
+		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models",
+		"/v1/images/generations": "passthrough: governed", "/v1/files": "deny", "*": "passthrough",
+	})
+	if len(bad.found) > 0 {
+		t.Fatal(bad.found)
+	}
+	for path, want := range map[string]kind{
+		"/v1/chat/completions": completions, "/x/V1/Chat/Completions/": completions, "/v1/models/x/v1/chat/completions": completions,
+		"/v1/embeddings": embeddings, "/v1//embeddings;x": embeddings, "/v1/xembeddings": passthrough, "/v1/embeddings/x": passthrough,
+		"/v1/responses": responses, "/v1/responses/resp_1": passthrough, "/v1/responses/.": responses, "/v1/responses/x/..": responses,
+		"/v1/models": models, "/v1/models/": models, "/v1/models/gpt-4o": models, "/v1/models/meta-llama/Llama": models, "/v1/xmodels": passthrough,
+		"/v1/images/generations": governedPassthrough, "/v1/images/generations.": governedPassthrough, "/v1/images/edits": passthrough,
+		"/v1/files": deny, "/v1/files/": deny, "/v1/x/../files": deny, "/v1/files/abc": passthrough,
+		"/v1/batches": passthrough, "/v1/batches;x": completions, "/v1//batches": completions, "/" + strings.Repeat("a", pathMaxBytes): completions,
+	} {
+		if got := kindOf(routes, path); got != want {
+			t.Errorf("%.80q is %q, want %q", path, got, want)
+		}
+	}
+	for _, path := range []string{"/v1/chat/completions", "/v1/embeddings", "/", "/v1/models", "", "*"} {
+		if got := kindOf(nil, path); got != completions {
+			t.Errorf("without routes, %q is %q, want %q", path, got, completions)
+		}
+	}
+}
