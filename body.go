@@ -170,15 +170,3 @@ func bodyAgain(body [][]byte) func() (io.ReadCloser, error) {
 func restoreBody(req *http.Request, raw []byte) {
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }
-
-// keepUpgrade leaves of the Connection header what a websocket needs. Anything else that it names, the provider's key for
-// one, the reverse proxy would remove; and another upgrade, such as to h2c, would be a tunnel around every rule.
-func keepUpgrade(header http.Header) {
-	isWebsocket := header["Connection"] != nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
-	delete(header, "Connection")
-	if isWebsocket {
-		header["Connection"] = []string{"Upgrade"}
-	} else {
-		delete(header, "Upgrade")
-	}
-}

@@ -30,12 +30,13 @@ const (
 // policy is a configuration with all decided that can be decided once.
 type policy struct {
 	routes              []route
-	laterRoutes         []route   // for what another instance has governed
-	preset              *preset   // of the provider
-	isRebased           bool      // the provider's paths are not the client's
-	path                string    // that the provider is asked for at every endpoint; empty: none is configured
-	pathTemplate        *template // nil: path is no template
-	upstream            *upstream // that is forwarded to; nil: the next handler
+	laterRoutes         []route        // for what another instance has governed
+	modelPath           *regexp.Regexp // of one model behind the list of models
+	preset              *preset        // of the provider
+	isRebased           bool           // the provider's paths are not the client's
+	path                string         // that the provider is asked for at every endpoint; empty: none is configured
+	pathTemplate        *template      // nil: path is no template
+	upstream            *upstream      // that is forwarded to; nil: the next handler
 	endpoints           map[kind]*endpoint
 	model               string    // enforced, or the default where clients may choose
 	modelTemplate       *template // nil: model is no template
@@ -45,10 +46,11 @@ type policy struct {
 	allowedText         string         // the patterns, for the client
 	modelHeader         string         // canonical
 	credential          *credential    // nil: the client's own credentials pass
-	keyHeader           *keyHeader     // that a client's own key is moved to; nil: it stays where it is
+	keyHeader           *keyHeader     // of the first provider, that a client's own key is moved to; nil: it stays where it is
 	maxRequestBodyBytes int64
 	report              bool
 	configuredModels    map[string]bool // that the configuration names
+	namedModels         map[string]bool // all that clients may ask for; nil: the configuration does not name them all
 	governs             bool            // it has rules for a request that another policy has governed
 	telemetry           *telemetry
 	exposes             bool // it answers with the metrics
@@ -86,6 +88,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	p.routes = parseRoutes(bad, config.Routes)
 	p.laterRoutes = laterRoutes(p.routes)
+	p.modelPath = newModelPath(p.routes)
 	pattern := parseModels(bad, config, p)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	parseProvider(bad, firstProvider(config), p, secrets, pattern)
@@ -251,6 +254,7 @@ func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	}
 	parseAliases(bad, p)
 	p.configuredModels = configuredModels(config, p)
+	p.namedModels = namedModels(config, p)
 	return pattern
 }
 

@@ -12,7 +12,7 @@ type endpoint struct {
 	asksUsage  bool            // of every stream
 	parses     bool            // its values are looked into, so that their number counts
 	strict     bool            // its parameters are those of the published schema
-	elsewhere  map[string]bool // parameters that only other endpoints have, which there are too
+	elsewhere  map[string]bool // names that params.extra has for other endpoints in use
 	target     *Target         // for the records of calls
 	verdicts   *verdicts
 }
@@ -25,14 +25,13 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	asksUsage := parseStreamUsage(bad, config.StreamUsage)
 	for _, k := range governedKinds {
-		at := newEndpoint(k, p.preset)
+		at := newEndpoint(k, p)
 		at.elsewhere = namesElsewhere(at, p.routes)
 		if k != governedPassthrough {
 			parseRules(bad, config, at)
 		}
 		closeEvasions(p, at)
 		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
-		at.target = newTarget(p, at.target.Operation)
 		all[k] = at
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
@@ -71,16 +70,17 @@ func closeEvasions(p *policy, at *endpoint) {
 	}
 }
 
-// newEndpoint returns an endpoint of a provider without rules.
-func newEndpoint(k kind, provider *preset) *endpoint {
-	at := &endpoint{kind: k, target: &Target{Operation: chatOperation}, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
+// newEndpoint returns an endpoint of a policy's provider without rules.
+func newEndpoint(k kind, p *policy) *endpoint {
+	at := &endpoint{kind: k, strict: p.preset.strict, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
+	operation := chatOperation
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {
 	case completions:
 		parameters = chatParameters()
 		at.path = "/chat/completions"
-		at.tokenLimit = provider.tokenLimit
-		at.asksUsage = provider.streamUsage
+		at.tokenLimit = p.preset.tokenLimit
+		at.asksUsage = p.preset.streamUsage
 		at.parses = true
 	case responses:
 		parameters = responsesParameters()
@@ -89,14 +89,15 @@ func newEndpoint(k kind, provider *preset) *endpoint {
 	case embeddings:
 		parameters = embeddingsParameters()
 		at.path = "/embeddings"
-		at.target.Operation = embeddingsOperation
+		operation = embeddingsOperation
 	case governedPassthrough:
-		at.target.Operation = passthroughOperation
+		operation = passthroughOperation
 	}
-	if at.strict = provider.strict; !at.strict {
+	if !at.strict {
 		relax(parameters)
 	}
 	at.parameters = newParameterSet(parameters)
+	at.target = newTarget(p, operation)
 	return at
 }
 
@@ -104,7 +105,7 @@ func newEndpoint(k kind, provider *preset) *endpoint {
 func newTarget(p *policy, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
-	if target.Provider == "" {
+	if target.Provider == "" || p.isFallback { // which Telemetry.Provider is not the name of
 		target.Provider = p.preset.system
 	}
 	if p.upstream != nil {

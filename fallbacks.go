@@ -32,10 +32,8 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 	for i, keys := range config.Fallbacks {
 		parent := fallbackParent(i)
 		q := *p
-		q.telemetry = withoutProvider(p.telemetry)
-		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
-		q.keyHeader = nil
 		q.isFallback = true
+		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
 		p.keyNames = append(p.keyNames, q.keyNames...)
 		q.circuit = &circuit{}
 		if keys.Model != "" {
@@ -48,13 +46,6 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 		q.keyNames = p.keyNames
 	}
 	return all
-}
-
-// withoutProvider returns the telemetry for another provider than the one that Telemetry.Provider names.
-func withoutProvider(t *telemetry) *telemetry {
-	more := *t
-	more.target.Provider = ""
-	return &more
 }
 
 // setFallbackModel enforces the model of a fallback, whatever the client asks for.
@@ -112,19 +103,19 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 		j = &judged{verdict: w.verdict, client: body, body: [][]byte{body}, asked: asked}
 		if !p.report {
 			j, refused = judgeBody(p, at, req, body, j)
-		}
-		if way.before != nil && refused == nil && !p.report {
-			j.verdict = withDecisions(way.before, j.verdict)
+			if refused == nil && way.before != nil {
+				j.verdict = withDecisions(way.before, j.verdict)
+			}
 		}
 	}
 	if refused == nil {
 		refused = prepare(p, at, j, out)
 	}
-	if refused != nil {
-		return refuseAttempt(w, refused, isLast, rw)
-	}
 	if way.attempt != nil {
 		nextCall(w.call, start, out.Header)
+	}
+	if refused != nil {
+		return refuseAttempt(w, refused, isLast, rw)
 	}
 	w.credential = p.credential
 	w.start = w.call.Start
@@ -144,7 +135,9 @@ func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter
 	m.next.ServeHTTP(rw, out.WithContext(ctx))
 	removeOperatorTrailers(way.writer.ResponseWriter.Header())
 	if !a.failed {
-		closeCircuit(m.policy.circuit)
+		if a.err == nil { // else the client has left, or nobody is to be asked
+			closeCircuit(m.policy.circuit)
+		}
 		return true
 	}
 	if isProviders(m.policy, a) {

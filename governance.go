@@ -307,6 +307,9 @@ func governSent(r *rule, e *envelope, m *member, d *decision) {
 // one with a value stays.
 func oneSpelling(e *envelope, r *rule, d *decision) int {
 	place, other := e.found[r.id], e.found[r.twinID]
+	if other != 0 && e.members[other-1].removed {
+		other = 0 // by a rule of its own
+	}
 	if place == 0 {
 		return other
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"sort"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -33,29 +33,26 @@ type modelList struct {
 	Data []json.RawMessage `json:"data"`
 }
 
-// namedModels returns the models that clients may ask for, if the configuration names them all.
-func namedModels(p *policy) (names []string, all bool) {
-	if !p.modelOverride {
-		return []string{p.model}, p.modelTemplate == nil
+// namedModels returns the models that clients may ask for, nil if the configuration does not name them all.
+func namedModels(config *Config, p *policy) map[string]bool {
+	isFixed := p.model != "" && p.modelTemplate == nil
+	if !p.modelOverride && isFixed {
+		return map[string]bool{p.model: true}
 	}
-	if p.allowedModels == nil || strings.Contains(p.allowedText, "*") {
-		return nil, false
+	if !p.modelOverride || p.allowedModels == nil || strings.Contains(p.allowedText, "*") {
+		return nil
 	}
-	names = strings.Split(p.allowedText, ", ")
-	if p.model != "" && p.modelTemplate == nil {
-		names = append(names, p.model)
+	names := map[string]bool{}
+	for _, name := range parseNames(config.AllowedModels) {
+		names[name] = true
 	}
 	for alias := range p.aliases {
-		names = append(names, alias)
+		names[alias] = true
 	}
-	sort.Strings(names)
-	distinct := names[:0]
-	for i, name := range names {
-		if i == 0 || name != names[i-1] {
-			distinct = append(distinct, name)
-		}
+	if isFixed {
+		names[p.model] = true
 	}
-	return distinct, true
+	return names
 }
 
 // listModels answers with the models that a client may use, or with the one that it asks for.
@@ -71,15 +68,14 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 		passThrough(m.next, p, rw, req)
 		return
 	}
-	asked, isOne := modelInPath(p.routes, req.URL.Path)
-	if isOne {
-		showModel(m, rw, req, asked)
+	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
+		showModel(m, rw, req, one[1])
 		return
 	}
-	if names, all := namedModels(p); all {
-		listed := make([][]byte, len(names))
-		for i, name := range names {
-			listed[i] = modelObject(p, name)
+	if p.namedModels != nil {
+		var listed [][]byte
+		for _, name := range sortedKeys(p.namedModels) {
+			listed = append(listed, modelObject(p, name))
 		}
 		writeJSON(rw, listOf(listed))
 		return
@@ -92,31 +88,29 @@ func modelObject(p *policy, name string) []byte {
 	return marshal(model{ID: name, Object: "model", OwnedBy: p.endpoints[completions].target.Provider})
 }
 
-// modelInPath returns the model that the path of a request names behind that of the list.
-func modelInPath(routes []route, path string) (name string, isOne bool) {
-	lower := strings.ToLower(path)
+// newModelPath returns what finds the model that a path names behind that of a list of models.
+func newModelPath(routes []route) *regexp.Regexp {
+	var lists []string
 	for _, r := range routes {
-		if at := strings.Index(lower, r.suffix+"/"); r.kind == models && at >= 0 {
-			name = strings.TrimSuffix(path[at+len(r.suffix)+1:], "/")
-			return name, name != ""
+		if r.kind == models && !r.isTail {
+			lists = append(lists, regexp.QuoteMeta(r.suffix))
 		}
 	}
-	return "", false
+	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
 }
 
 // showModel answers with one model.
 func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name string) {
 	p := m.policy
-	names, all := namedModels(p)
 	target := name
 	if aliased, isAlias := p.aliases[name]; isAlias {
 		target = aliased
 	}
-	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (all && !contains(names, name)) {
+	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (p.namedModels != nil && !p.namedModels[name]) {
 		writeRefusal(rw, noSuchModel(name))
 		return
 	}
-	if all || target != name {
+	if p.namedModels != nil || target != name {
 		writeJSON(rw, modelObject(p, name))
 		return
 	}
@@ -126,15 +120,6 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 func noSuchModel(name string) *refusal {
 	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
-}
-
-func contains(names []string, name string) bool {
-	for _, known := range names {
-		if known == name {
-			return true
-		}
-	}
-	return false
 }
 
 // notForModels are headers of a request that would make another one of it, or another answer than the whole list.
@@ -233,8 +218,9 @@ func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
 	seen := map[string]bool{}
 	for _, element := range list.Data {
 		one := &model{}
-		_ = json.Unmarshal(element, one)                                                                   // of other types, but for the id, a member may be
-		if one.ID != "" && (isAllowed(p, one.ID) || isAllowed(p, strings.TrimPrefix(one.ID, "models/"))) { // so Gemini calls them
+		_ = json.Unmarshal(element, one) // members may be of other types, but for the id
+		isGeminis := strings.HasPrefix(one.ID, "models/")
+		if one.ID != "" && (isAllowed(p, one.ID) || (isGeminis && isAllowed(p, one.ID[len("models/"):]))) {
 			kept = append(kept, element)
 			seen[one.ID] = true
 		}

@@ -177,6 +177,15 @@ func without(body []byte, names []string) []byte {
 	return plainBody(&judged{body: splice(e, edits(e, nil))})
 }
 
+func contains(names []string, name string) bool {
+	for _, known := range names {
+		if known == name {
+			return true
+		}
+	}
+	return false
+}
+
 // withDecisions returns a verdict with the decisions of the one before it, too.
 func withDecisions(before, v *verdict) *verdict {
 	both := *v

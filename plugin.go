@@ -1,7 +1,7 @@
 // Package chatcompletion is a Traefik middleware that turns a route into a governed AI endpoint.
 //
-// It validates OpenAI chat-completion requests, enforces or defaults the model and the parameters by rewriting the
-// body, replaces the client's credentials by the provider's key, and hands the answer on as it comes, streams included.
+// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by rewriting the body, replaces
+// the client's credentials by the provider's key, and hands the answer on as it comes, streams included.
 //
 // Traefik interprets the package with Yaegi. Compiled code of the standard library touches the bytes, interpreted code
 // makes the decisions; some lines look odd for Yaegi's sake and say so.
@@ -10,7 +10,6 @@ package chatcompletion
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -38,7 +37,7 @@ type Config struct {
 	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
 	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.
 	AllowModelOverride any
-	// Params are the parameters that are applied to every request.
+	// Params are the parameters that are applied to every request to an endpoint that has them.
 	Params Params
 	// AllowParamsOverride tells whether Params only fill in what a client left out (true), or replace what it sent
 	// (false). Default: false, as in Traefik Hub.
@@ -46,7 +45,7 @@ type Config struct {
 	// Limits are ceilings: a client's value above is lowered.
 	Limits Limits
 	// DropParams are the names of parameters that are removed, such as temperature for a model that refuses it. Default:
-	// none. Refused: model, messages and stream, and what Params or Limits set.
+	// none. Refused: model, messages, input and stream, and what Params or Limits set.
 	DropParams []string
 	// AllowedModels are patterns of the models that may be used, * standing for any text, compared after ModelAliases.
 	// Default: all models.
@@ -61,7 +60,7 @@ type Config struct {
 	// (governed), models (a GET is answered with the models that may be used), passthrough (handed on as it is, with Token and
 	// Path), "passthrough: governed" (the same, with the model in the body governed), or deny (403). The longest match counts, on
 	// the boundaries of segments and without regard to case; * is the rest. Default: everything is completions, and so is what
-	// no key matches.
+	// no key matches. Refused: other kinds, models at *, and keys that mean the same paths.
 	Routes map[string]string
 	// Provider is the name of the provider, which decides on the paths that it is asked for, AuthHeader, the name of the token
 	// limit, whether it is asked for the usage of streams, Telemetry.Provider, and whether values that OpenAI does not know are
@@ -69,7 +68,7 @@ type Config struct {
 	// /v1. Refused: other names.
 	Provider string
 	// Path is the path that the provider is asked for, at every endpoint and instead of Provider's; the query stays. It may
-	// refer to the request as Model does. Default: the client's. Refused: what does not begin with a slash.
+	// refer to the request as Model does. Default: the client's. Refused: what begins with no slash; spaces, controls, ?, # and %.
 	Path string
 	// Host is the provider's host: requests are forwarded there by the middleware itself, and the router's service is never
 	// called. Default: none, the router's service is the provider. Refused: what is no name and no address of a host.
@@ -77,9 +76,9 @@ type Config struct {
 	// Port is the provider's port. Default: that of Provider, else 443 with TLS and 80 without. Refused: less than 1, more than
 	// 65535, and a port without Host.
 	Port any
-	// TLS is how the connection to Host is secured.
+	// TLS is how the connection to Host is secured. Refused: without Host.
 	TLS TLS
-	// Timeouts bound the wait for Host. A stream may then last as long as it does.
+	// Timeouts bound the wait for Host. A stream may then last as long as it does. Refused: without Host.
 	Timeouts Timeouts
 	// Fallbacks are providers that are tried in their order where Host, or the one before, cannot be reached, takes too long,
 	// or answers 429 or 5xx; never once a byte of an answer has reached the client. Default: none. Refused: without Host.
@@ -90,11 +89,11 @@ type Config struct {
 	// (10 MiB). Refused: less than 1.
 	MaxRequestBodySize any
 	// Mode is enforce, or report: no request is refused for its content, no body is changed, and X-Ai-Policy says what
-	// would have been. Token, ModelHeader and Path work in both. Default: enforce.
+	// would have been. Where and with which key the provider is asked is the same in both. Default: enforce.
 	Mode string
-	// StreamUsage is auto: every stream is asked for its usage, and the event with it is kept from clients that did not ask;
-	// or never: what a client asks for stays as it is, and streams whose usage it did not want are metered without tokens.
-	// Default: auto.
+	// StreamUsage is auto: every stream of chat completions is asked for its usage, if Provider takes that, and the event with
+	// it is kept from clients that did not ask; or never: what a client asks for stays as it is, and streams whose usage it did
+	// not want are metered without tokens. Default: auto.
 	StreamUsage string
 	// Telemetry is what is made known about the calls.
 	Telemetry Telemetry
@@ -108,7 +107,8 @@ type Config struct {
 
 // Params are values of parameters; one that is not configured is left to the client. Values must be within the
 // published schema, for example temperature from 0 to 2. MaxTokens and MaxCompletionTokens are one parameter with two
-// spellings, of which one may be configured; it governs both.
+// spellings, of which one may be configured; it governs both. Config.Provider may know one spelling only, and the Responses
+// API calls it max_output_tokens: then that is what is sent.
 type Params struct {
 	// Temperature is sent as temperature: a number from 0 to 2.
 	Temperature any
@@ -124,7 +124,7 @@ type Params struct {
 	PresencePenalty any
 	// Extra holds any other parameter by its name in the request, such as seed or reasoning_effort. A string that is
 	// JSON of the type that the schema wants, or any JSON but a string for names unknown to it, is sent as that JSON.
-	// Refused: model, messages, stream, and the names that have a key of their own.
+	// Refused: model, messages, input, stream, and the names that have a key of their own.
 	Extra map[string]any
 	// Unknown receives the keys that are none of the above; New refuses them.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -170,7 +170,7 @@ type Fallback struct {
 	TLS TLS
 	// Path is as Config.Path. Default: that of Provider.
 	Path string
-	// Model is enforced there, whatever the client asks for. Default: the model that the first provider is asked for.
+	// Model is enforced there, whatever the client asks for, but in report mode. Default: that of the first provider.
 	Model string
 	// Token is the provider's key, as Config.Token. Default: none is sent; a client's own is only for the first provider.
 	Token string
@@ -203,8 +203,8 @@ type Limits struct {
 
 // Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
 type Telemetry struct {
-	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini. Default: that of
-	// Config.Provider, else openai, the API that is spoken.
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini, but for Fallbacks.
+	// Default: that of Config.Provider, else openai, the API that is spoken.
 	Provider string
 	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
 	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
@@ -397,60 +397,4 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	forward(m, k, rw, req, j, call)
-}
-
-// serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
-func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
-	switch {
-	case req.Method == http.MethodOptions:
-		preflight(m.next, m.policy, rw, req)
-	case dangerousMethods[strings.ToUpper(req.Method)]:
-		refuse(m.policy, rw, &Call{Start: start, Target: m.policy.endpoints[k].target}, methodNotAllowed(req.Method))
-	case k == models:
-		listModels(m, rw, req)
-	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
-		passThrough(m.next, m.policy, rw, req)
-	default:
-		return false
-	}
-	return true
-}
-
-// hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
-func hasNoBody(req *http.Request) bool {
-	return (req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0) && req.Header["Upgrade"] == nil
-}
-
-// dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a
-// tunnel.
-var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": true}
-
-// preflight hands on what a browser asks before its request, and no more: no body, no upgrade of the connection, not the
-// provider's key, and not the client's where the provider's would take its place.
-func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
-	if p.credential != nil {
-		removeCredentials(req.Header)
-	}
-	for _, name := range []string{"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length"} {
-		delete(req.Header, name)
-	}
-	req.Body = http.NoBody
-	req.ContentLength = 0
-	req.TransferEncoding = nil
-	next.ServeHTTP(rw, req)
-}
-
-// passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
-// original writer, so that upgrades of the connection work.
-func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
-	j := &judged{}
-	if refused := prepare(p, p.endpoints[passthrough], j, req); refused != nil {
-		writeRefusal(rw, refused)
-		return
-	}
-	keepUpgrade(req.Header)
-	if j.path != "" {
-		setPath(req, j.path)
-	}
-	next.ServeHTTP(rw, req)
 }

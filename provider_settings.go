@@ -38,12 +38,15 @@ func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *se
 		bad.add(provider.parent+"authHeader.name", "%q carries the model", header.name)
 	}
 	p.keyNames = []string{header.name}
+	without := "requests are answered 503"
+	if !provider.isFirst {
+		without = "requests are not sent there"
+	}
 	var problem string
-	p.credential, problem = newCredential(keys.Token, header.name, header.prefix, secrets)
+	p.credential, problem = newSecret(provider.parent+"token", without, keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {
 		bad.add(provider.parent+"token", "%s", problem)
 	}
-	p.keyHeader = nil
 	if p.credential == nil && (keys.Provider != "" || keys.AuthHeader.Name != "") {
 		p.keyHeader = header
 	}

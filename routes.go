@@ -1,7 +1,6 @@
 package chatcompletion
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -25,7 +24,9 @@ const (
 )
 
 // kinds are the values of Config.Routes.
-var kinds = []kind{completions, embeddings, responses, models, passthrough, governedPassthrough, deny}
+var kinds = []string{
+	string(completions), string(embeddings), string(responses), string(models), string(passthrough), string(governedPassthrough), string(deny),
+}
 
 // route gives paths that end in suffix a kind.
 type route struct {
@@ -53,7 +54,7 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 			bad.add("routes."+key, "means the same paths as %q", other)
 		}
 		if r.kind == "" {
-			bad.add("routes."+key, "%q is none of %s", value, strings.Trim(strings.ReplaceAll(fmt.Sprintf("%q", kinds), `" "`, `", "`), "[]"))
+			bad.add("routes."+key, `%q is none of "%s"`, value, strings.Join(kinds, `", "`))
 		}
 		if r.kind == models && key == anyPath {
 			bad.add("routes."+key, "%s have a path of their own, such as /v1/models", models)
@@ -89,8 +90,8 @@ func tailOf(r route) string {
 func kindNamed(value string) kind {
 	value = strings.Join(strings.Fields(strings.ReplaceAll(strings.ToLower(value), ":", ": ")), " ")
 	for _, k := range kinds {
-		if value == string(k) {
-			return k
+		if value == k {
+			return kind(k)
 		}
 	}
 	return ""

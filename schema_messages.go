@@ -31,19 +31,28 @@ var openingBrace = []byte{'{'}
 
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
-func checkMessages(name string, value json.RawMessage) *refusal {
+// readMessages reads an array of objects, if it is one of a length that OpenAI takes.
+func readMessages(name string, value json.RawMessage) ([]message, *refusal) {
 	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
-		return tooMany(name, "objects", objectsMax, objects)
+		return nil, tooMany(name, "objects", objectsMax, objects)
 	}
 	var messages []message
-	if err := json.Unmarshal(value, &messages); err != nil {
-		return checkObjects(name, value)
+	if json.Unmarshal(value, &messages) != nil {
+		return nil, checkObjects(name, value)
 	}
 	if len(messages) == 0 {
-		return emptyArray(name)
+		return nil, emptyArray(name)
 	}
 	if len(messages) > messagesMax {
-		return tooMany(name, "elements", messagesMax, len(messages))
+		return nil, tooMany(name, "elements", messagesMax, len(messages))
+	}
+	return messages, nil
+}
+
+func checkMessages(name string, value json.RawMessage) *refusal {
+	messages, refused := readMessages(name, value)
+	if refused != nil {
+		return refused
 	}
 	elements := 0
 	for i := range messages {
@@ -68,18 +77,9 @@ func checkMessages(name string, value json.RawMessage) *refusal {
 
 // checkLooseMessages checks of messages what all providers agree on: they are objects with a role, and not too many.
 func checkLooseMessages(name string, value json.RawMessage) *refusal {
-	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
-		return tooMany(name, "objects", objectsMax, objects)
-	}
-	var messages []message
-	if json.Unmarshal(value, &messages) != nil {
-		return checkObjects(name, value)
-	}
-	if len(messages) == 0 {
-		return emptyArray(name)
-	}
-	if len(messages) > messagesMax {
-		return tooMany(name, "elements", messagesMax, len(messages))
+	messages, refused := readMessages(name, value)
+	if refused != nil {
+		return refused
 	}
 	for i := range messages {
 		if _, isText := messages[i].Role.(string); !isText {

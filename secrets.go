@@ -35,15 +35,9 @@ type credential struct {
 	secret *secret       // what the source gives, from start on
 }
 
-// newCredential prepares the key that token is or refers to; nil: none is configured. A reference that cannot be
-// resolved yet is no error: requests are answered 503 until it can. What makes token impossible is returned as text,
-// without the token.
-func newCredential(token, header, prefix string, settings *secretSettings) (*credential, string) {
-	return newSecret("token", "requests are answered 503", token, header, prefix, settings)
-}
-
-// newSecret is newCredential for the token at any key of the configuration; without says what happens until a reference
-// can be resolved.
+// newSecret prepares the key that token is or refers to; nil: none is configured. A reference that cannot be resolved yet
+// is no error: the operator is told at which key of the configuration it stands, and without, what happens until it can.
+// What makes token impossible is returned as text, without the token.
 func newSecret(key, without, token, header, prefix string, settings *secretSettings) (*credential, string) {
 	token = strings.TrimSpace(token)
 	c := &credential{header: header, prefix: prefix}
@@ -106,17 +100,20 @@ func startCredential(ctx context.Context, c *credential) {
 // copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
 func authorize(p *policy, req *http.Request) *refusal {
 	c := p.credential
-	if c == nil {
-		if p.keyHeader != nil || p.isFallback {
-			moveKey(p, req)
+	value := ""
+	switch {
+	case c == nil && p.isFallback: // a client's own key is the first provider's
+	case c == nil:
+		if p.keyHeader != nil {
+			moveKey(p.keyHeader, req)
 		}
 		return nil
-	}
-	value := c.value
-	if c.source != nil {
+	case c.source != nil:
 		value = secretValue(c)
+	default:
+		value = c.value
 	}
-	if value == "" {
+	if c != nil && value == "" {
 		return credentialsUnavailable()
 	}
 	req.Header = req.Header.Clone()
@@ -128,7 +125,9 @@ func authorize(p *policy, req *http.Request) *refusal {
 		req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
 		req.RequestURI = req.URL.RequestURI() // see setPath
 	}
-	req.Header[c.header] = []string{value}
+	if c != nil {
+		req.Header[c.header] = []string{value}
+	}
 	return nil
 }
 
@@ -163,16 +162,9 @@ func newCredentialQuery() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + strings.Join(names, "|") + `)=[^&;]*`)
 }
 
-// moveKey puts a client's own key where the provider reads it. A fallback gets none: the key is the first provider's.
-func moveKey(p *policy, req *http.Request) {
-	if p.isFallback {
-		req.Header = req.Header.Clone()
-		removeCredentials(req.Header)
-		removeKeys(p, req)
-		req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
-		return
-	}
-	if req.Header[p.keyHeader.name] != nil {
+// moveKey puts a client's own key where the provider reads it.
+func moveKey(to *keyHeader, req *http.Request) {
+	if req.Header[to.name] != nil {
 		return
 	}
 	for _, name := range keyHeaders {
@@ -186,7 +178,7 @@ func moveKey(p *policy, req *http.Request) {
 		if key = strings.TrimSpace(key); key != "" {
 			req.Header = req.Header.Clone()
 			delete(req.Header, name)
-			req.Header[p.keyHeader.name] = []string{p.keyHeader.prefix + key}
+			req.Header[to.name] = []string{to.prefix + key}
 			return
 		}
 	}

@@ -28,7 +28,7 @@ func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.timeout = 10 * time.Millisecond
-	c, problem := newCredential(testReference, "Authorization", "Bearer ", settings)
+	c, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}

@@ -163,7 +163,7 @@ func TestOnlyEqualSourcesAreShared(t *testing.T) {
 	id := func(config Secrets, token string) string {
 		t.Helper()
 		bad := &problems{}
-		c, problem := newCredential(token, "Authorization", "", parseSecrets(bad, config, environment()))
+		c, problem := newSecret("token", "requests are answered 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
 		if problem != "" || bad.found != nil {
 			t.Fatal(problem, bad.found)
 		}
@@ -200,7 +200,7 @@ func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.linger = time.Hour
 	use := func() (*credential, func()) {
-		c, problem := newCredential(testReference, "Authorization", "Bearer ", settings)
+		c, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
@@ -372,7 +372,7 @@ func TestRefusalsDoNotFloodTheSource(t *testing.T) {
 func TestPanicInALookUpEndsNothing(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
 	told := operatorSees(t, func() {
-		c, problem := newCredential("urn:file:/x", "Authorization", "", settings)
+		c, problem := newSecret("token", "requests are answered 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}

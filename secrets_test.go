@@ -34,7 +34,7 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 // started returns the credential of a token that is looked up, and what ends its use and waits for its end.
 func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
-	c, problem := newCredential(token, "Authorization", "Bearer ", settings)
+	c, problem := newSecret("token", "requests are answered 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -121,7 +121,7 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, problem := newCredential(test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
+			c, problem := newSecret("token", "requests are answered 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
 			if problem != "" {
 				t.Fatal(problem)
 			}

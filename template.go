@@ -73,6 +73,7 @@ func render(t *template, req *http.Request) (string, *refusal) {
 		captures = t.pattern.FindStringSubmatch(req.URL.EscapedPath())
 	}
 	text := ""
+	var last templatePart // that is a reference
 	for _, part := range t.parts {
 		value := part.text
 		switch part.source {
@@ -92,9 +93,12 @@ func render(t *template, req *http.Request) (string, *refusal) {
 			return "", invalidPathValue(part)
 		}
 		text += value
+		if part.source != "" {
+			last = part
+		}
 	}
 	if t.isPath && (dotSegment.MatchString(text) || encodedSlash.MatchString(req.URL.EscapedPath())) {
-		return "", invalidPathValue(t.parts[len(t.parts)-1])
+		return "", invalidPathValue(last)
 	}
 	return text, nil
 }

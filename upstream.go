@@ -56,22 +56,25 @@ func parseUpstream(bad *problems, provider *providerKeys, known *preset) *upstre
 		bad.add(provider.parent+"host", "%q is no name and no address of a host; a scheme, a port and a path have keys of their own", shortened(host))
 	}
 	u := &upstream{host: address, connect: defaultConnectTimeout, firstByte: defaultFirstByteTimeout}
+	schemesPort := 80
+	u.scheme = "http"
 	if parseBool(bad, provider.parent+"tls.enabled", keys.TLS.Enabled, !known.plain) {
+		schemesPort = 443
+		u.scheme = "https"
 		parseTLS(bad, provider, u)
 	} else {
-		u.scheme, u.port = "http", "80"
 		checkWithoutTLS(bad, provider)
 	}
-	byDefault, _ := strconv.Atoi(u.port)
+	byDefault := schemesPort
 	if known.port != 0 {
 		byDefault = known.port
 	}
-	port := strconv.Itoa(parseWhole(bad, provider.parent+"port", keys.Port, byDefault, math.MaxUint16, "a port"))
-	u.authority = net.JoinHostPort(address, port)
-	if port == u.port {
-		u.authority = strings.TrimSuffix(u.authority, ":"+port)
+	port := parseWhole(bad, provider.parent+"port", keys.Port, byDefault, math.MaxUint16, "a port")
+	u.port = strconv.Itoa(port)
+	u.authority = net.JoinHostPort(address, u.port)
+	if port == schemesPort {
+		u.authority = strings.TrimSuffix(u.authority, ":"+u.port)
 	}
-	u.port = port
 	if d := parseDuration(bad, "timeouts.connect", provider.timeouts.Connect, time.Millisecond, 10*time.Minute, connectTimeouts); d > 0 {
 		u.connect = d
 	}
@@ -88,34 +91,34 @@ func checkWithoutHost(bad *problems, provider *providerKeys) {
 		return
 	}
 	keys := &provider.keys
-	configured := [][]string{{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte}}
-	if !isUnset(keys.Port) {
-		bad.add("port", "has no effect without %q", "host")
-	}
-	if !isUnset(keys.TLS.Enabled) {
-		bad.add("tls.enabled", "has no effect without %q", "host")
-	}
-	for _, key := range append(configured, tlsKeys(keys)...) {
-		if key[1] != "" {
-			bad.add(key[0], "has no effect without %q", "host")
+	for _, s := range append([]setting{
+		{"port", keys.Port}, {"tls.enabled", keys.TLS.Enabled},
+		{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte},
+	}, certificateSettings(keys)...) {
+		if !isUnset(s.value) {
+			bad.add(s.key, "has no effect without %q", "host")
 		}
 	}
 }
 
-// tlsKeys are the keys about certificates, with what is configured.
-func tlsKeys(keys *Fallback) [][]string {
-	insecure := ""
-	if !isUnset(keys.TLS.InsecureSkipVerify) {
-		insecure = "configured"
+// setting is a key of the configuration with its value.
+type setting struct {
+	key   string
+	value any
+}
+
+// certificateSettings are the keys about certificates.
+func certificateSettings(keys *Fallback) []setting {
+	return []setting{
+		{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", keys.TLS.InsecureSkipVerify},
 	}
-	return [][]string{{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", insecure}}
 }
 
 // checkWithoutTLS finds the keys that have no effect without TLS.
 func checkWithoutTLS(bad *problems, provider *providerKeys) {
-	for _, key := range tlsKeys(&provider.keys) {
-		if key[1] != "" {
-			bad.add(provider.parent+key[0], "has no effect without TLS; set %q", provider.parent+"tls.enabled")
+	for _, s := range certificateSettings(&provider.keys) {
+		if !isUnset(s.value) {
+			bad.add(provider.parent+s.key, "has no effect without TLS; set %q", provider.parent+"tls.enabled")
 		}
 	}
 }
@@ -123,7 +126,6 @@ func checkWithoutTLS(bad *problems, provider *providerKeys) {
 // parseTLS reads how a connection to a provider is secured.
 func parseTLS(bad *problems, provider *providerKeys, u *upstream) {
 	settings := &provider.keys.TLS
-	u.scheme, u.port = "https", "443"
 	u.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: strings.TrimSpace(settings.ServerName)}
 	u.tls.InsecureSkipVerify = parseBool(bad, provider.parent+"tls.insecureSkipVerify", settings.InsecureSkipVerify, false)
 	if u.tls.ServerName != "" && !hostName.MatchString(u.tls.ServerName) && net.ParseIP(u.tls.ServerName) == nil {
@@ -218,16 +220,14 @@ func director(u *upstream) func(*httputil.ProxyRequest) {
 // failProxy answers for a provider that does not, unless another one is to.
 func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	outcome := ""
-	way := passageOf(req.Context())
-	if way != nil && way.attempt != nil {
-		if failAttempt(way, err); way.attempt.failed {
+	if way := passageOf(req.Context()); way == nil || way.attempt == nil {
+		outcome = proxyOutcome(req.Context(), err) // of a request that is not governed
+	} else {
+		failAttempt(way, err)
+		if way.attempt.failed {
 			return
 		}
 		outcome = way.attempt.outcome
-	} else {
-		outcome = proxyOutcome(req.Context(), err)
-	}
-	if way != nil && way.writer != nil {
 		way.writer.failure = outcome
 	}
 	switch outcome {
