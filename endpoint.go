@@ -30,7 +30,11 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 		if k != governedPassthrough {
 			parseRules(bad, config, at)
 		}
-		closeEvasions(p, at)
+		for _, name := range evasionsOf(p, at, p.preset) {
+			if r, isNew := ruleFor(at, name); isNew {
+				r.dropped = true
+			}
+		}
 		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
 		all[k] = at
 	}
@@ -58,16 +62,18 @@ func namesElsewhere(at *endpoint, routes []route) map[string]bool {
 	return names
 }
 
-// closeEvasions drops what would get around the rules for models and tokens, where there are any.
-func closeEvasions(p *policy, at *endpoint) {
-	if p.modelOverride && p.allowedModels == nil && at.rules == nil {
-		return
+// evasionsOf returns the parameters of a provider that would get around the rules of a policy for models and tokens.
+func evasionsOf(p *policy, at *endpoint, provider *preset) []string {
+	var names []string
+	if !p.modelOverride || p.allowedModels != nil {
+		names = append(names, provider.modelNames...)
 	}
-	for _, name := range p.preset.evasions {
-		if r, isNew := ruleFor(at, name); isNew {
-			r.dropped = true
+	for _, r := range at.rules {
+		if isTokenLimit := r.twinID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.limited || r.absent != nil) {
+			names = append(names, provider.tokenLimits...)
 		}
 	}
+	return names
 }
 
 // newEndpoint returns an endpoint of a policy's provider without rules.

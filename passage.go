@@ -50,6 +50,9 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 		takeModelsOver(m, way, rw, req)
 		return
 	}
+	if p.modelHeader != way.writer.policy.modelHeader {
+		delete(req.Header, p.modelHeader)
+	}
 	if before := way.writer.credential; before != nil {
 		delete(req.Header, before.header) // the key of another provider
 	}
@@ -126,8 +129,9 @@ func governAgain(p *policy, at *endpoint, way *passage, req *http.Request) *refu
 	} else {
 		j.verdict = before.verdict
 		body := plainBody(before)
-		if p.preset.evasions != nil {
-			body = without(body, p.preset.evasions)
+		first := way.writer.policy
+		if names := evasionsOf(first, first.endpoints[way.kind], p.preset); names != nil {
+			body = without(body, names)
 		}
 		j.client, j.asked = usable(at, body, before.asked || before.verdict.asksUsage)
 		j.body = [][]byte{j.client}

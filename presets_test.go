@@ -214,6 +214,35 @@ func TestProviderIsRecordedUnderItsName(t *testing.T) {
 	}
 }
 
+func TestProviderIsWhereItsDocumentsSay(t *testing.T) {
+	addresses := map[string]string{
+		"openai": "https://api.openai.com", "azure": "https://own", "gemini": "https://generativelanguage.googleapis.com",
+		"mistral": "https://api.mistral.ai", "deepseek": "https://api.deepseek.com", "groq": "https://api.groq.com",
+		"xai": "https://api.x.ai", "openrouter": "https://openrouter.ai", "together": "https://api.together.ai",
+		"fireworks": "https://api.fireworks.ai", "cohere": "https://api.cohere.ai", "perplexity": "https://api.perplexity.ai",
+		"deepinfra": "https://api.deepinfra.com", "anthropic": "https://api.anthropic.com",
+		"ollama": "http://own:11434", "vllm": "http://own:8000", "llamacpp": "http://own:8080", "openai-compatible": "https://own",
+	}
+	for _, row := range documented {
+		config := CreateConfig()
+		config.Host = "first.example.com"
+		fallback := Fallback{Provider: row.provider}
+		want := addresses[row.provider]
+		if strings.Contains(want, "//own") {
+			fallback.Host = "own"
+		}
+		config.Fallbacks = []Fallback{fallback}
+		p, err := newPolicy(config, "test")
+		if err != nil {
+			t.Errorf("%s: %v", row.provider, err)
+			continue
+		}
+		if u := p.fallbacks[0].upstream; u.scheme+"://"+u.authority != want {
+			t.Errorf("%s is asked at %s://%s, want %s", row.provider, u.scheme, u.authority, want)
+		}
+	}
+}
+
 func TestEveryPresetIsDocumentedOnce(t *testing.T) {
 	if len(documented) != len(presets) {
 		t.Errorf("%d presets, %d rows", len(presets), len(documented))
