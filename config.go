@@ -315,7 +315,8 @@ func parseAliases(bad *problems, p *policy) {
 
 // isAllowed tells whether a model may be used. Gemini lists its models with a folder in front, and knows them without.
 func isAllowed(p *policy, model string) bool {
-	return p.allowedModels == nil || p.allowedModels.MatchString(model) || p.allowedModels.MatchString(strings.TrimPrefix(model, "models/"))
+	return p.allowedModels == nil || p.allowedModels.MatchString(model) ||
+		p.allowedModels.MatchString(strings.TrimPrefix(model, "models/"))
 }
 
 func parseAllowedModels(bad *problems, patterns []string, p *policy) {

@@ -213,7 +213,8 @@ var (
 // acceptAnswer looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
 func acceptAnswer(answer *http.Response) error {
 	way := passageOf(answer.Request.Context())
-	if isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && way == nil; answer.StatusCode < http.StatusOK && !isUpgrade {
+	isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && way == nil
+	if answer.StatusCode < http.StatusOK && !isUpgrade {
 		return errNoAnswer
 	}
 	if way == nil || way.attempt == nil {

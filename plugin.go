@@ -295,8 +295,8 @@ type Secrets struct {
 	CAFile string
 	// Namespace is that of references without one. Default: that of Traefik's service account; with Endpoint there is none.
 	Namespace string
-	// Refresh is the time between two look-ups of a key, and at most half of MaxStale. After an answer with status 401 to it, it is looked up at once, but
-	// not within 5s of the look-up before. Default: 1m. Refused: less than 1s, more than 1h.
+	// Refresh is the time between two look-ups of a key, and at most half of MaxStale. After an answer with status 401 to it,
+	// it is looked up at once, but not within 5s of the look-up before. Default: 1m. Refused: less than 1s, more than 1h.
 	Refresh string
 	// MaxStale is for how long after the last successful look-up a key is used while look-ups fail, whatever the reason.
 	// Default: 1h. Refused: less than 1s, more than 8760h.
