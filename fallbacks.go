@@ -133,7 +133,6 @@ func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter
 	defer a.patience.Stop()
 	way.writer.tries = !a.isLast
 	m.next.ServeHTTP(rw, out.WithContext(ctx))
-	removeOperatorTrailers(way.writer.ResponseWriter.Header())
 	if !a.failed {
 		if a.err == nil { // else the client has left, or nobody is to be asked
 			closeCircuit(m.policy.circuit)

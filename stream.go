@@ -50,6 +50,9 @@ func conclude(w *responseWriter, ctx context.Context) {
 	if w.unusual {
 		release(w)
 	}
+	if w.flush != nil || w.status >= http.StatusBadRequest { // answers of a known length have no trailers
+		removeOperatorTrailers(w.ResponseWriter.Header())
+	}
 	c := w.call
 	c.Duration = time.Since(c.Start)
 	if w.window != nil {
