@@ -86,7 +86,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
-	p.routes = parseRoutes(bad, config.Routes)
+	p.routes = parseRoutes(bad, config.Routes, parsePreset(&problems{}, "", config.Provider).base)
 	p.laterRoutes = laterRoutes(p.routes)
 	p.modelPath = newModelPath(p.routes)
 	pattern := parseModels(bad, config, p)

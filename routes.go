@@ -38,7 +38,8 @@ type route struct {
 // anyPath is the key of Config.Routes for paths that no other key matches.
 const anyPath = "*"
 
-func parseRoutes(bad *problems, routes map[string]string) []route {
+// parseRoutes reads Config.Routes; base is that of the provider's paths.
+func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 	var parsed []route
 	keys := map[string]string{}
 	for _, key := range sortedKeys(routes) {
@@ -66,6 +67,10 @@ func parseRoutes(bad *problems, routes map[string]string) []route {
 		if tail := tailOf(r); tail != "" && keys[tail] == "" {
 			keys[tail] = tail
 			parsed = append(parsed, route{tail, r.kind, true})
+		}
+		if list := normalizePath(base + "/models"); r.kind == models && keys[list] == "" && base != "" {
+			keys[list] = list
+			parsed = append(parsed, route{suffix: list, kind: models}) // and each model behind it
 		}
 	}
 	sort.Slice(parsed, func(i, j int) bool {

@@ -64,7 +64,7 @@ func TestKindOfAPath(t *testing.T) {
 	routes := parseRoutes(bad, map[string]string{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models",
 		"/v1/images/generations": "passthrough: governed", "/v1/files": "deny", "*": "passthrough",
-	})
+	}, "")
 	if len(bad.found) > 0 {
 		t.Fatal(bad.found)
 	}

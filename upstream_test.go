@@ -1,0 +1,229 @@
+package chatcompletion_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion"
+)
+
+// chatBody is an ordinary request.
+const chatBody = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
+
+// patience ends a test that hangs.
+const patience = 5 * time.Second
+
+// build makes a middleware.
+func build(t *testing.T, config map[string]any, next http.Handler) http.Handler {
+	t.Helper()
+	decoded, err := decodeConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := chatcompletion.New(context.Background(), next, decoded, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+// at is the configuration of a provider at a port of this host.
+func at(port int, more map[string]any) map[string]any {
+	config := map[string]any{"provider": "vllm", "host": "127.0.0.1", "port": port}
+	for key, value := range more {
+		config[key] = value
+	}
+	return config
+}
+
+// portOf is where a server listens.
+func portOf(s *httptest.Server) int {
+	return s.Listener.Addr().(*net.TCPAddr).Port
+}
+
+// replying starts a provider.
+func replying(t *testing.T, handler http.HandlerFunc) int {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return portOf(s)
+}
+
+// good answers.
+func good(rw http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	_, _ = io.WriteString(rw, "{}")
+}
+
+// speaking starts a provider of which nothing is known but what it does with a connection, which stays open until the test
+// ends.
+func speaking(t *testing.T, speak func(net.Conn)) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := make(chan net.Conn, 100)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections <- connection
+			go speak(connection)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-ended
+		close(connections)
+		for connection := range connections {
+			_ = connection.Close()
+		}
+	})
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// saying answers the first request of a connection with a text, whatever it means.
+func saying(text string) func(net.Conn) {
+	return func(connection net.Conn) {
+		request, err := http.ReadRequest(bufio.NewReader(connection))
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, request.Body)
+		_, _ = io.WriteString(connection, text)
+	}
+}
+
+// answerTo has a request answered, which must neither hang nor panic.
+func answerTo(t *testing.T, handler http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{}) // without it, a reverse proxy does not panic as it does in a server
+	req := httptest.NewRequest(method, target, strings.NewReader(body)).WithContext(ctx)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	rw := httptest.NewRecorder()
+	ended := make(chan any, 1)
+	go func() {
+		defer func() { ended <- recover() }()
+		handler.ServeHTTP(rw, req)
+	}()
+	select {
+	case panicked := <-ended:
+		if panicked != nil {
+			t.Errorf("%s %s: panic: %v", method, target, panicked)
+		}
+		return rw
+	case <-time.After(2 * patience):
+		t.Fatalf("%s %s hangs", method, target)
+		return nil
+	}
+}
+
+func TestStatusThatNoAnswerHasIsNoAnswer(t *testing.T) {
+	second := replying(t, good)
+	for _, status := range []string{
+		"000 None\r\nContent-Length: 0", "099 None\r\nContent-Length: 0",
+		"101 Switching Protocols", "101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket",
+	} {
+		first := speaking(t, saying("HTTP/1.1 "+status+"\r\n\r\n"))
+		for _, test := range []struct {
+			fallbacks    []any
+			wantStatus   int
+			wantAttempts string
+		}{
+			{nil, http.StatusBadGateway, "vllm=connection_failed"},
+			{[]any{at(second, nil)}, http.StatusOK, "vllm=connection_failed,vllm=200"},
+		} {
+			handler := build(t, at(first, map[string]any{"timeouts": map[string]any{"firstByte": "2s"}, "fallbacks": test.fallbacks}), nil)
+			got := answerTo(t, handler, http.MethodPost, chatPath, chatBody)
+			if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
+				t.Errorf("%q with %d fallbacks: got %d by %s, want %d by %s", status, len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+			}
+		}
+	}
+}
+
+// Go's client cannot send a target such as http:v1, which Go's server reads.
+func TestTargetWithoutAPathIsThatOfItsEndpoint(t *testing.T) {
+	asked := make(chan string, 1)
+	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
+		asked <- req.RequestURI
+		good(rw, req)
+	})
+	got := answerTo(t, build(t, at(provider, nil), nil), http.MethodPost, "http:v1/images", chatBody)
+	if got.Code != http.StatusOK {
+		t.Fatalf("got %d: %s", got.Code, got.Body)
+	}
+	if target := <-asked; target != chatPath {
+		t.Errorf("the provider is asked for %q, want %q", target, chatPath)
+	}
+}
+
+// A provider that does not read leaves a large request half sent: the time for its answer begins before that.
+func TestProviderThatDoesNotReadIsNotWaitedFor(t *testing.T) {
+	first := speaking(t, func(connection net.Conn) { _ = connection.(*net.TCPConn).SetReadBuffer(4 << 10) })
+	second := replying(t, good)
+	body := strings.Replace(chatBody, "Hi", strings.Repeat("a", 8<<20), 1)
+	for _, test := range []struct {
+		fallbacks    []any
+		firstByte    string // of each
+		wantStatus   int
+		wantAttempts string
+	}{
+		{nil, "50ms", http.StatusGatewayTimeout, "vllm=timeout"},
+		{[]any{at(second, nil)}, "600ms", http.StatusOK, "vllm=timeout,vllm=200"},
+	} {
+		handler := build(t, at(first, map[string]any{"timeouts": map[string]any{"firstByte": test.firstByte}, "fallbacks": test.fallbacks}), nil)
+		got := answerTo(t, handler, http.MethodPost, chatPath, body)
+		if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
+			t.Errorf("with %d fallbacks: got %d by %s, want %d by %s", len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+		}
+	}
+}
+
+// Trailers need not be announced: a reverse proxy hands them on all the same.
+func TestTrailersOfAProviderDoNotTellTheOperator(t *testing.T) {
+	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
+		good(rw, req)
+		for _, name := range []string{"X-Ai-Policy", "X-Ai-Attempts", "X-Other"} {
+			rw.Header().Set(http.TrailerPrefix+name, "forged")
+		}
+		_ = http.NewResponseController(rw).Flush()
+	})
+	target := &url.URL{Scheme: "http", Host: "127.0.0.1:" + strconv.Itoa(provider)}
+	for name, handler := range map[string]http.Handler{
+		"host":          build(t, at(provider, nil), nil),
+		"last fallback": build(t, at(1, map[string]any{"fallbacks": []any{at(provider, nil)}}), nil),
+		"service":       build(t, nil, httputil.NewSingleHostReverseProxy(target)),
+	} {
+		gateway := httptest.NewServer(handler)
+		t.Cleanup(gateway.Close)
+		answer, err := http.Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if got := answer.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
+			t.Errorf("%s: the client gets the trailers %v, want X-Other", name, got)
+		}
+	}
+}
