@@ -26,7 +26,9 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	asksUsage := parseStreamUsage(bad, config.StreamUsage)
 	for _, k := range governedKinds {
 		at := newEndpoint(k, p)
-		at.elsewhere = namesElsewhere(at, p.routes)
+		if k == completions {
+			at.elsewhere = namesElsewhere(at, p.routes)
+		}
 		if k != governedPassthrough {
 			parseRules(bad, config, at)
 		}

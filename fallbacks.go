@@ -39,7 +39,7 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 		if keys.Model != "" {
 			setFallbackModel(bad, parent+"model", keys.Model, &q, pattern)
 		}
-		q.endpoints = newEndpoints(&problems{}, config, &q)
+		q.endpoints = newEndpoints(bad, config, &q)
 		all = append(all, &q)
 	}
 	for _, q := range all {

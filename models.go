@@ -166,7 +166,7 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var ok bool
-		if body, ok = allowedModels(m.policy, held); !ok || held.isBroken {
+		if body, ok = filteredList(m.policy, held); !ok || held.isBroken {
 			writeError(rw, invalidModelList())
 			return
 		}
@@ -198,9 +198,9 @@ func invalidModelList() *refusal {
 	return &refusal{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
 }
 
-// allowedModels returns a provider's list with the aliases, and without what clients may not use. Together sends the bare
+// filteredList returns a provider's list with the aliases, and without what clients may not use. Together sends the bare
 // array; other members than OpenAI's are left out, for they may be lists, too.
-func allowedModels(p *policy, held *heldAnswer) ([]byte, bool) {
+func filteredList(p *policy, held *heldAnswer) ([]byte, bool) {
 	body, refused := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
 	if refused != nil {
 		return nil, false

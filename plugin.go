@@ -361,7 +361,7 @@ func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middlewar
 // ServeHTTP governs one request, hands on its answer, and records the call.
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	if way, handed := req.Context().Value(passageKey).(*passage); handed {
+	if way, handed := req.Context().Value(passageKey).(*passage); handed { // as passageOf, whose call would cost every request
 		takeOver(m, way, rw, req)
 		return
 	}
