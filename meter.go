@@ -50,7 +50,7 @@ func concludeWindow(w *responseWriter) {
 		meterChunks(w)
 		look(a, w.window.Bytes(), true)
 		concludeStream(w.call, w.lastChunk)
-	} else if a.kind == embeddings || a.kind == responses || w.window.Len() > smallAnswerBytes || a.capture != nil ||
+	} else if a.kind != completions || w.window.Len() > smallAnswerBytes || a.capture != nil ||
 		!readSmallAnswer(a, w.window.Bytes()) {
 		look(a, w.window.Bytes(), true)
 	}

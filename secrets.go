@@ -100,42 +100,50 @@ func startCredential(ctx context.Context, c *credential) {
 // copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
 func authorize(p *policy, req *http.Request) *refusal {
 	c := p.credential
-	value := ""
-	switch {
-	case c == nil && p.isFallback: // a client's own key is the first provider's
-	case c == nil:
-		if p.keyHeader != nil {
-			moveKey(p.keyHeader, req)
-		}
+	if c == nil {
+		authorizeWithout(p, req)
 		return nil
-	case c.source != nil:
-		value = secretValue(c)
-	default:
-		value = c.value
 	}
-	if c != nil && value == "" {
+	value := c.value
+	if c.source != nil {
+		value = secretValue(c)
+	}
+	if value == "" {
 		return credentialsUnavailable()
 	}
-	req.Header = req.Header.Clone()
-	removeCredentials(req.Header)
-	if p.isFallback {
-		removeKeys(p, req)
-	}
-	if req.URL.RawQuery != "" {
-		req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
-		req.RequestURI = req.URL.RequestURI() // see setPath
-	}
-	if c != nil {
-		req.Header[c.header] = []string{value}
-	}
+	removeClient(p, req)
+	req.Header[c.header] = []string{value}
 	return nil
 }
 
-// removeKeys takes out of a request to a fallback what was meant for another provider.
-func removeKeys(p *policy, req *http.Request) {
-	for _, name := range p.keyNames {
-		delete(req.Header, name)
+// authorizeWithout leaves a client's own key to the provider, where that reads it. A fallback gets none: the key is the first
+// provider's.
+func authorizeWithout(p *policy, req *http.Request) {
+	if p.isFallback {
+		removeClient(p, req)
+	} else if p.keyHeader != nil {
+		moveKey(p.keyHeader, req)
 	}
+}
+
+// removeClient takes the client's own identity out of a request, and at a fallback what was meant for other providers.
+func removeClient(p *policy, req *http.Request) {
+	req.Header = req.Header.Clone()
+	removeCredentials(req.Header)
+	if p.isFallback {
+		for _, name := range p.keyNames {
+			delete(req.Header, name)
+		}
+	}
+	if req.URL.RawQuery != "" {
+		removeFromQuery(req)
+	}
+}
+
+// removeFromQuery takes the client's own keys out of the query.
+func removeFromQuery(req *http.Request) {
+	req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
+	req.RequestURI = req.URL.RequestURI() // see setPath
 }
 
 // withoutCredentials returns a query without the parameters in which keys are sent. The others stay as they are.
@@ -243,12 +251,18 @@ func removeCredentials(header http.Header) {
 	for _, name := range clientCredentials {
 		delete(header, name)
 	}
-	if protocols := header["Sec-Websocket-Protocol"]; protocols != nil {
-		header["Sec-Websocket-Protocol"] = []string{keyProtocol.ReplaceAllString(strings.Join(protocols, ","), "")}
+	if header[protocolHeader] != nil {
+		removeKeyProtocol(header)
 	}
 }
 
-// keyProtocol is how browsers send OpenAI a key: among the protocols of a websocket.
+// protocolHeader has the protocols of a websocket. Browsers send OpenAI a key among them.
+const protocolHeader = "Sec-Websocket-Protocol"
+
+func removeKeyProtocol(header http.Header) {
+	header[protocolHeader] = []string{keyProtocol.ReplaceAllString(strings.Join(header[protocolHeader], ","), "")}
+}
+
 var keyProtocol = regexp.MustCompile(`(?i)[, ]*openai-insecure-api-key\.[^, ]*`)
 
 // notInLines would let what others say, such as a collector's certificate, look like another line of the log.

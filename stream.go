@@ -50,9 +50,6 @@ func conclude(w *responseWriter, ctx context.Context) {
 	if w.unusual {
 		release(w)
 	}
-	if w.flush != nil || w.status >= http.StatusBadRequest { // answers of a known length have no trailers
-		removeOperatorTrailers(w.ResponseWriter.Header())
-	}
 	c := w.call
 	c.Duration = time.Since(c.Start)
 	if w.window != nil {
@@ -62,11 +59,19 @@ func conclude(w *responseWriter, ctx context.Context) {
 	if c.Status != http.StatusOK || !w.returned || c.Answer.stream || c.Answer.failed {
 		c.ErrorType = errorType(w, ctx)
 	}
-	tellOperator(w.ResponseWriter.Header(), w.verdict, c)
+	header := w.ResponseWriter.Header()
+	if w.flush != nil || c.ErrorType != "" { // answers of a known length have no trailers
+		removeOperatorTrailers(header)
+	}
+	tellOperator(header, w.verdict, c)
 	if w.attempts != nil {
-		w.ResponseWriter.Header()[attemptsHeader] = []string{strings.Join(w.attempts, ",")}
+		tellAttempts(header, w.attempts)
 	}
 	report(w.policy.telemetry, c)
+}
+
+func tellAttempts(header http.Header, attempts []string) {
+	header[attemptsHeader] = []string{strings.Join(attempts, ",")}
 }
 
 // tellOperator sets the operator's headers.
