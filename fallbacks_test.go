@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"testing"
+	"time"
 )
 
 // errRefused is what a provider's dead port gives.
@@ -79,4 +80,28 @@ func TestClientThatLeavesClosesNoCircuit(t *testing.T) {
 	if got := m.policy.circuit.failures; got != 2 {
 		t.Errorf("%d failures in a row, want 2", got)
 	}
+}
+
+func TestPauseThatAProviderAsksForIsBounded(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"": 0, "0": 0, "7": 7 * time.Second, "60": time.Minute, "61": time.Minute, "86400": time.Minute, "99999999999999999999": 0,
+		"-1": 0, "1.5": 0, "soon": 0, " 7": 0,
+		"Sun, 22 Nov 2026 12:00:09 GMT": 9 * time.Second, "Sun, 22 Nov 2026 11:59:00 GMT": 0, "Mon, 23 Nov 2026 12:00:00 GMT": time.Minute,
+	} {
+		if got := parseRetryAfter(text, now); got != want {
+			t.Errorf("Retry-After %q is %v, want %v", text, got, want)
+		}
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"", "7", "-1", "2147483648", "Sun, 22 Nov 2026 12:00:09 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"} {
+		f.Add(seed, int64(1795000000))
+	}
+	f.Fuzz(func(t *testing.T, text string, now int64) {
+		if got := parseRetryAfter(text, time.Unix(now, 0)); got < 0 || got > longestPause {
+			t.Errorf("Retry-After %q is a pause of %v", text, got)
+		}
+	})
 }
