@@ -66,14 +66,6 @@ func otherAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 
 // begunAnswersAreNotRepeated breaks and delays answers whose first byte has come.
 func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
-	pause := func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		_ = sendEvent(rw, "word")
-		timer := time.NewTimer(2 * firstByte)
-		defer timer.Stop()
-		<-timer.C
-		_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
-	}
 	tests := []struct {
 		name      string
 		body      string
@@ -84,7 +76,7 @@ func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 		broken    bool
 	}{
 		{name: "stream-that-breaks", body: plainStream, first: ofLength(eventType, oneEvent, 0), errorType: "provider_cut", begins: oneEvent, broken: true},
-		{name: "stream-that-pauses", body: plainStream, first: pause, begins: "data: ", ends: "data: [DONE]\n\n"},
+		{name: "stream-that-pauses", body: plainStream, first: pausing, begins: "data: ", ends: "data: [DONE]\n\n"},
 		{name: "stream-of-a-comment", body: plainStream, first: ofLength(eventType, ": wait\n\n", 0), errorType: "provider_cut", begins: ": wait", broken: true},
 		{name: "document-that-breaks", body: plainBody, first: ofLength(jsonType, `{"choices":[`, 0), errorType: "provider_cut", begins: `{"choices":[`, broken: true},
 		{name: "stream-with-an-error", body: plainStream, first: complete(eventType, "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"), errorType: "error_event", begins: "data: {\"error\""},

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // headerOnly sends the header of an answer and nothing else.
@@ -18,6 +19,16 @@ func headerOnly(contentType string) http.HandlerFunc {
 		_ = http.NewResponseController(rw).Flush()
 		<-r.Context().Done()
 	}
+}
+
+// pausing sends the second event of a stream later than a first one may come.
+func pausing(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Content-Type", eventType)
+	_ = sendEvent(rw, "word")
+	timer := time.NewTimer(2 * firstByte)
+	defer timer.Stop()
+	<-timer.C
+	_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
 }
 
 // breaking ends the connection behind the text; without one, with a reset.

@@ -223,8 +223,8 @@ func sawOf(providers map[string]*fake) map[string]int {
 	return counts
 }
 
-// rawStatus writes the request as it is, and returns the status of the answer.
-func rawStatus(t *testing.T, base, request string) int {
+// dial opens a connection to a gateway, which ends with the test.
+func dial(t *testing.T, base string) net.Conn {
 	t.Helper()
 	address, err := url.Parse(base)
 	if err != nil {
@@ -234,10 +234,17 @@ func rawStatus(t *testing.T, base, request string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = connection.Close() }()
+	t.Cleanup(func() { _ = connection.Close() })
 	if err := connection.SetDeadline(time.Now().Add(conditionTimeout)); err != nil {
 		t.Fatal(err)
 	}
+	return connection
+}
+
+// rawStatus writes the request as it is, and returns the status of the answer.
+func rawStatus(t *testing.T, base, request string) int {
+	t.Helper()
+	connection := dial(t, base)
 	if _, err := io.WriteString(connection, request); err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -136,20 +134,9 @@ func webSocketsPass(t *testing.T, g *gateway.Gateway) {
 		"plain":  at(t, plain.URL, map[string]any{"token": "sk-provider", "routes": routes}),
 		"secure": at(t, secure.URL, map[string]any{"token": "sk-provider", "routes": routes, "tls": map[string]any{"caFile": authority.File}}),
 	}))
-	address, err := url.Parse(g.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, provider := range []*fake{plain, secure} {
 		t.Run(provider.name, func(t *testing.T) {
-			connection, err := net.Dial("tcp", address.Host)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = connection.Close() }()
-			if err := connection.SetDeadline(time.Now().Add(conditionTimeout)); err != nil {
-				t.Fatal(err)
-			}
+			connection := dial(t, g.URL)
 			target := "/" + provider.name + "/v1/realtime?model=gpt-4o-realtime"
 			if _, err := fmt.Fprintf(connection, "GET %s HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n", target); err != nil {
 				t.Fatal(err)
@@ -200,17 +187,10 @@ func echo(rw http.ResponseWriter, r *http.Request) {
 
 // hangingProviderIsATimeout measures when the client gets the error.
 func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
-	pausing := newFake(t, "pausing", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		_ = sendEvent(rw, "word")
-		timer := time.NewTimer(2 * firstByte)
-		defer timer.Stop()
-		<-timer.C
-		_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
-	}))
+	late := newFake(t, "pausing", http.HandlerFunc(pausing))
 	hanging := silent(t)
 	secure := at(t, strings.Replace(hanging, "http:", "https:", 1), map[string]any{"timeouts": map[string]any{"connect": firstByte.String()}})
-	configure(t, g, hosted(map[string]map[string]any{"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, pausing.URL), "handshake": secure}))
+	configure(t, g, hosted(map[string]map[string]any{"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, late.URL), "handshake": secure}))
 	got := fetch(t, g.URL+"/hanging"+chatPath, plainBody, nil)
 	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
 	if got.took < firstByte || got.took > firstByte+allowedDelay {
