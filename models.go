@@ -65,7 +65,7 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if p.report {
-		passThrough(m.next, p, rw, req)
+		passThrough(m, passthrough, rw, req)
 		return
 	}
 	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {

@@ -16,7 +16,7 @@ func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWri
 	case k == models:
 		listModels(m, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
-		passThrough(m.next, m.policy, rw, req)
+		passThrough(m, k, rw, req)
 	default:
 		return false
 	}
@@ -49,9 +49,9 @@ func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.R
 
 // passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
 // original writer, so that upgrades of the connection work.
-func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
-	j := &judged{}
-	if refused := prepare(p, p.endpoints[passthrough], j, req); refused != nil {
+func passThrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) {
+	p, j := m.policy, &judged{}
+	if refused := prepare(p, p.endpoints[k], j, req); refused != nil {
 		writeRefusal(rw, refused)
 		return
 	}
@@ -59,7 +59,7 @@ func passThrough(next http.Handler, p *policy, rw http.ResponseWriter, req *http
 	if j.path != "" {
 		setPath(req, j.path)
 	}
-	next.ServeHTTP(rw, req)
+	m.next.ServeHTTP(rw, req)
 }
 
 // keepUpgrade leaves of the Connection header what a websocket needs. Anything else that it names, the provider's key for
