@@ -121,6 +121,13 @@ func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 	return flate.NewReader(buffered), nil
 }
 
+// removeBody leaves a request without a body.
+func removeBody(req *http.Request) {
+	req.Body = http.NoBody
+	req.ContentLength = 0
+	req.TransferEncoding = nil
+}
+
 // rewrite makes of the client's request the one that the provider gets.
 func rewrite(p *policy, req *http.Request, j *judged) {
 	header := req.Header

@@ -86,12 +86,12 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
-	p.routes = parseRoutes(bad, config.Routes, parsePreset(&problems{}, "", config.Provider).base)
-	p.laterRoutes = laterRoutes(p.routes)
-	p.modelPath = newModelPath(p.routes)
 	pattern := parseModels(bad, config, p)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	parseProvider(bad, firstProvider(config), p, secrets, pattern)
+	p.routes = parseRoutes(bad, config.Routes, p.preset.base)
+	p.laterRoutes = laterRoutes(p.routes)
+	p.modelPath = newModelPath(p.routes)
 	p.endpoints = newEndpoints(bad, config, p)
 	p.governs = governs(p)
 	p.exposes = parseExpose(bad, config)
@@ -146,7 +146,7 @@ func parseModelHeader(bad *problems, config *Config) string {
 	if config.ModelHeader != "" {
 		name = parseHeaderName(bad, "modelHeader", config.ModelHeader)
 	}
-	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || isCredential(name) || name == "Authorization" || name == "Cookie" {
+	if name == http.CanonicalHeaderKey(config.AuthHeader.Name) || isCredential(name) {
 		bad.add("modelHeader", "%q carries credentials", name)
 	}
 	return name

@@ -102,8 +102,6 @@ func writeError(rw http.ResponseWriter, r *refusal) {
 	}
 	body := marshal(errorBody{members})
 	header := rw.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
 	switch r.status {
 	case http.StatusMethodNotAllowed:
 		if header["Allow"] == nil {
@@ -114,6 +112,13 @@ func writeError(rw http.ResponseWriter, r *refusal) {
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	rw.WriteHeader(r.status)
+	writeJSON(rw, r.status, body)
+}
+
+// writeJSON answers with a value that is JSON.
+func writeJSON(rw http.ResponseWriter, status int, body []byte) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	rw.WriteHeader(status)
 	_, _ = rw.Write(body)
 }

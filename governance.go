@@ -107,12 +107,12 @@ func notServed(endpoint kind, method string) *refusal {
 	if endpoint == deny {
 		return denied()
 	}
-	return methodNotAllowed(method)
+	return methodNotAllowed(method, http.MethodPost)
 }
 
-func methodNotAllowed(method string) *refusal {
+func methodNotAllowed(method, allowed string) *refusal {
 	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Send the request with POST."}
+		"Not allowed to " + shortened(method) + " here. Send the request with " + allowed + "."}
 }
 
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
@@ -244,14 +244,15 @@ func noModel() *refusal {
 	return invalidRequest("missing_required_parameter", "model", "you must provide a model parameter")
 }
 
-// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
+// modelNotFound refuses the model of a request, and says which ones there are.
 func modelNotFound(p *policy, d *decision) *refusal {
 	asked := d.asked
 	if asked == "" || !p.modelOverride {
 		asked = d.model
 	}
-	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
-		"The model `" + shortened(asked) + "` does not exist or you do not have access to it. Ask for one of: " + p.allowedText + "."}
+	refused := noSuchModel(asked)
+	refused.message += " Ask for one of: " + p.allowedText + "."
+	return refused
 }
 
 // governParams applies the rules, and notes in the members of e what changes.

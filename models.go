@@ -60,8 +60,7 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		writeRefusal(rw, &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-			"Not allowed to " + shortened(req.Method) + " here. Send the request with GET."})
+		writeRefusal(rw, methodNotAllowed(req.Method, http.MethodGet))
 		return
 	}
 	if p.report {
@@ -77,7 +76,7 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 		for _, name := range sortedKeys(p.namedModels) {
 			listed = append(listed, modelObject(p, name))
 		}
-		writeJSON(rw, listOf(listed))
+		writeJSON(rw, http.StatusOK, listOf(listed))
 		return
 	}
 	filterModels(m, rw, req)
@@ -111,12 +110,13 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		return
 	}
 	if p.namedModels != nil || target != name {
-		writeJSON(rw, modelObject(p, name))
+		writeJSON(rw, http.StatusOK, modelObject(p, name))
 		return
 	}
 	askForModels(m, rw, req, "/"+url.PathEscape(name))
 }
 
+// noSuchModel is OpenAI's answer to a model that a client may not use, by the name that the client knows.
 func noSuchModel(name string) *refusal {
 	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
@@ -149,9 +149,7 @@ func handModelsOn(m *middleware, rw http.ResponseWriter, req *http.Request, behi
 		delete(out.Header, name)
 	}
 	out.Method = http.MethodGet
-	out.Body = http.NoBody
-	out.ContentLength = 0
-	out.TransferEncoding = nil
+	removeBody(out)
 	if j.path != "" {
 		setPath(out, j.path+behind)
 	}
@@ -219,8 +217,7 @@ func filteredList(p *policy, held *heldAnswer) ([]byte, bool) {
 	for _, element := range list.Data {
 		one := &model{}
 		_ = json.Unmarshal(element, one) // members may be of other types, but for the id
-		isGeminis := strings.HasPrefix(one.ID, "models/")
-		if one.ID != "" && (isAllowed(p, one.ID) || (isGeminis && isAllowed(p, one.ID[len("models/"):]))) {
+		if one.ID != "" && isAllowed(p, one.ID) {
 			kept = append(kept, element)
 			seen[one.ID] = true
 		}
@@ -236,14 +233,6 @@ func filteredList(p *policy, held *heldAnswer) ([]byte, bool) {
 // listOf returns the list of models, each as it is written.
 func listOf(models [][]byte) []byte {
 	return append(append([]byte(`{"object":"list","data":[`), bytes.Join(models, comma)...), "]}"...)
-}
-
-// writeJSON answers with a value that is JSON.
-func writeJSON(rw http.ResponseWriter, body []byte) {
-	rw.Header().Set("Content-Type", "application/json")
-	rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	rw.WriteHeader(http.StatusOK)
-	_, _ = rw.Write(body)
 }
 
 // heldAnswer is an answer that is changed before the client gets it.

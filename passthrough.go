@@ -12,7 +12,7 @@ func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWri
 	case req.Method == http.MethodOptions:
 		preflight(m.next, m.policy, rw, req)
 	case dangerousMethods[strings.ToUpper(req.Method)]:
-		refuse(m.policy, rw, &Call{Start: start, Target: m.policy.endpoints[k].target}, methodNotAllowed(req.Method))
+		refuse(m.policy, rw, &Call{Start: start, Target: m.policy.endpoints[k].target}, methodNotAllowed(req.Method, http.MethodPost))
 	case k == models:
 		listModels(m, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
@@ -41,9 +41,7 @@ func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.R
 	for _, name := range []string{"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length"} {
 		delete(req.Header, name)
 	}
-	req.Body = http.NoBody
-	req.ContentLength = 0
-	req.TransferEncoding = nil
+	removeBody(req)
 	next.ServeHTTP(rw, req)
 }
 

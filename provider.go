@@ -142,16 +142,25 @@ func pathOf(p *policy, at *endpoint, req *http.Request) (string, *refusal) {
 		return p.preset.base + at.path, nil
 	}
 	path := ""
-	if normal := normalizePath(req.URL.Path); at.kind == governedPassthrough && !isPlain(req.URL.Path, normal) {
-		path = (&url.URL{Path: normal}).EscapedPath() // which is what has been looked up, and no server takes for another
+	if at.kind == governedPassthrough {
+		path = lookedUpPath(req.URL.Path)
 	}
-	if p.isRebased && path == "" {
+	if !p.isRebased {
+		return path, nil
+	}
+	if path == "" {
 		path = req.URL.EscapedPath()
 	}
-	if p.isRebased {
-		path = behindBase(p.preset.base, path)
+	return behindBase(p.preset.base, path), nil
+}
+
+// lookedUpPath returns what a path has been looked up as, escaped, which no server takes for another; "" if it is that itself.
+func lookedUpPath(path string) string {
+	normal := normalizePath(path)
+	if isPlain(path, normal) {
+		return ""
 	}
-	return path, nil
+	return (&url.URL{Path: normal}).EscapedPath()
 }
 
 // versionSegment is where OpenAI's paths begin, behind whatever a router has before them.

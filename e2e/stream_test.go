@@ -40,6 +40,23 @@ func sendEvent(w http.ResponseWriter, text string) error {
 	return errors.Join(err, http.NewResponseController(w).Flush())
 }
 
+// ticking is a provider that sends an event at each interval, and tells when.
+func ticking(sent chan<- time.Time, events int, interval time.Duration) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", eventType)
+		ticks := time.NewTicker(interval)
+		defer ticks.Stop()
+		for i := range events {
+			<-ticks.C
+			sent <- time.Now()
+			if sendEvent(rw, fmt.Sprint("word ", i)) != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(rw, "data: [DONE]\n\n")
+	}
+}
+
 // readEvent returns the data of the next event.
 func readEvent(lines *bufio.Reader) (string, error) {
 	for {
@@ -60,19 +77,7 @@ func TestEachEventArrivesWhenItIsSent(t *testing.T) {
 		allowed  = 20 * time.Millisecond
 	)
 	sent := make(chan time.Time, events)
-	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		ticks := time.NewTicker(interval)
-		defer ticks.Stop()
-		for i := range events {
-			<-ticks.C
-			sent <- time.Now()
-			if sendEvent(w, fmt.Sprint("word ", i)) != nil {
-				return
-			}
-		}
-		_, _ = io.WriteString(w, "data: [DONE]\n\n")
-	}))
+	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, ticking(sent, events, interval))
 
 	lines := openStream(t.Context(), t, g.URL)
 	var slowest time.Duration

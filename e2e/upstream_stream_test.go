@@ -52,19 +52,7 @@ func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
 		allowed  = 20 * time.Millisecond
 	)
 	sent := make(chan time.Time, events)
-	handler := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", eventType)
-		ticks := time.NewTicker(interval)
-		defer ticks.Stop()
-		for i := range events {
-			<-ticks.C
-			sent <- time.Now()
-			if sendEvent(rw, fmt.Sprint("word ", i)) != nil {
-				return
-			}
-		}
-		_, _ = io.WriteString(rw, "data: [DONE]\n\n")
-	})
+	handler := ticking(sent, events, interval)
 	authority := newAuthority(t)
 	plain, secure := newFake(t, "plain", handler), newSecureFake(t, "secure", handler, authority)
 	withAuthority := at(t, secure.URL, map[string]any{"model": openAIModel, "tls": map[string]any{"caFile": authority.File}})
