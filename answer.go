@@ -114,32 +114,41 @@ func readSmallAnswer(a *Answer, body []byte) bool {
 	if json.Unmarshal(body, members) != nil || members.Error != nil {
 		return false
 	}
-	input, output := members.Usage.PromptTokens, members.Usage.CompletionTokens
-	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount ||
-		members.Usage.TotalTokens > input+output || len(members.Model) > modelMaxBytes {
+	u := &members.Usage
+	input, output := u.PromptTokens, u.CompletionTokens
+	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount || u.TotalTokens > input+output || len(members.Model) > modelMaxBytes {
 		return false
 	}
 	a.Model = members.Model
-	a.Usage.Known = true
-	a.Usage.InputTokens = input
-	a.Usage.OutputTokens = output
+	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
 	if a.details {
-		takeSmallDetails(a, members)
+		a.small = members
 	}
 	return true
 }
 
-// takeSmallDetails takes over what only spans and log lines hold.
-func takeSmallDetails(a *Answer, members *smallAnswer) {
-	if len(members.ID) <= modelMaxBytes {
-		a.ID = members.ID
-	}
-	for i := range members.Choices {
-		if reason := members.Choices[i].FinishReason; reason != "" && len(reason) <= modelMaxBytes && i < maxHits {
-			a.FinishReasons = append(a.FinishReasons, reason)
+// takeDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
+// little for many calls at once.
+func takeDetails(calls []*Call) {
+	for _, c := range calls {
+		a, members := &c.Answer, c.Answer.small
+		if members == nil {
+			continue
+		}
+		a.small = nil
+		if len(members.ID) <= modelMaxBytes {
+			a.ID = members.ID
+		}
+		for i, choice := range members.Choices {
+			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxHits {
+				a.FinishReasons = append(a.FinishReasons, choice.FinishReason)
+			}
+		}
+		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
+		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
+			takeUsageDetails(a, prompt, completion)
 		}
 	}
-	takeUsageDetails(a, &members.Usage.Prompt, &members.Usage.Completion)
 }
 
 // lookForAll reads what all answers have, streams or not.

@@ -29,7 +29,7 @@ func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler
 	startTelemetry(ctx, p.telemetry)
 	t.Cleanup(func() {
 		cancel()
-		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.sinks[0].(*exporter)) })
+		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.exporter) })
 	})
 	return &middleware{next: next, policy: p}
 }
@@ -188,7 +188,7 @@ func TestSpanHoldsWhatTheProviderGets(t *testing.T) {
 	config.Model = "gpt-4o"
 	config.Telemetry.Traces.CaptureContent = "true"
 	handler := exporting(t, c, config, answering(`{"choices":[]}`))
-	compressed := encoded(&otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
+	compressed := encoded(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
 	ask(handler, string(compressed), "Content-Encoding", "gzip")
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	if got, want := c.texts[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {

@@ -96,6 +96,8 @@ type Answer struct {
 	done     bool     // [DONE] has come
 	failed   bool     // it says that it is an error
 	capture  *capture // nil: no content is wanted
+
+	small *smallAnswer // what takeDetails has to look at yet; nil: nothing
 }
 
 // Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the output.

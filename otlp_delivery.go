@@ -22,14 +22,17 @@ type delivery struct {
 }
 
 // encoded returns a body as it is sent.
-func encoded(s *otlpSignal, body []byte) []byte {
+func encoded(e *exporter, s *otlpSignal, body []byte) []byte {
 	if !s.gzip {
 		return body
 	}
+	if e.compressor == nil {
+		e.compressor, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	}
 	var compressed bytes.Buffer
-	writer := gzip.NewWriter(&compressed)
-	_, _ = writer.Write(body)
-	_ = writer.Close()
+	e.compressor.Reset(&compressed)
+	_, _ = e.compressor.Write(body)
+	_ = e.compressor.Close()
 	return compressed.Bytes()
 }
 

@@ -52,10 +52,11 @@ func takeSpans(e *exporter) *spanRequest {
 	if count == 0 {
 		return nil
 	}
+	takeDetails(calls)
 	if len(e.texts) > maxRequestTexts {
 		e.texts = requestTexts{}
 	}
-	return &spanRequest{body: encoded(e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
+	return &spanRequest{body: encoded(e, e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
 }
 
 func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery {
@@ -100,7 +101,7 @@ func sendMetrics(ctx context.Context, e *exporter) *delivery {
 	texts := attributeTexts{}
 	for _, metrics := range metricRequests(collect(e.registry), pointBatch) {
 		body := metricPayload(e.settings.resource, texts, metrics, e.registry.began, now)
-		d := send(ctx, e, e.settings.metrics, encoded(e.settings.metrics, body))
+		d := send(ctx, e, e.settings.metrics, encoded(e, e.settings.metrics, body))
 		if !d.accepted {
 			return d
 		}

@@ -29,18 +29,77 @@ type requestTexts map[*Request]string
 // maxRequestTexts is how many are kept at the most, and with them their requests.
 const maxRequestTexts = 1000
 
-// spanPayload returns the body of a request that exports spans.
+// spanPayload returns the body of a request that exports spans. It is one long loop, since interpreted calls are dear; what
+// few spans have stands elsewhere.
 func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 	spans := make([]string, len(calls))
 	for i, c := range calls {
-		text, isKnown := texts[c.Request]
+		request, isKnown := texts[c.Request]
 		if !isKnown {
-			text = requestText(c)
-			texts[c.Request] = text
+			request = requestText(c)
+			texts[c.Request] = request
 		}
-		spans[i] = spanText(c, text)
+		said := c.Answer.ID + "," + c.Answer.Model + "," + strings.Join(c.Answer.FinishReasons, ",") + "," + strings.Join(c.Labels, ",")
+		if strings.ContainsAny(said, notPlainJSON) || !utf8.ValidString(said) {
+			c = withTextsOfJSON(c)
+		}
+		a, start := &c.Answer, c.Start.UnixNano()
+		before, more := "", ""
+		if c.Trace.ParentID != "" {
+			before = `"parentSpanId":"` + c.Trace.ParentID + `",`
+		}
+		if c.Trace.State != "" || c.FirstChunk > 0 || c.ErrorType != "" {
+			before += spanMembers(c, start)
+		}
+		if a.Usage.Known {
+			more = `,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"` + strconv.FormatInt(a.Usage.InputTokens, 10) + `"}}`
+			if !a.Usage.InputOnly {
+				more += `,{"key":"gen_ai.usage.output_tokens","value":{"intValue":"` + strconv.FormatInt(a.Usage.OutputTokens, 10) + `"}}`
+			}
+		}
+		if a.FinishReasons != nil {
+			more += `,{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"` +
+				strings.Join(a.FinishReasons, `"},{"stringValue":"`) + `"}]}}}`
+		}
+		for l := 0; l < len(c.Labels); l += 2 {
+			more += `,{"key":"` + c.Labels[l] + `","value":{"stringValue":"` + c.Labels[l+1] + `"}}`
+		}
+		if a.ID != "" {
+			more += `,{"key":"gen_ai.response.id","value":{"stringValue":"` + a.ID + `"}}`
+		}
+		if a.Model != "" {
+			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + a.Model + `"}}`
+		}
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Input != nil || a.Content != nil ||
+			a.Usage.CacheReadInputTokens+a.Usage.CacheCreationInputTokens+a.Usage.ReasoningOutputTokens > 0 {
+			more += spanAttributes(c)
+		}
+		spans[i] = fmt.Sprintf(`{"traceId":"%s","spanId":"%s","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s%s`+
+			`,{"key":"http.response.status_code","value":{"intValue":"%d"}}%s]}`,
+			c.Trace.TraceID, c.Trace.SpanID, start, start+int64(c.Duration), before, request, c.Status, more)
 	}
 	return []byte(payloadText("resourceSpans", "scopeSpans", "spans", resource, strings.Join(spans, ",")))
+}
+
+// withTextsOfJSON returns a copy of a call whose texts are as a JSON string has them, without its quotes.
+func withTextsOfJSON(c *Call) *Call {
+	escaped := *c
+	escaped.Answer.ID = insideJSON(c.Answer.ID)
+	escaped.Answer.Model = insideJSON(c.Answer.Model)
+	escaped.Answer.FinishReasons = nil
+	for _, reason := range c.Answer.FinishReasons {
+		escaped.Answer.FinishReasons = append(escaped.Answer.FinishReasons, insideJSON(reason))
+	}
+	escaped.Labels = nil
+	for _, text := range c.Labels {
+		escaped.Labels = append(escaped.Labels, insideJSON(text))
+	}
+	return &escaped
+}
+
+func insideJSON(text string) string {
+	text = jsonText(text)
+	return text[1 : len(text)-1]
 }
 
 // payloadText wraps spans or metrics into what says who sends them.
@@ -126,37 +185,9 @@ func requestText(c *Call) string {
 	return text
 }
 
-// spanText returns the span of a call. Most spans are one call of Sprintf: every interpreted call costs.
-func spanText(c *Call, request string) string {
-	t, answer := c.Trace, &c.Answer
-	start := c.Start.UnixNano()
-	before, more := "", ""
-	if t.ParentID != "" || c.FirstChunk > 0 || c.ErrorType != "" {
-		before = spanMembers(c, start)
-	}
-	if answer.Usage.InputOnly {
-		more = wholeAttribute("gen_ai.usage.input_tokens", answer.Usage.InputTokens)
-	} else if answer.Usage.Known {
-		more = fmt.Sprintf(`,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"%d"}},{"key":"gen_ai.usage.output_tokens","value":{"intValue":"%d"}}`,
-			answer.Usage.InputTokens, answer.Usage.OutputTokens)
-	}
-	if answer.FinishReasons != nil {
-		more += textsAttribute("gen_ai.response.finish_reasons", answer.FinishReasons)
-	}
-	if len(c.Labels) > 0 {
-		more += "," + textAttributes(c.Labels)
-	}
-	return fmt.Sprintf(`{"traceId":"%s","spanId":"%s","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s%s`+
-		`,{"key":"http.response.status_code","value":{"intValue":"%d"}}%s%s]}`,
-		t.TraceID, t.SpanID, start, start+int64(c.Duration), before, request, c.Status, more, spanAttributes(c))
-}
-
 // spanMembers returns members that not every span has, each before a comma.
 func spanMembers(c *Call, start int64) string {
 	text := ""
-	if c.Trace.ParentID != "" {
-		text += `"parentSpanId":"` + c.Trace.ParentID + `",`
-	}
 	if c.Trace.State != "" {
 		text += `"traceState":` + jsonText(c.Trace.State) + ","
 	}
@@ -171,27 +202,19 @@ func spanMembers(c *Call, start int64) string {
 
 // spanAttributes returns attributes that not every call has. What is not known is not there.
 func spanAttributes(c *Call) string {
-	answer, text := &c.Answer, ""
-	if answer.ID != "" {
-		text += textAttribute("gen_ai.response.id", answer.ID)
-	}
-	if answer.Model != "" {
-		text += textAttribute(responseModelAttribute, answer.Model)
-	}
+	text := ""
 	if c.FirstChunk > 0 {
 		text += numberAttribute("gen_ai.response.time_to_first_chunk", c.FirstChunk.Seconds())
 	}
 	if c.ErrorType != "" {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
-	if usage := &answer.Usage; usage.CacheReadInputTokens > 0 || usage.CacheCreationInputTokens > 0 || usage.ReasoningOutputTokens > 0 {
-		text += usageAttributes(usage)
-	}
+	text += usageAttributes(&c.Answer.Usage)
 	if len(c.Input) > 0 {
 		text += textAttribute("gen_ai.input.messages", string(c.Input))
 	}
-	if len(answer.Content) > 0 {
-		text += textAttribute("gen_ai.output.messages", string(answer.Content))
+	if len(c.Answer.Content) > 0 {
+		text += textAttribute("gen_ai.output.messages", string(c.Answer.Content))
 	}
 	return text
 }

@@ -92,6 +92,32 @@ func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
 		]}]}]}]}`)
 }
 
+// TestSpanIsJSONWhateverProviderAndClientWrite has texts that a JSON string cannot have as they are, each in a span behind a
+// plain one.
+func TestSpanIsJSONWhateverProviderAndClientWrite(t *testing.T) {
+	places := map[string]func(c *Call, text string){
+		"id":            func(c *Call, text string) { c.Answer.ID = text },
+		"model":         func(c *Call, text string) { c.Answer.Model = text },
+		"finish reason": func(c *Call, text string) { c.Answer.FinishReasons = []string{"stop", text} },
+		"label":         func(c *Call, text string) { c.Labels = []string{"team", text} },
+		"both":          func(c *Call, text string) { c.Answer.ID, c.Answer.Model = text, "\xa9" }, // behind \xc3, it would be a letter
+	}
+	for place, put := range places {
+		for _, text := range []string{`a"b`, `a\b`, "a\nb", "\x01", "\xff", "\xc3", "é", `\u0000`} {
+			plain, call := tracedCall(1), tracedCall(2)
+			put(call, text)
+			var payload any
+			if err := json.Unmarshal(spanPayload(testResource, requestTexts{}, []*Call{plain, call}), &payload); err != nil {
+				t.Errorf("%s %q: %v", place, text, err)
+			}
+			got, _ := json.Marshal(payload)
+			if want, _ := json.Marshal(map[string]string{"stringValue": strings.ToValidUTF8(text, "\ufffd")}); !bytes.Contains(got, want) {
+				t.Errorf("%s: got %s, want %s in it", place, got, want)
+			}
+		}
+	}
+}
+
 func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
 	const request = "gen_ai.request."
 	tests := []struct{ name, value, want string }{

@@ -390,7 +390,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		refused = prepare(p, at, j, req)
 	}
 	if p.telemetry.spans {
-		trace(p.telemetry, req, j, call)
+		trace(p.telemetry, req.Header, j, call)
 	}
 	if refused != nil {
 		refuse(p, rw, call, refused)

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"compress/gzip"
 	"context"
 	"net/http"
 	"sync"
@@ -53,6 +54,7 @@ type exporter struct {
 	attempts    int             // to send metrics since they were due
 	failing     map[string]bool // by the name of the signal
 	texts       requestTexts
+	compressor  *gzip.Writer // nil until it is needed
 }
 
 // spanRequest is a request with spans.
@@ -145,13 +147,20 @@ func leave(e *exporter, done <-chan struct{}) {
 	e.mu.Unlock()
 }
 
-// Consume queues a call whose span is to be sent.
-func (e *exporter) Consume(c *Call) {
-	if c.Trace == nil {
+// queueSpan queues a call whose span is to be sent.
+func queueSpan(e *exporter, c *Call) {
+	e.mu.Lock()
+	if !e.running || len(e.queue) >= spanBatch-1 || c.Input != nil || c.Answer.Content != nil {
+		queueAndUnlock(e, c)
 		return
 	}
+	e.queue = append(e.queue, c)
+	e.mu.Unlock()
+}
+
+// queueAndUnlock queues a call that the goroutine may have to be told of, or that may be too much. The caller holds the lock.
+func queueAndUnlock(e *exporter, c *Call) {
 	size := len(c.Input) + len(c.Answer.Content)
-	e.mu.Lock()
 	isFull := len(e.queue) >= spanQueueMax || e.queuedBytes+size > spanQueueMaxBytes
 	if !isFull {
 		e.queue = append(e.queue, c)

@@ -157,10 +157,10 @@ func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
 	untraced := tracedCall(0)
 	untraced.Trace = nil
-	e.Consume(untraced)
+	report(&telemetry{registry: newRegistry(), exporter: e}, untraced)
 	for i := 1; i <= 3; i++ {
 		record(r, tracedCall(i))
-		e.Consume(tracedCall(i))
+		queueSpan(e, tracedCall(i))
 	}
 	eventually(t, "three spans have come", func() bool { _, spans, _ := c.counts(); return spans == 3 })
 	end()
@@ -177,7 +177,7 @@ func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
 func TestWithoutCompressionTheBodyIsPlain(t *testing.T) {
 	c := newTestCollector(t, nil)
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
-	e.Consume(tracedCall(1))
+	queueSpan(e, tracedCall(1))
 	end()
 	if _, spans, _ := c.counts(); spans != 1 || c.headers[0].Get("Content-Encoding") != "" {
 		t.Errorf("%d spans, header %v; want 1, and no encoding", spans, c.headers[0])
@@ -213,7 +213,7 @@ func TestEqualSettingsShareAnExporterUntilTheLastUserIsDone(t *testing.T) {
 	}
 	cancelSecond()
 	eventually(t, "one user is left", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 1 })
-	e.Consume(tracedCall(1))
+	queueSpan(e, tracedCall(1))
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	if hasEnded(e) {
 		t.Error("the exporter has ended before its last user")
@@ -257,14 +257,14 @@ func TestNewUserDuringTheLastFlushHasANewExporter(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	beginMetrics(r)
 	e := useExporter(ctx, s, r)
-	e.Consume(tracedCall(1))
+	queueSpan(e, tracedCall(1))
 	cancel()
 	<-flushing
 	next, _ := use(t, s, r)
 	if next == e {
 		t.Error("the new user has the exporter that ends")
 	}
-	e.Consume(tracedCall(2)) // of a call that outlives its configuration
+	queueSpan(e, tracedCall(2)) // of a call that outlives its configuration
 	close(goOn)
 	eventually(t, "the old exporter has ended", func() bool { return hasEnded(e) })
 	if _, spans, _ := c.counts(); spans != 2 {
@@ -276,7 +276,7 @@ func TestCallThatEndsAfterItsExporterIsExported(t *testing.T) {
 	c := newTestCollector(t, nil)
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
 	end()
-	e.Consume(tracedCall(1))
+	queueSpan(e, tracedCall(1))
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	eventually(t, "the exporter has ended again", func() bool { return hasEnded(e) })
 }
@@ -287,7 +287,7 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	s.spanWait = time.Hour
 	e, _ := use(t, s, newRegistry())
 	for i := 0; i < 2*spanBatch+1; i++ {
-		e.Consume(tracedCall(i))
+		queueSpan(e, tracedCall(i))
 	}
 	eventually(t, "two batches have come", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
 	if attempts, _, _ := c.counts(); attempts != 2 {
@@ -301,10 +301,10 @@ func TestFullQueueLosesWhatItCounts(t *testing.T) {
 	s := fastSettings(t, OTLP{Endpoint: c.URL})
 	r := newRegistry()
 	e, end := use(t, s, r)
-	e.Consume(tracedCall(0))
+	queueSpan(e, tracedCall(0))
 	eventually(t, "a request is on its way", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 	for i := 0; i < spanQueueMax+7; i++ {
-		e.Consume(tracedCall(1 + i))
+		queueSpan(e, tracedCall(1+i))
 	}
 	if got := lostOf(r, lostSpan); got != 7 {
 		t.Errorf("%d spans lost, want 7", got)
@@ -324,7 +324,7 @@ func TestPromptsInTheQueueAndInARequestAreBounded(t *testing.T) {
 	for i := 0; i <= spanQueueMaxBytes/size; i++ {
 		call := tracedCall(i)
 		call.Input = bytes.Repeat([]byte("a"), size)
-		e.Consume(call)
+		queueSpan(e, call)
 	}
 	if got := lostOf(r, lostSpan); got != 1 {
 		t.Errorf("%d spans lost, want 1", got)
@@ -350,7 +350,7 @@ func TestFailureThatMayPassIsRetried(t *testing.T) {
 			r := newRegistry()
 			told := warnings(t, func() {
 				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
-				e.Consume(tracedCall(1))
+				queueSpan(e, tracedCall(1))
 				eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 				end()
 			})
@@ -386,7 +386,7 @@ func TestFailureThatStaysIsCounted(t *testing.T) {
 			told := warnings(t, func() {
 				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
 				for i := 1; i <= 3; i++ {
-					e.Consume(tracedCall(i))
+					queueSpan(e, tracedCall(i))
 					eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == int64(i) })
 				}
 				end()
@@ -413,7 +413,7 @@ func TestOperatorIsToldOfEveryStreakOfFailures(t *testing.T) {
 	told := warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		for i := 1; i <= 5; i++ {
-			e.Consume(tracedCall(i))
+			queueSpan(e, tracedCall(i))
 			eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == i })
 		}
 		end()
@@ -435,7 +435,7 @@ func TestRejectedPartIsCounted(t *testing.T) {
 	told := warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
 		record(r, tracedCall(1))
-		e.Consume(tracedCall(1))
+		queueSpan(e, tracedCall(1))
 		end()
 	})
 	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
@@ -487,9 +487,9 @@ func TestEndDoesNotWaitForARetry(t *testing.T) {
 	})
 	_ = warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
-		e.Consume(tracedCall(1))
+		queueSpan(e, tracedCall(1))
 		eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
-		e.Consume(tracedCall(2))
+		queueSpan(e, tracedCall(2))
 		end() // within 10 s
 	})
 	if _, spans, _ := c.counts(); spans != 2 {
@@ -505,7 +505,7 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 	told := warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
 		record(r, tracedCall(1))
-		e.Consume(tracedCall(1))
+		queueSpan(e, tracedCall(1))
 		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
 		end()
 	})
@@ -557,7 +557,7 @@ func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
 	s.traces.headers[0].source.pace = fastPace()
 	told := operatorSees(t, func() {
 		e, end := use(t, s, newRegistry())
-		e.Consume(tracedCall(1))
+		queueSpan(e, tracedCall(1))
 		eventually(t, "the operator is told that there is no key", func() bool {
 			told, err := os.ReadFile(os.Stderr.Name())
 			return err == nil && strings.Contains(string(told), "there is no value")
@@ -588,7 +588,7 @@ func TestPanicEndsNothingButTheExport(t *testing.T) {
 		e.queue = append(e.queue, broken)
 		e.mu.Unlock()
 		eventually(t, "it has been taken", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
-		e.Consume(tracedCall(2))
+		queueSpan(e, tracedCall(2))
 		eventually(t, "the next span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
 	})

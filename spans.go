@@ -2,7 +2,6 @@ package chatcompletion
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -32,25 +31,30 @@ const traceStateMaxBytes = 512
 
 // sampler decides which calls become spans: those whose caller's span is recorded, and a part of those without a caller's.
 type sampler struct {
-	bound uint64 // of the 63 random bits of a trace id
+	bound    uint64 // of the 63 random bits of a trace id
+	isAlways bool   // all of the latter
 }
 
 // parseSampler reads Traces.SampleRatio.
 func parseSampler(bad *problems, ratio any) *sampler {
 	if isUnset(ratio) {
-		return &sampler{bound: 1 << 63}
+		return &sampler{bound: 1 << 63, isAlways: true}
 	}
 	number, ok := parseNumber(ratio)
 	if !ok || number < 0 || number > 1 {
 		bad.add("telemetry.traces.sampleRatio", "%q is not a number from 0 to 1", fmt.Sprint(ratio))
 		return nil
 	}
-	return &sampler{bound: uint64(math.Ldexp(number, 63))}
+	return &sampler{bound: uint64(math.Ldexp(number, 63)), isAlways: number == 1}
 }
 
 // trace begins the span of a call, if it is to become one.
-func trace(t *telemetry, req *http.Request, j *judged, c *Call) {
-	c.Trace = startTrace(t.sampler, req.Header)
+func trace(t *telemetry, header http.Header, j *judged, c *Call) {
+	if header[traceParentHeader] == nil && t.sampler.isAlways {
+		c.Trace = newTrace(header)
+	} else {
+		c.Trace = startTrace(t.sampler, header)
+	}
 	if t.content > 0 && c.Trace != nil && c.Answer.kind == completions {
 		captureCall(t, j, c)
 	}
@@ -72,16 +76,22 @@ func startTrace(s *sampler, header http.Header) *Trace {
 			return continueTrace(parts, header)
 		}
 	}
-	random := make([]byte, 24)
-	_, _ = rand.Read(random) // it does not fail
-	ids := hex.EncodeToString(random)
-	delete(header, traceStateHeader)
-	if binary.BigEndian.Uint64(random[8:])>>1 >= s.bound {
-		header[traceParentHeader] = []string{"00-" + ids[:32] + "-" + ids[32:] + "-00"}
+	t := newTrace(header)
+	if random, err := strconv.ParseUint(t.TraceID[16:], 16, 64); err != nil || random>>1 >= s.bound {
+		header[traceParentHeader] = []string{"00-" + t.TraceID + "-" + t.SpanID + "-00"}
 		return nil
 	}
-	header[traceParentHeader] = []string{"00-" + ids[:32] + "-" + ids[32:] + "-01"}
-	return &Trace{TraceID: ids[:32], SpanID: ids[32:]}
+	return t
+}
+
+// newTrace begins a trace.
+func newTrace(header http.Header) *Trace {
+	random := make([]byte, 24)
+	_, _ = rand.Read(random) // it does not fail
+	parent := fmt.Sprintf("00-%x-%x-01", random[:16], random[16:])
+	header[traceParentHeader] = []string{parent}
+	delete(header, traceStateHeader)
+	return &Trace{TraceID: parent[3:35], SpanID: parent[36:52]}
 }
 
 // traceParentOf returns the parts of the one valid traceparent that a request has; nil: it has none.

@@ -29,7 +29,8 @@ type telemetry struct {
 	registry *registry
 	target   Target // of the calls at every endpoint, but for its operation
 	labels   []label
-	sinks    []Sink        // beside the registry
+	sinks    []Sink        // beside the registry and the exporter
+	exporter *exporter     // of spans; nil: there are none
 	details  bool          // a sink wants what only spans and log lines hold
 	otlp     *otlpSettings // nil: nothing is exported
 	spans    bool          // calls become spans
@@ -85,11 +86,21 @@ func renderLabel(t *template, req *http.Request) string {
 	return value
 }
 
-// report hands the record of a call to the registry and all other sinks. The registry is none of them: under Yaegi, a call
-// through an interface costs as much as four others.
+// report hands the record of a call to the registry, the exporter, and all other sinks. The first two are no sinks: under
+// Yaegi, a call through an interface costs as much as four others.
 func report(t *telemetry, c *Call) {
 	record(t.registry, c)
-	for _, sink := range t.sinks {
+	if t.sinks != nil {
+		consume(t.sinks, c)
+	}
+	if c.Trace != nil && t.exporter != nil {
+		queueSpan(t.exporter, c)
+	}
+}
+
+func consume(sinks []Sink, c *Call) {
+	takeDetails([]*Call{c})
+	for _, sink := range sinks {
 		sink.Consume(c)
 	}
 }
@@ -125,7 +136,7 @@ func startTelemetry(ctx context.Context, t *telemetry) {
 	}
 	exporter := useExporter(ctx, t.otlp, t.registry)
 	if t.spans {
-		t.sinks = append(t.sinks, exporter)
+		t.exporter = exporter
 	}
 }
 
