@@ -17,8 +17,8 @@ import (
 // follows the bytes that really come.
 const allocateMaxBytes = 2 << 20
 
-// joinMaxBytes is up to which size the pieces of a body are copied into one: net/http sends what it knows to be in memory
-// together with the header, in one packet less. Above, the copy would cost more.
+// joinMaxBytes is up to which size of the client's body the pieces of the provider's are copied into one: net/http sends
+// what it knows to be in memory together with the header, in one packet less. Above, the copy would cost more.
 const joinMaxBytes = 16 << 10
 
 var jsonType = []string{"application/json"}
@@ -27,20 +27,31 @@ var jsonType = []string{"application/json"}
 // are those read so far.
 func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
 	n := req.ContentLength
-	if n > maxBytes {
-		return nil, tooLarge(maxBytes)
-	}
-	if n < 0 || n > allocateMaxBytes {
-		return readUpTo(req.Body, maxBytes)
+	if n < 0 || n > allocateMaxBytes || n > maxBytes {
+		return readUnannounced(req, maxBytes)
 	}
 	body := make([]byte, n)
-	if read, err := io.ReadFull(req.Body, body); err != nil {
-		if err == io.EOF {
-			return nil, alreadyRead()
-		}
-		return body[:read], unreadable()
+	read, err := io.ReadFull(req.Body, body)
+	if err != nil {
+		return cutShort(body[:read], err)
 	}
 	return body, nil
+}
+
+// readUnannounced reads a body that gets no memory for its announced length, if it has one.
+func readUnannounced(req *http.Request, maxBytes int64) ([]byte, *refusal) {
+	if req.ContentLength > maxBytes {
+		return nil, tooLarge(maxBytes)
+	}
+	return readUpTo(req.Body, maxBytes)
+}
+
+// cutShort refuses a body of which only a part came.
+func cutShort(body []byte, err error) ([]byte, *refusal) {
+	if err == io.EOF {
+		return nil, alreadyRead()
+	}
+	return body, unreadable()
 }
 
 // decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
@@ -145,25 +156,28 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 		restoreBody(req, j.raw)
 		return
 	}
-	length := 0
-	for _, piece := range j.body {
-		length += len(piece)
-	}
-	if length <= joinMaxBytes {
-		req.Body = io.NopCloser(bytes.NewReader(bytes.Join(j.body, nil)))
+	if len(j.client) > joinMaxBytes {
+		sendPieces(req, j.body)
 	} else {
-		pieces := append(net.Buffers{}, j.body...) // which reading takes away from
-		req.Body = io.NopCloser(&pieces)
+		body := bytes.NewReader(bytes.Join(j.body, nil))
+		req.Body = io.NopCloser(body)
+		req.ContentLength = body.Size()
 	}
-	if p.upstream != nil {
-		req.GetBody = bodyAgain(j.body)
-	}
-	req.ContentLength = int64(length)
 	req.TransferEncoding = nil
-	header["Content-Length"] = []string{strconv.Itoa(length)}
+	delete(header, "Content-Length") // the transport knows
 	// As what it was read: another type, or character set, would let the provider read something else.
 	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
+}
+
+// sendPieces gives a request a body that is not copied into one.
+func sendPieces(req *http.Request, body [][]byte) {
+	req.ContentLength = 0
+	for _, piece := range body {
+		req.ContentLength += int64(len(piece))
+	}
+	pieces := append(net.Buffers{}, body...) // which reading takes away from
+	req.Body = io.NopCloser(&pieces)
 }
 
 // bodyAgain returns what gives the transport a body once more, if a connection turns out to be closed.

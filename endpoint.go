@@ -5,6 +5,7 @@ import "strings"
 // endpoint is what the policy demands of the requests to one kind of governed endpoint.
 type endpoint struct {
 	kind       kind
+	isPlain    bool   // its requests are POSTs with a body of JSON, and nothing else
 	path       string // of the provider, behind the base of its paths
 	parameters *parameterSet
 	rules      []*rule
@@ -80,7 +81,7 @@ func evasionsOf(p *policy, at *endpoint, provider *preset) []string {
 
 // newEndpoint returns an endpoint of a policy's provider without rules.
 func newEndpoint(k kind, p *policy) *endpoint {
-	at := &endpoint{kind: k, strict: p.preset.strict, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
+	at := &endpoint{kind: k, isPlain: k != governedPassthrough, strict: p.preset.strict, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
 	operation := chatOperation
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {

@@ -121,6 +121,9 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 	w.start = w.call.Start
 	useVerdict(w, j)
 	rewrite(p, out, j)
+	if j.body != nil {
+		out.GetBody = bodyAgain(j.body)
+	}
 	way.attempt = &attempt{client: req.Context(), isLast: isLast}
 	return askProvider(m, way.attempt, way, rw, out)
 }

@@ -73,8 +73,10 @@ func plainBody(j *judged) []byte {
 // judge reads a request, checks it, and decides what the provider gets.
 func judge(p *policy, at *endpoint, req *http.Request) (*judged, *refusal) {
 	j := &judged{}
-	if at.kind == deny || (req.Method != http.MethodPost && at.kind != governedPassthrough) {
-		return j, notServed(at.kind, req.Method)
+	if !at.isPlain || req.Method != http.MethodPost {
+		if refused := notServed(at.kind, req.Method); refused != nil {
+			return j, refused
+		}
 	}
 	body, refused := readBody(req, p.maxRequestBodyBytes)
 	j.raw = body
@@ -102,10 +104,13 @@ func judgeBody(p *policy, at *endpoint, req *http.Request, body []byte, j *judge
 	return j, nil
 }
 
-// notServed refuses a request before its body is read.
+// notServed refuses a request before its body is read; nil: it is served.
 func notServed(endpoint kind, method string) *refusal {
 	if endpoint == deny {
 		return denied()
+	}
+	if method == http.MethodPost || endpoint == governedPassthrough {
+		return nil
 	}
 	return methodNotAllowed(method, http.MethodPost)
 }

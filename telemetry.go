@@ -50,40 +50,29 @@ func labelsOf(labels []label, req *http.Request) []string {
 	var pairs []string
 	for i := range labels {
 		l := &labels[i]
-		value := ""
-		if l.header == "" {
-			value = renderLabel(l.template, req)
-		} else if values := req.Header[l.header]; values != nil {
-			value = values[0]
-		}
-		if !plainLabel.MatchString(value) {
-			value = boundedLabel(value)
-		}
-		if value != "" {
-			pairs = append(pairs, l.name, value)
+		values := req.Header[l.header] // nil, if it is no header
+		if values == nil || !plainLabel.MatchString(values[0]) {
+			pairs = appendLabel(pairs, l, req)
+		} else {
+			pairs = append(pairs, l.name, values[0])
 		}
 	}
 	return pairs
 }
 
-// plainLabel is the value of most labels; it spares the checks of boundedLabel.
+// plainLabel is the value of most labels; it spares the checks of appendLabel.
 var plainLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
 
-// boundedLabel returns what stands for a value that is too long or no text.
-func boundedLabel(value string) string {
+// appendLabel adds a label that may have any value, or none. What is too long or no text is _OTHER.
+func appendLabel(pairs []string, l *label, req *http.Request) []string {
+	value, refused := render(l.template, req)
+	if refused != nil || value == "" {
+		return pairs
+	}
 	if !attributeText(value) {
-		return other
+		value = other
 	}
-	return value
-}
-
-// renderLabel returns the value of a label, "" if the request lacks it.
-func renderLabel(t *template, req *http.Request) string {
-	value, refused := render(t, req)
-	if refused != nil {
-		return ""
-	}
-	return value
+	return append(pairs, l.name, value)
 }
 
 // report hands the record of a call to the registry, the exporter, and all other sinks. The first two are no sinks: under
