@@ -92,7 +92,7 @@ type member struct {
 
 // newEnvelope makes the skeleton of a body, or takes the body for it if its strings are many and short.
 func newEnvelope(body []byte) *envelope {
-	e := wholeEnvelope(body)
+	e := &envelope{body: body, skeleton: body, missing: []int{0}} // as wholeEnvelope, whose call would cost every request
 	covered := body
 	if bytes.IndexByte(body, '\\') >= 0 {
 		covered = coverEscapes(body)
@@ -127,7 +127,7 @@ func coverEscapes(body []byte) []byte {
 // the inside of a string.
 func cutLongStrings(e *envelope, covered []byte) {
 	pieces := bytes.Split(covered, quote)
-	missing := 0
+	gone, missing := 0, e.missing
 	for i := 1; i < len(pieces); i += 2 {
 		length := len(pieces[i])
 		if length <= keptBytes {
@@ -137,18 +137,18 @@ func cutLongStrings(e *envelope, covered []byte) {
 		} else if length <= keptModelBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
 			continue
 		}
-		missing += length - len(filler)
-		e.missing = append(e.missing, missing)
+		gone += length - len(filler)
+		missing = append(missing, gone)
 		pieces[i] = filler
 	}
-	e.skeleton = bytes.Join(pieces, quote)
-	e.partial = bytes.Contains(e.skeleton, escapedSlash) // it may cover another escape
-	if bytes.Count(e.skeleton, filler) != len(e.missing)-1 {
-		// The client wrote the filler itself, and bodyOffset could not tell: read the body whole.
-		e.skeleton = e.body
-		e.missing = e.missing[:1]
-		e.partial = true
+	skeleton := bytes.Join(pieces, quote)
+	if bytes.Count(skeleton, filler) != len(missing)-1 {
+		e.partial = true // the client wrote the filler itself, and bodyOffset could not tell: the body is read whole
+		return
 	}
+	e.skeleton = skeleton
+	e.missing = missing
+	e.partial = bytes.Contains(skeleton, escapedSlash) // it may cover another escape
 }
 
 // bodyOffset returns where in the body the given offset of the skeleton is.

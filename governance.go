@@ -80,9 +80,18 @@ func judge(p *policy, at *endpoint, req *http.Request) (*judged, *refusal) {
 	}
 	body, refused := readBody(req, p.maxRequestBodyBytes)
 	j.raw = body
-	if refused == nil && req.Header["Content-Encoding"] != nil {
-		body, refused = decompress(req.Header, body, p.maxRequestBodyBytes)
+	if refused != nil || req.Header["Content-Encoding"] != nil {
+		return judgeEncoded(p, at, req, refused, j)
 	}
+	return judgeBody(p, at, req, body, j)
+}
+
+// judgeEncoded judges a body that may have to be decompressed, and may not even have come.
+func judgeEncoded(p *policy, at *endpoint, req *http.Request, refused *refusal, j *judged) (*judged, *refusal) {
+	if refused != nil {
+		return j, refused
+	}
+	body, refused := decompress(req.Header, j.raw, p.maxRequestBodyBytes)
 	if refused != nil {
 		return j, refused
 	}
@@ -91,17 +100,23 @@ func judge(p *policy, at *endpoint, req *http.Request) (*judged, *refusal) {
 
 // judgeBody checks a body, and decides what the provider gets.
 func judgeBody(p *policy, at *endpoint, req *http.Request, body []byte, j *judged) (*judged, *refusal) {
-	var refused *refusal
 	e := newEnvelope(body)
 	j.client = body
 	j.verdict = recall(at.verdicts, e)
 	if j.verdict == nil {
-		if j.verdict, refused = decide(p, at, req, e); refused != nil {
+		if refused := judgeAfresh(p, at, req, e, j); refused != nil {
 			return j, refused
 		}
 	}
 	j.body = splice(e, j.verdict.edits)
 	return j, nil
+}
+
+// judgeAfresh decides on a body that no remembered verdict holds for.
+func judgeAfresh(p *policy, at *endpoint, req *http.Request, e *envelope, j *judged) *refusal {
+	v, refused := decide(p, at, req, e)
+	j.verdict = v
+	return refused
 }
 
 // notServed refuses a request before its body is read; nil: it is served.
