@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Defaults of the configuration.
@@ -29,6 +30,7 @@ const (
 
 // policy is a configuration with all decided that can be decided once.
 type policy struct {
+	name                string // of the middleware, as Traefik has it
 	routes              []route
 	laterRoutes         []route        // for what another instance has governed
 	modelPath           *regexp.Regexp // of one model behind the list of models
@@ -48,6 +50,8 @@ type policy struct {
 	credential          *credential    // nil: the client's own credentials pass
 	keyHeader           *keyHeader     // of the first provider, that a client's own key is moved to; nil: it stays where it is
 	maxRequestBodyBytes int64
+	maxResponseBytes    int64         // 0: as many as there are
+	maxStreamDuration   time.Duration // 0: as long as there are events
 	report              bool
 	configuredModels    map[string]bool // that the configuration names
 	namedModels         map[string]bool // all that clients may ask for; nil: the configuration does not name them all
@@ -80,12 +84,13 @@ func (p *problems) add(key, format string, args ...any) {
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
-	p := &policy{}
+	p := &policy{name: name}
 	p.report = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
 	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
+	parseBounds(bad, config, p)
 	pattern := parseModels(bad, config, p)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	parseProvider(bad, firstProvider(config), p, secrets, pattern)

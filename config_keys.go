@@ -9,7 +9,8 @@ import (
 // knownKeys are the keys of the configuration, as users write them.
 var knownKeys = []string{
 	"token", "model", "modelPattern", "allowModelOverride", "allowParamsOverride", "dropParams", "allowedModels", "modelAliases",
-	"modelHeader", "routes", "provider", "path", "host", "port", "fallbacks", "maxRequestBodySize", "mode", "streamUsage", "expose",
+	"modelHeader", "routes", "provider", "path", "host", "port", "fallbacks", "maxRequestBodySize", "maxResponseBytes", "maxStreamDuration",
+	"mode", "streamUsage", "expose",
 	"params", "params.temperature", "params.topP", "params.maxTokens", "params.maxCompletionTokens", "params.frequencyPenalty",
 	"params.presencePenalty", "params.extra",
 	"limits", "limits.temperature", "limits.topP", "limits.maxTokens", "limits.maxCompletionTokens", "limits.frequencyPenalty",

@@ -32,7 +32,10 @@ func newDecoder(encoding string, w *responseWriter) *decoder {
 // run is the goroutine. A panic that left it would end the whole of Traefik.
 func (d *decoder) run(encoding string, w *responseWriter) {
 	defer func() {
-		_ = recover()
+		if cause := recover(); cause != nil {
+			w.failure = errorPanic
+			tellPanic(w.policy.name, cause)
+		}
 		d.turns <- false
 	}()
 	d.err = pump(d, encoding, w)

@@ -77,15 +77,19 @@ func marshal(value any) []byte {
 }
 
 // refuse answers with the refusal, and records the call.
-func refuse(p *policy, rw http.ResponseWriter, c *Call, r *refusal) {
+func refuse(w *responseWriter, r *refusal) {
+	c, rw := w.call, w.ResponseWriter
 	writeRefusal(rw, r)
+	w.status = r.status
+	w.returned = true
 	rw.Header()[errorTypeHeader] = []string{r.code}
 	c.Duration = time.Since(c.Start)
 	c.GatewayDuration = c.Duration
 	c.Status = r.status
 	c.ErrorType = r.code
 	c.Request = &Request{Policy: "refused=" + r.code}
-	report(p.telemetry, c)
+	report(w.policy.telemetry, c)
+	w.recorded = true
 }
 
 // writeRefusal answers with the refusal, and tells the operator.
@@ -96,11 +100,6 @@ func writeRefusal(rw http.ResponseWriter, r *refusal) {
 
 // writeError answers with the refusal.
 func writeError(rw http.ResponseWriter, r *refusal) {
-	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
-	if r.param != "" {
-		members.Param = &r.param
-	}
-	body := marshal(errorBody{members})
 	header := rw.Header()
 	switch r.status {
 	case http.StatusMethodNotAllowed:
@@ -112,7 +111,16 @@ func writeError(rw http.ResponseWriter, r *refusal) {
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	writeJSON(rw, r.status, body)
+	writeJSON(rw, r.status, errorJSON(r))
+}
+
+// errorJSON is a refusal in the shape of OpenAI's errors.
+func errorJSON(r *refusal) []byte {
+	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
+	if r.param != "" {
+		members.Param = &r.param
+	}
+	return marshal(errorBody{members})
 }
 
 // writeJSON answers with a value that is JSON.

@@ -55,21 +55,20 @@ func namedModels(config *Config, p *policy) map[string]bool {
 	return names
 }
 
-// listModels answers with the models that a client may use, or with the one that it asks for.
-func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
+// listModels answers with the models that a client may use, or with the one that it asks for; or it returns the request that is
+// to be handed on.
+func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) *http.Request {
 	p := m.policy
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		writeRefusal(rw, methodNotAllowed(req.Method, http.MethodGet))
-		return
+		return nil
 	}
 	if p.report {
-		passThrough(m, passthrough, rw, req)
-		return
+		return passThrough(m, passthrough, rw, req)
 	}
 	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
-		showModel(m, rw, req, one[1])
-		return
+		return showModel(m, rw, req, one[1])
 	}
 	if p.namedModels != nil {
 		var listed [][]byte
@@ -77,9 +76,10 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 			listed = append(listed, modelObject(p, name))
 		}
 		writeJSON(rw, http.StatusOK, listOf(listed))
-		return
+		return nil
 	}
 	filterModels(m, rw, req)
+	return nil
 }
 
 // modelObject returns what is told of a model that a configuration names.
@@ -98,8 +98,8 @@ func newModelPath(routes []route) *regexp.Regexp {
 	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
 }
 
-// showModel answers with one model.
-func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name string) {
+// showModel answers with one model, or returns the request for it.
+func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name string) *http.Request {
 	p := m.policy
 	target := name
 	if aliased, isAlias := p.aliases[name]; isAlias {
@@ -107,13 +107,13 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 	}
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (p.namedModels != nil && !p.namedModels[name]) {
 		writeRefusal(rw, noSuchModel(name))
-		return
+		return nil
 	}
 	if p.namedModels != nil || target != name {
 		writeJSON(rw, http.StatusOK, modelObject(p, name))
-		return
+		return nil
 	}
-	askForModels(m, rw, req, "/"+url.PathEscape(name))
+	return askForModels(m, rw, req, "/"+url.PathEscape(name))
 }
 
 // noSuchModel is OpenAI's answer to a model that a client may not use, by the name that the client knows.
@@ -128,22 +128,22 @@ var notForModels = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
 }
 
-// askForModels has the provider answer what stands behind the path of its list.
-func askForModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) {
+// askForModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
+func askForModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
 	way := &passage{kind: models, behind: behind}
 	if c := m.policy.credential; c != nil {
 		way.keyName = c.header
 	}
-	handModelsOn(m, rw, req.WithContext(context.WithValue(req.Context(), passageKey, way)), behind)
+	return modelsRequest(m, rw, req.WithContext(context.WithValue(req.Context(), passageKey, way)), behind)
 }
 
-// handModelsOn hands a request for models on, with the key and the path of the provider. It is a GET: of HEAD, the server
-// keeps the body back.
-func handModelsOn(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) {
+// modelsRequest returns a request for models with the key and the path of the provider; nil: it is refused. It is a GET: of HEAD,
+// the server keeps the body back.
+func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
 	p, out, j := m.policy, copyOf(req), &judged{}
 	if refused := prepare(p, p.endpoints[models], j, out); refused != nil {
 		writeRefusal(rw, refused)
-		return
+		return nil
 	}
 	for _, name := range notForModels {
 		delete(out.Header, name)
@@ -153,7 +153,7 @@ func handModelsOn(m *middleware, rw http.ResponseWriter, req *http.Request, behi
 	if j.path != "" {
 		setPath(out, j.path+behind)
 	}
-	m.next.ServeHTTP(rw, out)
+	return out
 }
 
 // filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
@@ -185,11 +185,17 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 // hold has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
 func hold(m *middleware, held *heldAnswer, req *http.Request) {
 	defer func() {
-		held.isBroken = recover() != nil || held.isBroken
+		cause := recover()
+		held.isBroken = cause != nil || held.isBroken
+		if cause != nil && !isAbort(cause) {
+			tellPanic(m.policy.name, cause)
+		}
 	}()
 	ctx, cancel := context.WithTimeout(req.Context(), modelListTimeout)
 	defer cancel()
-	askForModels(m, held, req.WithContext(ctx), "")
+	if out := askForModels(m, held, req.WithContext(ctx), ""); out != nil {
+		m.next.ServeHTTP(held, out)
+	}
 }
 
 func invalidModelList() *refusal {

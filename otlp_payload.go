@@ -309,7 +309,7 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	points := make([]string, len(m.points))
 	kind, monotonic := "histogram", ""
 	if i.bounds == nil {
-		kind, monotonic = "sum", `,"isMonotonic":true`
+		kind, monotonic = "sum", `,"isMonotonic":`+strconv.FormatBool(!i.isGauge)
 	}
 	bounds := marshal(i.bounds)
 	for at, p := range m.points {

@@ -167,10 +167,11 @@ func TestOfTwoTokenLimitsTheNewerOneIsShown(t *testing.T) {
 }
 
 func TestMetricsAreCumulative(t *testing.T) {
-	small := &instrument{"a.histogram", "A histogram.", "s", []float64{0.5, 67108864}}
+	small := &instrument{"a.histogram", "A histogram.", "s", []float64{0.5, 67108864}, false}
 	metrics := []metric{
 		{small, []point{{[]string{"k", "v"}, []int64{1, 0, 2}, 3, 4.5}}},
 		{policyDecisions, []point{{[]string{"k", "v"}, nil, 1 << 60, 0}}},
+		{activeStreams, []point{{nil, nil, 3, 0}}},
 	}
 	got := metricPayload(testResource, attributeTexts{}, metrics, time.Unix(1, 2), time.Unix(3, 4))
 	const times = `"attributes":[{"key":"k","value":{"stringValue":"v"}}],"startTimeUnixNano":"1000000002","timeUnixNano":"3000000004"`
@@ -178,7 +179,9 @@ func TestMetricsAreCumulative(t *testing.T) {
 		{"name":"a.histogram","description":"A histogram.","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[
 			{`+times+`,"count":"3","sum":4.5,"bucketCounts":["1","0","2"],"explicitBounds":[0.5,67108864]}]}},
 		{"name":"chat_completion.policy.decisions","description":"Decisions on requests, as X-Ai-Policy names them.","unit":"{decision}",
-			"sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{`+times+`,"asInt":"1152921504606846976"}]}}
+			"sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{`+times+`,"asInt":"1152921504606846976"}]}},
+		{"name":"chat_completion.active_streams","description":"Event streams that are open.","unit":"{stream}",
+			"sum":{"aggregationTemporality":2,"isMonotonic":false,"dataPoints":[{"attributes":[],"startTimeUnixNano":"1000000002","timeUnixNano":"3000000004","asInt":"3"}]}}
 	]}]}]}`)
 }
 

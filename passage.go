@@ -47,7 +47,9 @@ func useVerdict(w *responseWriter, j *judged) {
 func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
 	if way.kind == models {
-		takeModelsOver(m, way, rw, req)
+		if out := takeModelsOver(m, way, rw, req); out != nil {
+			m.next.ServeHTTP(rw, out)
+		}
 		return
 	}
 	if p.modelHeader != way.writer.policy.modelHeader {
@@ -76,9 +78,11 @@ func takeOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Req
 	relay(m, way, rw, req)
 }
 
-// takeModelsOver handles a request for models that an instance before has let pass.
-func takeModelsOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+// takeModelsOver answers a request for models that an instance before has let pass, or returns what is to be handed on of it.
+func takeModelsOver(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
 	p := m.policy
+	out = nil
+	defer guardUngoverned(p.name, rw)
 	delete(req.Header, way.keyName)
 	name, _ := url.PathUnescape(strings.TrimPrefix(way.behind, "/"))
 	switch {
@@ -89,8 +93,9 @@ func takeModelsOver(m *middleware, way *passage, rw http.ResponseWriter, req *ht
 	case p.allowedModels != nil && way.behind == "" && !p.report:
 		filterModels(m, rw, req)
 	default:
-		handModelsOn(m, rw, req, way.behind)
+		out = modelsRequest(m, rw, req, way.behind)
 	}
+	return out
 }
 
 // laterKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed

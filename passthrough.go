@@ -8,19 +8,38 @@ import (
 
 // serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
 func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	out, isServed := answerUngoverned(m, k, start, rw, req)
+	if out != nil {
+		m.next.ServeHTTP(rw, out)
+	}
+	return isServed
+}
+
+// answerUngoverned answers what is not governed, or returns the request that is to be handed on.
+func answerUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
+	out = nil
+	isServed = true
+	defer guardUngoverned(m.policy.name, rw)
 	switch {
 	case req.Method == http.MethodOptions:
-		preflight(m.next, m.policy, rw, req)
+		out = preflight(m.policy, req)
 	case dangerousMethods[strings.ToUpper(req.Method)]:
-		refuse(m.policy, rw, &Call{Start: start, Target: m.policy.endpoints[k].target}, methodNotAllowed(req.Method, http.MethodPost))
+		refuseMethod(m.policy, k, start, rw, req)
 	case k == models:
-		listModels(m, rw, req)
+		out = listModels(m, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
-		passThrough(m, k, rw, req)
+		out = passThrough(m, k, rw, req)
 	default:
-		return false
+		isServed = false
 	}
-	return true
+	return out, isServed
+}
+
+// refuseMethod refuses a request of a method that is dangerous.
+func refuseMethod(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) {
+	w := &responseWriter{ResponseWriter: rw, policy: p, call: &Call{Start: start, Target: p.endpoints[k].target}, start: start}
+	defer guard(w, req)
+	refuse(w, methodNotAllowed(req.Method, http.MethodPost))
 }
 
 // hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
@@ -32,9 +51,9 @@ func hasNoBody(req *http.Request) bool {
 // tunnel.
 var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": true}
 
-// preflight hands on what a browser asks before its request, and no more: no body, no upgrade of the connection, not the
+// preflight returns what a browser asks before its request, to be handed on, and no more: no body, no upgrade of the connection, not the
 // provider's key, and not the client's where the provider's would take its place.
-func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.Request) {
+func preflight(p *policy, req *http.Request) *http.Request {
 	if p.credential != nil {
 		removeCredentials(req.Header)
 	}
@@ -42,22 +61,22 @@ func preflight(next http.Handler, p *policy, rw http.ResponseWriter, req *http.R
 		delete(req.Header, name)
 	}
 	removeBody(req)
-	next.ServeHTTP(rw, req)
+	return req
 }
 
-// passThrough hands a request on with the provider's key and path, and nothing else changed. The answer goes through the
-// original writer, so that upgrades of the connection work.
-func passThrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) {
+// passThrough returns a request, to be handed on, with the provider's key and path, and nothing else changed; nil: it is refused.
+// The answer goes through the original writer, so that upgrades of the connection work.
+func passThrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
 	p, j := m.policy, &judged{}
 	if refused := prepare(p, p.endpoints[k], j, req); refused != nil {
 		writeRefusal(rw, refused)
-		return
+		return nil
 	}
 	keepUpgrade(req.Header)
 	if j.path != "" {
 		setPath(req, j.path)
 	}
-	m.next.ServeHTTP(rw, req)
+	return req
 }
 
 // keepUpgrade leaves of the Connection header what a websocket needs. Anything else that it names, the provider's key for

@@ -88,6 +88,12 @@ type Config struct {
 	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
 	// (10 MiB). Refused: less than 1.
 	MaxRequestBodySize any
+	// MaxResponseBytes is the largest body of a governed answer, in bytes as the client gets them. An answer that announces more
+	// is 502 instead; another one breaks off where it has more. Default: none. Refused: less than 1, more than 2147483647.
+	MaxResponseBytes any
+	// MaxStreamDuration is how long a governed event stream may last, from its header on; then it breaks off. It is written as
+	// Go writes it: 30m. Default: none, as long as both sides want. Refused: less than 1s, more than 24h.
+	MaxStreamDuration string
 	// Mode is enforce, or report: no request is refused for its content, no body is changed, and X-Ai-Policy says what
 	// would have been. Where and with which key the provider is asked is the same in both. Default: enforce.
 	Mode string
@@ -201,76 +207,6 @@ type Limits struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
-type Telemetry struct {
-	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini, but for Fallbacks.
-	// Default: that of Config.Provider, else openai, the API that is spoken.
-	Provider string
-	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
-	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
-	// that the GenAI conventions use, and references to headers that carry credentials.
-	Labels map[string]string
-	// MaxSeries is how many combinations of attributes are kept in this Traefik, of all middlewares together. Models and
-	// labels of any further combination become _OTHER, which is counted. Default: 2000. Refused: less than 1, more than
-	// 100000.
-	MaxSeries any
-	// Log is stdout or stderr of Traefik, for a line of JSON for each call. Default: none.
-	Log string
-	// OTLP is where metrics and spans are sent.
-	OTLP OTLP
-	// Traces is which calls become spans, and what is in them.
-	Traces Traces
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// OTLP is an OpenTelemetry collector that takes OTLP over HTTP, as JSON. All middlewares with the same settings share one
-// connection, one queue, and one export of the metrics of this Traefik.
-//
-// What is not configured is taken from the standard variables of Traefik's environment, those for one signal before those
-// for all: OTEL_EXPORTER_OTLP_COMPRESSION and _TIMEOUT, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME (by default traefik)
-// and OTEL_RESOURCE_ATTRIBUTES; and without Endpoint also OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _PROTOCOL,
-// OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED. A value that cannot be used is told to the operator, and
-// ignored.
-type OTLP struct {
-	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and /v1/traces are added to
-	// its path. Default: that of the environment, and without one nothing is sent. Refused: what is no URL with http or
-	// https and a host, and a URL with a user, a query or a fragment.
-	Endpoint string
-	// Headers are sent with every export. A value may be a reference as in Config.Token. Default: none; to the endpoint of
-	// the environment, those of the environment. Refused: values that are empty, and headers that HTTP needs otherwise.
-	Headers map[string]string
-	// Interval is the time between two exports of metrics. Spans are sent after 5s at the latest, or after Interval if that is
-	// shorter. Default: 30s. Refused: less than 1s, more than 1h.
-	Interval string
-	// Timeout ends an export that takes longer. Default: 10s. Refused: less than 10ms, more than 1m.
-	Timeout string
-	// Compression is gzip or none. Default: gzip.
-	Compression string
-	// Metrics tells whether metrics are sent. Default: true, and with the endpoint of the environment what
-	// OTEL_METRICS_EXPORTER says.
-	Metrics any
-	// Traces tells whether spans are sent. Default: true, and with the endpoint of the environment what OTEL_TRACES_EXPORTER
-	// says.
-	Traces any
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// Traces tells which calls become spans, and what is in them.
-type Traces struct {
-	// SampleRatio is the part of the calls without a traceparent that become spans: a number from 0 to 1. A call with one is
-	// recorded if its sampled flag is set. Default: 1.
-	SampleRatio any
-	// CaptureContent puts prompts and answers into the spans. They are personal data. Default: false.
-	CaptureContent any
-	// ContentMaxBytes is how much of the prompt and how much of the answer a span holds, in bytes. Default: 4096. Refused:
-	// less than 1, more than 1048576.
-	ContentMaxBytes any
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
 // Secrets tells where keys in Secrets of Kubernetes are found, and how long a key counts. Without Dir and Endpoint, the API
 // server of the cluster that Traefik runs in is asked, as the environment variables KUBERNETES_SERVICE_HOST and _PORT say;
 // outside of a cluster, references to Kubernetes are refused then.
@@ -332,7 +268,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	}
 	startTelemetry(ctx, p.telemetry)
 	if p.exposes {
-		return &exposition{registry: p.telemetry.registry}, nil
+		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
 	m := newMiddleware(ctx, next, p)
 	if p.upstream != nil {
@@ -354,6 +290,9 @@ func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middlewar
 	startCredential(ctx, p.credential)
 	if p.upstream != nil {
 		next = newProxy(p.upstream)
+	}
+	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
+		next = bounded(p, next)
 	}
 	return &middleware{next: next, policy: p}
 }
@@ -378,6 +317,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	at := p.endpoints[k]
 	call := &Call{Start: start, Target: at.target, Answer: Answer{kind: k}}
+	w := &responseWriter{ResponseWriter: rw, client: rw, policy: p, call: call, start: start}
+	defer guard(w, req)
 	if p.telemetry.labels != nil {
 		call.Labels = labelsOf(p.telemetry.labels, req)
 	}
@@ -393,8 +334,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		trace(p.telemetry, req.Header, j, call)
 	}
 	if refused != nil {
-		refuse(p, rw, call, refused)
+		refuse(w, refused)
 		return
 	}
-	forward(m, k, rw, req, j, call)
+	forward(m, w, req, j)
 }

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,6 +39,7 @@ type registry struct {
 	enforced map[string]int64 // how often each text of Request.Policy was, in enforce mode
 	reported map[string]int64 // the same in report mode
 	lost     map[string]int64 // by kind
+	streams  atomic.Int64     // event streams that are open
 }
 
 func newRegistry() *registry {
@@ -245,20 +247,10 @@ func countDecisions(texts map[string]int64) map[string]int64 {
 func collect(r *registry) []metric {
 	r.mu.Lock()
 	settleAndUnlock(r)
-	r.mu.Lock()
-	all := append([]*series(nil), r.inOrder...)
-	decisions := append(decisionPoints(r.enforced, modeEnforce), decisionPoints(r.reported, modeReport)...)
-	var lost []point
-	for _, kind := range sortedKeys(r.lost) {
-		lost = append(lost, point{attributes: []string{recordAttribute, kind}, count: r.lost[kind]})
-	}
-	r.mu.Unlock()
-
+	all, decisions, lost := collectCounters(r)
 	points := make([][]point, histogramKinds)
 	for _, s := range all {
-		r.mu.Lock()
-		collectSeries(s, points)
-		r.mu.Unlock()
+		collectSeries(r, s, points)
 	}
 	metrics := []metric{
 		{tokenUsage, append(points[inputHistogram], points[outputHistogram]...)},
@@ -267,13 +259,29 @@ func collect(r *registry) []metric {
 		{chunkTime, points[chunkHistogram]},
 		{gatewayDuration, points[gatewayHistogram]},
 		{policyDecisions, decisions},
+		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
 	}
 	return metrics
 }
 
+// collectCounters returns all series, and the points of the counters.
+func collectCounters(r *registry) (all []*series, decisions, lost []point) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all = append([]*series(nil), r.inOrder...)
+	decisions = append(decisionPoints(r.enforced, modeEnforce), decisionPoints(r.reported, modeReport)...)
+	lost = nil
+	for _, kind := range sortedKeys(r.lost) {
+		lost = append(lost, point{attributes: []string{recordAttribute, kind}, count: r.lost[kind]})
+	}
+	return all, decisions, lost
+}
+
 // collectSeries adds what the histograms of a series hold to the points of each kind.
-func collectSeries(s *series, points [][]point) {
+func collectSeries(r *registry, s *series, points [][]point) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for kind, h := range s.histograms {
 		p := point{attributes: s.attributes, counts: append([]int64(nil), h.counts...), sum: h.sum}
 		for _, count := range p.counts {

@@ -138,7 +138,7 @@ func startWorker(e *exporter) {
 
 // leave waits until a user is done.
 func leave(e *exporter, done <-chan struct{}) {
-	defer func() { _ = recover() }()
+	defer guardGoroutine("telemetry.otlp")
 	<-done
 	e.mu.Lock()
 	e.users--
@@ -190,7 +190,7 @@ func wake(e *exporter) {
 // waker returns what a timer calls.
 func waker(e *exporter) func() {
 	return func() {
-		defer func() { _ = recover() }()
+		defer guardGoroutine("telemetry.otlp")
 		e.mu.Lock()
 		wake(e)
 		e.mu.Unlock()

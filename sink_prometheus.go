@@ -21,11 +21,13 @@ const (
 // exposition answers with the metrics.
 type exposition struct {
 	registry *registry
+	name     string // of the middleware
 }
 
 // ServeHTTP answers with all metrics, in the format that the client prefers. The text is complete before the first byte
 // of it is sent, so that its length is known and a slow client holds up nothing.
 func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	defer guardUngoverned(e.name, rw)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD")
 		writeRefusal(rw, notExposed(req.Method))
@@ -134,7 +136,9 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 		name += "_seconds"
 	}
 	format := histogramFormat(name, i.bounds)
-	if i.bounds == nil {
+	if i.isGauge {
+		format = name + "%s %d\n" // it has no labels
+	} else if i.bounds == nil {
 		format = name + "_total{%s} %d\n"
 	}
 	_, _ = io.WriteString(w, describe(i, name, open))
@@ -159,11 +163,13 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 // describe returns the lines that say what a metric is.
 func describe(i *instrument, name string, open bool) string {
 	kind, help := "histogram", helpEscapes.Replace(i.description)
-	if i.bounds == nil {
+	if i.isGauge {
+		kind = "gauge"
+	} else if i.bounds == nil {
 		kind = "counter"
 	}
 	if !open {
-		if i.bounds == nil {
+		if kind == "counter" {
 			name += "_total"
 		}
 		return "# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n"

@@ -40,6 +40,7 @@ func exposedRegistry() *registry {
 		c.Request.Policy = "refused=invalid_json"
 	}))
 	lose(r, lostSpan, 12345678)
+	r.streams.Add(3)
 	return r
 }
 
@@ -79,8 +80,11 @@ func TestMetricsAreWrittenAsBothFormatsDemand(t *testing.T) {
 	}
 }
 
-func TestEmptyRegistryHasNoMetrics(t *testing.T) {
-	for accept, want := range map[string]string{"": "", "application/openmetrics-text": "# EOF\n"} {
+func TestEmptyRegistryHasOnlyWhatIsKnownBeforeAnyCall(t *testing.T) {
+	help := "# HELP chat_completion_active_streams Event streams that are open.\n"
+	kind := "# TYPE chat_completion_active_streams gauge\n"
+	const value = "chat_completion_active_streams 0\n"
+	for accept, want := range map[string]string{"": help + kind + value, "application/openmetrics-text": kind + help + value + "# EOF\n"} {
 		if got := get(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
 			t.Errorf("Accept %q: %q, want %q", accept, got, want)
 		}

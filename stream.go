@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -23,16 +24,22 @@ const (
 )
 
 // forward has the provider answer a governed request, and meters the call.
-func forward(m *middleware, k kind, rw http.ResponseWriter, req *http.Request, j *judged, c *Call) {
-	p, v := m.policy, j.verdict
+func forward(m *middleware, w *responseWriter, req *http.Request, j *judged) {
+	p, v, c := m.policy, j.verdict, w.call
 	c.Request = v.request
 	c.Answer.details = p.telemetry.details
 	c.GatewayDuration = time.Since(c.Start)
-	w := &responseWriter{ResponseWriter: rw, policy: p, verdict: v, credential: p.credential, asked: v.asksUsage, call: c, start: c.Start}
-	way := &passage{kind: k, clientPath: req.URL.Path, judged: j, isReport: p.report, writer: w}
-	defer conclude(w, req.Context())
-	relay(m, way, w, req.WithContext(context.WithValue(req.Context(), passageKey, way)))
-	w.returned = w.decoder == nil || finish(w)
+	w.verdict = v
+	w.credential = p.credential
+	w.asked = v.asksUsage
+	way := &passage{kind: c.Answer.kind, clientPath: req.URL.Path, judged: j, isReport: p.report, writer: w}
+	ctx := req.Context()
+	relay(m, way, w, req.WithContext(context.WithValue(ctx, passageKey, way)))
+	if w.unusual {
+		finish(w)
+	}
+	w.returned = true
+	conclude(w, ctx)
 }
 
 // relay hands a request on: to the one provider, or to several until one has answered.
@@ -68,6 +75,7 @@ func conclude(w *responseWriter, ctx context.Context) {
 		tellAttempts(header, w.attempts)
 	}
 	report(w.policy.telemetry, c)
+	w.recorded = true
 }
 
 func tellAttempts(header http.Header, attempts []string) {
@@ -108,14 +116,17 @@ type responseWriter struct {
 	http.ResponseWriter
 	plain    bool          // the header is out, there is nothing to decode, and no event is kept back in part
 	hides    bool          // the usage, which the client did not ask for
-	out      io.Writer     // into window and to the client
+	out      io.Writer     // into window and to client
+	client   io.Writer     // the embedded writer, behind the gate if there is one
 	window   *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
 	flush    func() error  // after every write, if the answer cannot wait; else nil
 	decoder  *decoder      // of an answer that the provider compressed unasked
 	hider    *hider        // if hides
 	encoded  bool          // the answer is in an encoding that is not ours: nothing of it is known
 	trailers bool          // the provider announced some
-	unusual  bool          // any of decoder, hides, encoded and trailers
+	bound    *bound        // nil: the answer may be as long and as large as it is
+	streams  bool          // it is an event stream that is counted as open
+	unusual  bool          // any of decoder, hides, encoded, trailers, bound and streams
 
 	policy     *policy // which meters the call
 	verdict    *verdict
@@ -133,20 +144,49 @@ type responseWriter struct {
 	lastChunk time.Duration   // when the last chunk before those came
 	writeErr  error           // of the client's connection
 	returned  bool            // the answer is complete, as far as HTTP can tell
+	recorded  bool            // so is the call
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
-	events := false
-	if w.tries && status < http.StatusOK {
-		return // it may be of a provider whose answer nobody gets
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		passInformational(w, status)
+		return
 	}
-	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		events = begin(w, status, w.ResponseWriter.Header())
+	events := begin(w, status, w.ResponseWriter.Header())
+	if w.bound != nil && !beginBound(w) {
+		return
 	}
 	w.ResponseWriter.WriteHeader(status)
+	w.status = status // not before: a panic until here can still be answered
 	if events {
-		_ = w.flush() // a client may wait for the header long before the first event
+		openStream(w)
+	}
+}
+
+// passInformational hands an informational answer on, unless it may be of a provider whose answer nobody gets.
+func passInformational(w *responseWriter, status int) {
+	if !w.tries {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// openStream sends the header of a stream, which a client may wait for long before the first event.
+func openStream(w *responseWriter) {
+	_ = w.flush()
+	w.unusual = true
+	w.streams = true
+	w.policy.telemetry.registry.streams.Add(1)
+	if w.bound != nil {
+		startClock(w.bound)
+	}
+}
+
+// closeStream counts a stream as open no more.
+func closeStream(w *responseWriter) {
+	if w.streams {
+		w.streams = false
+		w.policy.telemetry.registry.streams.Add(-1)
 	}
 }
 
@@ -177,7 +217,7 @@ func deliver(w *responseWriter, chunk []byte) error {
 	}
 	var err error
 	if len(shown) > 0 {
-		_, err = w.ResponseWriter.Write(shown)
+		_, err = w.client.Write(shown)
 		if w.flush != nil {
 			_ = w.flush()
 		}
@@ -199,8 +239,13 @@ func deliver(w *responseWriter, chunk []byte) error {
 	return err
 }
 
-// release ends the decoder, removes what a provider's trailers say in our name, and sends what was kept back of a stream.
+// release ends the clock and the decoder, removes what a provider's trailers say in our name, and sends what was kept back
+// of a stream.
 func release(w *responseWriter) {
+	closeStream(w)
+	if w.bound != nil {
+		endBound(w, true)
+	}
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
@@ -219,24 +264,26 @@ func sendHeld(w *responseWriter) {
 		return
 	}
 	if held := rest(w.hider); len(held) > 0 && w.writeErr == nil {
-		_, w.writeErr = w.ResponseWriter.Write(held)
+		_, w.writeErr = w.client.Write(held)
 		_ = w.flush()
 	}
 }
+
+// eventStreamType is the type of an event stream, in any case.
+var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 
 // begin prepares for the body of an answer, and tells whether it is an event stream. Errors are not flushed: Traefik's
 // Retry in front takes a flush for the decision that this answer is the one, and its status for 200.
 func begin(w *responseWriter, status int, header http.Header) bool {
 	w.plain = true
-	w.status = status
-	w.out = w.ResponseWriter
+	w.out = w.client
 	removeOperatorHeaders(header)
 	if header["Trailer"] != nil {
 		w.trailers = true
 		w.unusual = true
 		keepFromTrailers(header)
 	}
-	events := strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+	events := eventStreamType.MatchString(header.Get("Content-Type"))
 	if header["Content-Encoding"] == nil || decode(w, header) {
 		beginWindow(w, status, events, header)
 	} else if status < http.StatusBadRequest {
@@ -300,7 +347,7 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 		return
 	}
 	w.window = &bytes.Buffer{}
-	w.out = io.MultiWriter(w.window, w.ResponseWriter) // in this order: what a client that left does not get was used, too
+	w.out = io.MultiWriter(w.window, w.client) // in this order: what a client that left does not get was used, too
 	if events {
 		beginStream(w, header)
 	}
@@ -348,16 +395,17 @@ func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
 	return w.Write(chunk)
 }
 
-// finish ends an answer that is decoded, and tells whether it is complete. One whose compressed bytes stop early or are
-// corrupt must look broken: a deadline in the past keeps the server from ending it properly. A panic with
-// http.ErrAbortHandler would do the same, but Yaegi writes those of interpreted code to the log, with every frame.
-func finish(w *responseWriter) bool {
-	if w.decoder.close() == nil {
-		return true
+// finish ends an answer that is decoded or bounded. One whose compressed bytes stop early or are corrupt must look broken, and
+// so must one that is cut.
+func finish(w *responseWriter) {
+	if w.decoder != nil && w.decoder.close() != nil {
+		sendHeld(w)
+		abort()
 	}
-	sendHeld(w)
-	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) != nil {
-		panic(http.ErrAbortHandler)
+	if w.bound != nil {
+		endBound(w, false)
+		if w.bound.isCut {
+			abort()
+		}
 	}
-	return false
 }

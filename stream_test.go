@@ -30,6 +30,16 @@ func (r *recorder) Write(chunk []byte) (int, error) {
 
 func (r *recorder) Flush() { r.calls = append(r.calls, "flush") }
 
+// writerTo returns what a provider's answer is written to, in front of a client.
+func writerTo(t *testing.T, rw http.ResponseWriter) *responseWriter {
+	t.Helper()
+	p, err := newPolicy(CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &responseWriter{ResponseWriter: rw, client: rw, policy: p, call: &Call{}}
+}
+
 func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -45,7 +55,7 @@ func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := &recorder{header: test.header}
-			w := &responseWriter{ResponseWriter: r, call: &Call{}}
+			w := writerTo(t, r)
 			w.WriteHeader(http.StatusOK)
 			for _, chunk := range []string{"a", "b"} {
 				if _, err := w.Write([]byte(chunk)); err != nil {
@@ -61,7 +71,7 @@ func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 
 func TestInformationalAnswersPass(t *testing.T) {
 	r := &recorder{header: http.Header{}}
-	w := &responseWriter{ResponseWriter: r, call: &Call{}}
+	w := writerTo(t, r)
 	w.WriteHeader(http.StatusEarlyHints)
 	r.header.Set("Content-Length", "1")
 	if _, err := w.Write([]byte("a")); err != nil {

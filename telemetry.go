@@ -11,6 +11,76 @@ import (
 	"unicode/utf8"
 )
 
+// Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
+type Telemetry struct {
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini, but for Fallbacks.
+	// Default: that of Config.Provider, else openai, the API that is spoken.
+	Provider string
+	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
+	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
+	// that the GenAI conventions use, and references to headers that carry credentials.
+	Labels map[string]string
+	// MaxSeries is how many combinations of attributes are kept in this Traefik, of all middlewares together. Models and
+	// labels of any further combination become _OTHER, which is counted. Default: 2000. Refused: less than 1, more than
+	// 100000.
+	MaxSeries any
+	// Log is stdout or stderr of Traefik, for a line of JSON for each call. Default: none.
+	Log string
+	// OTLP is where metrics and spans are sent.
+	OTLP OTLP
+	// Traces is which calls become spans, and what is in them.
+	Traces Traces
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// OTLP is an OpenTelemetry collector that takes OTLP over HTTP, as JSON. All middlewares with the same settings share one
+// connection, one queue, and one export of the metrics of this Traefik.
+//
+// What is not configured is taken from the standard variables of Traefik's environment, those for one signal before those
+// for all: OTEL_EXPORTER_OTLP_COMPRESSION and _TIMEOUT, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME (by default traefik)
+// and OTEL_RESOURCE_ATTRIBUTES; and without Endpoint also OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _PROTOCOL,
+// OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED. A value that cannot be used is told to the operator, and
+// ignored.
+type OTLP struct {
+	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and /v1/traces are added to
+	// its path. Default: that of the environment, and without one nothing is sent. Refused: what is no URL with http or
+	// https and a host, and a URL with a user, a query or a fragment.
+	Endpoint string
+	// Headers are sent with every export. A value may be a reference as in Config.Token. Default: none; to the endpoint of
+	// the environment, those of the environment. Refused: values that are empty, and headers that HTTP needs otherwise.
+	Headers map[string]string
+	// Interval is the time between two exports of metrics. Spans are sent after 5s at the latest, or after Interval if that is
+	// shorter. Default: 30s. Refused: less than 1s, more than 1h.
+	Interval string
+	// Timeout ends an export that takes longer. Default: 10s. Refused: less than 10ms, more than 1m.
+	Timeout string
+	// Compression is gzip or none. Default: gzip.
+	Compression string
+	// Metrics tells whether metrics are sent. Default: true, and with the endpoint of the environment what
+	// OTEL_METRICS_EXPORTER says.
+	Metrics any
+	// Traces tells whether spans are sent. Default: true, and with the endpoint of the environment what OTEL_TRACES_EXPORTER
+	// says.
+	Traces any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Traces tells which calls become spans, and what is in them.
+type Traces struct {
+	// SampleRatio is the part of the calls without a traceparent that become spans: a number from 0 to 1. A call with one is
+	// recorded if its sampled flag is set. Default: 1.
+	SampleRatio any
+	// CaptureContent puts prompts and answers into the spans. They are personal data. Default: false.
+	CaptureContent any
+	// ContentMaxBytes is how much of the prompt and how much of the answer a span holds, in bytes. Default: 4096. Refused:
+	// less than 1, more than 1048576.
+	ContentMaxBytes any
+	// Unknown receives the keys that are none of the above; New refuses them.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // Defaults of Config.Telemetry.
 const (
 	defaultMaxSeries       = 2000
@@ -75,16 +145,17 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	return append(pairs, l.name, value)
 }
 
-// report hands the record of a call to the registry, the exporter, and all other sinks. The first two are no sinks: under
-// Yaegi, a call through an interface costs as much as four others.
+// report hands the record of a call to all sinks, the exporter, and the registry. The last two are no sinks: under Yaegi, a call
+// through an interface costs as much as four others. The registry comes last: a call that a sink fails at is counted once, by
+// who comes behind.
 func report(t *telemetry, c *Call) {
-	record(t.registry, c)
 	if t.sinks != nil {
 		consume(t.sinks, c)
 	}
 	if c.Trace != nil && t.exporter != nil {
 		queueSpan(t.exporter, c)
 	}
+	record(t.registry, c)
 }
 
 func consume(sinks []Sink, c *Call) {

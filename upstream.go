@@ -158,6 +158,7 @@ const (
 	maxIdleConnections    = 200              // to one provider
 	idleConnectionTimeout = 50 * time.Second // less than load balancers have, so that it is not them who close
 	keepAliveInterval     = 30 * time.Second
+	headerMaxBytes        = 256 << 10 // of an answer's header
 )
 
 // transportOf returns the transport to a provider.
@@ -177,12 +178,13 @@ func transportOf(u *upstream) *http.Transport {
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, address) // its method value is none of this type to Yaegi
 		},
-		TLSClientConfig:       u.tls,
-		TLSHandshakeTimeout:   u.connect,
-		ResponseHeaderTimeout: u.firstByte,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   maxIdleConnections,
-		IdleConnTimeout:       idleConnectionTimeout,
+		TLSClientConfig:        u.tls,
+		TLSHandshakeTimeout:    u.connect,
+		ResponseHeaderTimeout:  u.firstByte,
+		MaxResponseHeaderBytes: headerMaxBytes,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    maxIdleConnections,
+		IdleConnTimeout:        idleConnectionTimeout,
 	}
 	return transports[key]
 }

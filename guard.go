@@ -1,0 +1,154 @@
+package chatcompletion
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	texttemplate "text/template"
+	"time"
+)
+
+// errorPanic is the error.type of a call that a fault of this code has ended, or one of the code behind it.
+const errorPanic = "panic"
+
+// guard is deferred. It takes care of a call that is not recorded when its handler ends: a panic is under way.
+func guard(w *responseWriter, req *http.Request) {
+	if !w.recorded {
+		endPanic(w, req, recover())
+	}
+}
+
+// endPanic ends a call in the midst of which there was a panic: that of a reverse proxy whose answer broke off, or a fault.
+func endPanic(w *responseWriter, req *http.Request, cause any) {
+	if isAbort(cause) {
+		concludeBroken(w, req)
+		if w.bound == nil || !w.bound.isRefused {
+			abort()
+		}
+		return
+	}
+	tellPanic(w.policy.name, cause)
+	isSent := w.status > 0
+	inAnyCase(func() { recordPanic(w) })
+	inAnyCase(func() {
+		if !isSent {
+			answerPanic(w.ResponseWriter)
+		}
+		w.ResponseWriter.Header()[errorTypeHeader] = []string{errorPanic}
+	})
+	if isSent && !w.returned {
+		abort()
+	}
+}
+
+// concludeBroken makes known what an answer used that broke off.
+func concludeBroken(w *responseWriter, req *http.Request) {
+	defer guard(w, req)
+	conclude(w, req.Context())
+}
+
+// recordPanic leaves nothing running of a call, and counts it. Sinks may be what has failed, if they have been reached.
+func recordPanic(w *responseWriter) {
+	c := w.call
+	reached := c.Status > 0
+	c.Duration = time.Since(c.Start)
+	c.ErrorType = errorPanic
+	c.Chunks = nil
+	if c.Status = w.status; c.Status == 0 {
+		c.Status = http.StatusInternalServerError
+	}
+	if c.Request == nil {
+		c.Request = &Request{}
+	}
+	w.recorded = true
+	closeStream(w)
+	if w.bound != nil && w.bound.clock != nil {
+		w.bound.clock.Stop()
+	}
+	if w.decoder != nil {
+		_ = w.decoder.close()
+	}
+	if reached {
+		record(w.policy.telemetry.registry, c)
+	} else {
+		report(w.policy.telemetry, c)
+	}
+}
+
+// inAnyCase takes a step after which others have to come, whatever becomes of it.
+func inAnyCase(step func()) {
+	defer func() { _ = recover() }()
+	step()
+}
+
+// guardUngoverned is deferred where a request is not governed, and has not been handed on.
+func guardUngoverned(name string, rw http.ResponseWriter) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if isAbort(cause) {
+		abort()
+	}
+	tellPanic(name, cause)
+	answerPanic(rw)
+}
+
+// guardGoroutine is deferred in goroutines: a panic that left one would end the whole of Traefik.
+func guardGoroutine(name string) {
+	if cause := recover(); cause != nil {
+		tellPanic(name, cause)
+	}
+}
+
+// answerPanic answers for a fault, in the place of an answer that may have begun to be prepared.
+func answerPanic(rw http.ResponseWriter) {
+	removeRepresentation(rw.Header())
+	writeError(rw, &refusal{http.StatusInternalServerError, serverError, "internal_error", "",
+		"The gateway had an internal error while it processed your request. Sorry about that."})
+}
+
+// representationHeaders are headers of an answer that say something of its body.
+var representationHeaders = []string{
+	"Content-Encoding", "Content-Length", "Content-Range", "Content-Language", "Content-Location", "Content-Disposition",
+	"Accept-Ranges", "Cache-Control", "Etag", "Expires", "Last-Modified", "Trailer",
+}
+
+func removeRepresentation(header http.Header) {
+	for _, name := range representationHeaders {
+		delete(header, name)
+	}
+}
+
+// plainCause is a text of the language's runtime and of reflection, which names types and numbers: those of Yaegi's panics.
+// Another text could have something of a request in it.
+var plainCause = regexp.MustCompile(`^(runtime error|reflect|interface conversion)\b`)
+
+// causeMaxBytes bounds what is told of a panic.
+const causeMaxBytes = 200
+
+// tellPanic makes a fault known to the operator.
+func tellPanic(name string, cause any) {
+	text := ""
+	if err, isError := cause.(error); isError {
+		text = err.Error()
+	} else if said, isText := cause.(string); isText {
+		text = said
+	}
+	if !plainCause.MatchString(text) {
+		text = "a value of another kind"
+	}
+	warn("middleware %q: a panic, in the plugin or behind it: %s", name, truncated(text, causeMaxBytes))
+}
+
+// isAbort tells whether a panic is that of a reverse proxy whose answer broke off.
+func isAbort(cause any) bool {
+	err, isError := cause.(error)
+	return isError && errors.Is(err, http.ErrAbortHandler)
+}
+
+// abort breaks an answer off, as a reverse proxy does whose answer broke off: nobody tells of that panic. It has to come from
+// compiled code, such as Must: one of interpreted code has another value, and would be in Traefik's log with every frame.
+func abort() {
+	_ = texttemplate.Must(nil, http.ErrAbortHandler)
+}
