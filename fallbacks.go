@@ -175,6 +175,7 @@ func copyOf(req *http.Request) *http.Request {
 
 // noteAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
 func noteAttempt(w *responseWriter, outcome string) {
+	w.unusual = true
 	w.attempts = append(w.attempts, w.call.Target.Provider+"="+outcome)
 }
 

@@ -45,14 +45,21 @@ func fullWindow(w *responseWriter, err error) {
 
 // concludeWindow reads the last window.
 func concludeWindow(w *responseWriter) {
+	a, seen := &w.call.Answer, w.window.Bytes()
+	if a.stream || a.kind != completions || a.capture != nil || len(seen) > smallAnswerBytes || !readSmallAnswer(a, seen) {
+		lookAtLast(w, seen)
+	}
+}
+
+// lookAtLast reads a last window of any kind.
+func lookAtLast(w *responseWriter, window []byte) {
 	a := &w.call.Answer
 	if a.stream {
 		meterChunks(w)
-		look(a, w.window.Bytes(), true)
+	}
+	look(a, window, true)
+	if a.stream {
 		concludeStream(w.call, w.lastChunk)
-	} else if a.kind != completions || w.window.Len() > smallAnswerBytes || a.capture != nil ||
-		!readSmallAnswer(a, w.window.Bytes()) {
-		look(a, w.window.Bytes(), true)
 	}
 	if a.capture != nil {
 		a.Content = captured(a)

@@ -307,20 +307,21 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	start := time.Now()
 	delete(req.Header, p.modelHeader)
 	k := completions
-	if len(p.routes) > 0 {
+	if p.routes != nil {
 		k = kindOf(p.routes, req.URL.Path)
 	}
-	if req.Method != http.MethodPost || k == passthrough || k == models || k == governedPassthrough {
+	at := p.endpoints[k]
+	if !at.isPlain || req.Method != http.MethodPost {
 		if serveUngoverned(m, k, start, rw, req) {
 			return
 		}
 	}
-	at := p.endpoints[k]
-	call := &Call{Start: start, Target: at.target, Answer: Answer{kind: k}}
-	w := &responseWriter{ResponseWriter: rw, client: rw, policy: p, call: call, start: start}
+	t := p.telemetry
+	call := &Call{Start: start, Target: at.target, Answer: Answer{kind: k, details: t.details}}
+	w := &responseWriter{ResponseWriter: rw, client: rw, policy: p, credential: p.credential, call: call, start: start}
 	defer guard(w, req)
-	if p.telemetry.labels != nil {
-		call.Labels = labelsOf(p.telemetry.labels, req)
+	if t.labels != nil {
+		call.Labels = labelsOf(t.labels, req)
 	}
 	j, refused := judge(p, at, req)
 	if p.report {
@@ -330,8 +331,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if refused == nil && m.providers == nil {
 		refused = prepare(p, at, j, req)
 	}
-	if p.telemetry.spans {
-		trace(p.telemetry, req.Header, j, call)
+	if t.spans {
+		trace(t, req.Header, j, call)
 	}
 	if refused != nil {
 		refuse(w, refused)

@@ -6,33 +6,17 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strconv"
-	"strings"
 	"time"
-)
-
-// Headers that are set when the answer is complete. They do not reach the client, unless a middleware in front holds the
-// answer back, as Traefik's Buffering does; Traefik's access log and its spans can show them to the operator.
-const (
-	modelUsedHeader    = "X-Ai-Model"
-	policyHeader       = "X-Ai-Policy"
-	inputTokensHeader  = "X-Ai-Input-Tokens"
-	outputTokensHeader = "X-Ai-Output-Tokens"
-	firstChunkHeader   = "X-Ai-Ttft-Ms"
-	errorTypeHeader    = "X-Ai-Error-Type"
-	attemptsHeader     = "X-Ai-Attempts"
 )
 
 // forward has the provider answer a governed request, and meters the call.
 func forward(m *middleware, w *responseWriter, req *http.Request, j *judged) {
-	p, v, c := m.policy, j.verdict, w.call
+	v, c := j.verdict, w.call
 	c.Request = v.request
-	c.Answer.details = p.telemetry.details
-	c.GatewayDuration = time.Since(c.Start)
+	c.GatewayDuration = time.Since(w.start)
 	w.verdict = v
-	w.credential = p.credential
 	w.asked = v.asksUsage
-	way := &passage{kind: c.Answer.kind, clientPath: req.URL.Path, judged: j, isReport: p.report, writer: w}
+	way := &passage{kind: c.Answer.kind, clientPath: req.URL.Path, judged: j, isReport: w.policy.report, writer: w}
 	ctx := req.Context()
 	relay(m, way, w, req.WithContext(context.WithValue(ctx, passageKey, way)))
 	if w.unusual {
@@ -71,42 +55,8 @@ func conclude(w *responseWriter, ctx context.Context) {
 		removeOperatorTrailers(header)
 	}
 	tellOperator(header, w.verdict, c)
-	if w.attempts != nil {
-		tellAttempts(header, w.attempts)
-	}
 	report(w.policy.telemetry, c)
 	w.recorded = true
-}
-
-func tellAttempts(header http.Header, attempts []string) {
-	header[attemptsHeader] = []string{strings.Join(attempts, ",")}
-}
-
-// tellOperator sets the operator's headers.
-func tellOperator(header http.Header, v *verdict, c *Call) {
-	if v.model != nil {
-		header[modelUsedHeader] = v.model
-	}
-	if v.policy != nil {
-		header[policyHeader] = v.policy
-	}
-	if c.Answer.Usage.Known {
-		header[inputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.InputTokens, 10)}
-		if !c.Answer.Usage.InputOnly {
-			header[outputTokensHeader] = []string{strconv.FormatInt(c.Answer.Usage.OutputTokens, 10)}
-		}
-	}
-	if c.FirstChunk > 0 {
-		header[firstChunkHeader] = []string{strconv.FormatInt(int64(c.FirstChunk/time.Millisecond), 10)}
-	}
-	if c.ErrorType != "" {
-		header[errorTypeHeader] = []string{c.ErrorType}
-	}
-}
-
-// operatorHeaders are ours: nobody else writes into the operator's log.
-var operatorHeaders = []string{
-	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
 }
 
 // responseWriter hands the provider's answer on to the client, and keeps what metering needs to know. Traefik sees it
@@ -126,7 +76,7 @@ type responseWriter struct {
 	trailers bool          // the provider announced some
 	bound    *bound        // nil: the answer may be as long and as large as it is
 	streams  bool          // it is an event stream that is counted as open
-	unusual  bool          // any of decoder, hides, encoded, trailers, bound and streams
+	unusual  bool          // any of decoder, hides, encoded, trailers, bound, streams and attempts
 
 	policy     *policy // which meters the call
 	verdict    *verdict
@@ -239,8 +189,8 @@ func deliver(w *responseWriter, chunk []byte) error {
 	return err
 }
 
-// release ends the clock and the decoder, removes what a provider's trailers say in our name, and sends what was kept back
-// of a stream.
+// release ends the clock and the decoder, removes what a provider's trailers say in our name, sends what was kept back of a
+// stream, and tells of attempts.
 func release(w *responseWriter) {
 	closeStream(w)
 	if w.bound != nil {
@@ -256,6 +206,9 @@ func release(w *responseWriter) {
 		removeOperatorHeaders(w.ResponseWriter.Header())
 	}
 	sendHeld(w)
+	if w.attempts != nil {
+		tellAttempts(w.ResponseWriter.Header(), w.attempts)
+	}
 }
 
 // sendHeld sends what was kept back of a stream that has ended.
@@ -272,12 +225,28 @@ func sendHeld(w *responseWriter) {
 // eventStreamType is the type of an event stream, in any case.
 var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 
-// begin prepares for the body of an answer, and tells whether it is an event stream. Errors are not flushed: Traefik's
-// Retry in front takes a flush for the decision that this answer is the one, and its status for 200.
+// begin prepares for the body of an answer, and tells whether it is an event stream.
 func begin(w *responseWriter, status int, header http.Header) bool {
+	removeOperatorHeaders(header)
+	types := header["Content-Type"]
+	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||
+		header["Trailer"] != nil || header["Content-Encoding"] != nil {
+		return beginOther(w, status, header)
+	}
+	w.plain = true
+	w.window = &bytes.Buffer{}
+	w.out = io.MultiWriter(w.window, w.client) // in this order: what a client that left does not get was used, too
+	if header["Content-Length"] == nil {
+		w.flush = http.NewResponseController(w.ResponseWriter).Flush
+	}
+	return false
+}
+
+// beginOther prepares for the body of an answer that is not as most are. Errors are not flushed: Traefik's Retry in front takes
+// a flush for the decision that this answer is the one, and its status for 200.
+func beginOther(w *responseWriter, status int, header http.Header) bool {
 	w.plain = true
 	w.out = w.client
-	removeOperatorHeaders(header)
 	if header["Trailer"] != nil {
 		w.trailers = true
 		w.unusual = true
@@ -306,48 +275,13 @@ func isTraefiks(header http.Header) bool {
 		(header["Content-Type"] == nil || header["X-Content-Type-Options"] != nil)
 }
 
-// keepFromTrailers removes the operator's headers from the trailers that a provider announces: what conclude sets would
-// reach the client.
-func keepFromTrailers(header http.Header) {
-	var kept []string
-	for _, name := range strings.Split(strings.Join(header["Trailer"], ","), ",") {
-		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-		if !isOperatorHeader(name) {
-			kept = append(kept, name)
-		}
-	}
-	header["Trailer"] = kept
-}
-
-func removeOperatorHeaders(header http.Header) {
-	for _, name := range operatorHeaders {
-		delete(header, name)
-	}
-}
-
-// removeOperatorTrailers removes what a reverse proxy takes from a provider's trailers that were not announced.
-func removeOperatorTrailers(header http.Header) {
-	for _, name := range operatorHeaders {
-		delete(header, http.TrailerPrefix+name)
-	}
-}
-
-func isOperatorHeader(name string) bool {
-	for _, ours := range operatorHeaders {
-		if name == ours {
-			return true
-		}
-	}
-	return false
-}
-
 // beginWindow prepares for the reading of an answer that is no error.
 func beginWindow(w *responseWriter, status int, events bool, header http.Header) {
 	if status >= http.StatusBadRequest {
 		return
 	}
 	w.window = &bytes.Buffer{}
-	w.out = io.MultiWriter(w.window, w.client) // in this order: what a client that left does not get was used, too
+	w.out = io.MultiWriter(w.window, w.client) // as in begin
 	if events {
 		beginStream(w, header)
 	}
