@@ -273,7 +273,7 @@ func FuzzReferenceStaysWhereItBelongs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		r, problem := parseReference(text)
 		if problem != "" {
-			if len(text) > 20 && strings.Contains(problem, text) {
+			if len(text) > 20 && strings.Contains(strings.TrimSuffix(problem, referenceForms), text) {
 				t.Errorf("%q is repeated", text)
 			}
 			return
