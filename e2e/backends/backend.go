@@ -28,9 +28,13 @@ const (
 type backend struct {
 	binary    string
 	arguments []string
-	dir       string // removed by Close
-	ready     func(context.Context) bool
-	process   *program.Process
+
+	// environment is added to that of this process, as NAME=value.
+	environment []string
+
+	dir     string // removed by Close
+	ready   func(context.Context) bool
+	process *program.Process
 }
 
 // Start runs the program and returns once it serves.
@@ -42,6 +46,7 @@ func (b *backend) Start(ctx context.Context) error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(b.binary, b.arguments...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = b.dir, log, log
+	cmd.Env = append(os.Environ(), b.environment...)
 	if b.process, err = program.Start(cmd); err != nil {
 		return err
 	}

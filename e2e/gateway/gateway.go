@@ -28,6 +28,9 @@ const (
 
 // Options of a gateway. The zero value runs the plugin of this repository.
 type Options struct {
+	// Binary is the path of Traefik's executable. Default: what the function Binary finds.
+	Binary string
+
 	// Plugin is the folder of the plugin's source. Default: the root of this repository.
 	Plugin string
 
@@ -70,9 +73,13 @@ type Gateway struct {
 // Start runs Traefik and returns once it serves. ctx bounds the start only; the caller ends the
 // gateway with Stop.
 func Start(ctx context.Context, options Options) (*Gateway, error) {
-	binary, err := Binary(ctx, os.Stderr)
-	if err != nil {
-		return nil, err
+	binary := options.Binary
+	if binary == "" {
+		found, err := Binary(ctx, os.Stderr)
+		if err != nil {
+			return nil, err
+		}
+		binary = found
 	}
 	for attempt := 1; ; attempt++ {
 		gateway, err := start(ctx, binary, options)

@@ -1,27 +1,113 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
-// TestEachCaseIsMeasured runs every case with little effort: figures are rough, but all checks of the
-// answers and of what the upstream sees are made.
+// little is an effort whose figures are rough, but all checks of the answers and of what the upstream sees are made.
+func little() options {
+	o := short()
+	o.effort = effort{rounds: 1, cpu: 20 * time.Millisecond, latency: 5 * time.Millisecond}
+	o.further = o.effort
+	o.crowd = crowd{streams: 20, interval: 20 * time.Millisecond, rounds: 1, duration: 200 * time.Millisecond}
+	o.sizes = []int{1 << 10, 64 << 10}
+	return o
+}
+
 func TestEachCaseIsMeasured(t *testing.T) {
-	var out strings.Builder
-	little := effort{rounds: 1, cpu: 20 * time.Millisecond, latency: 5 * time.Millisecond}
-	if err := run(t.Context(), &out, little, "", "", ""); err != nil {
-		t.Fatal(err)
-	}
+	table := output(t, "cases")
 	for _, c := range cases() {
-		if !strings.Contains(out.String(), "\n| "+c.name+" | ") {
-			t.Errorf("no row of %q in\n%s", c.name, &out)
+		if !strings.Contains(table, "\n| "+c.name+" | ") {
+			t.Errorf("no row of %q in\n%s", c.name, table)
 		}
 	}
 }
 
+func TestEachSizeIsMeasured(t *testing.T) {
+	table := output(t, "sizes")
+	for _, row := range []string{"1 KB", "64 KB"} {
+		if !regexp.MustCompile(`\n\| ` + row + ` \|( [0-9.]+ (µs|ms) \| [0-9.]+ (µs|ms) \| [0-9.]+ \|){4}\n`).MatchString(table) {
+			t.Errorf("no row of %s with four contents in\n%s", row, table)
+		}
+	}
+	plot, err := document.Plot(sizesPlot, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn, err := os.ReadFile(plot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<svg", "prose", "tools", "64 KB"} {
+		if !strings.Contains(string(drawn), want) {
+			t.Errorf("the plot has no %q", want)
+		}
+	}
+}
+
+// TestCompiledPluginIsMeasured needs Traefik with the plugin compiled in, which takes long to build the first time.
+func TestCompiledPluginIsMeasured(t *testing.T) {
+	tables := output(t, "compiled,gateways,streams")
+	for _, row := range append([]string{"bare Traefik", "with the plugin", "with the plugin compiled"}, priced...) {
+		if !strings.Contains(tables, "\n| "+row+" | ") {
+			t.Errorf("no row of %q in\n%s", row, tables)
+		}
+	}
+}
+
+func output(t *testing.T, parts string) string {
+	t.Helper()
+	o := little()
+	if err := o.choose(parts, "", false); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := run(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestOptionsChooseParts(t *testing.T) {
+	tests := []struct {
+		name, parts, only string
+		casesOnly         bool
+		want              string
+	}{
+		{name: "none: all", want: "cases,compiled,gateways,streams,sizes"},
+		{name: "a short run", casesOnly: true, want: "cases"},
+		{name: "some cases", only: "prose", want: "cases"},
+		{name: "named", parts: "sizes,streams", casesOnly: true, want: "sizes,streams"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			o := full()
+			if err := o.choose(test.parts, test.only, test.casesOnly); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(o.parts, ","); got != test.want {
+				t.Errorf("parts = %s, want %s", got, test.want)
+			}
+		})
+	}
+	o := full()
+	if err := o.choose("speed", "", false); err == nil {
+		t.Error("a part that there is not is accepted")
+	}
+}
+
 func TestBodiesHaveTheSizeOfTheirName(t *testing.T) {
+	check := func(name string, got, want int) {
+		if off := got - want; off < -want/10 || off > want/10 {
+			t.Errorf("%s: body of %d bytes, want about %d", name, got, want)
+		}
+	}
 	sizes := map[string]int{
 		"1 KB of prose":       1 << 10,
 		"16 KB of prose":      16 << 10,
@@ -30,9 +116,30 @@ func TestBodiesHaveTheSizeOfTheirName(t *testing.T) {
 		"1 MB with an image":  1 << 20,
 	}
 	for _, c := range cases() {
-		want := sizes[c.name]
-		if off := len(c.body) - want; want > 0 && (off < -want/10 || off > want/10) {
-			t.Errorf("%s: body of %d bytes, want about %d", c.name, len(c.body), want)
+		if want := sizes[c.name]; want > 0 {
+			check(c.name, len(c.body), want)
 		}
+	}
+	for _, c := range contents() {
+		for _, size := range full().sizes[2:] { // in fewer, tools do not fit as they please
+			check(sizeName(size)+" of "+c.name, len(c.body(size)), size)
+		}
+	}
+}
+
+// TestDocumentsHaveRoomForEachPart also keeps the table in README that of the documentation.
+func TestDocumentsHaveRoomForEachPart(t *testing.T) {
+	const benchmarks = "docs/benchmarks.md"
+	for _, name := range partNames() {
+		if _, err := document.Read(benchmarks, "bench "+name); err != nil {
+			t.Error(err)
+		}
+	}
+	want, err := document.Read(benchmarks, "bench cases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := document.Read("README.md", "bench cases"); err != nil || got != want {
+		t.Errorf("README has the table\n%s\nwant that of %s\n%s (%v)", got, benchmarks, want, err)
 	}
 }

@@ -2,11 +2,7 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"math/rand"
-	"strings"
 )
 
 // streamEvents is the number of events of the streaming case, its end marker not counted.
@@ -54,102 +50,11 @@ func cases() []benchCase {
 		{name: "256 KB of prose", body: proseRequest(256 << 10)},
 		{name: "64 messages of 4 KB", body: conversation(64, 4<<10)},
 		{name: "1 MB with an image", body: imageRequest(1 << 20)},
-		{name: "one event of a stream of 100", body: streamRequest(), stream: true},
+		streamCase(),
 	}
 }
 
-type message struct {
-	Role    string `json:"role"`
-	Content any    `json:"content"`
-}
+// eventCase is the name of the streaming case.
+const eventCase = "one event of a stream of 100"
 
-// request is what a client sends, in the order of OpenAI's own SDK. The plugin changes or removes
-// every field but the messages.
-type request struct {
-	Messages    []message `json:"messages"`
-	Model       string    `json:"model"`
-	MaxTokens   int       `json:"max_tokens"`
-	N           int       `json:"n"`
-	Seed        int       `json:"seed"`
-	Temperature float64   `json:"temperature"`
-	TopP        float64   `json:"top_p"`
-	Stream      bool      `json:"stream,omitempty"`
-}
-
-func encode(messages []message, stream bool) []byte {
-	encoded, err := json.Marshal(request{
-		Messages: messages, Model: clientModel,
-		MaxTokens: 4096, N: 1, Seed: 70000000, Temperature: 1, TopP: 1, Stream: stream,
-	})
-	if err != nil {
-		panic(err) // plain values always encode
-	}
-	return encoded
-}
-
-func proseRequest(size int) []byte {
-	empty := encode([]message{{Role: "user", Content: ""}}, false)
-	return encode([]message{{Role: "user", Content: textStamp + prose(size-len(empty)-len(textStamp), 1)}}, false)
-}
-
-func conversation(count, size int) []byte {
-	messages := make([]message, count)
-	for i := range messages {
-		role := "user"
-		if i%2 == 1 {
-			role = "assistant"
-		}
-		messages[i] = message{Role: role, Content: textStamp + prose(size, int64(i))}
-	}
-	return encode(messages, false)
-}
-
-func imageRequest(size int) []byte {
-	pixels := make([]byte, size/4*3)
-	random := rand.New(rand.NewSource(1))
-	for i := range pixels {
-		pixels[i] = byte(random.Intn(256))
-	}
-	return encode([]message{{Role: "user", Content: []any{
-		map[string]any{"type": "text", "text": textStamp + ": what does this picture show?"},
-		map[string]any{"type": "image_url", "image_url": map[string]any{
-			"url": "data:image/png;base64," + base64.StdEncoding.EncodeToString(pixels),
-		}},
-	}}}, false)
-}
-
-func streamRequest() []byte {
-	return encode([]message{{Role: "user", Content: textStamp + prose(600, 1)}}, true)
-}
-
-var words = strings.Fields(`the a gateway model prompt answer of in to and with for that which
-	request token policy route stream user operator cost key limit provider region error retry
-	reads writes sends keeps counts refuses forwards small large quick exact open bounded`)
-
-// prose is text of about the encoded size: sentences, some of them quoted, in paragraphs.
-func prose(size int, seed int64) string {
-	random := rand.New(rand.NewSource(seed))
-	var text strings.Builder
-	for encoded := 0; encoded < size; {
-		sentence := strings.Join(pick(random, 6+random.Intn(12)), " ") + ". "
-		switch random.Intn(8) {
-		case 0:
-			sentence = `"` + strings.TrimSpace(sentence) + `" `
-			encoded += 2 // the quotes' escapes
-		case 1:
-			sentence += "\n\n"
-			encoded += 2
-		}
-		encoded += len(sentence)
-		text.WriteString(sentence)
-	}
-	return text.String()
-}
-
-func pick(random *rand.Rand, count int) []string {
-	picked := make([]string, count)
-	for i := range picked {
-		picked[i] = words[random.Intn(len(words))]
-	}
-	return picked
-}
+func streamCase() benchCase { return benchCase{name: eventCase, body: streamRequest(), stream: true} }

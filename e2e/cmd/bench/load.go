@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/modelroute/chatcompletion/e2e/gateway"
+	"github.com/tidwall/gjson"
 )
 
 // teamHeader is what the calls are labelled by.
@@ -29,59 +30,95 @@ const (
 	requestTimeout = 30 * time.Second
 )
 
-// bench sends requests through a gateway.
+// bench sends requests through gateways.
 type bench struct {
-	gateway *gateway.Gateway
-	streams *streams
-	client  *http.Client
-	sent    atomic.Int64 // requests so far
+	options             options
+	upstream, collector *httptest.Server
+	streams             *streams
+	client              *http.Client
+	stage               atomic.Pointer[stage]       // of the crowd at the moment
+	last                atomic.Pointer[seenRequest] // by the upstream
+	sent                atomic.Int64                // requests so far
+
+	bare, plugin                 target
+	compiledBare, compiledPlugin target // only where a part needs them
 }
 
 // send sends the case's request and checks its answer and what the upstream saw. It returns how long
 // the answer took, of a stream from its first event on.
 func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.gateway.URL+to.path, bytes.NewReader(c.requestBody(b.sent.Add(1))))
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Authorization", "Bearer sk-key-of-the-client")
-	request.Header.Set(teamHeader, "blue")
-	if c.unsampled {
-		request.Header.Set("Traceparent", unsampledTrace)
-	}
+	var name string
 	var received chan struct{}
 	if c.stream {
-		var name string
 		name, received = b.streams.open()
 		defer b.streams.close(name)
-		request.Header.Set(streamHeader, name)
 	}
 	sent := time.Now()
-	response, err := b.client.Do(request)
+	response, err := b.open(ctx, b.client, c, to, name)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
-		return 0, fmt.Errorf("%s answered %s: %s", to.path, response.Status, text)
-	}
-	if seen := response.Header.Get(seenModelHeader); seen != to.model {
-		return 0, fmt.Errorf("%s: upstream saw model %q, want %q", to.path, seen, to.model)
-	}
 	if c.stream {
 		took, err := readEvents(response.Body, received)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", to.path, err)
+			return 0, fmt.Errorf("%s: %w", to.name, err)
 		}
 		return took, nil
 	}
 	answer, err := io.ReadAll(response.Body)
 	if err == nil && len(answer) != len(answerBody) {
-		err = fmt.Errorf("%s answered %d bytes, want %d", to.path, len(answer), len(answerBody))
+		err = fmt.Errorf("%s answered %d bytes, want %d", to.name, len(answer), len(answerBody))
 	}
 	return time.Since(sent), err
+}
+
+// open sends the case's request, which names the stream if it asks for one, and checks the header of the answer.
+func (b *bench) open(ctx context.Context, client *http.Client, c benchCase, to target, stream string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.address, bytes.NewReader(c.requestBody(b.sent.Add(1))))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+clientKey)
+	request.Header.Set(teamHeader, "blue")
+	for name, value := range to.header {
+		request.Header.Set(name, value)
+	}
+	if c.unsampled {
+		request.Header.Set("Traceparent", unsampledTrace)
+	}
+	if c.stream {
+		request.Header.Set(streamHeader, stream)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	seen := response.Header.Get(seenModelHeader)
+	if response.StatusCode == http.StatusOK && seen == to.model() {
+		return response, nil
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+	return nil, fmt.Errorf("%s answered %s, and the upstream saw the model %q, want %q: %s", to.name, response.Status, seen, to.model(), text)
+}
+
+// verify checks that the target does to a request what the others do: model, parameters and key are the enforced ones.
+func (b *bench) verify(ctx context.Context, to target) error {
+	if _, err := b.send(ctx, cases()[0], to); err != nil {
+		return err
+	}
+	seen := b.last.Load()
+	if want := "Bearer " + enforcedKey; seen.authorization != want {
+		return fmt.Errorf("%s: the upstream saw the key %q, want %q", to.name, seen.authorization, want)
+	}
+	for name, want := range enforced {
+		if got := gjson.GetBytes(seen.body, name); got.Raw != fmt.Sprint(want) {
+			return fmt.Errorf("%s: the upstream saw %s = %q, want %v", to.name, name, got.Raw, want)
+		}
+	}
+	return nil
 }
 
 // readEvents reports each event as it comes, and returns how long all after the first took. It fails if
@@ -109,7 +146,7 @@ func readEvents(body io.Reader, received chan<- struct{}) (time.Duration, error)
 	}
 }
 
-// load sends count requests from several clients at once.
+// load sends count requests from as many clients as processor time is measured with.
 func (b *bench) load(ctx context.Context, c benchCase, to target, count int) error {
 	var left atomic.Int64
 	left.Store(int64(count))
@@ -125,5 +162,15 @@ func (b *bench) load(ctx context.Context, c benchCase, to target, count int) err
 		}()
 	}
 	clients.Wait()
-	return errors.Join(problems...)
+	return first(problems)
+}
+
+// first is the first error; those of other clients say the same.
+func first(problems []error) error {
+	for _, problem := range problems {
+		if problem != nil {
+			return problem
+		}
+	}
+	return nil
 }

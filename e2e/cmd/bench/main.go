@@ -1,6 +1,6 @@
-// Command bench is `make bench`: what the plugin costs. One Traefik serves the same upstream on two
-// routes, one bare and one with everything in the plugin switched on. Load and upstream live in this
-// process, so that the processor time of Traefik is that of the gateway alone.
+// Command bench is `make bench`: what the plugin costs. One Traefik serves the same upstream on two routes, one bare and one
+// with everything in the plugin switched on. Load and upstream live in this process, so that the processor time of Traefik
+// is that of the gateway alone.
 package main
 
 import (
@@ -14,95 +14,164 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
 // effort says how exact the figures are.
 type effort struct {
-	rounds  int           // pairs of a bare and a plugin round
+	rounds  int           // each with all targets
 	cpu     time.Duration // of the gateway in each round; /proc counts in ticks of 10 ms
 	latency time.Duration // spent on latencies in each round
 }
 
-var (
-	full  = effort{rounds: 5, cpu: 1200 * time.Millisecond, latency: 400 * time.Millisecond}
-	short = effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 100 * time.Millisecond}
-)
+// options of a run.
+type options struct {
+	effort   effort // of the cases
+	further  effort // of the further parts
+	parts    []string
+	only     *regexp.Regexp // of the cases
+	plugin   string         // folder of the plugin's source; empty for this repository's
+	profiles string         // folder of profiles; empty for none
+	peers    bool
+	write    bool
+	crowd    crowd
+	sizes    []int // of bodies, in bytes
+}
+
+func full() options {
+	return options{
+		effort:  effort{rounds: 5, cpu: time.Second, latency: 400 * time.Millisecond},
+		further: effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 200 * time.Millisecond},
+		crowd:   crowd{streams: 500, interval: 50 * time.Millisecond, rounds: 2, duration: 4 * time.Second},
+		sizes:   []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 3 << 20, 10_000_000},
+	}
+}
+
+func short() options {
+	o := full()
+	o.effort = effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 100 * time.Millisecond}
+	o.further = effort{rounds: 2, cpu: 150 * time.Millisecond, latency: 100 * time.Millisecond}
+	o.crowd.rounds, o.crowd.duration = 1, 2*time.Second
+	return o
+}
 
 func main() {
-	quick := flag.Bool("short", false, "a quick run with rougher figures")
+	quick := flag.Bool("short", false, "a quick run of the cases with rougher figures")
+	parts := flag.String("part", "", "parts to run, separated by commas: "+strings.Join(partNames(), ", ")+"; without it all, but with -short, -case and -pprof only cases")
 	only := flag.String("case", "", "regular expression of the cases to run; all without it")
 	plugin := flag.String("plugin", "", "folder of the plugin's source; this repository without it")
 	profiles := flag.String("pprof", "", "folder to save a CPU profile of each case in")
+	peers := flag.Bool("peers", false, "measure gateways of other projects, too, in the part gateways: Portkey (needs npm), nginx with njs")
+	write := flag.Bool("write", false, "write tables and plots into README.md and docs, too")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	work := full
+	o := full()
 	if *quick {
-		work = short
+		o = short()
 	}
-	err := run(ctx, os.Stdout, work, *only, *plugin, *profiles)
-	stop()
+	err := o.choose(*parts, *only, *quick || *profiles != "")
+	o.plugin, o.profiles, o.peers, o.write = *plugin, *profiles, *peers, *write
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, os.Stdout, o)
+		stop()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// run writes a table of all cases that match only to out.
-func run(ctx context.Context, out io.Writer, work effort, only, plugin, profiles string) (err error) {
-	wanted, err := regexp.Compile(only)
-	if err != nil {
+// choose sets what to run.
+func (o *options) choose(parts, only string, casesOnly bool) (err error) {
+	if o.only, err = regexp.Compile(only); err != nil {
 		return fmt.Errorf("-case: %w", err)
 	}
-	streams := newStreams()
-	upstream := httptest.NewServer(upstreamHandler(streams))
-	defer upstream.Close()
-	collector := httptest.NewServer(http.HandlerFunc(collect))
-	defer collector.Close()
+	switch {
+	case parts != "":
+		o.parts = strings.Split(parts, ",")
+	case casesOnly || only != "":
+		o.parts = []string{"cases"}
+	default:
+		o.parts = partNames()
+	}
+	for _, name := range o.parts {
+		if !slices.Contains(partNames(), name) {
+			return fmt.Errorf("-part: there is no %q", name)
+		}
+	}
+	return nil
+}
 
-	traefik, err := gateway.Start(ctx, gateway.Options{Plugin: plugin})
+// part is a table, and what writes it.
+type part struct {
+	name     string
+	write    func(*bench, context.Context, io.Writer) error
+	compiled bool // it needs Traefik with the plugin compiled in
+}
+
+func parts() []part {
+	return []part{
+		{name: "cases", write: (*bench).table},
+		{name: "compiled", write: (*bench).prices, compiled: true},
+		{name: "gateways", write: (*bench).gateways, compiled: true},
+		{name: "streams", write: (*bench).crowds, compiled: true},
+		{name: "sizes", write: (*bench).sizes},
+	}
+}
+
+func partNames() []string {
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// run writes the chosen parts to out.
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	b := &bench{
+		options:   o,
+		streams:   newStreams(),
+		collector: httptest.NewServer(http.HandlerFunc(collect)),
+		client: &http.Client{
+			Transport: &http.Transport{MaxIdleConnsPerHost: mostClients, DisableCompression: true},
+			Timeout:   requestTimeout,
+		},
+	}
+	defer b.collector.Close()
+	b.upstream = httptest.NewServer(b.upstreamHandler())
+	defer b.upstream.Close()
+
+	traefik, err := b.startTraefik(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, traefik.Stop()) }()
-	if err := traefik.Load(ctx, routes(upstream.URL, collector.URL)); err != nil {
+	b.bare, b.plugin = targetsOf(traefik, "bare Traefik", "with the plugin")
+	if err := b.verify(ctx, b.plugin); err != nil {
 		return err
 	}
-	preamble, err := setting(ctx, work)
+	stop := func() error { return nil }
+	if slices.ContainsFunc(parts(), func(p part) bool { return p.compiled && slices.Contains(o.parts, p.name) }) {
+		if stop, err = b.startCompiled(ctx); err != nil {
+			return err
+		}
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	footer, err := setting(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := io.WriteString(out, preamble+head); err != nil {
-		return err
-	}
-	bench := &bench{
-		gateway: traefik,
-		streams: streams,
-		client: &http.Client{
-			Transport: &http.Transport{MaxIdleConnsPerHost: concurrency, DisableCompression: true},
-			Timeout:   requestTimeout,
-		},
-	}
-	for _, c := range cases() {
-		if !wanted.MatchString(c.name) {
+	for _, p := range parts() {
+		if !slices.Contains(o.parts, p.name) {
 			continue
 		}
-		figures, err := bench.measure(ctx, c, work)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
-		if _, err := io.WriteString(out, row(c, figures)); err != nil {
-			return err
-		}
-		if profiles == "" {
-			continue
-		}
-		if err := bench.profile(ctx, c, profiles); err != nil {
-			return fmt.Errorf("%s: profile: %w", c.name, err)
+		if err := b.block(ctx, out, p, footer); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return ctx.Err()

@@ -6,58 +6,53 @@ import (
 	"time"
 )
 
-// warmUp is the number of requests before anything is measured: connections open, heaps settle.
-const warmUp = 200
+// warmUp is the number of requests before anything is measured: connections open, heaps settle. Large ones are fewer, so
+// that they are not more than warmUpBytes.
+const (
+	warmUp      = 200
+	warmUpBytes = 32 << 20
+)
 
-// figures of a case; durations are those of a request, or of an event.
+// figures of a case through one target, one of each round; in nanoseconds, for a request or an event.
 type figures struct {
-	bareCPU, pluginCPU time.Duration
-	cpuRatio           float64
-	bareP50, pluginP50 time.Duration
+	cpu       []float64
+	latencies []float64 // of all rounds
 }
 
-// measure alternates short rounds, so that what else the machine does meets both targets alike.
-func (b *bench) measure(ctx context.Context, c benchCase, work effort) (figures, error) {
-	bareCount, err := b.calibrate(ctx, c, bare, work.cpu)
-	if err != nil {
-		return figures{}, err
+// measure alternates short rounds, so that what else the machine does meets all targets alike.
+func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets ...target) ([]figures, error) {
+	counts := make([]int, len(targets))
+	for i, to := range targets {
+		count, err := b.calibrate(ctx, c, to, work.cpu)
+		if err != nil {
+			return nil, err
+		}
+		counts[i] = count
 	}
-	pluginCount, err := b.calibrate(ctx, c, plugin, work.cpu)
-	if err != nil {
-		return figures{}, err
-	}
-	var bareCPU, pluginCPU, ratios []float64
-	var bareLatencies, pluginLatencies []float64
+	measured := make([]figures, len(targets))
 	for range work.rounds {
-		without, err := b.cpu(ctx, c, bare, bareCount)
-		if err != nil {
-			return figures{}, err
+		for i, to := range targets {
+			cpu, err := b.cpu(ctx, c, to, counts[i])
+			if err != nil {
+				return nil, err
+			}
+			measured[i].cpu = append(measured[i].cpu, cpu)
 		}
-		with, err := b.cpu(ctx, c, plugin, pluginCount)
-		if err != nil {
-			return figures{}, err
-		}
-		bareCPU, pluginCPU, ratios = append(bareCPU, without), append(pluginCPU, with), append(ratios, with/without)
-
-		if bareLatencies, err = b.latencies(ctx, c, bare, work.latency, bareLatencies); err != nil {
-			return figures{}, err
-		}
-		if pluginLatencies, err = b.latencies(ctx, c, plugin, work.latency, pluginLatencies); err != nil {
-			return figures{}, err
+		for i, to := range targets {
+			latencies, err := b.latencies(ctx, c, to, work.latency, measured[i].latencies)
+			if err != nil {
+				return nil, err
+			}
+			measured[i].latencies = latencies
 		}
 	}
-	return figures{
-		bareCPU:   time.Duration(median(bareCPU)),
-		pluginCPU: time.Duration(median(pluginCPU)),
-		cpuRatio:  median(ratios),
-		bareP50:   time.Duration(median(bareLatencies)),
-		pluginP50: time.Duration(median(pluginLatencies)),
-	}, nil
+	return measured, nil
 }
 
-// calibrate returns how many requests cost the gateway that much processor time.
+// calibrate returns how many requests cost the target that much processor time.
 func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time.Duration) (int, error) {
-	if err := b.load(ctx, c, to, warmUp/c.units()+concurrency); err != nil {
+	warming := min(warmUp/c.units(), warmUpBytes/len(c.body)) + concurrency
+	if err := b.load(ctx, c, to, warming); err != nil {
 		return 0, err
 	}
 	for count := concurrency; ; count *= 2 {
@@ -67,21 +62,21 @@ func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time
 		}
 		total := each * float64(count*c.units())
 		if total >= float64(want)/10 {
-			return int(float64(count) * float64(want) / total), nil
+			return max(1, int(float64(count)*float64(want)/total)), nil
 		}
 	}
 }
 
-// cpu is the processor time of the gateway for each unit of count requests, in nanoseconds.
+// cpu is the processor time of the target for each unit of count requests, in nanoseconds.
 func (b *bench) cpu(ctx context.Context, c benchCase, to target, count int) (float64, error) {
-	before, err := b.gateway.CPU()
+	before, err := to.process.CPU()
 	if err != nil {
 		return 0, err
 	}
 	if err := b.load(ctx, c, to, count); err != nil {
 		return 0, err
 	}
-	after, err := b.gateway.CPU()
+	after, err := to.process.CPU()
 	if err != nil {
 		return 0, err
 	}
@@ -100,6 +95,15 @@ func (b *bench) latencies(ctx context.Context, c benchCase, to target, spend tim
 	return samples, nil
 }
 
+// ratios are those of the rounds of two targets.
+func ratios(above, below []float64) []float64 {
+	quotients := make([]float64, len(above))
+	for i := range above {
+		quotients[i] = above[i] / below[i]
+	}
+	return quotients
+}
+
 func median(samples []float64) float64 {
 	sorted := append([]float64{}, samples...)
 	sort.Float64s(sorted)
@@ -108,4 +112,11 @@ func median(samples []float64) float64 {
 		return sorted[middle]
 	}
 	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// percentile is the sample that so many percent are below of.
+func percentile(samples []float64, percent int) float64 {
+	sorted := append([]float64{}, samples...)
+	sort.Float64s(sorted)
+	return sorted[len(sorted)*percent/100]
 }

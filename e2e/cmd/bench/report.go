@@ -1,25 +1,26 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/modelroute/chatcompletion/e2e/document"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-var versions = regexp.MustCompile(`(?m)^(Version|Go version):\s+(.*)$`)
+var versions = regexp.MustCompile(`(?m)^(Version|Go version):\s+(?:go)?(.*)$`)
 
-const head = `| case | CPU bare | CPU plugin | ratio | p50 bare | p50 plugin | ratio |
-| --- | --- | --- | --- | --- | --- | --- |
-`
-
-// setting says what is measured and how.
-func setting(ctx context.Context, work effort) (string, error) {
+// setting says what was measured.
+func setting(ctx context.Context) (string, error) {
 	binary, err := gateway.Binary(ctx, os.Stderr)
 	if err != nil {
 		return "", err
@@ -28,16 +29,12 @@ func setting(ctx context.Context, work effort) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := "Traefik"
-	for _, line := range versions.FindAllStringSubmatch(output, -1) {
-		text += fmt.Sprintf(", %s %s", line[1], line[2])
+	found := versions.FindAllStringSubmatch(output, 2)
+	if len(found) < 2 {
+		return "", fmt.Errorf("no versions in %q", output)
 	}
-	text += fmt.Sprintf(", GOGC %s, GOMAXPROCS %s\n",
-		inherited("GOGC", "100"), inherited("GOMAXPROCS", strconv.Itoa(runtime.NumCPU())))
-	text += fmt.Sprintf("CPU: user and system time of the gateway at concurrency %d, median of %d rounds of %v; "+
-		"p50: at concurrency 1; ratio: plugin / bare, of CPU the median of the rounds' ratios\n\n",
-		concurrency, work.rounds, work.cpu)
-	return text, nil
+	return fmt.Sprintf("\nTraefik %s built with Go %s, `GOGC=%s`, `GOMAXPROCS=%s`.\n", found[0][2], found[1][2],
+		inherited("GOGC", "100"), inherited("GOMAXPROCS", strconv.Itoa(runtime.NumCPU()))), nil
 }
 
 // inherited is an environment variable that Traefik inherits, or its default.
@@ -48,15 +45,38 @@ func inherited(name, fallback string) string {
 	return fallback
 }
 
-func row(c benchCase, f figures) string {
-	return fmt.Sprintf("| %s | %s | %s | %.2f | %s | %s | %.2f |\n", c.name,
-		rounded(f.bareCPU), rounded(f.pluginCPU), f.cpuRatio,
-		rounded(f.bareP50), rounded(f.pluginP50), float64(f.pluginP50)/float64(f.bareP50))
+// block writes a part between its marks to out and, if it is to, into the documents.
+func (b *bench) block(ctx context.Context, out io.Writer, p part, footer string) error {
+	mark := "bench " + p.name
+	var content bytes.Buffer
+	if _, err := fmt.Fprintln(out, document.Begin(mark)); err != nil {
+		return err
+	}
+	both := io.MultiWriter(out, &content)
+	if err := p.write(b, ctx, both); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(both, footer); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "%s\n\n", document.End(mark)); err != nil || !b.options.write {
+		return err
+	}
+	documents := []string{filepath.Join("docs", "benchmarks.md")}
+	if p.name == "cases" {
+		documents = append(documents, "README.md")
+	}
+	for _, name := range documents {
+		if err := document.Write(name, mark, content.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rounded shows no digits that the measurement does not support.
-func rounded(d time.Duration) string {
-	switch microseconds := float64(d) / float64(time.Microsecond); {
+func rounded(nanoseconds float64) string {
+	switch microseconds := nanoseconds / float64(time.Microsecond); {
 	case microseconds < 100:
 		return fmt.Sprintf("%.1f µs", microseconds)
 	case microseconds < 10_000:
@@ -65,3 +85,30 @@ func rounded(d time.Duration) string {
 		return fmt.Sprintf("%.1f ms", microseconds/1000)
 	}
 }
+
+// added is a difference, which noise may make negative.
+func added(nanoseconds float64) string {
+	if nanoseconds < 0 {
+		return "-" + rounded(-nanoseconds)
+	}
+	return "+" + rounded(nanoseconds)
+}
+
+// times is how many times as much above is, unless noise has left nothing below.
+func times(above, below float64) string {
+	if below <= 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", above/below)
+}
+
+// kilobytes shows a size.
+func kilobytes(bytes float64) string { return fmt.Sprintf("%.0f KB", bytes/1024) }
+
+// tableHead is the head of a table in Markdown.
+func tableHead(columns ...string) string {
+	return "| " + strings.Join(columns, " | ") + " |\n|" + strings.Repeat(" --- |", len(columns)) + "\n"
+}
+
+// tableRow is a row of a table in Markdown.
+func tableRow(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |\n" }

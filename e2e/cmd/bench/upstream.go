@@ -66,19 +66,29 @@ func (s *streams) find(name string) chan struct{} {
 	return s.received[name]
 }
 
-func upstreamHandler(streams *streams) http.Handler {
+// seenRequest is what the upstream got.
+type seenRequest struct {
+	authorization string
+	body          []byte
+}
+
+func (b *bench) upstreamHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // the client is gone
 		}
+		b.last.Store(&seenRequest{authorization: r.Header.Get("Authorization"), body: body})
 		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String())
-		if name := r.Header.Get(streamHeader); name != "" {
-			stream(w, r, streams.find(name))
-			return
+		switch name := r.Header.Get(streamHeader); name {
+		case "":
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, answerBody)
+		case crowdName:
+			b.stage.Load().playEvents(w, r)
+		default:
+			stream(w, r, b.streams.find(name))
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, answerBody)
 	})
 }
 

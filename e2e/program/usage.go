@@ -1,4 +1,4 @@
-package gateway
+package program
 
 import (
 	"fmt"
@@ -51,4 +51,10 @@ func (p *Process) RSS() (int64, error) {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return pages * int64(os.Getpagesize()), nil
+}
+
+// OpenFiles is the number of file descriptors of the process, those of connections included. It needs /proc.
+func (p *Process) OpenFiles() (int, error) {
+	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
+	return len(descriptors), err
 }

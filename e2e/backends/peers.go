@@ -1,0 +1,176 @@
+package backends
+
+import (
+	"context"
+	_ "embed" // what the peers need
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/program"
+)
+
+// portkeyVersion is the last release that runs with these versions of its own dependencies; with those that npm chooses,
+// every stream is answered with 500.
+const portkeyVersion = "1.15.2"
+
+const portkeyPackage = `{
+  "private": true,
+  "dependencies": {"@portkey-ai/gateway": "` + portkeyVersion + `"},
+  "overrides": {"hono": "4.9.7", "@hono/node-server": "1.13.5"}
+}
+`
+
+// nginxModules are where the module with njs lies, from the folder of nginx itself: in Debian's packages, installed or
+// unpacked.
+const nginxModules = "../lib/nginx/modules/ngx_http_js_module.so"
+
+//go:embed peers/loopback.cjs
+var loopback []byte
+
+//go:embed peers/nginx.conf
+var nginxConfiguration string
+
+//go:embed peers/governed.js
+var nginxScript []byte
+
+// Peer is a gateway of another project.
+type Peer struct {
+	backend
+
+	// Name is the program and its version.
+	Name string
+
+	// URL is the base that chat completions are sent to.
+	URL string
+}
+
+// CPU is the user and system time that the peer has used so far.
+func (p *Peer) CPU() (time.Duration, error) { return p.process.CPU() }
+
+// StartPortkey runs Portkey's gateway, which it installs with npm into the user's cache folder if it is not there, and
+// returns once it serves. The caller ends it with Close. It needs node and npm, and says on log when it installs.
+func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
+	folder, err := installPortkey(ctx, log)
+	if err != nil {
+		return nil, fmt.Errorf("portkey: %w", err)
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return nil, fmt.Errorf("portkey: %w", err)
+	}
+	return firstStart(ctx, func() (*Peer, error) {
+		peer, address, err := newPeer("Portkey " + portkeyVersion)
+		if err != nil {
+			return nil, err
+		}
+		script := filepath.Join(peer.dir, "loopback.cjs")
+		port := address[strings.LastIndexByte(address, ':')+1:]
+		peer.binary = node
+		peer.arguments = []string{
+			"-r", script, filepath.Join(folder, "node_modules", "@portkey-ai", "gateway", "build", "start-server.js"), "--port=" + port, "--headless",
+		}
+		peer.environment = []string{"TRUSTED_CUSTOM_HOSTS=127.0.0.1", "NODE_ENV=production"}
+		return peer, os.WriteFile(script, loopback, 0o600)
+	})
+}
+
+// PortkeyHeader is the header of requests that are to be sent to the upstream with the key, with the members in their body,
+// and with the header of theirs that is named.
+func PortkeyHeader(upstream, key string, members map[string]any, forwarded string) (name, value string, err error) {
+	config, err := json.Marshal(map[string]any{
+		"provider": "openai", "custom_host": upstream + "/v1", "api_key": key, "override_params": members,
+		"forward_headers": []string{strings.ToLower(forwarded)},
+	})
+	return "X-Portkey-Config", string(config), err
+}
+
+func installPortkey(ctx context.Context, log io.Writer) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	folder := filepath.Join(cache, "chatcompletion", "portkey-"+portkeyVersion)
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+		return "", err
+	}
+	partial, err := os.MkdirTemp(filepath.Dir(folder), "install-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(partial) }()
+	if err := os.WriteFile(filepath.Join(partial, "package.json"), []byte(portkeyPackage), 0o600); err != nil {
+		return "", err
+	}
+	_, _ = fmt.Fprintf(log, "installing portkey %s with npm, once\n", portkeyVersion)
+	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund")
+	install.Dir = partial
+	if output, err := install.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm install: %w: %s", err, strings.TrimSpace(string(output)))
+	}
+	return folder, os.Rename(partial, folder)
+}
+
+// StartNginx runs nginx with a script in njs that does to a request what the plugin does, and returns once it serves; the
+// caller ends it with Close. It runs the nginx that the environment variable NGINX names, else the one on PATH, with its
+// module for njs. It does not stream.
+func StartNginx(ctx context.Context, upstream, key string) (*Peer, error) {
+	named := os.Getenv("NGINX")
+	if named == "" {
+		named = "nginx"
+	}
+	binary, err := exec.LookPath(named)
+	if err != nil {
+		return nil, fmt.Errorf("nginx: %w", err)
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return nil, err
+	}
+	module := filepath.Join(filepath.Dir(binary), nginxModules)
+	if _, err := os.Stat(module); err != nil {
+		return nil, fmt.Errorf("nginx: its module for njs: %w", err)
+	}
+	version, err := exec.CommandContext(ctx, binary, "-v").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("nginx: %w: %s", err, version)
+	}
+	name := "nginx " + strings.TrimSpace(string(version[strings.LastIndexByte(string(version), '/')+1:])) + " with njs"
+	return firstStart(ctx, func() (*Peer, error) {
+		peer, address, err := newPeer(name)
+		if err != nil {
+			return nil, err
+		}
+		configuration := strings.NewReplacer(
+			"{{module}}", module, "{{upstream}}", strings.TrimPrefix(upstream, "http://"), "{{address}}", address, "{{key}}", key,
+		).Replace(nginxConfiguration)
+		peer.binary, peer.arguments = binary, []string{"-p", peer.dir, "-c", "nginx.conf", "-e", "stderr"}
+		if err := os.WriteFile(filepath.Join(peer.dir, "governed.js"), nginxScript, 0o600); err != nil {
+			return nil, err
+		}
+		return peer, os.WriteFile(filepath.Join(peer.dir, "nginx.conf"), []byte(configuration), 0o600)
+	})
+}
+
+func newPeer(name string) (peer *Peer, address string, err error) {
+	address, err = program.FreeAddress()
+	if err != nil {
+		return nil, "", err
+	}
+	dir, err := os.MkdirTemp("", "chatcompletion-peer-")
+	if err != nil {
+		return nil, "", err
+	}
+	peer = &Peer{Name: name, URL: "http://" + address}
+	peer.dir = dir
+	peer.ready = func(ctx context.Context) bool { return answersTo(ctx, http.DefaultClient, peer.URL, 0) }
+	return peer, address, nil
+}

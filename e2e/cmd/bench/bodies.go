@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"strings"
+)
+
+type message struct {
+	Role    string `json:"role"`
+	Content any    `json:"content"`
+}
+
+// request is what a client sends, in the order of OpenAI's own SDK. The plugin changes or removes
+// every field but the messages.
+type request struct {
+	Messages    []message `json:"messages"`
+	Tools       []any     `json:"tools,omitempty"`
+	Model       string    `json:"model"`
+	MaxTokens   int       `json:"max_tokens"`
+	N           int       `json:"n"`
+	Seed        int       `json:"seed"`
+	Temperature float64   `json:"temperature"`
+	TopP        float64   `json:"top_p"`
+	Stream      bool      `json:"stream,omitempty"`
+}
+
+func encode(messages []message, stream bool, tools ...any) []byte {
+	encoded, err := json.Marshal(request{
+		Messages: messages, Tools: tools, Model: clientModel,
+		MaxTokens: 4096, N: 1, Seed: 70000000, Temperature: 1, TopP: 1, Stream: stream,
+	})
+	if err != nil {
+		panic(err) // plain values always encode
+	}
+	return encoded
+}
+
+func proseRequest(size int) []byte {
+	empty := encode([]message{{Role: "user", Content: ""}}, false)
+	return encode([]message{{Role: "user", Content: textStamp + prose(size-len(empty)-len(textStamp), 1)}}, false)
+}
+
+func conversation(count, size int) []byte {
+	messages := make([]message, count)
+	for i := range messages {
+		role := "user"
+		if i%2 == 1 {
+			role = "assistant"
+		}
+		messages[i] = message{Role: role, Content: textStamp + prose(size, int64(i))}
+	}
+	return encode(messages, false)
+}
+
+func imageRequest(size int) []byte {
+	pixels := make([]byte, size/4*3)
+	random := rand.New(rand.NewSource(1))
+	for i := range pixels {
+		pixels[i] = byte(random.Intn(256))
+	}
+	return encode([]message{{Role: "user", Content: []any{
+		map[string]any{"type": "text", "text": textStamp + ": what does this picture show?"},
+		map[string]any{"type": "image_url", "image_url": map[string]any{
+			"url": "data:image/png;base64," + base64.StdEncoding.EncodeToString(pixels),
+		}},
+	}}}, false)
+}
+
+// codeRequest has a file of source as its text: a quote that has to be escaped every thirty bytes or so.
+func codeRequest(size int) []byte {
+	const room = 200 // for the other members
+	random := rand.New(rand.NewSource(1))
+	var source strings.Builder
+	for encoded := 0; encoded < size-room; {
+		names := pick(random, 4)
+		line := fmt.Sprintf("\tif %s[\"%s\"] == \"%s\" {\n\t\treturn fmt.Errorf(\"%s: %%w\", err)\n\t}\n", names[0], names[1], names[2], names[3])
+		encoded += len(line) + strings.Count(line, "\"") + strings.Count(line, "\n") + strings.Count(line, "\t")
+		source.WriteString(line)
+	}
+	return encode([]message{{Role: "user", Content: textStamp + source.String()}}, false)
+}
+
+// toolsRequest has a short text and functions with JSON schemas of four parameters each.
+func toolsRequest(size int) []byte {
+	messages := []message{{Role: "user", Content: textStamp + ": which of them do you call?"}}
+	random := rand.New(rand.NewSource(1))
+	var tools []any
+	for encoded := len(encode(messages, false)); encoded < size; {
+		properties := map[string]any{}
+		for i := range 4 {
+			name := fmt.Sprintf("%s_%d", pick(random, 1)[0], i)
+			properties[name] = map[string]any{"type": "string", "description": strings.Join(pick(random, 12), " ")}
+		}
+		tool := map[string]any{"type": "function", "function": map[string]any{
+			"name":        fmt.Sprintf("%s_%d", strings.Join(pick(random, 2), "_"), len(tools)),
+			"description": strings.Join(pick(random, 30), " "),
+			"parameters":  map[string]any{"type": "object", "properties": properties, "additionalProperties": false},
+		}}
+		text, err := json.Marshal(tool)
+		if err != nil {
+			panic(err) // plain values always encode
+		}
+		encoded += len(text) + 1
+		tools = append(tools, tool)
+	}
+	return encode(messages, false, tools...)
+}
+
+func streamRequest() []byte {
+	return encode([]message{{Role: "user", Content: textStamp + prose(600, 1)}}, true)
+}
+
+var words = strings.Fields(`the a gateway model prompt answer of in to and with for that which
+	request token policy route stream user operator cost key limit provider region error retry
+	reads writes sends keeps counts refuses forwards small large quick exact open bounded`)
+
+// prose is text of about the encoded size: sentences, some of them quoted, in paragraphs.
+func prose(size int, seed int64) string {
+	random := rand.New(rand.NewSource(seed))
+	var text strings.Builder
+	for encoded := 0; encoded < size; {
+		sentence := strings.Join(pick(random, 6+random.Intn(12)), " ") + ". "
+		switch random.Intn(8) {
+		case 0:
+			sentence = `"` + strings.TrimSpace(sentence) + `" `
+			encoded += 2 // the quotes' escapes
+		case 1:
+			sentence += "\n\n"
+			encoded += 2
+		}
+		encoded += len(sentence)
+		text.WriteString(sentence)
+	}
+	return text.String()
+}
+
+func pick(random *rand.Rand, count int) []string {
+	picked := make([]string, count)
+	for i := range picked {
+		picked[i] = words[random.Intn(len(words))]
+	}
+	return picked
+}

@@ -1,0 +1,99 @@
+// Command soak is `make soak`: mixed traffic through a real Traefik whose configuration is loaded anew each second. Whatever
+// grows with the calls or with the reloads shows in the end, and so does a call that was not counted, or counted twice.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/document"
+)
+
+// options of a run.
+type options struct {
+	duration time.Duration
+	plugin   string // folder of the plugin's source; empty for this repository's
+	write    bool
+}
+
+// shortest is a run that has enough samples to judge.
+const shortest = 10 * time.Second
+
+// errLeaks tells that a figure grew.
+var errLeaks = errors.New("not everything is flat")
+
+func main() {
+	var o options
+	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "of the traffic")
+	flag.StringVar(&o.plugin, "plugin", "", "folder of the plugin's source; this repository without it")
+	flag.BoolVar(&o.write, "write", false, "write table and plot into docs; else the plot goes into .bin")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, o)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+// run writes progress and a table to out. It fails unless everything is flat, and every call is counted once.
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	if o.duration < shortest {
+		return fmt.Errorf("-duration: at least %v", shortest)
+	}
+	s, err := newSoak(ctx, o.plugin)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	samples, err := s.run(ctx, out, o.duration)
+	if err != nil {
+		return err
+	}
+	problems, err := s.check(ctx)
+	if err != nil {
+		return err
+	}
+	figures := samples.figures()
+	path, err := document.Plot("soak.svg", o.write)
+	if err != nil {
+		return err
+	}
+	if err := plot(path, samples, figures); err != nil {
+		return err
+	}
+	var table strings.Builder
+	table.WriteString("| figure | second fifth | last fifth | growth | allowed | |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, f := range figures {
+		judged := f.judge(s.reloads)
+		if !judged.flat() {
+			err = errLeaks
+		}
+		table.WriteString(f.row(judged))
+	}
+	fmt.Fprintf(&table, "\n%d calls in %v, %d reloads.\n", s.book.count(), o.duration, s.reloads)
+	if _, wrong := fmt.Fprintf(out, "%s\n%s%s\nplot: %s\n", document.Begin("soak"), &table, document.End("soak"), path); wrong != nil {
+		return wrong
+	}
+	for _, problem := range problems {
+		err = errors.Join(err, errors.New(problem))
+	}
+	if err != nil || !o.write {
+		return err
+	}
+	return document.Write("docs/benchmarks.md", "soak", table.String())
+}
