@@ -2,8 +2,9 @@
 
 GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run test lint e2e e2e-kubernetes bench fuzz
+.PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -26,6 +27,18 @@ lint: ## gofmt and golangci-lint in every module
 	cd e2e && $(GO) vet -tags kubernetes ./... && $(GOLANGCI_LINT) run --build-tags kubernetes ./...
 	cd e2e/openai && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 	cd e2e/collector && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
+
+# go.sum has the hashes of what is downloaded, and the checksum database vouches for them.
+vendored: ## vendor/ is byte for byte what go.mod and go.sum name, and they name no more than is needed
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	@fresh=$$(mktemp -d) && trap 'rm -r "$$fresh"' EXIT && $(GO) mod vendor -o "$$fresh/vendor" && diff -r "$$fresh/vendor" vendor
+
+# The nested modules are tests and tools: what is found in Traefik there is in the Traefik that serves, or is not.
+vulnerabilities: ## govulncheck of the plugin and its tests; where its database cannot be read, it says so and goes on
+	@report=$$($(GOVULNCHECK) -test ./... 2>&1); status=$$?; echo "$$report"; case "$$report" in \
+	*'govulncheck: fetching vulnerabilities'*) echo 'NOT CHECKED for vulnerabilities: the database cannot be read from here.' ;; \
+	*) exit $$status ;; esac
 
 # -count=1: the cache of results does not see the plugin, which lies in another module.
 e2e: ## the same cases, real clients and real backends against a real Traefik

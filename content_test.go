@@ -230,6 +230,50 @@ func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
 	}
 }
 
+// TestPromptsAreInNoMetricAndNoLine has a canary wherever a client or a provider may write text, with everything captured.
+func TestPromptsAreInNoMetricAndNoLine(t *testing.T) {
+	config := CreateConfig()
+	config.AllowedModels = []string{"m"}
+	config.Telemetry.Traces.CaptureContent = true
+	handler, sink := watched(t, config, answering(
+		`data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"canary","tool_calls":[{"function":{"name":"canary"}}]}}]}`+"\n\n",
+		`data: {"error":{"message":"canary","type":"canary","code":"canary"}}`+"\n\n"))
+	p := handler.(*middleware).policy
+	p.telemetry.spans = true
+	refused := 0
+	told := operatorSees(t, func() {
+		for _, body := range []string{
+			`{"model":"m","stream":true,"messages":[{"role":"user","content":"canary"}],"user":"canary","metadata":{"canary":"canary"},"stop":"canary","canary":"canary"}`,
+			`{"model":"m","messages":[{"role":"canary","content":"canary"}]}`,
+			`{"model":"m","messages":"canary"}`,
+			`{"model":"canary","messages":[{"role":"user","content":"canary"}]}`,
+			`{"model":"m","model":"m","messages":[{"role":"user","content":"canary"}]}`,
+			`{"canary`,
+		} {
+			rw := ask(handler, body)
+			if rw.Code != http.StatusOK {
+				refused++
+			}
+			for name, values := range rw.Header() {
+				if strings.Contains(fmt.Sprint(name, values), "canary") {
+					t.Errorf("the operator's header %s is %q", name, values)
+				}
+			}
+		}
+	})
+	if len(sink.calls) != 6 || refused != 5 || sink.calls[0].Input == nil || sink.calls[0].ErrorType != "error_event" {
+		t.Fatalf("%d calls, %d refused, want 6 and 5, and content of the first: %+v", len(sink.calls), refused, sink.calls[0])
+	}
+	for _, call := range sink.calls {
+		told += string(newLine(call))
+	}
+	for what, text := range map[string]string{"log": told, "exposition": get(t, p.telemetry.registry, http.MethodGet).Body.String()} {
+		if at := strings.Index(text, "canary"); at >= 0 {
+			t.Errorf("the %s has %q", what, text[:at+6])
+		}
+	}
+}
+
 // TestContentIsThatOfChatCompletions: inputs and answers of other endpoints have another form, and nothing is made of them.
 func TestContentIsThatOfChatCompletions(t *testing.T) {
 	config := CreateConfig()

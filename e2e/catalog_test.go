@@ -2,8 +2,11 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -13,6 +16,8 @@ import (
 
 	"github.com/traefik/traefik/v3/pkg/plugins"
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
@@ -94,4 +99,67 @@ func TestCatalogAcceptsThePlugin(t *testing.T) {
 	if _, err := construct(ctx, http.NotFoundHandler()); err != nil || ctx.Err() != nil {
 		t.Errorf("New with testData: %v, %v", err, ctx.Err())
 	}
+}
+
+// trackedFile is a file of the repository, as the archive of a module takes it.
+type trackedFile struct{ root, path string }
+
+func (f trackedFile) Path() string { return f.path }
+
+func (f trackedFile) Lstat() (os.FileInfo, error) { return os.Lstat(filepath.Join(f.root, f.path)) }
+
+func (f trackedFile) Open() (io.ReadCloser, error) { return os.Open(filepath.Join(f.root, f.path)) }
+
+// TestModuleArchiveIsWhatTraefikLoads makes of the tracked files what the Go module proxy makes of a version, and loads the
+// plugin from it: without vendor and the nested modules.
+func TestModuleArchiveIsWhatTraefikLoads(t *testing.T) {
+	const mayHave = 4 << 20 // bytes; the cases are most of it
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []zip.File
+	for _, name := range strings.Split(strings.TrimRight(string(listed), "\x00"), "\x00") {
+		if _, err := os.Stat(filepath.Join(root, name)); err == nil { // not one that is just being removed
+			files = append(files, trackedFile{root, name})
+		}
+	}
+	checked, err := zip.CheckFiles(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range checked.Valid {
+		if (strings.HasPrefix(name, "vendor/") && name != "vendor/modules.txt") || strings.HasPrefix(name, "e2e/") {
+			t.Errorf("the archive has %s", name)
+		}
+	}
+
+	t.Chdir(t.TempDir())
+	archive, err := os.Create("module.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := module.Version{Path: gateway.Module, Version: "v0.0.1"}
+	if err := errors.Join(zip.Create(archive, version, files), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat("module.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("%d files, %d bytes", len(checked.Valid), info.Size()); info.Size() > mayHave {
+		t.Errorf("the archive has %d bytes, want at most %d", info.Size(), mayHave)
+	}
+	if err := zip.Unzip(pluginFolder(gateway.Module), version, "module.zip"); err != nil {
+		t.Fatal(err)
+	}
+	builder, err := load(gateway.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	construct(t, t.Context(), builder, map[string]any{"model": "gpt-4o"}, http.NotFoundHandler())
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/traefik/paerser/file"
 	"github.com/traefik/traefik/v3/pkg/config/dynamic"
+	"github.com/traefik/traefik/v3/pkg/config/static"
 	"github.com/traefik/traefik/v3/pkg/plugins"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
@@ -21,15 +22,40 @@ var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
 // elsewhere are lines about what is not on this machine: a file, and the API server of a cluster.
 var elsewhere = regexp.MustCompile(`(?m)^ *(caFile|token): (/|urn:k8s:).*\n`)
 
-// TestConfigurationsOfTheDocumentationAreValid has Traefik decode the dynamic configurations that the documents show, and
-// its loader make the middlewares.
+// documents are those with blocks of YAML.
+var documents = []string{"README.md", "docs/configuration.md", "docs/recipes.md", "docs/scaling.md", "docs/security.md"}
+
+// yamlBlocks are the blocks of the documents, each under a name.
+func yamlBlocks(t *testing.T) map[string]string {
+	t.Helper()
+	blocks := map[string]string{}
+	for _, name := range documents {
+		for i, found := range yamlBlock.FindAllStringSubmatch(readReplaced(t, filepath.Join(filepath.Dir(examples(t)), name)), -1) {
+			blocks[fmt.Sprintf("%s %d", name, i)] = regexp.MustCompile("(?m)^"+found[1]).ReplaceAllString(found[2], "")
+		}
+	}
+	return blocks
+}
+
+// TestConfigurationsOfTheDocumentationAreValid has Traefik decode the configurations that the documents show, the dynamic
+// ones and those of entry points, and its loader make the middlewares.
 func TestConfigurationsOfTheDocumentationAreValid(t *testing.T) {
-	root := filepath.Dir(examples(t))
+	blocks := yamlBlocks(t)
 	builder := loadThisPlugin(t) // changes the working directory
-	for _, name := range []string{"README.md", "docs/configuration.md", "docs/recipes.md"} {
-		for i, found := range yamlBlock.FindAllStringSubmatch(readReplaced(t, filepath.Join(root, name)), -1) {
-			block := regexp.MustCompile("(?m)^"+found[1]).ReplaceAllString(found[2], "")
-			t.Run(fmt.Sprintf("%s %d", name, i), func(t *testing.T) { checkBlock(t, builder, block) })
+	for name, block := range blocks {
+		t.Run(name, func(t *testing.T) { checkBlock(t, builder, block) })
+	}
+}
+
+// TestScrapesOfTheDocumentationAreValid has Prometheus read what the documents show for it.
+func TestScrapesOfTheDocumentationAreValid(t *testing.T) {
+	for name, block := range yamlBlocks(t) {
+		if strings.HasPrefix(block, "scrape_configs:") {
+			t.Run(name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "prometheus.yml")
+				write(t, path, block)
+				promtool(t, nil, "check", "config", path)
+			})
 		}
 	}
 }
@@ -44,8 +70,13 @@ func checkBlock(t *testing.T, builder *plugins.Builder, block string) {
 		return
 	case strings.HasPrefix(block, "chat-completion:"):
 		block = "http:\n  middlewares:\n    one:\n      plugin:\n        " + strings.ReplaceAll(block, "\n", "\n        ")
+	case strings.HasPrefix(block, "entryPoints:"):
+		if err := file.DecodeContent(block, ".yaml", new(static.Configuration)); err != nil {
+			t.Errorf("%v\n%s", err, block)
+		}
+		return
 	case !strings.HasPrefix(block, "http:"):
-		return // Traefik's static configuration, or that of another program
+		return // more of Traefik's static configuration, or that of another program
 	}
 	var configuration dynamic.Configuration
 	block = elsewhere.ReplaceAllString(block, "")

@@ -21,7 +21,10 @@ import (
 	"github.com/traefik/traefik/v3/pkg/config/static"
 	"github.com/traefik/traefik/v3/pkg/plugins"
 	traefikv1alpha1 "github.com/traefik/traefik/v3/pkg/provider/kubernetes/crd/traefikio/v1alpha1"
+	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
@@ -91,9 +94,12 @@ func launch(t *testing.T, static, dynamic string, env ...string) *gateway.Proces
 
 // kinds are the types of manifests, as Go clients have them.
 var kinds = map[string]func() any{
-	"v1/Secret":                         func() any { return new(core.Secret) },
-	"v1/Service":                        func() any { return new(core.Service) },
-	"rbac.authorization.k8s.io/v1/Role": func() any { return new(rbac.Role) },
+	"v1/Secret":                                 func() any { return new(core.Secret) },
+	"v1/Service":                                func() any { return new(core.Service) },
+	"rbac.authorization.k8s.io/v1/Role":         func() any { return new(rbac.Role) },
+	"autoscaling/v2/HorizontalPodAutoscaler":    func() any { return new(autoscaling.HorizontalPodAutoscaler) },
+	"networking.k8s.io/v1/NetworkPolicy":        func() any { return new(networking.NetworkPolicy) },
+	"policy/v1/PodDisruptionBudget":             func() any { return new(policy.PodDisruptionBudget) },
 	"rbac.authorization.k8s.io/v1/RoleBinding":  func() any { return new(rbac.RoleBinding) },
 	"traefik.io/v1alpha1/Middleware":            func() any { return new(traefikv1alpha1.Middleware) },
 	"traefik.io/v1alpha1/IngressRoute":          func() any { return new(traefikv1alpha1.IngressRoute) },
@@ -114,7 +120,7 @@ func TestManifestsOfTheExamplesAreValid(t *testing.T) {
 	builder := loadThisPlugin(t) // changes the working directory
 	for _, path := range paths {
 		name := filepath.Base(path)
-		if name == "values.yaml" {
+		if strings.HasSuffix(name, "values.yaml") { // of a chart
 			continue
 		}
 		for i, document := range strings.Split(readReplaced(t, path), "\n---\n") {

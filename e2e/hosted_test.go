@@ -46,7 +46,7 @@ func startForwarding(t *testing.T, environment ...string) *gateway.Gateway {
 	t.Helper()
 	return start(t, gateway.Options{
 		AccessLog:        true,
-		AccessLogHeaders: []string{numberHeader, modelHeader, attemptsHeader, "X-Ai-Error-Type", "X-Ai-Policy"},
+		AccessLogHeaders: []string{numberHeader, modelHeader, attemptsHeader, "X-Ai-Error-Type", "X-Ai-Policy", "X-Ai-Input-Tokens"},
 		Static:           map[string]any{"accessLog": map[string]any{"addInternals": true}},
 		Env:              environment,
 	})

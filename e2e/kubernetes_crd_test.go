@@ -98,6 +98,7 @@ func TestKubernetesExamplesServe(t *testing.T) {
 	g.example(t, "gateway", "openai.yaml", append(g.inCloud("api.openai.com", "ai.example.com", "unused.test"), "sk-proj-XXXXX", "sk-gateway")...)
 	g.example(t, "gateway", "gateway-api.yaml", "ai.example.com", "gateway.test", "8000", port(t, g.URL), "443", g.secure)
 	g.example(t, "ai", "rbac.yaml")
+	g.example(t, "metrics", "autoscaling.yaml")
 
 	tests := []struct {
 		name   string

@@ -138,7 +138,11 @@ func awaitTotals(t *testing.T, what string, want totals, read func() totals) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Errorf("%s: got %v, want %v", what, got, want)
+			same := func(name string, _ float64) bool { return got[name] == want[name] }
+			differs, wanted := maps.Clone(got), maps.Clone(want)
+			maps.DeleteFunc(differs, same)
+			maps.DeleteFunc(wanted, same)
+			t.Errorf("%s: got %v, want %v, and %d others as they should be", what, differs, wanted, len(want)-len(wanted))
 			return
 		}
 	}

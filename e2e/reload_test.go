@@ -1,14 +1,18 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/modelroute/chatcompletion/e2e/demo"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
@@ -78,6 +82,119 @@ func TestSeriesSurviveReloads(t *testing.T) {
 	await(t, "the exporter ends with the last configuration that wants it", func() bool { return own() == 0 })
 	awaitTotals(t, "calls", totals{"": float64(400 + made)}, func() totals { return exposed(t, g, callsSeries) })
 	checkNoErrors(t, g)
+}
+
+// turnKey is the key of a team's provider at a turn of the configuration, whose limit of tokens goes with it.
+func turnKey(team string, turn int) (key string, maxTokens int) {
+	return fmt.Sprintf("sk-%s-%d", team, turn), 100 + turn
+}
+
+// teamOf is the team of a client, by the number in its marker.
+func teamOf(client int) string { return teams[client%len(teams)] }
+
+// TestReloadsMixNothing replaces the configuration each 100 ms in the midst of calls and of streams that outlive it. Every
+// configuration has other keys, and a limit that tells which one it is.
+func TestReloadsMixNothing(t *testing.T) {
+	const clients, turns, interval = 24, 30, 100 * time.Millisecond
+	answers := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
+	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = checkTurn(r, body)
+		}
+		if err != nil {
+			t.Errorf("provider: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		rw.Header().Set(markerHeader, r.Header.Get(markerHeader))
+		answers.ServeHTTP(rw, r)
+	}))
+	// The first team's provider is the service, the second one's a host, and the third one's what a dead host falls back to.
+	configuration := func(turn int) gateway.Dynamic {
+		dynamic := exposing()
+		dynamic.Services["provider"] = provider.URL
+		for i, team := range teams {
+			key, maxTokens := turnKey(team, turn)
+			keys := map[string]any{
+				"token": key, "model": "gpt-4o-mini", "path": chatPath, "params": map[string]any{"maxTokens": maxTokens},
+				"telemetry": map[string]any{"labels": map[string]string{"team": team}},
+			}
+			switch i {
+			case 1:
+				keys = at(t, provider.URL, keys)
+			case 2:
+				keys["fallbacks"] = []any{at(t, provider.URL, map[string]any{"token": key, "provider": "openai-compatible", "path": chatPath})}
+				keys["token"] = "sk-of-nobody"
+				keys = at(t, dead(), keys)
+			}
+			dynamic.Middlewares[team] = gateway.Plugin(keys)
+			dynamic.Routers[team] = gateway.Router{Rule: "PathPrefix(`/" + team + "/`)", Middlewares: []string{team}, Service: "provider"}
+		}
+		return dynamic
+	}
+	g := start(t, gateway.Options{})
+	configure(t, g, configuration(0))
+
+	ctx, stop := context.WithCancel(t.Context())
+	connections := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	t.Cleanup(connections.CloseIdleConnections)
+	calls, tokens := totals{}, totals{}
+	var mutex sync.Mutex
+	var running sync.WaitGroup
+	for client := range clients {
+		running.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				marker := fmt.Sprintf("marker-%d-%d-", client, i)
+				if err := exchange(connections, g.URL+"/"+teamOf(client), marker, (client+i)%2 == 0); err != nil {
+					t.Errorf("client %d, request %d: %v", client, i, err)
+				}
+				mutex.Lock()
+				calls[teamOf(client)+"/"]++
+				tokens[teamOf(client)+"/input"] += demoTokens(prompt(marker))
+				tokens[teamOf(client)+"/output"] += demoTokens("gpt-4o-mini heard: " + prompt(marker))
+				mutex.Unlock()
+			}
+		})
+	}
+	ticks := time.NewTicker(interval)
+	defer ticks.Stop()
+	for turn := range turns {
+		configure(t, g, configuration(turn+1))
+		<-ticks.C
+	}
+	stop()
+	running.Wait()
+
+	attempts := exposed(t, g, callsSeries, "team", "error_type")
+	t.Logf("%d configurations, calls %v", turns, attempts)
+	calls[teams[2]+"/"+deadProvider] = attempts[teams[2]+"/"+deadProvider] // some skip the dead one
+	awaitTotals(t, "calls", calls, func() totals { return exposed(t, g, callsSeries, "team", "error_type") })
+	awaitTotals(t, "tokens", tokens, func() totals { return exposed(t, g, tokensSeries, "team", "gen_ai_token_type") })
+	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
+	checkNoErrors(t, g)
+}
+
+// demoTokens are those of a text, as the demo provider counts.
+func demoTokens(text string) float64 { return float64((len(text) + 3) / 4) }
+
+// checkTurn fails unless a request that reached the provider has key and limit of one configuration, and of its client's team.
+func checkTurn(r *http.Request, body []byte) error {
+	marker := r.Header.Get(markerHeader)
+	var client, number int
+	if _, err := fmt.Sscanf(marker, "marker-%d-%d-", &client, &number); err != nil {
+		return fmt.Errorf("%q: %w", marker, err)
+	}
+	var request struct {
+		MaxTokens int `json:"max_tokens"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return fmt.Errorf("%s: %w", marker, err)
+	}
+	want, _ := turnKey(teamOf(client), request.MaxTokens-100)
+	if got := r.Header.Values("Authorization"); len(got) != 1 || got[0] != "Bearer "+want {
+		return fmt.Errorf("%s: Authorization = %q beside max_tokens %d, want %q", marker, got, request.MaxTokens, want)
+	}
+	return onlyMarker(string(body), marker, prompt(marker))
 }
 
 // allGoroutines is how many goroutines the gateway has.

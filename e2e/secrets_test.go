@@ -24,7 +24,7 @@ type secretAPI struct {
 
 	mu    sync.Mutex
 	key   string
-	away  bool
+	fails int // the status of its answers; 0: it has the Secret
 	asked []time.Time
 }
 
@@ -44,8 +44,8 @@ func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer a.mu.Unlock()
 	a.asked = append(a.asked, time.Now())
 	switch {
-	case a.away:
-		rw.WriteHeader(http.StatusServiceUnavailable)
+	case a.fails != 0:
+		rw.WriteHeader(a.fails)
 	case req.Header.Get("Authorization") != "Bearer api-token":
 		rw.WriteHeader(http.StatusUnauthorized)
 	case req.URL.Path != "/api/v1/namespaces/ai/secrets/ai-keys":
@@ -55,11 +55,11 @@ func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// set changes the key, and whether the API answers.
-func (a *secretAPI) set(key string, away bool) {
+// set changes the key, and the status of answers without it; 0: there is none.
+func (a *secretAPI) set(key string, fails int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.key, a.away = key, away
+	a.key, a.fails = key, fails
 }
 
 // lookUps returns how often the API was asked, and when last.
@@ -120,15 +120,15 @@ func TestInterpretedPluginReadsASecret(t *testing.T) {
 	if got, most := api.lookUpsSince(began); got > most {
 		t.Errorf("%d look-ups for two middlewares, want at most %d", got, most)
 	}
-	api.set("sk-two", false)
+	api.set("sk-two", 0)
 	await(t, "both send the second key", func() bool { return both("Bearer sk-two") })
-	api.set("sk-three", true)
+	api.set("sk-three", http.StatusServiceUnavailable)
 	looked, _ := api.lookUps()
 	await(t, "the API was asked in vain", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
 	if !both("Bearer sk-two") {
 		t.Error("the key is not kept while the API is away")
 	}
-	api.set("sk-three", false)
+	api.set("sk-three", 0)
 	await(t, "both send the third key", func() bool { return both("Bearer sk-three") })
 
 	cancel()

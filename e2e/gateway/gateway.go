@@ -46,6 +46,9 @@ type Options struct {
 	// WriteTimeout bounds an answer on the entry point of the routers, such as 1s. Default: none.
 	WriteTimeout string
 
+	// GraceTimeout is how long answers may go on when the process is to end, such as 1s. Default: 1s.
+	GraceTimeout string
+
 	// Env is added to the environment of the process, as NAME=value. Default: none.
 	Env []string
 

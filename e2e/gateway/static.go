@@ -1,6 +1,9 @@
 package gateway
 
-import "maps"
+import (
+	"cmp"
+	"maps"
+)
 
 const (
 	// PluginKey is the key under which the plugin is known to Traefik.
@@ -23,8 +26,8 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 	static := map[string]any{
 		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
 		"entryPoints": map[string]any{
-			"web":     entryPoint(web, options.WriteTimeout),
-			"traefik": entryPoint(api, ""),
+			"web":     entryPoint(web, options.WriteTimeout, options.GraceTimeout),
+			"traefik": entryPoint(api, "", ""),
 		},
 		"api":  map[string]any{"insecure": true, "dashboard": false, "debug": true},
 		"ping": map[string]any{},
@@ -69,9 +72,9 @@ func accessLog(kept []string) map[string]any {
 	}
 }
 
-// entryPoint does not hold up the end of the process for streams that are still open.
-func entryPoint(address, writeTimeout string) map[string]any {
-	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": "1s"}}
+// entryPoint does not hold up the end of the process for long, if not told to.
+func entryPoint(address, writeTimeout, graceTimeout string) map[string]any {
+	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": cmp.Or(graceTimeout, "1s")}}
 	if writeTimeout != "" {
 		transport["respondingTimeouts"] = map[string]any{"writeTimeout": writeTimeout}
 	}

@@ -37,10 +37,15 @@ func (p *Process) Pid() int { return p.process.Pid }
 // Done is closed when the process has ended, by Stop or by itself.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Stop ends the process, by force if it does not end in time.
+// Terminate asks the process to end, and does not wait for it.
 // Signals go through the handle of the process, so that they cannot reach another one with its id.
-func (p *Process) Stop() {
+func (p *Process) Terminate() {
 	_ = p.process.Signal(syscall.SIGTERM) // fails only where the process has ended
+}
+
+// Stop ends the process, by force if it does not end in time.
+func (p *Process) Stop() {
+	p.Terminate()
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
