@@ -39,10 +39,13 @@ func lookAtResponse(a *Answer, window []byte, last bool) {
 			return // it is whole, or broken off
 		}
 	}
+	if a.stream && a.finished {
+		return // what comes behind the last event is not its usage
+	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
 		findUsage(a, window, hit)
 	}
-	a.finished = a.finished || bytes.Contains(window, blankLine)
+	a.finished = bytes.Contains(window, blankLine)
 }
 
 // readLastEvent reads the last event of a stream, and tells whether it is whole.

@@ -60,7 +60,7 @@ func readUsage(a *Answer, value []byte) bool {
 	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
 		return readOddUsage(a, value)
 	}
-	if total := counts["total_tokens"]; total > input+output && total < maxTokenCount {
+	if total := counts["total_tokens"]; total > input+output && total <= maxTokenCount {
 		output = total - input
 	}
 	keepUsage(a, value, input, output)

@@ -13,10 +13,7 @@ import (
 )
 
 func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
-	const (
-		allowedCPU = 250 * time.Millisecond
-		mebibyte   = 1 << 20
-	)
+	const allowedCPU = 250 * time.Millisecond
 	prompt := func(content string) string { return `{"messages":[{"role":"user","content":"` + content + `"}]}` }
 	tests := []struct {
 		name   string

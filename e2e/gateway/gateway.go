@@ -43,6 +43,9 @@ type Options struct {
 	// AccessLogHeaders are the headers kept in the access log. Default: none.
 	AccessLogHeaders []string
 
+	// ReadTimeout bounds a request, its body included, on the entry point of the routers, such as 1s. Default: Traefik's, 60s.
+	ReadTimeout string
+
 	// WriteTimeout bounds an answer on the entry point of the routers, such as 1s. Default: none.
 	WriteTimeout string
 

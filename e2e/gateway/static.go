@@ -26,8 +26,8 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 	static := map[string]any{
 		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
 		"entryPoints": map[string]any{
-			"web":     entryPoint(web, options.WriteTimeout, options.GraceTimeout),
-			"traefik": entryPoint(api, "", ""),
+			"web":     entryPoint(web, options),
+			"traefik": entryPoint(api, Options{}),
 		},
 		"api":  map[string]any{"insecure": true, "dashboard": false, "debug": true},
 		"ping": map[string]any{},
@@ -73,10 +73,17 @@ func accessLog(kept []string) map[string]any {
 }
 
 // entryPoint does not hold up the end of the process for long, if not told to.
-func entryPoint(address, writeTimeout, graceTimeout string) map[string]any {
-	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": cmp.Or(graceTimeout, "1s")}}
-	if writeTimeout != "" {
-		transport["respondingTimeouts"] = map[string]any{"writeTimeout": writeTimeout}
+func entryPoint(address string, options Options) map[string]any {
+	timeouts := map[string]any{}
+	if options.ReadTimeout != "" {
+		timeouts["readTimeout"] = options.ReadTimeout
+	}
+	if options.WriteTimeout != "" {
+		timeouts["writeTimeout"] = options.WriteTimeout
+	}
+	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": cmp.Or(options.GraceTimeout, "1s")}}
+	if len(timeouts) > 0 { // Traefik refuses an empty map
+		transport["respondingTimeouts"] = timeouts
 	}
 	return map[string]any{"address": address, "transport": transport}
 }

@@ -40,6 +40,9 @@
 // {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At {{cut}} in its answer the provider flushes, so that what
 // stands before travels in a packet of its own.
 //
+// A file with a section "each" is one case for each of its lines, which stands in the place of {{each}} anywhere else in the
+// file. A case is named by its file and the number of its line.
+//
 // Anywhere in a case, {{port}} and {{port2}} are ports of 127.0.0.1 at which the provider listens for this case only, for
 // configurations that say where it is.
 package replay
@@ -67,7 +70,7 @@ import (
 
 // Case is one scenario.
 type Case struct {
-	Name               string         // path of the file, without .txt
+	Name               string         // path of the file, without .txt, and the number of its line if there are several
 	Config             map[string]any // of the middleware
 	Then               map[string]any // of a second one behind it; nil: there is none
 	ConfigurationError []string       // parts of the error of New; none: New succeeds
@@ -122,18 +125,40 @@ func Load(t testing.TB, folder string) []Case {
 		if err != nil {
 			return err
 		}
-		c, err := parse(filepath.ToSlash(name), string(content))
-		t.Cleanup(c.closeListeners)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		for _, v := range variants(filepath.ToSlash(name), string(content)) {
+			c, err := parse(v.name, v.text)
+			t.Cleanup(c.closeListeners)
+			if err != nil {
+				return fmt.Errorf("%s: %w", v.name, err)
+			}
+			cases = append(cases, c)
 		}
-		cases = append(cases, c)
 		return nil
 	})
 	if err != nil || len(cases) == 0 {
 		t.Fatalf("%d cases in %s: %v", len(cases), folder, err)
 	}
 	return cases
+}
+
+// each is where the lines of the section of this name are put in.
+const each = "{{each}}"
+
+// variants are the cases of a file by their names: one for each line of its section "each", or the file itself.
+func variants(name, content string) []section {
+	var all []section
+	for _, s := range sections(content) {
+		if s.name != "each" {
+			continue
+		}
+		for i, line := range strings.Split(strings.TrimSuffix(s.text, "\n"), "\n") {
+			all = append(all, section{fmt.Sprintf("%s/%d", name, i+1), strings.ReplaceAll(content, each, line)})
+		}
+	}
+	if all == nil {
+		return []section{{name, content}}
+	}
+	return all
 }
 
 func parse(name, content string) (Case, error) {
@@ -144,6 +169,7 @@ func parse(name, content string) (Case, error) {
 	}
 	for _, s := range sections(content) {
 		switch s.name {
+		case "each": // see variants
 		case "config":
 			err = json.Unmarshal([]byte(s.text), &c.Config)
 		case "then":

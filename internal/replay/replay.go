@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -121,6 +122,9 @@ func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	t.Helper()
 	answer := send(t, c, gateway)
 	compareAnswer(t, c.ClientSees, answer)
+	if len(c.ProviderCalls) == 0 && answer.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
+		checkErrorShape(t, answer.body)
+	}
 
 	seen := provider.take(c.Name)
 	for i, call := range c.ProviderCalls {
@@ -222,6 +226,24 @@ func compareAnswer(t *testing.T, want Message, got answer) {
 	compareHeader(t, "client", want.Header, got.header)
 	if want.HasBody && !bytes.Equal(got.body, want.Body) {
 		t.Errorf("client: body\n%s\nwant\n%s", clip(got.body), clip(want.Body))
+	}
+}
+
+// checkErrorShape demands of an answer that is no provider's the shape of OpenAI's errors, and nothing else.
+func checkErrorShape(t *testing.T, body []byte) {
+	t.Helper()
+	var got struct {
+		Error struct {
+			Message string  `json:"message"`
+			Type    string  `json:"type"`
+			Param   *string `json:"param"`
+			Code    string  `json:"code"`
+		} `json:"error"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&got); err != nil || got.Error.Message == "" || got.Error.Type == "" || got.Error.Code == "" || decoder.More() {
+		t.Errorf("client: the body is no error in OpenAI's shape: %v\n%s", err, clip(body))
 	}
 }
 

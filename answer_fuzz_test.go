@@ -1,0 +1,134 @@
+package chatcompletion
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// forgedMark is a part of all that a provider says in the operator's name here.
+const forgedMark = "FORGED"
+
+// errorTypes are all values of error.type that an answer of a provider can have.
+var errorTypes = regexp.MustCompile(`^(|[4-9][0-9]{2}|_OTHER|provider_cut|error_event|connection_failed|timeout|client_gone)$`)
+
+// answerSoFar is the header of an answer when it is sent.
+type answerSoFar struct {
+	*httptest.ResponseRecorder
+	header http.Header
+}
+
+func (a *answerSoFar) WriteHeader(status int) {
+	if status >= http.StatusOK && a.header == nil {
+		a.header = a.Header().Clone()
+	}
+	a.ResponseRecorder.WriteHeader(status)
+}
+
+// FuzzAnswerHeaders has a provider answer with header lines of any kind: nobody but us writes into the operator's log, neither
+// by a header nor by a trailer; the body is the provider's; and there is one record whose error.type is one of few.
+func FuzzAnswerHeaders(f *testing.F) {
+	for i, header := range []string{
+		"", "Content-Type: application/json", "Content-Type: text/event-stream\r\nContent-Length: 9", "X-Ai-Policy: " + forgedMark + "\r\nx-ai-model: " + forgedMark, "Trailer: X-Ai-Model, X-Checksum", "Trailer: X-Ai-Policy\r\ntrailer: x-ai-input-tokens",
+		"Trailer:X-Ai-Attempts", "Trailer: ,,X-Ai-Ttft-Ms ,", "Trailer: X-Ai-Error-Type;X-Ai-Model", "Content-Encoding: br", "Content-Encoding: gzip", "Content-Encoding: DEFLATE", "Content-Encoding: gzip, gzip", "Content-Encoding: ", "Connection: X-Ai-Model",
+		"Content-Type: TEXT/EVENT-STREAM", "Content-Type: text/event-streams\r\nContent-Type: x", "Retry-After: 99999999999999999999", "Retry-After: -1", "Date: x", "Set-Cookie: a\r\nSet-Cookie: b", "Content-Length: 0", "X-Content-Type-Options: nosniff",
+		"Http-Trailer: x", "Trailer:X-Ai-Model: " + forgedMark, "Trailer: \xff", "Alt-Svc: h3", "Location: http://x", "Www-Authenticate: Basic", "Upgrade: h2c", "Content-Range: bytes 0-1/2", "Transfer-Encoding: chunked",
+	} {
+		for _, status := range []int{200, 401, 503} {
+			f.Add([]byte(header), uint16(status), []byte(`{"model":"m","usage":{"prompt_tokens":6,"completion_tokens":4}}`), i%2 == 0)
+		}
+	}
+	f.Add([]byte("Content-Type: text/event-stream"), uint16(200), []byte(usageOnlyEvent+"data: [DONE]\n\n"), true)
+	var answer *http.Response
+	var body []byte
+	config := CreateConfig()
+	p, err := newPolicy(config, "fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	sink := &keptCalls{}
+	p.telemetry.registry = newRegistry()
+	p.telemetry.details = true
+	p.telemetry.sinks = append(p.telemetry.sinks, sink)
+	handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		for name, values := range answer.Header {
+			rw.Header()[name] = values
+		}
+		rw.WriteHeader(answer.StatusCode)
+		_, _ = rw.Write(body)
+		if answer.Header["Content-Length"] != nil {
+			return // there are no trailers in HTTP/1.1
+		}
+		for _, name := range operatorHeaders { // as a reverse proxy does with trailers
+			rw.Header()[http.TrailerPrefix+name] = []string{forgedMark}
+			if strings.Contains(strings.ToLower(strings.Join(answer.Header["Trailer"], ",")), strings.ToLower(name)) {
+				rw.Header()[name] = []string{forgedMark}
+			}
+		}
+	})}
+	f.Fuzz(func(t *testing.T, header []byte, status uint16, content []byte, stream bool) {
+		if status < 200 || status > 999 {
+			return
+		}
+		raw := fmt.Sprintf("HTTP/1.1 %d Status\r\n%s\r\n\r\n", status, header)
+		answer, err = http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
+		if err != nil {
+			return
+		}
+		sink.calls, body = nil, content
+		client := &answerSoFar{ResponseRecorder: httptest.NewRecorder()}
+		request := chatRequest
+		if stream {
+			request = `{"stream":true,` + request[1:]
+		}
+		cut := serveCut(handler, client, request)
+		if len(sink.calls) != 1 || !errorTypes.MatchString(sink.calls[0].ErrorType) || sink.calls[0].Status != int(status) {
+			t.Fatalf("the records are %+v, want one of status %d", sink.calls, status)
+		}
+		checkOperators(t, client)
+		if got := client.Body.String(); !canDecompress(contentEncoding(answer.Header)) && !stream && (got != string(content) || cut) {
+			t.Errorf("the client gets %q, cut %t, want %q", got, cut, content)
+		}
+	})
+}
+
+// serveCut sends a request, and tells whether the answer was ended as broken.
+func serveCut(handler http.Handler, rw http.ResponseWriter, request string) (cut bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != http.ErrAbortHandler {
+				panic(r)
+			}
+			cut = true
+		}
+	}()
+	handler.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(request))))
+	return false
+}
+
+// checkOperators checks that a client gets nothing of the operator's, and the operator nothing of the provider's.
+func checkOperators(t *testing.T, client *answerSoFar) {
+	t.Helper()
+	for name, values := range client.header {
+		isOurs := isOperatorHeader(name)
+		if name == "Trailer" {
+			for _, announced := range strings.Split(strings.Join(values, ","), ",") {
+				isOurs = isOurs || isOperatorHeader(http.CanonicalHeaderKey(strings.TrimSpace(announced)))
+			}
+		}
+		if isOurs {
+			t.Errorf("the client gets %s %q", name, values)
+		}
+	}
+	for name, values := range client.Header() {
+		isOurs := isOperatorHeader(strings.TrimPrefix(name, http.TrailerPrefix))
+		if isOurs && strings.Contains(strings.Join(values, ","), forgedMark) {
+			t.Errorf("the operator sees %s %q", name, values)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package e2e_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/gateway"
+)
+
+const mebibyte = 1 << 20
+
+// bomb is many zeros, compressed: in pieces that are each repeated, so that making it takes little.
+type bomb struct {
+	encoding string
+	head     []byte
+	piece    []byte // of pieceBytes
+}
+
+// pieceBytes is what a piece of a bomb becomes.
+const pieceBytes = 16 * mebibyte
+
+// gzipHead and zlibHead are what stands in front of the compressed bytes.
+var (
+	gzipHead = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
+	zlibHead = []byte{0x78, 0x9c}
+)
+
+// bombs are those of each encoding.
+func bombs(t *testing.T) map[string]bomb {
+	t.Helper()
+	var piece bytes.Buffer
+	w, err := flate.NewWriter(&piece, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write(make([]byte, pieceBytes))
+	if err := w.Flush(); err != nil { // it ends at a byte
+		t.Fatal(err)
+	}
+	return map[string]bomb{
+		"gzip":    {encoding: "gzip", head: gzipHead, piece: piece.Bytes()},
+		"zlib":    {encoding: "deflate", head: zlibHead, piece: piece.Bytes()},
+		"deflate": {encoding: "deflate", piece: piece.Bytes()},
+	}
+}
+
+// write writes what becomes that many bytes, as far as somebody takes it.
+func (b bomb) write(w io.Writer, size int) {
+	if _, err := w.Write(b.head); err != nil {
+		return
+	}
+	for range size / pieceBytes {
+		if _, err := w.Write(b.piece); err != nil {
+			return
+		}
+	}
+}
+
+// highestRSS is the most memory that the gateway has had while something was done.
+func highestRSS(t *testing.T, g *gateway.Gateway, do func()) int64 {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for highest := int64(0); ; {
+		rss, err := g.RSS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		highest = max(highest, rss)
+		select {
+		case <-done:
+			return highest
+		case <-ticker.C:
+		}
+	}
+}
+
+// checkMemory fails if the gateway needs more memory for what is done than it may, or keeps more of it.
+func checkMemory(t *testing.T, g *gateway.Gateway, may int64, do func()) {
+	t.Helper()
+	before := settledRSS(t, g)
+	highest := highestRSS(t, g, do)
+	t.Logf("memory rose by %d MiB over %d MiB", (highest-before)/mebibyte, before/mebibyte)
+	if highest > before+may {
+		t.Errorf("memory rose by %d MiB, want at most %d MiB", (highest-before)/mebibyte, may/mebibyte)
+	}
+	const mayKeep = 32 * mebibyte
+	await(t, fmt.Sprintf("memory falls to %d MiB", (before+mayKeep)/mebibyte), func() bool { return settledRSS(t, g) < before+mayKeep })
+}
+
+// TestCompressedRequestsStopAtTheLimit sends bombs that become two gigabytes, some at once.
+func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
+	const (
+		size    = 2 << 30
+		clients = 4
+		limit   = 10 * mebibyte
+		mayGrow = clients * 12 * limit // a buffer that doubles, the ones before it, and the bytes as they came
+	)
+	provider := newFake(t, "provider", counting(0))
+	g := start(t, gateway.Options{})
+	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, provider.URL))
+	if got := fetch(t, g.URL+chatPath, plainBody, nil); got.status != http.StatusOK {
+		t.Fatalf("status %d, want 200", got.status)
+	}
+	for name, b := range bombs(t) {
+		t.Run(name, func(t *testing.T) {
+			var body bytes.Buffer
+			b.write(&body, size)
+			checkMemory(t, g, mayGrow, func() {
+				inParallel(t, 2*clients, clients, func(client *http.Client, _ int) error {
+					return refusedAsTooLarge(client, g.URL, b.encoding, body.Bytes())
+				})
+			})
+		})
+	}
+	if got := len(provider.saw()); got != 1 {
+		t.Errorf("the provider was asked %d times, want once", got)
+	}
+	checkNoErrors(t, g)
+}
+
+// refusedAsTooLarge fails unless a compressed body is answered with 413.
+func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) error {
+	request, err := http.NewRequest(http.MethodPost, base+chatPath, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Encoding", encoding)
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), `"request_too_large"`) {
+		return errors.Join(err, fmt.Errorf("status %d, want 413: %.200s", response.StatusCode, text))
+	}
+	return err
+}
+
+// TestCompressedAnswersAreDecodedInBoundedMemory has a provider send bombs, asked or not: to a client that reads all, to one
+// that reads nothing, and for a list of models.
+func TestCompressedAnswersAreDecodedInBoundedMemory(t *testing.T) {
+	const (
+		size    = 128 * mebibyte
+		mayGrow = 48 * mebibyte
+	)
+	all := bombs(t)
+	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		b := all[r.Header.Get(endingHeader)]
+		rw.Header().Set("Content-Type", jsonType)
+		rw.Header().Set("Content-Encoding", b.encoding)
+		b.write(rw, size)
+	}))
+	routes := map[string]string{"/v1/models": "models", "*": "completions"}
+	dynamic := metered(map[string]any{"allowedModels": []string{"gpt-*"}, "routes": routes}, provider.URL)
+	dynamic.Middlewares["host"] = gateway.Plugin(at(t, provider.URL, map[string]any{"allowedModels": []string{"gpt-*"}, "routes": routes}))
+	dynamic.Routers["host"] = gateway.Router{Rule: "PathPrefix(`/host/`)", Middlewares: []string{"host"}, Service: "noop@internal"}
+	g := start(t, gateway.Options{})
+	configure(t, g, dynamic)
+	for name := range all {
+		for _, route := range []string{"", "/host"} {
+			t.Run(name+route, func(t *testing.T) {
+				checkMemory(t, g, mayGrow, func() {
+					response, err := do(t.Context(), http.DefaultClient, g.URL+route+chatPath, plainBody, map[string]string{endingHeader: name})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer func() { _ = response.Body.Close() }()
+					got, err := io.Copy(io.Discard, response.Body)
+					if got != size || err == nil { // the compressed bytes have no end
+						t.Errorf("the client gets %d bytes, and %v, want %d and a broken answer", got, err, size)
+					}
+				})
+				checkMemory(t, g, mayGrow, func() {
+					ctx, leave := context.WithTimeout(t.Context(), 300*time.Millisecond)
+					defer leave()
+					response, err := do(ctx, http.DefaultClient, g.URL+route+chatPath, plainBody, map[string]string{endingHeader: name})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					<-ctx.Done()
+					_ = response.Body.Close()
+				})
+				checkMemory(t, g, mayGrow, func() {
+					request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+route+"/v1/models", nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					request.Header.Set(endingHeader, name)
+					response, err := http.DefaultClient.Do(request)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = response.Body.Close()
+					if response.StatusCode != http.StatusBadGateway {
+						t.Errorf("the list of models is answered with %d, want 502", response.StatusCode)
+					}
+				})
+			})
+		}
+	}
+	checkNoPanic(t, g)
+	checkAlive(t, g)
+}

@@ -1,0 +1,215 @@
+package chatcompletion
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// usageNames are the names that providers have for the members of a usage, by turns for input and output.
+var usageNames = []string{"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"}
+
+// slowTokenCount reads a number as docs/metering.md has it, with no regard to time: whether it is there, and whether it can
+// be believed.
+func slowTokenCount(value string) (count int64, has, ok bool) {
+	if value == "" {
+		return 0, false, true
+	}
+	number, isNumber := new(big.Rat).SetString(value)
+	most := new(big.Rat).SetInt64(maxTokenCount)
+	if !isNumber || strings.HasPrefix(value, `"`) || number.Sign() < 0 || number.Cmp(most) > 0 {
+		return 0, true, false
+	}
+	return new(big.Int).Quo(number.Num(), number.Denom()).Int64(), true, true
+}
+
+// slowUsage is what a usage means: "input/output", or "" if nothing is known.
+func slowUsage(input, output, total string) string {
+	in, hasInput, inputOK := slowTokenCount(input)
+	out, hasOutput, outputOK := slowTokenCount(output)
+	if !inputOK || !outputOK || (!hasInput && !hasOutput) {
+		return ""
+	}
+	if all, hasTotal, ok := slowTokenCount(total); hasInput && hasTotal && ok && all > in+out {
+		out = all - in
+	}
+	return fmt.Sprint(in, "/", out)
+}
+
+// isPlainNumber tells whether a number is one that big.Rat reads in little time.
+func isPlainNumber(value string) bool {
+	_, exponent, _ := strings.Cut(strings.ToLower(value), "e")
+	return len(value) <= 40 && len(exponent) <= 3
+}
+
+// usageOf is what is metered of an answer in chunks.
+func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request string) string {
+	handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(request)))
+	header := client.Header()
+	if header.Get(inputTokensHeader) == "" {
+		return ""
+	}
+	return header.Get(inputTokensHeader) + "/" + header.Get(outputTokensHeader)
+}
+
+// FuzzUsage compares what is read of a usage in a small answer, in a large one and in a stream, in all packets, with what it
+// means.
+func FuzzUsage(f *testing.F) {
+	for _, numbers := range [][3]string{
+		{"6", "4", "10"}, {"6", "4", ""}, {"6", "4", "15"}, {"6", "4", "3"}, {"0", "0", "0"}, {"6", "", ""}, {"", "4", "9"}, {"6.0", "4e0", "15"}, {"6", "-1", "5"}, {"6", `"4"`, "10"},
+		{"6", "4", `"15"`}, {"6", "null", "6"}, {"1000000000000", "1000000000000", "1000000000000"}, {"1000000000001", "4", "5"}, {"6", "4", "1000000000001"}, {"1e-400", "1", "2"}, {"[6]", "{}", "true"},
+		{"9223372036854775807", "1", "1"}, {"-0", "4", "4"}, {"1.5", "2.9", "9"}, {"", "", "9"}, {"0", "4", "9"}, {"6", "0", "9"},
+	} {
+		for names := uint8(0); names < 4; names++ {
+			f.Add(numbers[0], numbers[1], numbers[2], names, []byte{7, 200, 3})
+		}
+	}
+	var answer string
+	var packets []byte
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if strings.HasPrefix(answer, "data:") {
+			rw.Header().Set("Content-Type", "text/event-stream")
+		}
+		rest := []byte(answer)
+		for _, n := range packets {
+			if int(n) < len(rest) {
+				_, _ = rw.Write(rest[:n])
+				rest = rest[n:]
+			}
+		}
+		_, _ = rw.Write(rest)
+	})
+	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, input, output, total string, names uint8, cuts []byte) {
+		if len(cuts) > 100 {
+			return
+		}
+		if strings.ContainsAny(total, ".eE") {
+			return // it is read where the other numbers are written so, too
+		}
+		packets = cuts
+		inputName, outputName := usageNames[names&2], usageNames[names&1*2+1]
+		var members []string
+		for i, value := range []string{input, output, total} {
+			if value != "" && (!json.Valid([]byte(value)) || strings.TrimSpace(value) != value || !isPlainNumber(value)) {
+				return
+			}
+			if value != "" {
+				members = append(members, `"`+[]string{inputName, outputName, "total_tokens"}[i]+`":`+value)
+			}
+		}
+		usage := `"usage":{` + strings.Join(members, ",") + `}`
+		want := slowUsage(input, output, total)
+		const choices = `"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]`
+		small, large := fmt.Sprintf(choices, "Hi"), fmt.Sprintf(choices, strings.Repeat("Hi ", 10000))
+		for what, text := range map[string]string{
+			"a small answer": `{"id":"c",` + small + "," + usage + "}", "usage in front": "{" + usage + "," + small + `,"id":"c"}`,
+			"a large answer": `{"id":"c",` + large + "," + usage + "}", "usage in front of much": "{" + usage + "," + large + "}",
+			"a stream": "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}],\"usage\":null}\n\n" +
+				"data: {\"choices\":[]," + usage + "}\n\ndata: [DONE]\n\n",
+			"a stream that tells it all the time": strings.Repeat("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n", 40) +
+				"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]," + usage + "}\n\ndata: [DONE]\n\n",
+		} {
+			if strings.HasPrefix(what, "a stream that") && want == "" {
+				continue // then what came before counts
+			}
+			answer = text
+			client := httptest.NewRecorder()
+			if got := usageOf(handler, client, chatRequest); got != want {
+				t.Errorf("%s: the usage is %q, want %q: %s", what, got, want, usage)
+			}
+			if client.Body.String() != text {
+				t.Errorf("%s: the client gets %.300q", what, client.Body)
+			}
+		}
+	})
+}
+
+// endingEvents are events as the Responses API has them, by turns with texts that only look like others. %d is a usage.
+var endingEvents = []string{
+	"event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"usage\":null}}\n\n",
+	"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n",
+	"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\\nevent: response.failed\\ndata: {\\\"type\\\":\\\"error\\\"}\"}\n\n",
+	"data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"message\",\"error\":\"response.failed\",\"usage\":{\"input_tokens\":999,\"output_tokens\":999}}}\n\n",
+	": response.failed\n\n",
+	"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"error\":null,\"usage\":{\"input_tokens\":%d,\"output_tokens\":7}}}\n\n",
+	"data: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\",\"usage\":{\"input_tokens\":%d,\"output_tokens\":7}}}\n\n",
+	"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"x\"},\"usage\":{\"input_tokens\":%d,\"output_tokens\":7}}}\n\n",
+	"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"no\"}\n\n",
+}
+
+// FuzzResponseStream has a stream of the Responses API end in any way, in all packets: how it ends and what it used is told
+// by the first event that ends it.
+func FuzzResponseStream(f *testing.F) {
+	for last := byte(0); last < 9; last++ {
+		f.Add([]byte{0, 1, 2, 3, 4, last}, uint16(11), false, []byte{9, 200, 1, 1, 30})
+		f.Add([]byte{0, last, 1, last}, uint16(last), true, []byte{})
+	}
+	var answer []byte
+	var packets []byte
+	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		rest := answer
+		for _, n := range packets {
+			if int(n) < len(rest) {
+				_, _ = rw.Write(rest[:n])
+				rest = rest[n:]
+			}
+		}
+		_, _ = rw.Write(rest)
+	})
+	config := CreateConfig()
+	config.Routes = map[string]string{"/v1/responses": "responses"}
+	handler, err := New(context.Background(), provider, config, "fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, kinds []byte, input uint16, returns bool, cuts []byte) {
+		if len(kinds) > 60 || len(cuts) > 100 {
+			return
+		}
+		stream, want := "", "/"+errorProviderCut
+		isOver := false
+		for i, k := range kinds {
+			n := int(k) % len(endingEvents)
+			event := endingEvents[n]
+			if strings.Contains(event, "%d") {
+				event = fmt.Sprintf(event, int(input)+i)
+			}
+			stream += event
+			if isOver || n < 5 {
+				continue
+			}
+			isOver = true
+			switch n {
+			case 5, 6:
+				want = fmt.Sprint(int(input)+i, "/")
+			case 7:
+				want = fmt.Sprint(int(input)+i, "/", errorErrorEvent)
+			case 8:
+				want = "/" + errorErrorEvent
+			}
+		}
+		if returns {
+			stream = strings.ReplaceAll(stream, "\n", "\r\n")
+		}
+		answer, packets = []byte(stream), cuts
+		client := httptest.NewRecorder()
+		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi","stream":true}`)))
+		header := client.Header()
+		if got := header.Get(inputTokensHeader) + "/" + header.Get(errorTypeHeader); got != want {
+			t.Errorf("input and error.type are %q, want %q: in packets of %v, %q", got, want, cuts, stream)
+		}
+		if client.Body.String() != stream {
+			t.Errorf("the client gets %.600q, want %.600q", client.Body, stream)
+		}
+	})
+}
