@@ -4,7 +4,11 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
+<<<<<<< ours
 .PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench fuzz
+=======
+.PHONY: help run test lint e2e e2e-kubernetes bench soak fuzz
+>>>>>>> theirs
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -47,8 +51,11 @@ e2e: ## the same cases, real clients and real backends against a real Traefik
 e2e-kubernetes: ## the Kubernetes example and Secrets with a real API server; its first run builds one, which takes long
 	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
 
-bench: ## cost of a request beside the same route without the plugin
-	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench
+bench: ## cost of a request beside the same route without the plugin; BENCH='-write -peers' for the documentation
+	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench $(BENCH)
+
+soak: ## ten minutes of traffic and reloads: nothing leaks, every call is counted; SOAK=-write for the documentation
+	@cd e2e && $(GO) build -o ../.bin/soak ./cmd/soak && exec ../.bin/soak $(SOAK)
 
 FUZZTIME ?= 30s
 

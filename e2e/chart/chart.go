@@ -59,6 +59,12 @@ const (
 	gap         = 4 * vg.Millimeter
 )
 
+// Viewers without the font take one of the same widths.
+const (
+	fontFamily   = "font-family:Liberation Sans"
+	alternatives = ",Arial,Helvetica,sans-serif"
+)
+
 var grey = color.RGBA{R: 120, G: 120, B: 120, A: 255}
 
 // colours can be told apart by people who see few colours: those of Okabe and Ito.
@@ -100,7 +106,7 @@ func WriteFile(path string, panels ...Panel) error {
 	if _, err := image.WriteTo(&content); err != nil {
 		return err
 	}
-	return os.WriteFile(path, content.Bytes(), 0o644)
+	return os.WriteFile(path, bytes.ReplaceAll(content.Bytes(), []byte(fontFamily), []byte(fontFamily+alternatives)), 0o644)
 }
 
 func (p Panel) plot() (*plot.Plot, error) {

@@ -50,9 +50,13 @@ type Memory struct {
 // usedMemory finds both in a profile of the heap, as text.
 var usedMemory = regexp.MustCompile(`(?s)\n# HeapAlloc = (\d+)\n.*\n# Stack = (\d+) /`)
 
-// CollectGarbage has Traefik collect its garbage, and returns the memory that is in use then.
+// CollectGarbage has Traefik collect its garbage, and returns the memory that is in use then. It collects twice: pools give
+// back what they hold at the second time only.
 func (g *Gateway) CollectGarbage(ctx context.Context) (Memory, error) {
-	// The figures were read between the collection and what the profile itself needs.
+	if _, err := g.debug(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+		return Memory{}, err
+	}
+	// As text, the profile has figures from before it needed memory itself.
 	content, err := g.debug(ctx, "/debug/pprof/heap?gc=1&debug=1")
 	if err != nil {
 		return Memory{}, err

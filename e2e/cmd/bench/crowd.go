@@ -175,12 +175,8 @@ func (b *bench) conduct(ctx context.Context, s *stage, to target) (f crowdFigure
 	return f, err
 }
 
-// memory is what the gateway needs when its garbage is collected, twice, since pools give back what they hold at the second
-// time only.
+// memory is what the gateway needs when its garbage is collected.
 func memory(ctx context.Context, g *gateway.Gateway) (heap, rss float64, err error) {
-	if _, err := g.CollectGarbage(ctx); err != nil {
-		return 0, 0, err
-	}
 	used, err := g.CollectGarbage(ctx)
 	if err != nil {
 		return 0, 0, err

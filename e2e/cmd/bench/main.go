@@ -74,6 +74,9 @@ func main() {
 	}
 	err := o.choose(*parts, *only, *quick || *profiles != "")
 	o.plugin, o.profiles, o.peers, o.write = *plugin, *profiles, *peers, *write
+	if *write && *only != "" {
+		err = errors.New("-write: a table has all cases, so there is no -case with it")
+	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		err = run(ctx, os.Stdout, o)

@@ -84,6 +84,9 @@ func (b *bench) sizes(ctx context.Context, out io.Writer) error {
 			}
 			without, with := median(measured[0].cpu), median(measured[1].cpu)
 			row = append(row, rounded(without), rounded(with), times(with, without))
+			if without <= 0 {
+				continue // less than a tick of the clock: nothing to draw
+			}
 			x := float64(size)
 			lines[0][i].Points = append(lines[0][i].Points, chart.Point{X: x, Y: with / 1e6})
 			lines[1][i].Points = append(lines[1][i].Points, chart.Point{X: x, Y: with / without})

@@ -211,11 +211,15 @@ func (c *caller) leave(ctx context.Context, k kind, number int) error {
 		case <-leaving.Done():
 		}
 	}()
-	_, err := c.open(leaving, k, number)
+	response, err := c.open(leaving, k, number)
+	if err == nil {
+		_ = response.Body.Close()
+		return errors.New("there is an answer before the client left")
+	}
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return nil
 	}
-	return fmt.Errorf("the call ended before the client left: %w", err)
+	return err
 }
 
 // breakUpload announces more of a body than it sends, and then closes its side of the connection.

@@ -22,7 +22,7 @@ type ledger map[string]float64
 
 func callsOf(kind, errorType string) string {
 	if errorType == "" {
-		errorType = "as it should"
+		errorType = "well"
 	}
 	return fmt.Sprintf("calls of %q that ended %s", kind, errorType)
 }

@@ -24,8 +24,11 @@ type options struct {
 	write    bool
 }
 
-// shortest is a run that has enough samples to judge.
-const shortest = 10 * time.Second
+// A run has to have a sample in each fifth; on a machine that is busy, a sample may take longer than a second.
+const (
+	shortest      = 10 * time.Second
+	fewestSamples = 5
+)
 
 // errLeaks tells that a figure grew.
 var errLeaks = errors.New("not everything is flat")
@@ -63,6 +66,9 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	samples, err := s.run(ctx, out, o.duration)
 	if err != nil {
 		return err
+	}
+	if s.reloads < fewestSamples {
+		return fmt.Errorf("only %d samples in %v: -duration has to be longer here", s.reloads, o.duration)
 	}
 	problems, err := s.check(ctx)
 	if err != nil {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/document"
+)
+
+// TestTrafficIsCounted is a run that is too short to judge what is flat, but has calls of all kinds.
+func TestTrafficIsCounted(t *testing.T) {
+	s, err := newSoak(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var out bytes.Buffer
+	samples, err := s.run(t.Context(), &out, shortest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := s.check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Error(problem)
+	}
+	if s.reloads < 2 || len(samples.minutes) != s.reloads {
+		t.Errorf("%d samples after %d reloads, want one after each of at least two", len(samples.minutes), s.reloads)
+	}
+	for _, k := range append(kinds(), longKind) {
+		if !k.unmetered && s.book.entries[callsOf(k.name, k.errorType)] == 0 {
+			t.Errorf("no call of %q in %d calls", k.name, s.book.calls)
+		}
+	}
+}
+
+func TestInterruptEndsTheRun(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, interrupt := context.WithTimeout(t.Context(), 3*time.Second)
+	defer interrupt()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, &bytes.Buffer{}, options{duration: time.Hour}) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v, want that of the interrupt", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the run does not end")
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestDifferencesAreTold(t *testing.T) {
+	want := ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2}
+	tests := []struct {
+		name string
+		got  ledger
+		want string
+	}{
+		{"the same", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2}, ""},
+		{"one lost", ledger{callsOf("JSON", ""): 2, callsOf("cut stream", "provider_cut"): 2}, `calls of "JSON" that ended well: the registry has 2, want 3`},
+		{"one twice", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 3}, `calls of "cut stream" that ended provider_cut: the registry has 3, want 2`},
+		{"one of nobody", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2, callsOf("", "panic"): 1}, `calls of "" that ended panic: the registry has 1, want 0`},
+	}
+	for _, test := range tests {
+		if got := strings.Join(want.differences(test.got), "; "); got != test.want {
+			t.Errorf("%s: differences = %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestDocumentHasRoomForTheTable(t *testing.T) {
+	if _, err := document.Read("docs/benchmarks.md", "soak"); err != nil {
+		t.Error(err)
+	}
+}
