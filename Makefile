@@ -4,11 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-<<<<<<< ours
-.PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench fuzz
-=======
-.PHONY: help run test lint e2e e2e-kubernetes bench soak fuzz
->>>>>>> theirs
+.PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench soak fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)

@@ -44,6 +44,9 @@ var (
 // look reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
 // with a line feed that is not the provider's, so that every line does.
 func look(a *Answer, window []byte, last bool) []byte {
+	if a.kind == responses && !last && isInsideEvent(a, window) {
+		return window
+	}
 	if a.stream && bytes.IndexByte(window, '\r') >= 0 {
 		window = withLineFeeds(window, last)
 	}
@@ -60,6 +63,7 @@ func look(a *Answer, window []byte, last bool) []byte {
 	}
 	if a.kind == responses {
 		lookAtResponse(a, window[:end], last)
+		a.begun = len(window) - counted
 		return window[counted:]
 	}
 	lookForAll(a, window[:end])

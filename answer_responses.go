@@ -16,6 +16,20 @@ const responseMaxBytes = 1 << 20
 var lastEvent = regexp.MustCompile(`\n(?:event:[ \t]*|data:[ \t]*\{[ \t]*"(?:type"[ \t]*:[ \t]*")?)` +
 	`(response\.(?:completed|incomplete|failed|cancelled|done)|error)(?:\n|"[ \t]*(?:[,}]|:[ \t]*[{"]))`)
 
+// isInsideEvent tells whether a window of a stream holds nothing but the beginning of an event, as it did before. Such a window may
+// become large, and is not searched from its beginning then.
+func isInsideEvent(a *Answer, window []byte) bool {
+	if !a.stream || a.begun == 0 || len(window) > responseMaxBytes {
+		return false
+	}
+	seen := a.begun - 3 // the end of an event may have begun
+	if seen < 0 || lastEventEnd(window[seen:]) > 0 {
+		return false
+	}
+	a.begun = len(window)
+	return true
+}
+
 // lookAtResponse reads a window of an answer of the Responses API.
 func lookAtResponse(a *Answer, window []byte, last bool) {
 	if !a.stream && last && readResponse(a, window) {

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	texttemplate "text/template"
@@ -28,15 +29,16 @@ func endPanic(w *responseWriter, req *http.Request, cause any) {
 		return
 	}
 	tellPanic(w.policy.name, cause)
-	isSent := w.status > 0
+	isWhole := w.returned
 	inAnyCase(func() { recordPanic(w) })
 	inAnyCase(func() {
-		if !isSent {
+		if w.status == 0 {
 			answerPanic(w.ResponseWriter)
+			isWhole = true
 		}
 		w.ResponseWriter.Header()[errorTypeHeader] = []string{errorPanic}
 	})
-	if isSent && !w.returned {
+	if !isWhole {
 		abort()
 	}
 }
@@ -94,10 +96,11 @@ func guardUngoverned(name string, rw http.ResponseWriter) {
 	answerPanic(rw)
 }
 
-// guardGoroutine is deferred in goroutines: a panic that left one would end the whole of Traefik.
+// guardGoroutine is deferred in a goroutine that serves a key of the configuration: a panic that left it would end the whole of
+// Traefik.
 func guardGoroutine(name string) {
 	if cause := recover(); cause != nil {
-		tellPanic(name, cause)
+		warn("%s: a panic: %s", name, causeText(cause))
 	}
 }
 
@@ -129,6 +132,11 @@ const causeMaxBytes = 200
 
 // tellPanic makes a fault known to the operator.
 func tellPanic(name string, cause any) {
+	warn("middleware %q: a panic, in the plugin or behind it: %s", name, causeText(cause))
+}
+
+// causeText returns what can be told of a panic.
+func causeText(cause any) string {
 	text := ""
 	if err, isError := cause.(error); isError {
 		text = err.Error()
@@ -136,9 +144,9 @@ func tellPanic(name string, cause any) {
 		text = said
 	}
 	if !plainCause.MatchString(text) {
-		text = "a value of another kind"
+		return fmt.Sprintf("a value of the type %T", cause)
 	}
-	warn("middleware %q: a panic, in the plugin or behind it: %s", name, truncated(text, causeMaxBytes))
+	return truncated(text, causeMaxBytes)
 }
 
 // isAbort tells whether a panic is that of a reverse proxy whose answer broke off.

@@ -37,8 +37,10 @@ func fullWindow(w *responseWriter, err error) {
 	if w.window != nil {
 		meterChunks(w)
 		rest := look(&w.call.Answer, w.window.Bytes(), false)
-		w.window.Reset()
-		_, _ = w.window.Write(rest) // moves it to the front
+		if len(rest) < w.window.Len() {
+			w.window.Reset()
+			_, _ = w.window.Write(rest) // moves it to the front
+		}
 	}
 	w.arrivals = w.arrivals[:0]
 }

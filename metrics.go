@@ -90,6 +90,7 @@ type Answer struct {
 	kind     kind     // of the endpoint
 	stream   bool     // it is an event stream
 	details  bool     // id, finish reasons and all of the usage are wanted
+	begun    int      // how many bytes of an event have been looked at without its end
 	events   int      // how many events with data have come
 	finished bool     // a choice has ended, or all of the last event of a response has come
 	ending   string   // the type of that event, once its beginning has come

@@ -68,20 +68,21 @@ func newSharedSecret(source *secretSource) *secret {
 	return s
 }
 
-// turner returns what the timer calls. A panic that left it would end the whole of Traefik.
+// turner returns what the timer calls.
 func turner(s *secret) func() {
 	return func() {
-		defer func() {
-			if recover() != nil {
-				endTurn(s, "", &lookUpProblem{"panic", "an error in the plugin"})
-			}
-		}()
+		defer guardGoroutine(s.source.key)
 		takeTurn(s)
 	}
 }
 
-// takeTurn looks up the key if that is due.
+// takeTurn looks up the key if that is due. A panic counts as a look-up that failed.
 func takeTurn(s *secret) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			endTurn(s, "", &lookUpProblem{"panic", "a panic: " + causeText(cause)})
+		}
+	}()
 	if beginTurn(s, time.Now()) {
 		key, problem := lookUp(s.source)
 		endTurn(s, key, problem)

@@ -385,7 +385,7 @@ func TestPanicInALookUpEndsNothing(t *testing.T) {
 		cancel()
 		awaitRetired(t, c.source)
 	})
-	if want := "chat-completion: token: an error in the plugin; requests are answered 503\n"; told != want {
+	if want := "chat-completion: token: a panic: runtime error: invalid memory address or nil pointer dereference; requests are answered 503\n"; told != want {
 		t.Errorf("the operator is told %q, want %q", told, want)
 	}
 }

@@ -73,20 +73,26 @@ var (
 
 // useExporter returns the exporter for settings. It is the caller's until ctx is done.
 func useExporter(ctx context.Context, s *otlpSettings, r *registry) *exporter {
+	e := sharedExporter(s, r)
+	if done := ctx.Done(); done != nil {
+		go leave(e, done)
+	}
+	return e
+}
+
+// sharedExporter returns the exporter for settings, with one more user.
+func sharedExporter(s *otlpSettings, r *registry) *exporter {
 	theExportersMu.Lock()
+	defer theExportersMu.Unlock()
 	e := theExporters[s.key]
 	if e == nil {
 		e = newExporter(s, r)
 		theExporters[s.key] = e
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.users++
 	startWorker(e)
-	e.mu.Unlock()
-	theExportersMu.Unlock()
-	if done := ctx.Done(); done != nil {
-		go leave(e, done)
-	}
 	return e
 }
 
@@ -208,8 +214,8 @@ func work(e *exporter) {
 func turn(e *exporter) (goesOn bool) {
 	goesOn = true
 	defer func() {
-		if recover() != nil {
-			goesOn = recoverWorker(e)
+		if cause := recover(); cause != nil {
+			goesOn = recoverWorker(e, cause)
 		}
 	}()
 	awaitDue(e)
@@ -283,8 +289,8 @@ func endWork(e *exporter) bool {
 }
 
 // recoverWorker goes on after a panic, without what may have led to it, and without it at the end.
-func recoverWorker(e *exporter) bool {
-	tell(e, "telemetry", "anywhere", "an error in the plugin")
+func recoverWorker(e *exporter, cause any) bool {
+	tell(e, "telemetry", "anywhere", "a panic: "+causeText(cause))
 	e.pending = nil
 	e.spansDue = time.Now().Add(e.settings.spanWait)
 	nextInterval(e, time.Now())

@@ -49,6 +49,7 @@ var instruments = map[string]struct {
 		"{decision}", nil, []string{"chat_completion.decision", "chat_completion.mode"},
 		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "team"},
 	},
+	"chat_completion.active_streams":    {"{stream}", nil, nil, nil},
 	"chat_completion.telemetry.dropped": {"{record}", nil, []string{"chat_completion.record"}, nil},
 }
 
@@ -170,8 +171,9 @@ func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	if p.Unit != instrument.unit || !reflect.DeepEqual(p.Bounds, instrument.bounds) || p.Description == "" {
 		t.Errorf("%s: unit %q, bounds %v, description %q, want %q, %v and some text", p.Metric, p.Unit, p.Bounds, p.Description, instrument.unit, instrument.bounds)
 	}
-	if !p.Cumulative || p.Histogram == p.Monotonic || p.Histogram != (instrument.bounds != nil) {
-		t.Errorf("%s: cumulative %t, histogram %t, monotonic %t, want a cumulative histogram or counter", p.Metric, p.Cumulative, p.Histogram, p.Monotonic)
+	isCounter := instrument.bounds == nil && p.Metric != "chat_completion.active_streams"
+	if !p.Cumulative || p.Monotonic != isCounter || p.Histogram != (instrument.bounds != nil) {
+		t.Errorf("%s: cumulative %t, histogram %t, monotonic %t, want a cumulative histogram, counter or gauge", p.Metric, p.Cumulative, p.Histogram, p.Monotonic)
 	}
 	if p.Start <= 0 || p.Start > p.Time {
 		t.Errorf("%s: from %d to %d", p.Metric, p.Start, p.Time)

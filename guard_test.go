@@ -1,0 +1,346 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+const plainRequest = `{"model":"m","messages":[{"role":"user","content":"a secret"}]}`
+
+// panickingBody panics when it is read.
+type panickingBody struct{}
+
+func (panickingBody) Read([]byte) (int, error) { panic("a secret") }
+
+func (panickingBody) Close() error { return nil }
+
+// panickingClient panics at a call of a ResponseWriter, behind so many of them, once or from then on.
+type panickingClient struct {
+	*httptest.ResponseRecorder
+	at     string
+	after  int
+	always bool
+}
+
+func (p *panickingClient) count(call string) {
+	if call != p.at {
+		return
+	}
+	if p.after--; p.after == -1 || (p.always && p.after < 0) {
+		panic(errors.New("a secret"))
+	}
+}
+
+func (p *panickingClient) Header() http.Header {
+	p.count("Header")
+	return p.ResponseRecorder.Header()
+}
+
+func (p *panickingClient) WriteHeader(status int) {
+	p.count("WriteHeader")
+	p.ResponseRecorder.WriteHeader(status)
+}
+
+func (p *panickingClient) Write(b []byte) (int, error) {
+	p.count("Write")
+	return p.ResponseRecorder.Write(b)
+}
+
+// guarded returns a middleware with metrics of its own.
+func guarded(t *testing.T, config *Config, next http.Handler) *middleware {
+	t.Helper()
+	p, err := newPolicy(config, "ai@file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.telemetry.registry = newRegistry()
+	return newMiddleware(context.Background(), next, p)
+}
+
+// outcome is how a handler has ended.
+type outcome struct {
+	isAborted bool
+	warnings  string
+}
+
+// serve has a handler answer. A panic other than that of a reverse proxy fails the test.
+func serve(t *testing.T, handler http.Handler, rw http.ResponseWriter, req *http.Request) outcome {
+	t.Helper()
+	var o outcome
+	o.warnings = warnings(t, func() {
+		defer func() {
+			cause := recover()
+			o.isAborted = cause == http.ErrAbortHandler
+			if cause != nil && !o.isAborted {
+				t.Errorf("the handler panics with %v", cause)
+			}
+		}()
+		handler.ServeHTTP(rw, req)
+	})
+	return o
+}
+
+// writes is a provider that answers with pieces, and then panics if there is something to panic with.
+func writes(contentType string, cause any, pieces ...string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		rw.Header().Set("Content-Type", contentType)
+		for _, piece := range pieces {
+			_, _ = io.WriteString(rw, piece)
+		}
+		if cause != nil {
+			panic(cause)
+		}
+	}
+}
+
+// callsOf are the calls of a registry by their error.type.
+func callsOf(r *registry) map[string]int64 {
+	calls := map[string]int64{}
+	for _, p := range pointsOf(r, operationDuration) {
+		errorType := ""
+		for i := 0; i < len(p.attributes); i += 2 {
+			if p.attributes[i] == errorTypeAttribute {
+				errorType = p.attributes[i+1]
+			}
+		}
+		calls[errorType] += p.count
+	}
+	return calls
+}
+
+const internalError = `{"error":{"message":"The gateway had an internal error while it processed your request. Sorry about that.","type":"server_error","param":null,"code":"internal_error"}}`
+
+func TestPanicIsAnsweredAndCounted(t *testing.T) {
+	event := "data: {\"choices\":[]}\n\n"
+	tests := []struct {
+		name      string
+		body      io.Reader
+		client    *panickingClient
+		next      http.HandlerFunc
+		status    int
+		isAborted bool
+		errorType string
+		told      string // of the cause; empty: nothing is told
+	}{
+		{name: "none", next: writes("application/json", nil, "{}"), status: 200},
+		{name: "in judging", body: panickingBody{}, status: 500, errorType: errorPanic, told: "a value of the type string"},
+		{name: "behind, before an answer", next: writes("", errors.New("a secret")), status: 500, errorType: errorPanic, told: "a value of the type *errors.errorString"},
+		{name: "behind, of the runtime", next: func(_ http.ResponseWriter, req *http.Request) { _ = req.TransferEncoding[0] }, status: 500, errorType: errorPanic,
+			told: "runtime error: index out of range [0] with length 0"},
+		{name: "behind, of reflection", next: writes("", "reflect: call of nothing"), status: 500, errorType: errorPanic, told: "reflect: call of nothing"},
+		{name: "in an answer", next: writes("application/json", "a secret", "{"), status: 200, isAborted: true, errorType: errorPanic, told: "a value of the type string"},
+		{name: "in a stream", next: writes("text/event-stream", &runtime.PanicNilError{}, event), status: 200, isAborted: true, errorType: errorPanic,
+			told: "a value of the type *runtime.PanicNilError"},
+		{name: "an answer that breaks off", next: writes("application/json", http.ErrAbortHandler, "{"), status: 200, isAborted: true, errorType: errorProviderCut},
+		{name: "no answer, for it breaks off", next: writes("application/json", http.ErrAbortHandler), isAborted: true, errorType: errorProviderCut},
+		{name: "at the header of an answer", client: &panickingClient{at: "Header", after: 1}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
+			told: "a value of the type *errors.errorString"},
+		{name: "at the status of an answer", client: &panickingClient{at: "WriteHeader"}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
+			told: "a value of the type *errors.errorString"},
+		{name: "at every status", client: &panickingClient{at: "WriteHeader", always: true}, next: writes("", nil, "{}"), isAborted: true, errorType: errorPanic,
+			told: "a value of the type *errors.errorString"},
+		{name: "at a refusal", body: strings.NewReader("["), client: &panickingClient{at: "WriteHeader"}, status: 500, errorType: errorPanic,
+			told: "a value of the type *errors.errorString"},
+		{name: "at the body", client: &panickingClient{at: "Write"}, next: writes("", nil, "{}"), status: 200, isAborted: true, errorType: errorPanic,
+			told: "a value of the type *errors.errorString"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m := guarded(t, CreateConfig(), test.next)
+			if test.body == nil {
+				test.body = strings.NewReader(plainRequest)
+			}
+			if test.client == nil {
+				test.client = &panickingClient{}
+			}
+			client := test.client
+			client.ResponseRecorder = httptest.NewRecorder()
+			client.Code = 0
+			got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", test.body))
+			if got.isAborted != test.isAborted {
+				t.Errorf("broken off: %t, want %t", got.isAborted, test.isAborted)
+			}
+			if client.Code != test.status {
+				t.Errorf("status %d, want %d", client.Code, test.status)
+			}
+			if answer := client.Body.String(); (test.status == 500) != (answer == internalError) {
+				t.Errorf("the answer is %s", answer)
+			}
+			want := ""
+			if test.told != "" {
+				want = `chat-completion: middleware "ai@file": a panic, in the plugin or behind it: ` + test.told + "\n"
+			}
+			if got.warnings != want {
+				t.Errorf("told: %q, want %q", got.warnings, want)
+			}
+			if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{test.errorType: 1}; !reflect.DeepEqual(calls, want) {
+				t.Errorf("calls by error.type: %v, want %v", calls, want)
+			}
+			if open := m.policy.telemetry.registry.streams.Load(); open != 0 {
+				t.Errorf("%d streams are open, want 0", open)
+			}
+			if test.client.at == "" && client.ResponseRecorder.Header().Get(errorTypeHeader) != test.errorType {
+				t.Errorf("the operator sees %q, want %q", client.ResponseRecorder.Header().Get(errorTypeHeader), test.errorType)
+			}
+		})
+	}
+}
+
+func TestNextRequestIsServedAfterAPanic(t *testing.T) {
+	m := guarded(t, CreateConfig(), writes("application/json", nil, `{"model":"m"}`))
+	for i := 0; i < 2*settledCalls; i++ { // the registry settles them together
+		body := io.Reader(strings.NewReader(plainRequest))
+		want := http.StatusOK
+		if i%2 == 0 {
+			body, want = panickingBody{}, http.StatusInternalServerError
+		}
+		client := httptest.NewRecorder()
+		serve(t, m, client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", body))
+		if client.Code != want {
+			t.Fatalf("request %d: status %d, want %d", i, client.Code, want)
+		}
+	}
+	if got, want := callsOf(m.policy.telemetry.registry), map[string]int64{"": settledCalls, errorPanic: settledCalls}; !reflect.DeepEqual(got, want) {
+		t.Errorf("calls by error.type: %v, want %v", got, want)
+	}
+}
+
+// What a provider said of the body that it did not send must not stand beside the body of our own.
+func TestAnswerOfAPanicIsDescribedByNobodyElse(t *testing.T) {
+	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		for _, name := range representationHeaders {
+			rw.Header().Set(name, "7")
+		}
+		rw.Header().Set("X-Request-Id", "7")
+		panic("early")
+	}))
+	client := httptest.NewRecorder()
+	serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
+	want := http.Header{"Content-Type": {"application/json"}, "Content-Length": {fmt.Sprint(len(internalError))}, "X-Request-Id": {"7"}}
+	if got := client.Result().Header; !reflect.DeepEqual(got, want) {
+		t.Errorf("header %v, want %v", got, want)
+	}
+}
+
+// A sink that fails costs no client its answer, and the metrics no call.
+func TestPanicOfASinkLeavesTheAnswerAlone(t *testing.T) {
+	for body, status := range map[string]int{plainRequest: http.StatusOK, "[": http.StatusBadRequest} {
+		m := guarded(t, CreateConfig(), writes("application/json", nil, "{}"))
+		consumed := 0
+		m.policy.telemetry.sinks = []Sink{sinkFunc(func(*Call) { consumed++; panic("reflect: in a sink") })}
+		client := httptest.NewRecorder()
+		got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		if client.Code != status || got.isAborted {
+			t.Errorf("%s: status %d and broken off %t, want %d and false", body, client.Code, got.isAborted, status)
+		}
+		if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !reflect.DeepEqual(calls, want) || consumed != 1 {
+			t.Errorf("%s: calls by error.type: %v, consumed %d times, want %v and once", body, calls, consumed, want)
+		}
+	}
+}
+
+func TestPanicInTheDecoderBreaksTheAnswerOff(t *testing.T) {
+	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Encoding", "gzip")
+		compressed := encoded(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
+		if _, err := rw.Write(compressed); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	client := &panickingClient{ResponseRecorder: httptest.NewRecorder(), at: "Write", after: 1}
+	got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
+	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !got.isAborted || !reflect.DeepEqual(calls, want) {
+		t.Errorf("broken off %t with calls by error.type %v, want true and %v", got.isAborted, calls, want)
+	}
+	if count := strings.Count(got.warnings, "a panic"); count != 1 {
+		t.Errorf("%d panics are told, want 1: %s", count, got.warnings)
+	}
+}
+
+// Of two instances on one path, the first one takes care.
+func TestPanicInASecondInstanceIsAnsweredOnce(t *testing.T) {
+	second := guarded(t, CreateConfig(), writes("", "reflect: behind both"))
+	first := guarded(t, CreateConfig(), second)
+	client := httptest.NewRecorder()
+	got := serve(t, first, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
+	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || strings.Count(got.warnings, "\n") != 1 {
+		t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+	}
+	if calls := callsOf(second.policy.telemetry.registry); len(calls) != 0 {
+		t.Errorf("the second instance counts %v", calls)
+	}
+}
+
+func TestPanicAtWhatIsNotGovernedIsAnswered(t *testing.T) {
+	withoutSecret := func(p *policy) { p.credential = &credential{source: &secretSource{}} }
+	withoutPattern := func(p *policy) { p.modelPath = nil }
+	tests := []struct {
+		name, path string
+		fault      func(p *policy)
+	}{
+		{"passthrough", "/v1/files", withoutSecret},
+		{"list of models", "/v1/models", withoutPattern},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			config := CreateConfig()
+			config.AllowedModels = []string{"m"}
+			config.Routes = map[string]string{"/v1/models": "models", "/v1/files": "passthrough"}
+			m := guarded(t, config, http.NotFoundHandler())
+			test.fault(m.policy)
+			client := httptest.NewRecorder()
+			got := serve(t, m, client, httptest.NewRequest(http.MethodGet, test.path, nil))
+			if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || strings.Count(got.warnings, "\n") != 1 {
+				t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+			}
+		})
+	}
+}
+
+func TestPanicInTheExpositionIsAnswered(t *testing.T) {
+	client := httptest.NewRecorder()
+	got := serve(t, &exposition{name: "metrics@file"}, client, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || !strings.Contains(got.warnings, "metrics@file") {
+		t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+	}
+}
+
+func TestGoroutinesSurviveAPanic(t *testing.T) {
+	for name, do := range map[string]func(){
+		"telemetry.otlp": waker(nil),
+		"the token":      turner(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
+	} {
+		if got := warnings(t, do); !strings.HasPrefix(got, "chat-completion: "+name+": a panic: runtime error") {
+			t.Errorf("%s: told %q", name, got)
+		}
+	}
+}
+
+func TestRegistryIsNotLockedByAPanic(t *testing.T) {
+	r := newRegistry()
+	record(r, madeCall(nil))
+	collect(r)
+	r.inOrder[0].histograms = append(r.inOrder[0].histograms, &histogram{counts: []int64{1}}) // one too many
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a histogram too many is no fault")
+			}
+		}()
+		collect(r)
+	}()
+	if !r.mu.TryLock() {
+		t.Error("the registry is locked")
+	}
+}
