@@ -8,16 +8,10 @@ import (
 	"strings"
 )
 
-// The ends of strings that a body may have for its skeleton to be worth making: finding a string from interpreted code
-// costs about as much as encoding/json needs to read 40 bytes, and a remembered skeleton saves the work of about 256
-// ends (measured with make bench). Large bodies have a skeleton in any case, so that texts do not count as values, unless
-// their strings are too many to be looked at.
-const (
-	skeletonFreeEnds    = 256
-	skeletonBytesPerEnd = 40
-	skeletonLargeBytes  = 64 << 10
-	skeletonMaxEnds     = 64 << 10
-)
+// skeletonMaxEnds is how many ends of strings a body may have for its skeleton to be made: finding a string from interpreted
+// code costs about as much as encoding/json needs to read 40 bytes. Schemas of tools have one every 8 bytes, and are still read
+// in less than half of the time, since their skeleton is remembered (measured with make bench).
+const skeletonMaxEnds = 64 << 10
 
 // Strings longer than keptBytes are left out of the skeleton, names of models longer than keptModelBytes. Names of
 // parameters, roles and enumerated values are all shorter.
@@ -97,8 +91,7 @@ func newEnvelope(body []byte) *envelope {
 	if bytes.IndexByte(body, '\\') >= 0 {
 		covered = coverEscapes(body)
 	}
-	ends := bytes.Count(covered, quote)
-	if ends > skeletonMaxEnds || (len(body) < skeletonLargeBytes && ends > skeletonFreeEnds+len(body)/skeletonBytesPerEnd) {
+	if bytes.Count(covered, quote) > skeletonMaxEnds {
 		e.partial = true
 		return e
 	}

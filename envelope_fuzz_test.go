@@ -39,8 +39,7 @@ var paddings = []struct{ name, value string }{
 	{`"` + strings.Repeat("n", 3000) + `\\\""`, `{"` + strings.Repeat("m", 100) + `":2}`},
 }
 
-// pad puts a long member in front of the first one of what may be an object. It is so long that few quotes are left to
-// each byte.
+// pad puts a long member in front of the first one of what may be an object.
 func pad(body []byte, choice uint8) []byte {
 	open := bytes.IndexByte(body, '{')
 	if open < 0 {
@@ -48,9 +47,6 @@ func pad(body []byte, choice uint8) []byte {
 	}
 	p := paddings[int(choice)%len(paddings)]
 	member := p.name + ":" + p.value
-	if quotes := bytes.Count(body, quote); quotes > 100 {
-		member = `"` + strings.Repeat("q", quotes*skeletonBytesPerEnd) + `":0,` + member
-	}
 	if rest := bytes.TrimSpace(body[open+1:]); len(rest) > 0 && rest[0] != '}' {
 		member += ","
 	}

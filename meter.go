@@ -29,6 +29,20 @@ const maxStatus = 599
 // windowChunks is after how many chunks the window is looked at. Traefik sends at most 32 KiB at a time.
 const windowChunks = 32
 
+// Chunks are large where the provider is faster than the client. Then the window is looked at when it has largeWindowBytes, so
+// that clients that do not read hold little memory.
+const (
+	largeChunkBytes  = 16 << 10
+	largeWindowBytes = 128 << 10
+)
+
+// checkWindow reads a window that is full.
+func checkWindow(w *responseWriter, err error) {
+	if err != nil || len(w.arrivals) == windowChunks || (w.window != nil && w.window.Len() >= largeWindowBytes) {
+		fullWindow(w, err)
+	}
+}
+
 // fullWindow notes that the client's connection failed, and reads a window that is full.
 func fullWindow(w *responseWriter, err error) {
 	if err != nil {

@@ -51,9 +51,7 @@ func conclude(w *responseWriter, ctx context.Context) {
 		c.ErrorType = errorType(w, ctx)
 	}
 	header := w.ResponseWriter.Header()
-	if w.flush != nil || c.ErrorType != "" { // answers of a known length have no trailers
-		removeOperatorTrailers(header)
-	}
+	removeOperatorTrailers(header)
 	tellOperator(header, w.verdict, c)
 	report(w.policy.telemetry, c)
 	w.recorded = true
@@ -117,6 +115,7 @@ func (w *responseWriter) WriteHeader(status int) {
 // passInformational hands an informational answer on, unless it may be of a provider whose answer nobody gets.
 func passInformational(w *responseWriter, status int) {
 	if !w.tries {
+		removeOperatorHeaders(w.ResponseWriter.Header())
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -152,8 +151,8 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 		_ = w.flush()
 	}
 	w.arrivals = append(w.arrivals, time.Since(w.start))
-	if err != nil || len(w.arrivals) == windowChunks {
-		fullWindow(w, err)
+	if n > largeChunkBytes || err != nil || len(w.arrivals) == windowChunks {
+		checkWindow(w, err)
 	}
 	return n, err
 }

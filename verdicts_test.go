@@ -160,16 +160,43 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	if got := len(p.endpoints[completions].verdicts.bySkeleton); got > rememberedVerdicts {
 		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
 	}
-	before := len(p.endpoints[completions].verdicts.bySkeleton)
-	send(`{"model":"m","messages":[` +
-		strings.TrimSuffix(strings.Repeat(`{"role":"user","content":"short"},`, 500), ",") + `]}`)
-	for skeleton := range p.endpoints[completions].verdicts.bySkeleton {
-		if len(skeleton) > rememberedMaxSkeletons {
-			t.Errorf("a skeleton of %d bytes is remembered, want at most %d", len(skeleton), rememberedMaxSkeletons)
+	sized := func(bytes int) string {
+		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
+	}
+	memory := p.endpoints[completions].verdicts
+	before := len(memory.bySkeleton)
+	send(sized(skeletonMaxBytes))
+	if got := len(memory.bySkeleton); got != before {
+		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
+	}
+	for i := 0; i < 100; i++ {
+		send(sized(100<<10 + i))
+		remembered := 0
+		for skeleton := range memory.bySkeleton {
+			remembered += len(skeleton)
+		}
+		if remembered > rememberedMaxBytes || remembered == 0 {
+			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", remembered, rememberedMaxBytes)
 		}
 	}
-	if got := len(p.endpoints[completions].verdicts.bySkeleton); got != before {
-		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
+}
+
+// TestToolsAreRememberedLikeAnyOtherSkeleton has two requests of an agent with schemas of its tools, which differ in a text.
+func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
+	p, err := newPolicy(CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := `{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}}}}},`
+	for _, text := range []string{"one", "another"} {
+		body := `{"model":"m","tools":[` + strings.TrimSuffix(strings.Repeat(tool, 500), ",") + `],"messages":[{"role":"user","content":"` + text + `"}]}`
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		if _, refused := judge(p, p.endpoints[completions], req); refused != nil {
+			t.Fatal(refused.message)
+		}
+	}
+	if got := len(p.endpoints[completions].verdicts.bySkeleton); got != 1 {
+		t.Errorf("%d verdicts are remembered, want 1", got)
 	}
 }
 

