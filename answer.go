@@ -120,7 +120,8 @@ func readSmallAnswer(a *Answer, body []byte) bool {
 	}
 	u := &members.Usage
 	input, output := u.PromptTokens, u.CompletionTokens
-	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount || u.TotalTokens > input+output || len(members.Model) > modelMaxBytes {
+	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount || u.TotalTokens > input+output ||
+		len(members.Model) > modelMaxBytes {
 		return false
 	}
 	a.Model = members.Model

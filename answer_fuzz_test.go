@@ -37,6 +37,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 		"", "Content-Type: application/json", "Content-Type: text/event-stream\r\nContent-Length: 9", "X-Ai-Policy: " + forgedMark + "\r\nx-ai-model: " + forgedMark, "Trailer: X-Ai-Model, X-Checksum", "Trailer: X-Ai-Policy\r\ntrailer: x-ai-input-tokens",
 		"Trailer:X-Ai-Attempts", "Trailer: ,,X-Ai-Ttft-Ms ,", "Trailer: X-Ai-Error-Type;X-Ai-Model", "Content-Encoding: br", "Content-Encoding: gzip", "Content-Encoding: DEFLATE", "Content-Encoding: gzip, gzip", "Content-Encoding: ", "Connection: X-Ai-Model",
 		"Content-Type: TEXT/EVENT-STREAM", "Content-Type: text/event-streams\r\nContent-Type: x", "Retry-After: 99999999999999999999", "Retry-After: -1", "Date: x", "Set-Cookie: a\r\nSet-Cookie: b", "Content-Length: 0", "X-Content-Type-Options: nosniff",
+		"Content-Type: application/json\r\nTrailer: X-Ai-Model, X-Checksum", "Content-Type: application/json\r\nX-Ai-Policy: " + forgedMark, "Content-Type: application/json\r\nContent-Encoding: br",
 		"Http-Trailer: x", "Trailer:X-Ai-Model: " + forgedMark, "Trailer: \xff", "Alt-Svc: h3", "Location: http://x", "Www-Authenticate: Basic", "Upgrade: h2c", "Content-Range: bytes 0-1/2", "Transfer-Encoding: chunked",
 	} {
 		for _, status := range []int{200, 401, 503} {

@@ -155,7 +155,7 @@ func TestLengthOfNoBodyIsNotBounded(t *testing.T) {
 func TestNothingIsSentBeyondTheBound(t *testing.T) {
 	config := CreateConfig()
 	config.MaxResponseBytes = 4
-	m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		for i, want := range []error{nil, nil, errBound, errBound} {
 			if _, err := io.WriteString(rw, "12"[:2-i/3]); !errors.Is(err, want) {

@@ -283,11 +283,15 @@ func parameterAttribute(p Parameter) string {
 // attributeTexts are the attributes of points as JSON: all instruments of a series have the same.
 type attributeTexts map[string]string
 
+// pointAttributes returns the attributes of a point, before a comma, if it has some.
 func pointAttributes(texts attributeTexts, pairs []string) string {
+	if len(pairs) == 0 {
+		return ""
+	}
 	key := strings.Join(pairs, "\x00")
 	text, isKnown := texts[key]
 	if !isKnown {
-		text = textAttributes(pairs)
+		text = `"attributes":[` + textAttributes(pairs) + "],"
 		texts[key] = text
 	}
 	return text
@@ -309,15 +313,18 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	points := make([]string, len(m.points))
 	kind, monotonic := "histogram", ""
 	if i.bounds == nil {
-		kind, monotonic = "sum", `,"isMonotonic":`+strconv.FormatBool(!i.isGauge)
+		kind = "sum"
+		if !i.isGauge {
+			monotonic = `,"isMonotonic":true`
+		}
 	}
 	bounds := marshal(i.bounds)
 	for at, p := range m.points {
 		if i.bounds == nil {
-			points[at] = fmt.Sprintf(`{"attributes":[%s],%s,"asInt":"%d"}`, pointAttributes(texts, p.attributes), times, p.count)
+			points[at] = fmt.Sprintf(`{%s%s,"asInt":"%d"}`, pointAttributes(texts, p.attributes), times, p.count)
 			continue
 		}
-		points[at] = fmt.Sprintf(`{"attributes":[%s],%s,"count":"%d","sum":%g,"bucketCounts":%s,"explicitBounds":%s}`,
+		points[at] = fmt.Sprintf(`{%s%s,"count":"%d","sum":%g,"bucketCounts":%s,"explicitBounds":%s}`,
 			pointAttributes(texts, p.attributes), times, p.count, p.sum, countsAsTexts.Replace(fmt.Sprint(p.counts)), bounds)
 	}
 	return fmt.Sprintf(`{"name":%q,"description":%q,"unit":%q,%q:{"dataPoints":[%s],"aggregationTemporality":%d%s}}`,

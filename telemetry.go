@@ -146,8 +146,7 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 }
 
 // report hands the record of a call to all sinks, the exporter, and the registry. The last two are no sinks: under Yaegi, a call
-// through an interface costs as much as four others. The registry comes last: a call that a sink fails at is counted once, by
-// who comes behind.
+// through an interface costs as much as four others. The registry comes last: recordPanic counts a call that a sink fails at.
 func report(t *telemetry, c *Call) {
 	if t.sinks != nil {
 		consume(t.sinks, c)

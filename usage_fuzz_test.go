@@ -57,6 +57,17 @@ func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request st
 	return header.Get(inputTokensHeader) + "/" + header.Get(outputTokensHeader)
 }
 
+// writeInPackets writes an answer in packets of these sizes, and one with the rest.
+func writeInPackets(rw http.ResponseWriter, answer, sizes []byte) {
+	for _, size := range sizes {
+		if int(size) < len(answer) {
+			_, _ = rw.Write(answer[:size])
+			answer = answer[size:]
+		}
+	}
+	_, _ = rw.Write(answer)
+}
+
 // FuzzUsage compares what is read of a usage in a small answer, in a large one and in a stream, in all packets, with what it
 // means.
 func FuzzUsage(f *testing.F) {
@@ -75,14 +86,7 @@ func FuzzUsage(f *testing.F) {
 		if strings.HasPrefix(answer, "data:") {
 			rw.Header().Set("Content-Type", "text/event-stream")
 		}
-		rest := []byte(answer)
-		for _, n := range packets {
-			if int(n) < len(rest) {
-				_, _ = rw.Write(rest[:n])
-				rest = rest[n:]
-			}
-		}
-		_, _ = rw.Write(rest)
+		writeInPackets(rw, []byte(answer), packets)
 	})
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
 	if err != nil {
@@ -157,14 +161,7 @@ func FuzzResponseStream(f *testing.F) {
 	var packets []byte
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
-		rest := answer
-		for _, n := range packets {
-			if int(n) < len(rest) {
-				_, _ = rw.Write(rest[:n])
-				rest = rest[n:]
-			}
-		}
-		_, _ = rw.Write(rest)
+		writeInPackets(rw, answer, packets)
 	})
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}

@@ -200,6 +200,25 @@ func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
 	}
 }
 
+// TestBodyWithTheFillerIsNotRemembered has bodies that could be the skeletons of others.
+func TestBodyWithTheFillerIsNotRemembered(t *testing.T) {
+	p, err := newPolicy(CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := p.endpoints[completions]
+	for _, content := range []string{string(filler), string(filler) + strings.Repeat(" long", 100)} {
+		body := `{"model":"m","messages":[{"role":"user","content":"` + content + `"},{"role":"user","content":"` + string(filler) + `"}]}`
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		if _, refused := judge(p, at, req); refused != nil {
+			t.Fatal(refused.message)
+		}
+		if got := len(at.verdicts.bySkeleton); got != 0 {
+			t.Errorf("%d verdicts are remembered of %.100q, want none", got, body)
+		}
+	}
+}
+
 func TestSpliceDoesNotCopyTheBody(t *testing.T) {
 	body := []byte(`{"model":"a","messages":[{"role":"user","content":"` + strings.Repeat("x", 1000) + `"}]}`)
 	e, refused := readEnvelope(body)

@@ -45,7 +45,7 @@ var cutAnswers = []cutAnswer{
 	{name: "JSON-with-length", isUsual: true, body: plainBody, raw: withLength(jsonType, matrixDocument), used: matrixUsage},
 	{name: "JSON-in-chunks", body: plainBody, raw: inChunks(jsonType, cut(matrixDocument, 50)...), used: matrixUsage},
 	{name: "JSON-until-the-end", body: plainBody, raw: untilEnd(jsonType, matrixDocument), used: matrixUsage, untilEnd: true},
-	{name: "JSON-compressed", body: plainBody, raw: withLength(deflated(jsonType), compressed(matrixDocument)), used: matrixUsage},
+	{name: "JSON-compressed-until-the-end", body: plainBody, raw: untilEnd(deflated(jsonType), compressed(matrixDocument)), used: matrixUsage, untilEnd: true},
 	{name: "stream-usage-hidden", isUsual: true, body: plainStream, raw: inChunks(eventType, wordEvent, wordEvent+finishEvent, usageEvent, doneEvent), used: matrixUsage, done: "[DONE]", hidden: usageEvent},
 	{name: "stream-usage-asked-for", body: streamWithUsage, raw: inChunks(eventType, wordEvent, finishEvent, usageEvent, doneEvent), used: matrixUsage, done: "[DONE]"},
 	{name: "stream-until-the-end", body: streamWithUsage, raw: untilEnd(eventType, wordEvent+finishEvent+usageEvent+doneEvent), used: matrixUsage, done: "[DONE]", untilEnd: true},
@@ -108,11 +108,12 @@ func (a cutAnswer) cutAt(offset int, reset bool) cutEnding {
 	}
 	body, err := io.ReadAll(response.Body)
 	isBroken := err != nil || (reset && a.untilEnd)
-	if response.Header.Get("Content-Encoding") != "" {
+	if response.Header.Get("Content-Encoding") != "" && len(body) > 0 {
 		plain, err := zlib.NewReader(bytes.NewReader(body))
 		if body = nil; err == nil {
-			body, _ = io.ReadAll(plain) // as far as it goes
+			body, err = io.ReadAll(plain) // as far as it goes
 		}
+		isBroken = isBroken || err != nil
 	}
 	ending := cutEnding{begun: true, broken: isBroken, body: string(body)}
 	ending.used = strings.Contains(ending.body, a.used)

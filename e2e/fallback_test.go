@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
@@ -308,6 +307,7 @@ func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	second := newFake(t, "second", counting(0))
 	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
 	configuration["telemetry"] = map[string]any{"log": "stdout", "labels": map[string]string{"fault": "now-and-then"}}
+	configuration["timeouts"] = map[string]any{"firstByte": conditionTimeout.String()}
 	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
 	inParallel(t, calls, clients, func(client *http.Client, number int) error {
 		return answered(client, g.URL+"/chat"+chatPath, number)
@@ -329,6 +329,7 @@ var largeBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"` + str
 
 // eachProviderGetsTheWholeRequest has first providers that read nothing, or a part, of a large body.
 func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
+	const patience = 10 * firstByte // it takes a while to send that much
 	want := strings.Replace(largeBody, openAIModel, deepSeekModel, 1)
 	second := newFake(t, "second", complete(jsonType, `{"choices":[]}`))
 	tests := []struct{ name, address string }{
@@ -339,6 +340,7 @@ func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
 	middlewares := map[string]map[string]any{}
 	for _, test := range tests {
 		middlewares[test.name] = fallingBack(t, test.address, deepSeek(t, second.URL))
+		middlewares[test.name]["timeouts"] = map[string]any{"firstByte": patience.String()}
 	}
 	configure(t, g, hosted(middlewares))
 	for _, test := range tests {
@@ -347,7 +349,7 @@ func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
 			if got.status != http.StatusOK || got.provider() != "second" {
 				t.Fatalf("status %d from %q, want 200 from second: %s", got.status, got.provider(), got.body)
 			}
-			if allowed := 2*firstByte + time.Second; got.took > allowed { // it takes a while to send that much
+			if allowed := 2 * patience; got.took > allowed {
 				t.Errorf("the answer came after %v, want at most %v", got.took, allowed)
 			}
 			if saw := second.last(t).body; saw != want {
@@ -360,26 +362,8 @@ func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
 // impatient is the URL of a server that reads the beginning of a request, writes the answer, and closes the connection.
 func impatient(t *testing.T, answer string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = bufio.NewReader(connection).ReadString('\n')
-			_, _ = io.WriteString(connection, answer)
-			_ = connection.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-done
+	return listening(t, func(connection net.Conn) {
+		_, _ = bufio.NewReader(connection).ReadString('\n')
+		_, _ = io.WriteString(connection, answer)
 	})
-	return "http://" + listener.Addr().String()
 }

@@ -37,7 +37,8 @@ func (d *durations) p99(route string) time.Duration {
 	return all[len(all)*99/100]
 }
 
-// callAll calls the routes by turns, each call with an answer of 200, and returns how long they took.
+// callAll calls the routes by turns, each call with an answer of 200, and returns how long they took. It ends the test if one
+// fails: nothing else can be said then.
 func callAll(t *testing.T, base string, calls int, routes ...string) *durations {
 	t.Helper()
 	took := &durations{of: map[string][]time.Duration{}}
@@ -50,6 +51,9 @@ func callAll(t *testing.T, base string, calls int, routes ...string) *durations 
 		took.add(route, time.Since(began))
 		return nil
 	})
+	if t.Failed() {
+		t.FailNow()
+	}
 	return took
 }
 
@@ -74,36 +78,10 @@ func answered(client *http.Client, address string, number int) error {
 	return nil
 }
 
-// silent accepts connections and never answers.
+// silent accepts connections, and neither reads nor answers.
 func silent(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mutex sync.Mutex
-	var accepted []net.Conn
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			mutex.Lock()
-			accepted = append(accepted, connection)
-			mutex.Unlock()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-done
-		for _, connection := range accepted {
-			_ = connection.Close()
-		}
-	})
-	return "http://" + listener.Addr().String()
+	return listening(t, func(net.Conn) { <-t.Context().Done() })
 }
 
 // checkNoSlower fails if calls of the route with a fault took much longer than those beside it.
@@ -126,7 +104,8 @@ func TestRequestsDoNotSufferFromTheCollector(t *testing.T) {
 	g := start(t, gateway.Options{})
 	configure(t, g, besideEachOther(map[string]any{"model": openAIModel, "telemetry": telemetry}, provider.URL))
 	sent, tokens := 0.0, totals{}
-	calls := func() *durations {
+	calls := func(t *testing.T) *durations {
+		t.Helper()
 		for number := range faultCalls {
 			tokens["input"] += float64(inputTokens(number))
 			tokens["output"] += float64(outputTokens(number))
@@ -138,12 +117,12 @@ func TestRequestsDoNotSufferFromTheCollector(t *testing.T) {
 	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkAnswers500} {
 		t.Run(string(fault), func(t *testing.T) {
 			toCollector.set(t, fault)
-			calls().checkNoSlower(t, "/with", "/without")
+			calls(t).checkNoSlower(t, "/with", "/without")
 		})
 	}
 	await(t, "lost spans are counted", func() bool { return dropped(t, g, "span") > 0 })
 	toCollector.set(t, linkIsWell)
-	calls()
+	calls(t)
 
 	// Metrics count from the start: nothing of them is lost. A span is lost, or delivered, or both: its batch is sent again if
 	// the answer to it does not come.
@@ -209,6 +188,7 @@ func TestRequestsDoNotSufferFromTheAPIServer(t *testing.T) {
 		calls += faultCalls / 10
 		return callAll(t, g.URL, faultCalls/10, "/with", "/without")
 	}
+	some(t) // they wait for the first key
 
 	tests := []struct {
 		fault  linkFault

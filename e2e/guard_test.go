@@ -19,12 +19,11 @@ func (panickingBody) Read([]byte) (int, error) { panic("a secret") }
 
 func (panickingBody) Close() error { return nil }
 
-// interpreted returns middlewares of a configuration, and one with the metrics of all, as Traefik's interpreter runs them.
+// interpreted returns the middleware of a configuration, and one with the metrics of both, as Traefik's interpreter runs them.
 func interpreted(t *testing.T, config map[string]any, next http.Handler) (governed, metrics http.Handler) {
 	t.Helper()
 	builder := loadThisPlugin(t)
-	var built []http.Handler
-	for name, settings := range map[string]map[string]any{"governed@file": config, "metrics@file": {"expose": "prometheus"}} {
+	build := func(name string, settings map[string]any) http.Handler {
 		construct, err := builder.Build("plugin", settings, name)
 		if err != nil {
 			t.Fatal(err)
@@ -33,13 +32,9 @@ func interpreted(t *testing.T, config map[string]any, next http.Handler) (govern
 		if err != nil {
 			t.Fatal(err)
 		}
-		if built = append(built, handler); name == "governed@file" {
-			governed = handler
-		} else {
-			metrics = handler
-		}
+		return handler
 	}
-	return governed, metrics
+	return build("governed@file", config), build("metrics@file", map[string]any{"expose": "prometheus"})
 }
 
 // written returns what is written to Traefik's stderr meanwhile.

@@ -17,15 +17,16 @@ type linkFault string
 
 const (
 	linkIsWell       linkFault = ""
-	linkIsDown       linkFault = "down"                     // nobody listens
-	linkIsSilent     linkFault = "silent"                   // connections are taken, and that is all
-	linkIsSlow       linkFault = "slow"                     // each answer waits for linkDelay
-	linkIsReset      linkFault = "reset"                    // connections are, when the request has come
-	linkIsResetLater linkFault = "reset in its answers"     // after their first bytes
-	linkAnswers500   linkFault = "answering 500"            // without TLS only
-	linkDelay                  = 300 * time.Millisecond     // below the timeouts of the tests
-	linkFirstBytes             = len("HTTP/1.1 200 OK\r\n") // of an answer
+	linkIsDown       linkFault = "down"                 // nobody listens
+	linkIsSilent     linkFault = "silent"               // connections are taken, and that is all
+	linkIsSlow       linkFault = "slow"                 // each piece of an answer waits for linkDelay
+	linkIsReset      linkFault = "reset"                // connections are, when the request has come
+	linkIsResetLater linkFault = "reset in its answers" // behind their first line
+	linkAnswers500   linkFault = "answering 500"        // without TLS only
 )
+
+// linkDelay is less than the timeouts of the tests.
+const linkDelay = 300 * time.Millisecond
 
 // link is the way to a server, on which faults can be had. Its address stays the same.
 type link struct {
@@ -140,7 +141,7 @@ func (l *link) hand(client net.Conn, fault linkFault) {
 	answers := io.Reader(server)
 	switch fault {
 	case linkIsResetLater:
-		answers = io.LimitReader(server, int64(linkFirstBytes))
+		answers = io.LimitReader(server, int64(len("HTTP/1.1 200 OK\r\n")))
 	case linkIsSlow:
 		answers = &delayed{server}
 	}
@@ -162,4 +163,29 @@ func reset(connection net.Conn) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = connection.Close()
+}
+
+// listening is the URL of a server that serves each connection, and then closes it.
+func listening(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				go func() {
+					serve(connection)
+					_ = connection.Close()
+				}()
+			}
+		}
+	}()
+	return "http://" + listener.Addr().String()
 }

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,15 +20,14 @@ const faultHeader = "X-Test-Fault"
 // matrixClients make calls of the matrix at the same time.
 const matrixClients = 32
 
-// The ways to a provider, and what may be on them.
+// The ways to a provider.
 const (
-	byService    = "service"
-	byHost       = "host"
-	byFallback   = "fallback" // behind a host, with a second provider that is well
-	behindRetry  = "retry"
-	byTwo        = "two" // instances of the middleware
-	secondOnPath = "second-on-path"
-	inReport     = "report" // mode
+	byService   = "service"
+	byHost      = "host"
+	byFallback  = "fallback" // a host, and a second provider that is well
+	behindRetry = "retry"    // Traefik's, and then the service
+	byTwo       = "two"      // instances of the middleware, and then the service
+	inReport    = "report"   // mode, and then the service
 )
 
 // matrixWays has a router for each way to the provider, and the metrics.
@@ -48,10 +46,10 @@ func matrixWays(t *testing.T, provider, second string) gateway.Dynamic {
 	dynamic.Middlewares[byFallback] = with(at(t, provider, map[string]any{"provider": "openai", "fallbacks": []any{deepSeek(t, second)}}))
 	dynamic.Middlewares[inReport] = with(map[string]any{"mode": "report"})
 	dynamic.Middlewares[behindRetry] = map[string]any{"retry": map[string]any{"attempts": 3}}
-	dynamic.Middlewares[secondOnPath] = gateway.Plugin(map[string]any{"token": "sk-provider"})
+	dynamic.Middlewares["later"] = gateway.Plugin(map[string]any{"token": "sk-provider"})
 	for way, middlewares := range map[string][]string{
 		byService: {byService}, byHost: {byHost}, byFallback: {byFallback}, inReport: {inReport},
-		behindRetry: {behindRetry, byService}, byTwo: {byService, secondOnPath},
+		behindRetry: {behindRetry, byService}, byTwo: {byService, "later"},
 	} {
 		dynamic.Routers[way] = gateway.Router{Rule: "PathPrefix(`/" + way + "/`)", Middlewares: middlewares, Service: "provider"}
 	}
@@ -117,8 +115,8 @@ func cutting(t *testing.T, calls []cutCall) string {
 			if c.offset == len(c.raw) && !c.untilEnd {
 				continue // the next request takes the same connection
 			}
-			if tcp, isTCP := connection.(*net.TCPConn); isTCP && c.reset {
-				_ = tcp.SetLinger(0)
+			if c.reset {
+				reset(connection)
 			}
 			return
 		}
@@ -253,29 +251,4 @@ func checkCutCallsInTheAccessLog(t *testing.T, g *gateway.Gateway, calls []cutCa
 	if logged != len(calls) {
 		t.Errorf("the access log has %d calls, want %d", logged, len(calls))
 	}
-}
-
-// listening is the URL of a server that serves each connection, and then closes it.
-func listening(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				go func() {
-					serve(connection)
-					_ = connection.Close()
-				}()
-			}
-		}
-	}()
-	return "http://" + listener.Addr().String()
 }

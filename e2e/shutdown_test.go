@@ -3,86 +3,104 @@ package e2e_test
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestEndOfTraefik ends Traefik in the midst of streams, one of which ends in the time of grace, and one does not.
-func TestEndOfTraefik(t *testing.T) {
+// TestStreamsAtTheEndOfTraefik ends Traefik in the midst of streams, some of which end in the time of grace.
+func TestStreamsAtTheEndOfTraefik(t *testing.T) {
 	const grace = 3 * time.Second
-	released := make(chan struct{})
-	begin := func(rw http.ResponseWriter) {
+	released, gone := make(chan struct{}), make(chan struct{}, 2)
+	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", eventType)
 		_ = sendEvent(rw, "word")
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/ends/", func(rw http.ResponseWriter, r *http.Request) {
-		begin(rw)
+		if r.URL.Path == "/goes-on" {
+			<-r.Context().Done()
+			gone <- struct{}{}
+			return
+		}
 		select {
 		case <-released:
 			_, _ = io.WriteString(rw, finishEvent+usageEvent+doneEvent)
 		case <-r.Context().Done():
 		}
-	})
-	gone := make(chan struct{}, 2)
-	mux.HandleFunc("/goes-on/", func(rw http.ResponseWriter, r *http.Request) {
-		begin(rw)
-		<-r.Context().Done()
-		gone <- struct{}{}
-	})
-	provider := upstream(t, mux)
-	g := start(t, gateway.Options{GraceTimeout: grace.String()})
+	}))
+	ways := map[string]map[string]any{byService: {}, byHost: at(t, provider.URL, map[string]any{})}
 	dynamic := exposing()
 	dynamic.Services["provider"] = provider.URL
-	for way, configuration := range map[string]map[string]any{byService: {}, byHost: at(t, provider.URL, map[string]any{})} {
-		for _, path := range []string{"/ends", "/goes-on"} {
-			configuration["path"] = path + chatPath
-			configuration["model"] = openAIModel
-			configuration["telemetry"] = map[string]any{"log": "stdout"}
-			name := way + path
-			dynamic.Middlewares[way+path[1:]] = gateway.Plugin(configuration)
-			dynamic.Routers[way+path[1:]] = gateway.Router{Rule: "PathPrefix(`/" + name + "/`)", Middlewares: []string{way + path[1:]}, Service: "provider"}
-		}
+	for way, configuration := range ways {
+		configuration["path"] = "/$(uri_captures.end)"
+		configuration["modelPattern"] = "^/" + way + "/(?<end>[a-z-]+)/"
+		configuration["model"] = openAIModel
+		configuration["telemetry"] = map[string]any{"log": "stdout"}
+		dynamic.Middlewares[way] = gateway.Plugin(configuration)
+		dynamic.Routers[way] = gateway.Router{Rule: "PathPrefix(`/" + way + "/`)", Middlewares: []string{way}, Service: "provider"}
 	}
+	g := start(t, gateway.Options{GraceTimeout: grace.String()})
 	configure(t, g, dynamic)
-	streams := map[string]*bufio.Reader{}
-	for _, name := range []string{byService + "/ends", byHost + "/ends", byService + "/goes-on", byHost + "/goes-on"} {
-		streams[name] = openStream(t.Context(), t, g.URL+"/"+name)
-		if _, err := readEvent(streams[name]); err != nil {
-			t.Fatal(err)
+	open := func(end string) []*bufio.Reader {
+		var streams []*bufio.Reader
+		for way := range ways {
+			lines := openStream(t.Context(), t, g.URL+"/"+way+end)
+			if _, err := readEvent(lines); err != nil {
+				t.Fatal(err)
+			}
+			streams = append(streams, lines)
 		}
+		return streams
 	}
-	_, _, _ = fmt.Println, strconv.Itoa, url.Parse
+	ending, going := open("/ends"), open("/goes-on")
 
 	began := time.Now()
 	g.Terminate()
-	await(t, "no connection is taken any more", func() bool {
-		connection, err := net.Dial("tcp", g.URL[len("http://"):])
+	await(t, "Traefik is to end", func() bool { return strings.Contains(readText(t, g.LogPath), "Stopping server gracefully") })
+	await(t, "no new request is taken", func() bool {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 		if err == nil {
 			_ = connection.Close()
 		}
 		return err != nil
 	})
 	close(released)
-	for name, lines := range streams {
-		var last string
-		var err error
-		for data := ""; err == nil; data, err = readEvent(lines) {
-			last = data
+	for _, lines := range ending {
+		if last, err := lastEvent(lines); last != "[DONE]" || !errors.Is(err, io.EOF) {
+			t.Errorf("a stream that ends in the time of grace ends with %q, %v, want [DONE] and its end", last, err)
 		}
-		t.Log(name, last, err, time.Since(began))
-		isComplete := last == "[DONE]" && errors.Is(err, io.EOF)
-		_ = isComplete
 	}
-	receive(t, "ended", g.Done())
-	t.Log("done", time.Since(began), len(gone))
-	t.Log(readText(t, g.LogPath))
+	for _, lines := range going {
+		if last, err := lastEvent(lines); last != "" || err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("a stream that goes on ends with %q, %v, want it broken", last, err)
+		}
+		receive(t, "the provider's request ends", gone)
+	}
+	receive(t, "Traefik ends", g.Done())
+	if took := time.Since(began); took < grace || took > grace+conditionTimeout/2 {
+		t.Errorf("Traefik ended after %v, want %v and a little", took, grace)
+	}
+	endings := totals{}
+	for _, line := range callLines(t, g.LogPath) {
+		errorType, _ := line["error.type"].(string)
+		endings[errorType]++
+	}
+	if endings[""] != 2 || endings["client_gone"] > 2 || len(endings) > 2 {
+		t.Errorf("the log has calls that ended as %v, want 2 as they should, and the others as client_gone if there was time", endings)
+	}
+	checkNoErrors(t, g)
+}
+
+// lastEvent reads to the end, and returns the last event and the end.
+func lastEvent(lines *bufio.Reader) (last string, err error) {
+	for {
+		data, err := readEvent(lines)
+		if err != nil {
+			return last, err
+		}
+		last = data
+	}
 }

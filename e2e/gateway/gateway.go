@@ -20,7 +20,7 @@ const (
 	startAttempts = 5
 
 	// loadTimeout bounds the wait for a dynamic configuration; hundreds of routers take about a second.
-	loadTimeout = 30 * time.Second
+	loadTimeout = 2 * time.Minute
 
 	// pollInterval is the pause between two looks at a condition.
 	pollInterval = 10 * time.Millisecond
