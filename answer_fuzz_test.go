@@ -2,10 +2,10 @@ package chatcompletion
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"regexp"
 	"strings"
 	"testing"
@@ -45,7 +45,8 @@ func FuzzAnswerHeaders(f *testing.F) {
 		}
 	}
 	f.Add([]byte("Content-Type: text/event-stream"), uint16(200), []byte(usageOnlyEvent+"data: [DONE]\n\n"), true)
-	var answer *http.Response
+	var said http.Header
+	var code int
 	var body []byte
 	config := CreateConfig()
 	p, err := newPolicy(config, "fuzz")
@@ -57,17 +58,17 @@ func FuzzAnswerHeaders(f *testing.F) {
 	p.telemetry.details = true
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		for name, values := range answer.Header {
+		for name, values := range said {
 			rw.Header()[name] = values
 		}
-		rw.WriteHeader(answer.StatusCode)
+		rw.WriteHeader(code)
 		_, _ = rw.Write(body)
-		if answer.Header["Content-Length"] != nil {
+		if said["Content-Length"] != nil {
 			return // there are no trailers in HTTP/1.1
 		}
 		for _, name := range operatorHeaders { // as a reverse proxy does with trailers
 			rw.Header()[http.TrailerPrefix+name] = []string{forgedMark}
-			if strings.Contains(strings.ToLower(strings.Join(answer.Header["Trailer"], ",")), strings.ToLower(name)) {
+			if strings.Contains(strings.ToLower(strings.Join(said["Trailer"], ",")), strings.ToLower(name)) {
 				rw.Header()[name] = []string{forgedMark}
 			}
 		}
@@ -76,12 +77,12 @@ func FuzzAnswerHeaders(f *testing.F) {
 		if status < 200 || status > 999 {
 			return
 		}
-		raw := fmt.Sprintf("HTTP/1.1 %d Status\r\n%s\r\n\r\n", status, header)
-		answer, err = http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
+		lines, err := textproto.NewReader(bufio.NewReader(strings.NewReader(string(header) + "\r\n\r\n"))).ReadMIMEHeader()
 		if err != nil {
 			return
 		}
-		sink.calls, body = nil, content
+		said, code, body = http.Header(lines), int(status), content
+		sink.calls = nil
 		client := &answerSoFar{ResponseRecorder: httptest.NewRecorder()}
 		request := chatRequest
 		if stream {
@@ -92,7 +93,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 			t.Fatalf("the records are %+v, want one of status %d", sink.calls, status)
 		}
 		checkOperators(t, client)
-		if got := client.Body.String(); !canDecompress(contentEncoding(answer.Header)) && !stream && (got != string(content) || cut) {
+		if got := client.Body.String(); !canDecompress(contentEncoding(said)) && !stream && (got != string(content) || cut) {
 			t.Errorf("the client gets %q, cut %t, want %q", got, cut, content)
 		}
 	})

@@ -1,9 +1,11 @@
 package chatcompletion
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +28,51 @@ func TestBodyInPiecesIsWholeEachTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		bodies = append(bodies, again)
+	}
+}
+
+// TestRequestToAHostCanBeSentAgain: the transport does, over another connection, where one turns out to be closed.
+func TestRequestToAHostCanBeSentAgain(t *testing.T) {
+	config := CreateConfig()
+	config.Host = "provider.example"
+	config.Model = "gpt-4o"
+	handler, err := New(context.Background(), http.NotFoundHandler(), config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := handler.(*middleware)
+	for _, length := range []int{1, joinMaxBytes + 1} {
+		asked := false
+		m.providers[0].next = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			asked = true
+			first, _ := io.ReadAll(req.Body)
+			if req.GetBody == nil {
+				t.Error("the body cannot be had again")
+				return
+			}
+			again, err := req.GetBody()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if second, err := io.ReadAll(again); string(second) != string(first) || len(first) < length || err != nil {
+				t.Errorf("the second body has %d bytes, %v, want the %d of the first", len(second), err, len(first))
+			}
+		})
+		ask(handler, strings.Replace(chatRequest, "{", `{"user":"`+strings.Repeat("a", length)+`",`, 1))
+		if !asked {
+			t.Error("the provider is not asked")
+		}
+	}
+}
+
+// TestBodyThatDoesNotComeIsRefused tells a body that somebody in front has read from one that breaks off.
+func TestBodyThatDoesNotComeIsRefused(t *testing.T) {
+	for came, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
+		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(came)))
+		req.ContentLength = int64(len(chatRequest))
+		if _, refused := readBody(req, defaultMaxRequestBodyBytes); refused == nil || refused.code != want {
+			t.Errorf("%q of a longer body: %v, want %s", came, refused, want)
+		}
 	}
 }

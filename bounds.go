@@ -104,7 +104,7 @@ func startClock(b *bound) {
 func refuseAnswer(w *responseWriter) {
 	w.bound.isRefused = true
 	w.plain = true
-	w.out = &gate{w: w} // nothing is left
+	w.out = &gate{w: w, behind: w.ResponseWriter} // nothing is left
 	w.window = nil
 	w.call.Answer.stream = false
 	w.failure = errorResponseTooLarge
@@ -168,7 +168,7 @@ func isBetweenEvents(w *responseWriter, last []byte) bool {
 	}
 	if w.hides {
 		w.hider.held = nil
-		return w.hider.large == nil && lastEventEnd(last) == len(last)
+		return w.hider.large == nil && lastEventEnd(last) == len(last) && (len(last) > 0 || !w.hider.endsLarge)
 	}
 	text := append(append([]byte(nil), w.window.Bytes()...), last...)
 	return len(text) <= 1 || lastEventEnd(text) == len(text)

@@ -15,7 +15,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("http://user:"+markOfKeys+"@collector", "a="+markOfKeys+"\nb: c", "a=%zz", "1e4", "", "http/json", "console,otlp")
 	f.Add("collector:4318?key="+markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys)
 	f.Add("http://[::1]:4318", "Host=x,Content-Length=5,é=1,a b=c", "service.instance.id=,service.name=%00", "60001", "none", "", "")
-	f.Add(" http://c ", " x-key = "+markOfKeys+" , y = %0d%0aInjected:%201 ", "k=%ff", "10", "GZIP", " ", "otlp ,x")
+	f.Add(" http://c ", " x-key = "+markOfKeys+" , y = a%0d%0aInjected:%201 ", "k=%ff", "10", "GZIP", " ", "otlp ,x")
 	f.Fuzz(func(t *testing.T, endpoint, headers, attributes, timeout, compression, protocol, exporters string) {
 		getenv := func(name string) string {
 			switch name {

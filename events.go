@@ -19,6 +19,8 @@ type hider struct {
 	held  []byte // the beginning of an event
 	large []byte // the last bytes that were sent of an event too large to be kept back; nil: there is none
 	feed  feed
+	// endsLarge tells that the last chunk began inside of a large event.
+	endsLarge bool
 }
 
 // feed is what becomes of a line feed that comes next: with the carriage return before it, it ends the same line.
@@ -44,6 +46,7 @@ func hide(h *hider, chunk []byte) []byte {
 		chunk = chunk[1:]
 	}
 	h.feed = feedIsNone
+	h.endsLarge = h.large != nil
 	if h.large != nil {
 		end := largeEventEnd(h, chunk)
 		shown = append(shown, chunk[:end]...)

@@ -98,9 +98,12 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 	start := time.Now()
 	var refused *refusal
 	j, out := way.judged, copyOf(req)
+	if isFallback && (way.isReport || p.report) {
+		j = forAnotherProvider(way.judged, w)
+	}
 	if isFallback && !way.isReport {
 		body, asked := usable(at, way.judged.client, way.judged.asked)
-		j = &judged{verdict: w.verdict, client: body, body: [][]byte{body}, asked: asked}
+		j = &judged{verdict: j.verdict, client: body, body: [][]byte{body}, asked: asked}
 		if !p.report {
 			j, refused = judgeBody(p, at, req, body, j)
 			if refused == nil && way.before != nil {
@@ -126,6 +129,16 @@ func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.Respon
 	}
 	way.attempt = &attempt{client: req.Context(), isLast: isLast}
 	return askProvider(m, way.attempt, way, rw, out)
+}
+
+// forAnotherProvider returns what was judged with a request of its own: spans share what they say of a request and its provider.
+func forAnotherProvider(j *judged, w *responseWriter) *judged {
+	own := *j
+	v := *w.verdict
+	request := *v.request
+	v.request = &request
+	own.verdict = &v
+	return &own
 }
 
 // askProvider tells whether a provider has answered, or nobody is to.

@@ -65,6 +65,22 @@ func TestEveryAttemptHasASpanOfItsOwn(t *testing.T) {
 	}
 }
 
+// TestSpansNameTheProvidersTheyAreOf also in report mode, where all providers get one and the same request.
+func TestSpansNameTheProvidersTheyAreOf(t *testing.T) {
+	config := CreateConfig()
+	config.Mode = modeReport
+	config.Host = "first.example"
+	config.Fallbacks = []Fallback{{Host: "second.example"}}
+	m, sink, _ := fallingBack(t, config)
+	chat(context.Background(), m)
+	got := string(spanPayload(nil, requestTexts{}, sink.calls))
+	for _, host := range []string{"first.example", "second.example"} {
+		if strings.Count(got, `"`+host+`"`) != 1 {
+			t.Errorf("the spans are %s, want one of %s", got, host)
+		}
+	}
+}
+
 // TestClientThatLeavesClosesNoCircuit: that somebody has not waited for an answer says nothing about the provider.
 func TestClientThatLeavesClosesNoCircuit(t *testing.T) {
 	config := CreateConfig()

@@ -138,11 +138,13 @@ func tellPanic(name string, cause any) {
 // causeText returns what can be told of a panic.
 func causeText(cause any) string {
 	text := ""
-	if err, isError := cause.(error); isError {
-		text = err.Error()
-	} else if said, isText := cause.(string); isText {
-		text = said
-	}
+	inAnyCase(func() {
+		if err, isError := cause.(error); isError {
+			text = err.Error() // which may panic, too
+		} else if said, isText := cause.(string); isText {
+			text = said
+		}
+	})
 	if !plainCause.MatchString(text) {
 		return fmt.Sprintf("a value of the type %T", cause)
 	}
@@ -151,8 +153,12 @@ func causeText(cause any) string {
 
 // isAbort tells whether a panic is that of a reverse proxy whose answer broke off.
 func isAbort(cause any) bool {
-	err, isError := cause.(error)
-	return isError && errors.Is(err, http.ErrAbortHandler)
+	is := false
+	inAnyCase(func() {
+		err, isError := cause.(error)
+		is = isError && errors.Is(err, http.ErrAbortHandler) // whose methods may panic, too
+	})
+	return is
 }
 
 // abort breaks an answer off, as a reverse proxy does whose answer broke off: nobody tells of that panic. It has to come from

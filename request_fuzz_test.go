@@ -25,7 +25,7 @@ func FuzzRequestHeaders(f *testing.F) {
 		"X-Ai-Model: gpt-5\r\nx-ai-model: o9", "X-Ai-Policy: forged", "Connection: Authorization, X-Ai-Model, keep-alive", "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
 		"Connection: close, Content-Length", "Content-Encoding: gzip", "Content-Encoding: identity, gzip", "content-encoding:", "Content-Type: application/json; charset=utf-16\r\nContent-Type: text/plain",
 		"Traceparent: " + callersParent + "-01\r\nTracestate: a=1\r\ntraceparent: x", "Traceparent: " + callersParent + "-01", "Traceparent: \xff", "Tracestate: \xff" + strings.Repeat("a=1,", 200),
-		"X-Team: blue", "X-Team: " + strings.Repeat("x", 200), "X-Team: \xff\xfe", "X-Team: a\tb", "X-Team:\r\nX-Team: red", "Accept-Encoding: gzip, br", "Trailer: X-Ai-Model", "Te: trailers\r\nTrailer: a",
+		"X-Team: blue", "X-Team: " + strings.Repeat("x", 200), "X-Team: \xff\xfe", "X-Team: a\tb", "X-Team:\r\nA: b\r\nX-Team: red", "Accept-Encoding: gzip, br", "Trailer: X-Ai-Model", "Te: trailers\r\nTrailer: a",
 		"Sec-Websocket-Protocol: realtime, openai-insecure-api-key." + clientsMark, "Expect: 100-continue", "X-Http-Method-Override: DELETE", "Content-Length: 3", "Transfer-Encoding: chunked", "Openai-Organization: " + clientsMark,
 		" folded: x", "A:\r\n b", "X-Forwarded-For: 1\r\nX-Real-Ip: 2", "Proxy-Authorization: " + clientsMark, "Host: other", "Authorization : " + clientsMark, "Authorization\t: " + clientsMark, "Author\xc4\xb1zation: x",
 	} {

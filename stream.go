@@ -123,6 +123,9 @@ func passInformational(w *responseWriter, status int) {
 // openStream sends the header of a stream, which a client may wait for long before the first event.
 func openStream(w *responseWriter) {
 	_ = w.flush()
+	if w.streams {
+		return // a handler that sends its header twice
+	}
 	w.unusual = true
 	w.streams = true
 	w.policy.telemetry.registry.streams.Add(1)

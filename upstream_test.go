@@ -227,3 +227,33 @@ func TestTrailersOfAProviderDoNotTellTheOperator(t *testing.T) {
 		}
 	}
 }
+
+// TestTrailersOfAKnownLengthDoNotTellTheOperator: HTTP/2 has trailers behind any body.
+func TestTrailersOfAKnownLengthDoNotTellTheOperator(t *testing.T) {
+	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		rw.Header().Set("Content-Length", "2")
+		good(rw, req)
+		for _, name := range []string{"X-Ai-Policy", "X-Other"} {
+			rw.Header().Set(http.TrailerPrefix+name, "forged")
+		}
+	}))
+	provider.EnableHTTP2 = true
+	provider.StartTLS()
+	t.Cleanup(provider.Close)
+	gateway := httptest.NewUnstartedServer(build(t, at(portOf(provider), map[string]any{
+		"tls": map[string]any{"enabled": true, "insecureSkipVerify": true},
+	}), nil))
+	gateway.EnableHTTP2 = true
+	gateway.StartTLS()
+	t.Cleanup(gateway.Close)
+	answer, err := gateway.Client().Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, answer.Body)
+	_ = answer.Body.Close()
+	if got := answer.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
+		t.Errorf("the client gets the trailers %v, want X-Other", got)
+	}
+}
