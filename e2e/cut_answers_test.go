@@ -106,6 +106,7 @@ func (a cutAnswer) cutAt(offset int, reset bool) cutEnding {
 	if err != nil {
 		return cutEnding{errorType: deadProvider}
 	}
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	isBroken := err != nil || (reset && a.untilEnd)
 	if response.Header.Get("Content-Encoding") != "" && len(body) > 0 {
