@@ -43,7 +43,6 @@ var floods = []flood{
 
 // answerRaw writes the answer to a request, byte for byte.
 func (f flood) answerRaw(connection net.Conn) {
-	defer func() { _ = connection.Close() }()
 	request, err := http.ReadRequest(bufio.NewReader(connection))
 	if err != nil {
 		return
@@ -60,26 +59,6 @@ func (f flood) answerRaw(connection net.Conn) {
 	_ = out.Flush()
 }
 
-// rawProvider has a function answer each connection, until the test ends.
-func rawProvider(t *testing.T, answer func(net.Conn)) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go answer(connection)
-		}
-	}()
-	return "http://" + listener.Addr().String()
-}
-
 // TestHeaderFloodsOfAProviderAreBounded has a provider send too much around an answer, to a service and to a host.
 func TestHeaderFloodsOfAProviderAreBounded(t *testing.T) {
 	const mayGrow = 128 * mebibyte
@@ -87,7 +66,7 @@ func TestHeaderFloodsOfAProviderAreBounded(t *testing.T) {
 	dynamic.Middlewares["governed"] = gateway.Plugin(map[string]any{"model": "gpt-4o"})
 	for i, f := range floods {
 		name := fmt.Sprint(i)
-		provider := rawProvider(t, f.answerRaw)
+		provider := listening(t, f.answerRaw)
 		dynamic.Services[name] = provider
 		dynamic.Routers["service-"+name] = gateway.Router{Rule: "PathPrefix(`/service/" + name + "/`)", Middlewares: []string{"governed"}, Service: name}
 		dynamic.Middlewares["host-"+name] = gateway.Plugin(at(t, provider, map[string]any{"model": "gpt-4o"}))
