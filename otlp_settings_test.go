@@ -27,6 +27,7 @@ func warnings(t *testing.T, do func()) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = file.Close() }()
 	toldMu.Lock()
 	told = map[string]bool{}
 	toldMu.Unlock()
