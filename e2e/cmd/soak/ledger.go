@@ -114,7 +114,7 @@ func label(metric *dto.Metric, name string) string {
 }
 
 // await reads until the ledger is the wanted one, and returns what is different when it never is.
-func (want ledger) await(ctx context.Context, read func(context.Context) (ledger, error)) ([]string, error) {
+func (l ledger) await(ctx context.Context, read func(context.Context) (ledger, error)) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	for {
@@ -122,7 +122,7 @@ func (want ledger) await(ctx context.Context, read func(context.Context) (ledger
 		if err != nil {
 			return nil, err
 		}
-		differences := want.differences(got)
+		differences := l.differences(got)
 		if len(differences) == 0 {
 			return nil, nil
 		}
@@ -134,13 +134,13 @@ func (want ledger) await(ctx context.Context, read func(context.Context) (ledger
 	}
 }
 
-func (want ledger) differences(got ledger) []string {
-	names := maps.Clone(want)
+func (l ledger) differences(got ledger) []string {
+	names := maps.Clone(l)
 	maps.Copy(names, got)
 	var differences []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if got[name] != want[name] {
-			differences = append(differences, fmt.Sprintf("%s: the registry has %.0f, want %.0f", name, got[name], want[name]))
+		if got[name] != l[name] {
+			differences = append(differences, fmt.Sprintf("%s: the registry has %.0f, want %.0f", name, got[name], l[name]))
 		}
 	}
 	return differences
