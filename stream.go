@@ -335,7 +335,6 @@ func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
 // so must one that is cut.
 func finish(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
-		sendHeld(w)
 		abort()
 	}
 	if w.bound != nil {

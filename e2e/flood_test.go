@@ -16,7 +16,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// flood is a provider's answer with too much of something. TIMES of its piece stand between head and tail.
+// flood is a provider's answer with too much of something: its piece stands that many times between head and end.
 type flood struct {
 	name             string
 	head, piece, end string
