@@ -14,7 +14,7 @@ import (
 func little() options {
 	o := short()
 	o.effort = effort{rounds: 1, cpu: 20 * time.Millisecond, latency: 5 * time.Millisecond}
-	o.further = o.effort
+	o.further = effort{rounds: 1, cpu: 200 * time.Millisecond, latency: 5 * time.Millisecond} // /proc counts in ticks of 10 ms
 	o.crowd = crowd{streams: 20, interval: 20 * time.Millisecond, rounds: 1, duration: 200 * time.Millisecond}
 	o.sizes = []int{1 << 10, 64 << 10}
 	return o

@@ -84,7 +84,7 @@ func (b *bench) sizes(ctx context.Context, out io.Writer) error {
 			}
 			without, with := median(measured[0].cpu), median(measured[1].cpu)
 			row = append(row, rounded(without), rounded(with), times(with, without))
-			if without <= 0 {
+			if without <= 0 || with <= 0 {
 				continue // less than a tick of the clock: nothing to draw
 			}
 			x := float64(size)
