@@ -15,8 +15,8 @@ const (
 	overlapBytes = 4 << 10
 )
 
-// maxHits bounds how many places of a window are looked at for one name: a provider could write thousands.
-const maxHits = 16
+// maxMatches bounds how many places of a window are looked at for one name: a provider could write thousands.
+const maxMatches = 16
 
 // Names and values that are looked for. In a JSON string their quotes would be escaped: no text of a client or a model can
 // look like them. What follows them is then checked.
@@ -41,37 +41,37 @@ var (
 	byteOrderMark     = []byte("\ufeff")
 )
 
-// look reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
+// scanWindow reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
 // with a line feed that is not the provider's, so that every line does.
-func look(a *Answer, window []byte, last bool) []byte {
-	if a.kind == responses && !last && isInsideEvent(a, window) {
+func scanWindow(resp *Response, window []byte, last bool) []byte {
+	if resp.kind == responses && !last && isInsideEvent(resp, window) {
 		return window
 	}
-	if a.stream && bytes.IndexByte(window, '\r') >= 0 {
+	if resp.stream && bytes.IndexByte(window, '\r') >= 0 {
 		window = withLineFeeds(window, last)
 	}
 	end := len(window)
 	if !last {
-		end = windowEnd(a, window)
+		end = windowEnd(resp, window)
 	}
 	counted := end // what is counted must not be so twice
 	if end == len(window) && !last && end > overlapBytes {
 		counted = end - overlapBytes
 	}
-	if a.stream {
-		a.events += bytes.Count(window[:counted], dataLine)
+	if resp.stream {
+		resp.events += bytes.Count(window[:counted], dataLine)
 	}
-	if a.kind == responses {
-		lookAtResponse(a, window[:end], last)
-		a.begun = len(window) - counted
+	if resp.kind == responses {
+		scanResponses(resp, window[:end], last)
+		resp.partial = len(window) - counted
 		return window[counted:]
 	}
-	lookForAll(a, window[:end])
-	if a.stream {
-		lookAtEvents(a, window[:end])
+	scanCommon(resp, window[:end])
+	if resp.stream {
+		scanEvents(resp, window[:end])
 	}
-	if a.details {
-		lookForDetails(a, window[:counted])
+	if resp.wantsDetails {
+		scanDetails(resp, window[:counted])
 	}
 	return window[counted:]
 }
@@ -87,12 +87,12 @@ func withLineFeeds(window []byte, last bool) []byte {
 	return append(text, window[end:]...)
 }
 
-// smallAnswerBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
+// smallResponseMaxBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
 // for what it wants to know.
-const smallAnswerBytes = 4 << 10
+const smallResponseMaxBytes = 4 << 10
 
-// smallAnswer is what is read of a small answer.
-type smallAnswer struct {
+// smallResponse is what is read of a small answer.
+type smallResponse struct {
 	ID      string          `json:"id"`
 	Model   string          `json:"model"`
 	Usage   smallUsage      `json:"usage"`
@@ -112,9 +112,9 @@ type smallUsage struct {
 	Completion       usageDetails `json:"completion_tokens_details"`
 }
 
-// readSmallAnswer reads an answer as most are, and tells whether it is one: with a plain usage, and no error.
-func readSmallAnswer(a *Answer, body []byte) bool {
-	members := &smallAnswer{}
+// readSmallResponse reads an answer as most are, and tells whether it is one: with a plain usage, and no error.
+func readSmallResponse(resp *Response, body []byte) bool {
+	members := &smallResponse{}
 	if json.Unmarshal(body, members) != nil || members.Error != nil {
 		return false
 	}
@@ -124,74 +124,74 @@ func readSmallAnswer(a *Answer, body []byte) bool {
 		len(members.Model) > modelMaxBytes {
 		return false
 	}
-	a.Model = members.Model
-	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if a.details {
-		a.small = members
+	resp.Model = members.Model
+	resp.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
+	if resp.wantsDetails {
+		resp.small = members
 	}
 	return true
 }
 
-// takeDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
+// fillDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
 // little for many calls at once.
-func takeDetails(calls []*Call) {
+func fillDetails(calls []*Call) {
 	for _, c := range calls {
-		a, members := &c.Answer, c.Answer.small
+		resp, members := &c.Response, c.Response.small
 		if members == nil {
 			continue
 		}
-		a.small = nil
+		resp.small = nil
 		if len(members.ID) <= modelMaxBytes {
-			a.ID = members.ID
+			resp.ID = members.ID
 		}
 		for i, choice := range members.Choices {
-			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxHits {
-				a.FinishReasons = append(a.FinishReasons, choice.FinishReason)
+			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxMatches {
+				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
 			}
 		}
 		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
 		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
-			takeUsageDetails(a, prompt, completion)
+			takeUsageDetails(resp, prompt, completion)
 		}
 	}
 }
 
-// lookForAll reads what all answers have, streams or not.
-func lookForAll(a *Answer, window []byte) {
-	if a.Model == "" {
-		findModel(a, window)
+// scanCommon reads what all answers have, streams or not.
+func scanCommon(resp *Response, window []byte) {
+	if resp.Model == "" {
+		findModel(resp, window)
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(a, window, hit)
+		findUsage(resp, window, hit)
 	}
 	if bytes.Contains(window, errorKey) {
-		a.failed = a.failed || isFailure(window)
+		resp.failed = resp.failed || isFailure(window)
 	}
-	if a.capture != nil {
-		captureWindow(a.capture, window, a.stream)
+	if resp.capture != nil {
+		captureWindow(resp.capture, window, resp.stream)
 	}
 }
 
 // findModel reads the first model that a window names.
-func findModel(a *Answer, window []byte) {
+func findModel(resp *Response, window []byte) {
 	if at := bytes.Index(window, modelStart); at >= 0 {
 		text := window[at+len(modelStart):]
 		if end := bytes.IndexByte(text, '"'); end >= 0 && end <= modelMaxBytes {
-			a.Model = string(text[:end])
+			resp.Model = string(text[:end])
 		}
 		return
 	}
-	a.Model = textBehind(window, bytes.Index(window, modelKey), modelKey)
+	resp.Model = textAfter(window, bytes.Index(window, modelKey), modelKey)
 }
 
 // windowEnd returns where a window is cut so that the next one begins with a whole event: its end if there is no good
 // place.
-func windowEnd(a *Answer, window []byte) int {
+func windowEnd(resp *Response, window []byte) int {
 	kept := overlapBytes
-	if a.kind == responses {
+	if resp.kind == responses {
 		kept = responseMaxBytes
 	}
-	if a.stream {
+	if resp.stream {
 		if end := bytes.LastIndex(window, blankLine) + 1; len(window)-end <= kept {
 			return end
 		}
@@ -203,48 +203,48 @@ func windowEnd(a *Answer, window []byte) int {
 	return len(window)
 }
 
-func lookAtEvents(a *Answer, window []byte) {
-	if at := bytes.LastIndex(window, doneMark); at >= 0 && !a.done {
+func scanEvents(resp *Response, window []byte) {
+	if at := bytes.LastIndex(window, doneMark); at >= 0 && !resp.done {
 		line := window[bytes.LastIndexByte(window[:at], '\n')+1 : at]
-		a.done = string(bytes.TrimSpace(line)) == "data:"
+		resp.done = string(bytes.TrimSpace(line)) == "data:"
 	}
-	if !a.finished {
-		a.finished = bytes.Contains(window, finishReasonStart) || textBehind(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
+	if !resp.finished {
+		resp.finished = bytes.Contains(window, finishReasonStart) || textAfter(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
 	}
-	a.failed = a.failed || bytes.Contains(window, errorLine)
+	resp.failed = resp.failed || bytes.Contains(window, errorLine)
 }
 
-// lookForDetails reads what spans and log lines hold beside.
-func lookForDetails(a *Answer, window []byte) {
-	if a.ID == "" {
-		a.ID = textBehind(window, bytes.Index(window, idKey), idKey)
+// scanDetails reads what spans and log lines hold beside.
+func scanDetails(resp *Response, window []byte) {
+	if resp.ID == "" {
+		resp.ID = textAfter(window, bytes.Index(window, idKey), idKey)
 	}
-	if a.stream && !a.finished {
+	if resp.stream && !resp.finished {
 		return
 	}
 	// From the end: in most events of a stream, the reason is null.
 	var reasons []string
-	for hits := 0; hits < maxHits; hits++ {
+	for hits := 0; hits < maxMatches; hits++ {
 		at := bytes.LastIndex(window, finishReasonKey)
 		if at < 0 {
 			break
 		}
-		if reason := textBehind(window, at, finishReasonKey); reason != "" {
+		if reason := textAfter(window, at, finishReasonKey); reason != "" {
 			reasons = append([]string{reason}, reasons...)
 		}
 		window = window[:at]
 	}
-	if len(a.FinishReasons) < maxHits {
-		a.FinishReasons = append(a.FinishReasons, reasons...)
+	if len(resp.FinishReasons) < maxMatches {
+		resp.FinishReasons = append(resp.FinishReasons, reasons...)
 	}
 }
 
-// textBehind returns the text that is the value of the name at a place of the window; "" if it is none, or there is none.
-func textBehind(window []byte, at int, name []byte) string {
+// textAfter returns the text that is the value of the name at a place of the window; "" if it is none, or there is none.
+func textAfter(window []byte, at int, name []byte) string {
 	if at < 0 {
 		return ""
 	}
-	value := valueBehind(window[at+len(name):])
+	value := valueAfter(window[at+len(name):])
 	if len(value) == 0 || value[0] != '"' {
 		return ""
 	}
@@ -253,17 +253,17 @@ func textBehind(window []byte, at int, name []byte) string {
 		return ""
 	}
 	text := string(value[1 : 1+end])
-	if strings.ContainsAny(text, notInAnswers) || !isModelName(text) {
+	if strings.ContainsAny(text, escapeStart) || !isModelName(text) {
 		return ""
 	}
 	return text
 }
 
-// notInAnswers is an escape: models, ids and reasons have none.
-const notInAnswers = `\`
+// escapeStart is an escape: models, ids and reasons have none.
+const escapeStart = `\`
 
-// valueBehind returns what stands behind a name and its colon, nil if there is no colon.
-func valueBehind(rest []byte) []byte {
+// valueAfter returns what stands behind a name and its colon, nil if there is no colon.
+func valueAfter(rest []byte) []byte {
 	if len(rest) > 1 && rest[0] == ':' && rest[1] > ' ' {
 		return rest[1:]
 	}
@@ -277,12 +277,12 @@ func valueBehind(rest []byte) []byte {
 // isFailure tells whether an answer says that it is an error, as providers do it after a status of 200: by a member error
 // that holds something, or by the value error of object, type or finish_reason.
 func isFailure(window []byte) bool {
-	for hits := 0; hits < maxHits; hits++ {
+	for hits := 0; hits < maxMatches; hits++ {
 		at := bytes.Index(window, errorKey)
 		if at < 0 {
 			return false
 		}
-		if holdsError(valueBehind(window[at+len(errorKey):])) || isErrorValue(window[:at]) {
+		if holdsError(valueAfter(window[at+len(errorKey):])) || isErrorValue(window[:at]) {
 			return true
 		}
 		window = window[at+len(errorKey):]
@@ -290,16 +290,16 @@ func isFailure(window []byte) bool {
 	return false
 }
 
-// nothing is how the values begin that say that there is no error; contentFilterError is that of Azure's filter, which
+// emptyError is how the values begin that say that there is no error; contentFilterError is that of Azure's filter, which
 // stands beside an answer that is as it should be.
 var (
-	nothing            = regexp.MustCompile(`^(null|false|0|""|\{\s*\}|\[\s*\])`)
+	emptyError         = regexp.MustCompile(`^(null|false|0|""|\{\s*\}|\[\s*\])`)
 	contentFilterError = regexp.MustCompile(`^\{[^{}]*"content_filter_error"`)
 )
 
 // holdsError tells whether the value of a member error is one.
 func holdsError(value []byte) bool {
-	return len(value) > 0 && !nothing.Match(value) && !contentFilterError.Match(value)
+	return len(value) > 0 && !emptyError.Match(value) && !contentFilterError.Match(value)
 }
 
 // isErrorValue tells whether the name that before ends in can have the value error.

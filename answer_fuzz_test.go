@@ -55,7 +55,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 	}
 	sink := &keptCalls{}
 	p.telemetry.registry = newRegistry()
-	p.telemetry.details = true
+	p.telemetry.wantsDetails = true
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for name, values := range said {
@@ -66,7 +66,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 		if said["Content-Length"] != nil {
 			return // there are no trailers in HTTP/1.1
 		}
-		for _, name := range operatorHeaders { // as a reverse proxy does with trailers
+		for _, name := range accessLogHeaders { // as a reverse proxy does with trailers
 			rw.Header()[http.TrailerPrefix+name] = []string{forgedMark}
 			if strings.Contains(strings.ToLower(strings.Join(said["Trailer"], ",")), strings.ToLower(name)) {
 				rw.Header()[name] = []string{forgedMark}
@@ -117,10 +117,10 @@ func serveCut(handler http.Handler, rw http.ResponseWriter, request string) (cut
 func checkOperators(t *testing.T, client *answerSoFar) {
 	t.Helper()
 	for name, values := range client.header {
-		isOurs := isOperatorHeader(name)
+		isOurs := isLogHeader(name)
 		if name == "Trailer" {
 			for _, announced := range strings.Split(strings.Join(values, ","), ",") {
-				isOurs = isOurs || isOperatorHeader(http.CanonicalHeaderKey(strings.TrimSpace(announced)))
+				isOurs = isOurs || isLogHeader(http.CanonicalHeaderKey(strings.TrimSpace(announced)))
 			}
 		}
 		if isOurs {
@@ -128,7 +128,7 @@ func checkOperators(t *testing.T, client *answerSoFar) {
 		}
 	}
 	for name, values := range client.Header() {
-		isOurs := isOperatorHeader(strings.TrimPrefix(name, http.TrailerPrefix))
+		isOurs := isLogHeader(strings.TrimPrefix(name, http.TrailerPrefix))
 		if isOurs && strings.Contains(strings.Join(values, ","), forgedMark) {
 			t.Errorf("the operator sees %s %q", name, values)
 		}

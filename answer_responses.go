@@ -18,52 +18,52 @@ var lastEvent = regexp.MustCompile(`\n(?:event:[ \t]*|data:[ \t]*\{[ \t]*"(?:typ
 
 // isInsideEvent tells whether a window of a stream holds nothing but the beginning of an event, as it did before. Such a window may
 // become large, and is not searched from its beginning then.
-func isInsideEvent(a *Answer, window []byte) bool {
-	if !a.stream || a.begun == 0 || len(window) > responseMaxBytes {
+func isInsideEvent(resp *Response, window []byte) bool {
+	if !resp.stream || resp.partial == 0 || len(window) > responseMaxBytes {
 		return false
 	}
-	seen := a.begun - 3 // the end of an event may have begun
+	seen := resp.partial - 3 // the end of an event may have begun
 	if seen < 0 || lastEventEnd(window[seen:]) > 0 {
 		return false
 	}
-	a.begun = len(window)
+	resp.partial = len(window)
 	return true
 }
 
-// lookAtResponse reads a window of an answer of the Responses API.
-func lookAtResponse(a *Answer, window []byte, last bool) {
-	if !a.stream && last && readResponse(a, window) {
+// scanResponses reads a window of an answer of the Responses API.
+func scanResponses(resp *Response, window []byte, last bool) {
+	if !resp.stream && last && readResponsesObject(resp, window) {
 		return
 	}
-	if a.Model == "" {
-		findModel(a, window)
+	if resp.Model == "" {
+		findModel(resp, window)
 	}
-	if a.details && a.ID == "" {
-		a.ID = textBehind(window, bytes.Index(window, idKey), idKey)
+	if resp.wantsDetails && resp.ID == "" {
+		resp.ID = textAfter(window, bytes.Index(window, idKey), idKey)
 	}
-	if a.stream && a.ending == "" {
+	if resp.stream && resp.ending == "" {
 		place := lastEvent.FindSubmatchIndex(window)
 		if place == nil {
 			return
 		}
-		a.ending = string(window[place[2]:place[3]])
-		a.failed = a.ending == "error" || a.ending == "response.failed"
+		resp.ending = string(window[place[2]:place[3]])
+		resp.failed = resp.ending == "error" || resp.ending == "response.failed"
 		window = window[place[0]:]
-		if readLastEvent(a, window) || (last && len(window) <= responseMaxBytes) {
+		if readLastEvent(resp, window) || (last && len(window) <= responseMaxBytes) {
 			return // it is whole, or broken off
 		}
 	}
-	if a.stream && a.finished {
+	if resp.stream && resp.finished {
 		return // what comes behind the last event is not its usage
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(a, window, hit)
+		findUsage(resp, window, hit)
 	}
-	a.finished = bytes.Contains(window, blankLine)
+	resp.finished = bytes.Contains(window, blankLine)
 }
 
 // readLastEvent reads the last event of a stream, and tells whether it is whole.
-func readLastEvent(a *Answer, event []byte) bool {
+func readLastEvent(resp *Response, event []byte) bool {
 	at := bytes.Index(event, dataLine)
 	if at < 0 {
 		return false
@@ -75,15 +75,15 @@ func readLastEvent(a *Answer, event []byte) bool {
 	if json.NewDecoder(bytes.NewReader(data)).Decode(&members) != nil {
 		return false
 	}
-	a.finished = true
+	resp.finished = true
 	if members.Response != nil {
-		readResponse(a, members.Response)
+		readResponsesObject(resp, members.Response)
 	}
 	return true
 }
 
-// readResponse reads a whole answer, and tells whether it is one.
-func readResponse(a *Answer, body []byte) bool {
+// readResponsesObject reads a whole answer, and tells whether it is one.
+func readResponsesObject(resp *Response, body []byte) bool {
 	var members struct {
 		ID     string          `json:"id"`
 		Model  string          `json:"model"`
@@ -94,25 +94,25 @@ func readResponse(a *Answer, body []byte) bool {
 	if json.Unmarshal(body, &members) != nil {
 		return false
 	}
-	a.failed = a.failed || members.Status == "failed" || holdsError(members.Error)
+	resp.failed = resp.failed || members.Status == "failed" || holdsError(members.Error)
 	if members.Model != "" && isModelName(members.Model) {
-		a.Model = members.Model
+		resp.Model = members.Model
 	}
 	if len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(a, members.Usage)
+		readUsage(resp, members.Usage)
 	}
-	if a.details {
-		takeResponseDetails(a, members.ID, members.Status)
+	if resp.wantsDetails {
+		takeResponsesDetails(resp, members.ID, members.Status)
 	}
 	return true
 }
 
-// takeResponseDetails takes over what only spans and log lines hold.
-func takeResponseDetails(a *Answer, id, status string) {
+// takeResponsesDetails takes over what only spans and log lines hold.
+func takeResponsesDetails(resp *Response, id, status string) {
 	if id != "" && isModelName(id) {
-		a.ID = id
+		resp.ID = id
 	}
 	if status != "" && isModelName(status) {
-		a.FinishReasons = []string{status}
+		resp.FinishReasons = []string{status}
 	}
 }

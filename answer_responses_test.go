@@ -9,18 +9,18 @@ import (
 )
 
 // answerIn reads an answer as it comes in pieces, each of them a window of its own.
-func answerIn(kind kind, stream bool, pieces ...string) *Answer {
-	a := &Answer{kind: kind, stream: stream, details: true}
+func answerIn(kind kind, stream bool, pieces ...string) *Response {
+	resp := &Response{kind: kind, stream: stream, wantsDetails: true}
 	window := []byte{}
 	if stream {
 		window = []byte("\n")
 	}
 	for _, piece := range pieces {
 		window = append(window, piece...)
-		window = append([]byte{}, look(a, window, false)...)
+		window = append([]byte{}, scanWindow(resp, window, false)...)
 	}
-	look(a, window, true)
-	return a
+	scanWindow(resp, window, true)
+	return resp
 }
 
 // inPieces divides a text into pieces of a size.
@@ -114,19 +114,19 @@ func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
 				step = 1
 			}
 			for i := 0; i <= len(stream); i += step {
-				a := answerIn(responses, true, stream[:i], stream[i:])
-				if got := (ending{a.finished, a.failed, a.Usage, a.FinishReasons}); !reflect.DeepEqual(got, want) {
+				resp := answerIn(responses, true, stream[:i], stream[i:])
+				if got := (ending{resp.finished, resp.failed, resp.Usage, resp.FinishReasons}); !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
 				}
-				if a.Model != "gpt-5-2025-08-07" || a.ID != "resp_1" || a.events != strings.Count("\n"+stream, "\ndata:") {
-					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, a.Model, a.ID, a.events)
+				if resp.Model != "gpt-5-2025-08-07" || resp.ID != "resp_1" || resp.events != strings.Count("\n"+stream, "\ndata:") {
+					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, resp.Model, resp.ID, resp.events)
 				}
 				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.Usage.Known) {
 					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
 				}
 			}
-			if a := answerIn(responses, true, inPieces(stream, 3)...); a.finished != want.finished || a.Usage != want.usage {
-				t.Errorf("%s, %q, in pieces: got %+v", name, last, a)
+			if resp := answerIn(responses, true, inPieces(stream, 3)...); resp.finished != want.finished || resp.Usage != want.usage {
+				t.Errorf("%s, %q, in pieces: got %+v", name, last, resp)
 			}
 		}
 	}
@@ -134,12 +134,12 @@ func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
 
 func TestErrorInTheDataEndsAResponse(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
-		if a := answerIn(responses, true, line+"\n\n"); !a.failed {
+		if resp := answerIn(responses, true, line+"\n\n"); !resp.failed {
 			t.Errorf("%q is no failure", line)
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
-		if a := answerIn(responses, true, line+"\n\n"); a.failed || a.ending != "" {
+		if resp := answerIn(responses, true, line+"\n\n"); resp.failed || resp.ending != "" {
 			t.Errorf("%q is a failure", line)
 		}
 	}
@@ -152,8 +152,8 @@ func TestLastEventMayBeLong(t *testing.T) {
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
 	stream = stream[:at] + long + stream[at:]
 	for size := 500; size < len(stream); size *= 3 {
-		if a := answerIn(responses, true, inPieces(stream, size)...); !a.finished || a.failed || a.Usage != known(75, 11, 1186, 1024) {
-			t.Errorf("in pieces of %d: got %+v", size, a)
+		if resp := answerIn(responses, true, inPieces(stream, size)...); !resp.finished || resp.failed || resp.Usage != known(75, 11, 1186, 1024) {
+			t.Errorf("in pieces of %d: got %+v", size, resp)
 		}
 	}
 }
@@ -181,12 +181,12 @@ func TestResponseIsReadAsAWhole(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, size := range []int{16 << 10, 16 << 20} {
-			a := answerIn(responses, false, inPieces(test.body, size)...)
-			if a.failed != test.failed || a.Usage != test.usage || !reflect.DeepEqual(a.FinishReasons, test.reasons) {
-				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, a)
+			resp := answerIn(responses, false, inPieces(test.body, size)...)
+			if resp.failed != test.failed || resp.Usage != test.usage || !reflect.DeepEqual(resp.FinishReasons, test.reasons) {
+				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, resp)
 			}
-			if strings.Contains(test.body, `"model"`) && (a.Model != "gpt-5-2025-08-07" || a.ID != "resp_1") {
-				t.Errorf("%s: the model is %q, the id %q", test.name, a.Model, a.ID)
+			if strings.Contains(test.body, `"model"`) && (resp.Model != "gpt-5-2025-08-07" || resp.ID != "resp_1") {
+				t.Errorf("%s: the model is %q, the id %q", test.name, resp.Model, resp.ID)
 			}
 		}
 	}
@@ -216,8 +216,8 @@ func TestEmbeddingsHaveNoOutput(t *testing.T) {
 			`{"object":"list","data":[` + strings.TrimSuffix(floats, ",") + `],"model":"m","usage":` + test.usage + `}`,
 			`{"usage":` + test.usage + `,"model":"m","object":"list","data":[` + strings.TrimSuffix(floats, ",") + `]}`,
 		} {
-			if a := answerIn(embeddings, false, body[:5000], body[5000:]); a.Usage != test.want || a.Model != "m" || a.failed {
-				t.Errorf("%s: got %+v", test.name, a)
+			if resp := answerIn(embeddings, false, body[:5000], body[5000:]); resp.Usage != test.want || resp.Model != "m" || resp.failed {
+				t.Errorf("%s: got %+v", test.name, resp)
 			}
 		}
 	}
@@ -225,9 +225,9 @@ func TestEmbeddingsHaveNoOutput(t *testing.T) {
 
 // TestNoOutputIsReportedForEmbeddings: neither a header nor a line nor a span has a number of output tokens.
 func TestNoOutputIsReportedForEmbeddings(t *testing.T) {
-	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Answer: Answer{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
+	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
 	header := http.Header{}
-	tellOperator(header, &verdict{}, c)
+	setLogHeaders(header, &decision{}, c)
 	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {
 		t.Errorf("the headers are %q and %q, want 8 and none", input, output)
 	}
@@ -243,6 +243,6 @@ func BenchmarkTypedEvents(b *testing.B) {
 	window := []byte("\n" + strings.Repeat(event, windowChunks))
 	b.SetBytes(int64(len(window)))
 	for i := 0; i < b.N; i++ {
-		look(&Answer{kind: responses, stream: true, Model: "m"}, window, false)
+		scanWindow(&Response{kind: responses, stream: true, Model: "m"}, window, false)
 	}
 }

@@ -25,7 +25,7 @@ var jsonType = []string{"application/json"}
 
 // readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
 // are those read so far.
-func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
+func readBody(req *http.Request, maxBytes int64) ([]byte, *apiError) {
 	n := req.ContentLength
 	if n < 0 || n > allocateMaxBytes || n > maxBytes {
 		return readUnannounced(req, maxBytes)
@@ -33,75 +33,75 @@ func readBody(req *http.Request, maxBytes int64) ([]byte, *refusal) {
 	body := make([]byte, n)
 	read, err := io.ReadFull(req.Body, body)
 	if err != nil {
-		return cutShort(body[:read], err)
+		return shortBody(body[:read], err)
 	}
 	return body, nil
 }
 
 // readUnannounced reads a body that gets no memory for its announced length, if it has one.
-func readUnannounced(req *http.Request, maxBytes int64) ([]byte, *refusal) {
+func readUnannounced(req *http.Request, maxBytes int64) ([]byte, *apiError) {
 	if req.ContentLength > maxBytes {
 		return nil, tooLarge(maxBytes)
 	}
 	return readUpTo(req.Body, maxBytes)
 }
 
-// cutShort refuses a body of which only a part came.
-func cutShort(body []byte, err error) ([]byte, *refusal) {
+// shortBody refuses a body of which only a part came.
+func shortBody(body []byte, err error) ([]byte, *apiError) {
 	if err == io.EOF {
-		return nil, alreadyRead()
+		return nil, bodyAlreadyRead()
 	}
-	return body, unreadable()
+	return body, incompleteBody()
 }
 
 // decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
-func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *refusal) {
+func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *apiError) {
 	encoding := contentEncoding(header)
 	if encoding == "identity" || encoding == "" {
 		return body, nil
 	}
 	if !canDecompress(encoding) {
-		return nil, &refusal{http.StatusUnsupportedMediaType, invalidRequestError, "unsupported_content_encoding", "",
+		return nil, &apiError{http.StatusUnsupportedMediaType, invalidRequestError, "unsupported_content_encoding", "",
 			"The Content-Encoding " + quoted(encoding) + " is not supported. Send the body uncompressed, or with gzip or deflate."}
 	}
 	plain, err := decompressor(encoding, bytes.NewReader(body))
-	var refused *refusal
+	var apiErr *apiError
 	if err == nil {
-		body, refused = readUpTo(plain, maxBytes)
+		body, apiErr = readUpTo(plain, maxBytes)
 	}
-	if err != nil || (refused != nil && refused.status == http.StatusBadRequest) {
+	if err != nil || (apiErr != nil && apiErr.status == http.StatusBadRequest) {
 		return nil, invalidRequest("invalid_content_encoding", "",
 			"The body of the request is not valid "+encoding+", as its Content-Encoding says.")
 	}
-	return body, refused
+	return body, apiErr
 }
 
 // readUpTo reads all of r, and refuses it as soon as it has more than maxBytes.
-func readUpTo(r io.Reader, maxBytes int64) ([]byte, *refusal) {
+func readUpTo(r io.Reader, maxBytes int64) ([]byte, *apiError) {
 	var body bytes.Buffer
 	n, err := body.ReadFrom(io.LimitReader(r, maxBytes+1))
 	switch {
 	case err != nil:
-		return body.Bytes(), unreadable()
+		return body.Bytes(), incompleteBody()
 	case n > maxBytes:
 		return body.Bytes(), tooLarge(maxBytes)
 	}
 	return body.Bytes(), nil
 }
 
-// alreadyRead refuses a request that a middleware in front sends again, although its body is gone: Traefik's Retry, after
+// bodyAlreadyRead refuses a request that a middleware in front sends again, although its body is gone: Traefik's Retry, after
 // the provider failed. A client that breaks off shows as another error.
-func alreadyRead() *refusal {
-	return &refusal{http.StatusBadGateway, serverError, "body_already_read", "",
+func bodyAlreadyRead() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, "body_already_read", "",
 		"The provider failed, and the request cannot be sent again: its body has been read. Retry belongs behind this middleware."}
 }
 
-func unreadable() *refusal {
+func incompleteBody() *apiError {
 	return invalidRequest("incomplete_body", "", "The body of the request ended before it was complete.")
 }
 
-func tooLarge(maxBytes int64) *refusal {
-	return &refusal{http.StatusRequestEntityTooLarge, invalidRequestError, "request_too_large", "",
+func tooLarge(maxBytes int64) *apiError {
+	return &apiError{http.StatusRequestEntityTooLarge, invalidRequestError, "request_too_large", "",
 		"The body of the request is larger than the " + strconv.FormatInt(maxBytes, 10) + " bytes that this endpoint accepts. Send a smaller one."}
 }
 
@@ -139,27 +139,27 @@ func removeBody(req *http.Request) {
 	req.TransferEncoding = nil
 }
 
-// rewrite makes of the client's request the one that the provider gets.
-func rewrite(p *policy, req *http.Request, j *judged) {
+// writePlan makes of the client's request the one that the provider gets.
+func writePlan(p *policy, req *http.Request, pl *plan) {
 	header := req.Header
-	if j.verdict.model != nil {
-		header[p.modelHeader] = j.verdict.model
+	if pl.decision.model != nil {
+		header[p.modelHeader] = pl.decision.model
 	}
 	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
 	delete(header, "Accept-Encoding")
 	delete(header, "Connection") // see keepUpgrade
 	req.Trailer = nil
-	if j.path != "" {
-		setPath(req, j.path)
+	if pl.path != "" {
+		setPath(req, pl.path)
 	}
-	if j.body == nil {
-		restoreBody(req, j.raw)
+	if pl.pieces == nil {
+		restoreBody(req, pl.raw)
 		return
 	}
-	if len(j.client) > joinMaxBytes {
-		sendPieces(req, j.body)
+	if len(pl.decoded) > joinMaxBytes {
+		setBodyPieces(req, pl.pieces)
 	} else {
-		body := bytes.NewReader(bytes.Join(j.body, nil))
+		body := bytes.NewReader(bytes.Join(pl.pieces, nil))
 		req.Body = io.NopCloser(body)
 		req.ContentLength = body.Size()
 	}
@@ -170,8 +170,8 @@ func rewrite(p *policy, req *http.Request, j *judged) {
 	delete(header, "Content-Encoding")
 }
 
-// sendPieces gives a request a body that is not copied into one.
-func sendPieces(req *http.Request, body [][]byte) {
+// setBodyPieces gives a request a body that is not copied into one.
+func setBodyPieces(req *http.Request, body [][]byte) {
 	req.ContentLength = 0
 	for _, piece := range body {
 		req.ContentLength += int64(len(piece))
@@ -180,8 +180,8 @@ func sendPieces(req *http.Request, body [][]byte) {
 	req.Body = io.NopCloser(&pieces)
 }
 
-// bodyAgain returns what gives the transport a body once more, if a connection turns out to be closed.
-func bodyAgain(body [][]byte) func() (io.ReadCloser, error) {
+// replayBody returns what gives the transport a body once more, if a connection turns out to be closed.
+func replayBody(body [][]byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(bytes.Join(body, nil))), nil
 	}

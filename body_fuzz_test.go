@@ -58,25 +58,25 @@ func FuzzDecompressedRequest(f *testing.F) {
 		header := http.Header{"Content-Encoding": {encoding}}
 		maxBytes := int64(limit) + 1
 
-		plain, refused := decompress(header, sound, maxBytes)
+		plain, apiErr := decompress(header, sound, maxBytes)
 		switch {
 		case int64(len(text)) > maxBytes:
-			if refused == nil || refused.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d bytes, limit %d: %v", len(text), maxBytes, refused)
+			if apiErr == nil || apiErr.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("%d bytes, limit %d: %v", len(text), maxBytes, apiErr)
 			}
-		case refused != nil:
-			t.Errorf("refused: %s", refused.message)
+		case apiErr != nil:
+			t.Errorf("refused: %s", apiErr.message)
 		case !bytes.Equal(plain, text):
 			t.Errorf("decompressed to %.100q, want %.100q", plain, text)
 		}
 
 		for _, corrupt := range [][]byte{text, flipped(sound, int(corruptAt), corruption), sound[:int(corruptAt)%(len(sound)+1)]} {
-			plain, refused := decompress(header, corrupt, maxBytes)
-			if refused == nil && int64(len(plain)) > maxBytes {
+			plain, apiErr := decompress(header, corrupt, maxBytes)
+			if apiErr == nil && int64(len(plain)) > maxBytes {
 				t.Errorf("%d bytes, limit %d", len(plain), maxBytes)
 			}
-			if refused != nil && refused.status != http.StatusBadRequest && refused.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("status %d", refused.status)
+			if apiErr != nil && apiErr.status != http.StatusBadRequest && apiErr.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("status %d", apiErr.status)
 			}
 		}
 	})

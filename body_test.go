@@ -14,7 +14,7 @@ func TestBodyInPiecesIsWholeEachTime(t *testing.T) {
 	pieces := [][]byte{[]byte(`{"model":`), []byte(`"m"`), []byte("}")}
 	const want = `{"model":"m"}`
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
-	sendPieces(req, pieces)
+	setBodyPieces(req, pieces)
 	if req.ContentLength != int64(len(want)) {
 		t.Errorf("the length is %d, want %d", req.ContentLength, len(want))
 	}
@@ -23,7 +23,7 @@ func TestBodyInPiecesIsWholeEachTime(t *testing.T) {
 		if got, err := io.ReadAll(bodies[i]); string(got) != want || err != nil {
 			t.Errorf("body %d is %q, %v, want %q", i, got, err, want)
 		}
-		again, err := bodyAgain(pieces)()
+		again, err := replayBody(pieces)()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,8 +71,8 @@ func TestBodyThatDoesNotComeIsRefused(t *testing.T) {
 	for came, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
 		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(came)))
 		req.ContentLength = int64(len(chatRequest))
-		if _, refused := readBody(req, defaultMaxRequestBodyBytes); refused == nil || refused.code != want {
-			t.Errorf("%q of a longer body: %v, want %s", came, refused, want)
+		if _, apiErr := readBody(req, defaultMaxRequestBodyBytes); apiErr == nil || apiErr.code != want {
+			t.Errorf("%q of a longer body: %v, want %s", came, apiErr, want)
 		}
 	}
 }

@@ -16,140 +16,140 @@ const (
 	errorResponseTooLarge = "response_too_large"
 )
 
-// errBound is what a provider's proxy gets that writes more than fits.
-var errBound = errors.New("the answer is larger than maxResponseBytes")
+// errLimit is what a provider's proxy gets that writes more than fits.
+var errLimit = errors.New("the answer is larger than maxResponseBytes")
 
-// parseBounds reads Config.MaxResponseBytes and Config.MaxStreamDuration.
-func parseBounds(bad *problems, config *Config, p *policy) {
+// parseResponseLimits reads Config.MaxResponseBytes and Config.MaxStreamDuration.
+func parseResponseLimits(bad *problems, config *Config, p *policy) {
 	if !isUnset(config.MaxResponseBytes) {
-		p.maxResponseBytes = int64(parseWhole(bad, "maxResponseBytes", config.MaxResponseBytes, 0, math.MaxInt32, "bytes"))
+		p.maxResponseBytes = int64(parseInteger(bad, "maxResponseBytes", config.MaxResponseBytes, 0, math.MaxInt32, "bytes"))
 	}
 	p.maxStreamDuration = parseDuration(bad, "maxStreamDuration", config.MaxStreamDuration, time.Second, 24*time.Hour, "from 1s to 24h")
 }
 
-// bound is how long and how large an answer may be. Of several instances of the middleware, the least counts.
-type bound struct {
-	duration  time.Duration      // of a stream; 0: as long as there are events
-	bytes     int64              // of an answer; 0: as many as there are
-	cancel    context.CancelFunc // gives the provider's connection up
-	left      int64              // of bytes, where an answer does not announce its length
-	clock     *time.Timer        // of a stream, which cancels; nil: there is none
-	isRefused bool               // the answer announced too much, and the client got an error instead
-	isCut     bool               // it was ended
+// responseLimit is how long and how large an answer may be. Of several instances of the middleware, the least counts.
+type responseLimit struct {
+	maxDuration time.Duration      // of a stream; 0: as long as there are events
+	maxBytes    int64              // of an answer; 0: as many as there are
+	cancel      context.CancelFunc // gives the provider's connection up
+	remaining   int64              // of bytes, where an answer does not announce its length
+	timer       *time.Timer        // of a stream, which cancels; nil: there is none
+	replaced    bool               // the answer announced too much, and the client got an error instead
+	aborted     bool               // it was ended
 }
 
-// bounded has governed requests answered within the bounds of a policy. It is there only if there are some: it costs others
+// limitResponses has governed requests answered within the bounds of a policy. It is there only if there are some: it costs others
 // nothing.
-func bounded(p *policy, next http.Handler) http.Handler {
+func limitResponses(p *policy, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		way := passageOf(req.Context())
-		if way == nil || way.writer == nil {
+		x := exchangeOf(req.Context())
+		if x == nil || x.response == nil {
 			next.ServeHTTP(rw, req)
 			return
 		}
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
-		useBound(way.writer, p, req.Method, cancel)
+		applyLimit(x.response, p, req.Method, cancel)
 		next.ServeHTTP(rw, req.WithContext(ctx))
 	})
 }
 
-// useBound applies the bounds of a policy to the answer that comes.
-func useBound(w *responseWriter, p *policy, method string, cancel context.CancelFunc) {
-	b := w.bound
-	if b == nil {
-		b = &bound{}
-		w.bound = b
-		w.unusual = true
+// applyLimit applies the bounds of a policy to the answer that comes.
+func applyLimit(w *responseWriter, p *policy, method string, cancel context.CancelFunc) {
+	limit := w.limit
+	if limit == nil {
+		limit = &responseLimit{}
+		w.limit = limit
+		w.needsCleanup = true
 	}
-	b.cancel = cancel
-	if p.maxStreamDuration > 0 && (b.duration == 0 || p.maxStreamDuration < b.duration) {
-		b.duration = p.maxStreamDuration
+	limit.cancel = cancel
+	if p.maxStreamDuration > 0 && (limit.maxDuration == 0 || p.maxStreamDuration < limit.maxDuration) {
+		limit.maxDuration = p.maxStreamDuration
 	}
 	// The answer to HEAD announces the length of a body that does not come.
-	if p.maxResponseBytes > 0 && (b.bytes == 0 || p.maxResponseBytes < b.bytes) && method != http.MethodHead {
-		b.bytes = p.maxResponseBytes
+	if p.maxResponseBytes > 0 && (limit.maxBytes == 0 || p.maxResponseBytes < limit.maxBytes) && method != http.MethodHead {
+		limit.maxBytes = p.maxResponseBytes
 	}
 }
 
-// beginBound looks at the header of an answer, and tells whether it is handed on. One that announces its length needs no gate:
+// beginLimit looks at the header of an answer, and tells whether it is handed on. One that announces its length needs no gate:
 // no more of it can come.
-func beginBound(w *responseWriter) bool {
-	b := w.bound
-	if b.bytes == 0 {
+func beginLimit(w *responseWriter) bool {
+	limit := w.limit
+	if limit.maxBytes == 0 {
 		return true
 	}
 	length, err := strconv.ParseInt(w.ResponseWriter.Header().Get("Content-Length"), 10, 64)
-	if err == nil && length <= b.bytes {
+	if err == nil && length <= limit.maxBytes {
 		return true
 	}
 	if err == nil {
-		refuseAnswer(w)
+		rejectResponse(w)
 		return false
 	}
-	b.left = b.bytes
-	w.client = &gate{w: w, behind: w.ResponseWriter}
-	w.out = &gate{w: w, behind: w.out}
+	limit.remaining = limit.maxBytes
+	w.client = &limitWriter{w: w, next: w.ResponseWriter}
+	w.out = &limitWriter{w: w, next: w.out}
 	return true
 }
 
-// startClock ends a stream that has begun when its time is over. It is compiled code that does.
-func startClock(b *bound) {
-	if b.duration > 0 {
-		b.clock = time.AfterFunc(b.duration, b.cancel)
+// startTimer ends a stream that has begun when its time is over. It is compiled code that does.
+func startTimer(limit *responseLimit) {
+	if limit.maxDuration > 0 {
+		limit.timer = time.AfterFunc(limit.maxDuration, limit.cancel)
 	}
 }
 
-// refuseAnswer answers instead of a provider that announces too much.
-func refuseAnswer(w *responseWriter) {
-	w.bound.isRefused = true
-	w.plain = true
-	w.out = &gate{w: w, behind: w.ResponseWriter} // nothing is left
+// rejectResponse answers instead of a provider that announces too much.
+func rejectResponse(w *responseWriter) {
+	w.limit.replaced = true
+	w.fastPath = true
+	w.out = &limitWriter{w: w, next: w.ResponseWriter} // nothing is left
 	w.window = nil
-	w.call.Answer.stream = false
+	w.call.Response.stream = false
 	w.failure = errorResponseTooLarge
 	removeRepresentation(w.ResponseWriter.Header())
-	writeError(w.ResponseWriter, responseTooLarge(w.bound.bytes))
+	writeAPIError(w.ResponseWriter, responseTooLarge(w.limit.maxBytes))
 	w.status = http.StatusBadGateway
 }
 
-func responseTooLarge(maxBytes int64) *refusal {
-	return &refusal{http.StatusBadGateway, serverError, errorResponseTooLarge, "",
+func responseTooLarge(maxBytes int64) *apiError {
+	return &apiError{http.StatusBadGateway, serverError, errorResponseTooLarge, "",
 		"The provider's answer is larger than the " + strconv.FormatInt(maxBytes, 10) + " bytes that this endpoint hands on. Ask for less."}
 }
 
-// gate lets pass what fits of an answer.
-type gate struct {
-	w      *responseWriter
-	behind io.Writer
+// limitWriter lets pass what fits of an answer.
+type limitWriter struct {
+	w    *responseWriter
+	next io.Writer
 }
 
 // Write hands on a piece that fits. At one that does not, the answer ends.
-func (g *gate) Write(chunk []byte) (int, error) {
-	b := g.w.bound
-	if int64(len(chunk)) > b.left {
-		return 0, shut(g.w, chunk)
+func (g *limitWriter) Write(chunk []byte) (int, error) {
+	limit := g.w.limit
+	if int64(len(chunk)) > limit.remaining {
+		return 0, truncate(g.w, chunk)
 	}
-	b.left -= int64(len(chunk))
-	return g.behind.Write(chunk)
+	limit.remaining -= int64(len(chunk))
+	return g.next.Write(chunk)
 }
 
-// shut ends an answer with what fits of a piece.
-func shut(w *responseWriter, chunk []byte) error {
-	b := w.bound
-	if b.isCut || b.isRefused {
-		return errBound
+// truncate ends an answer with what fits of a piece.
+func truncate(w *responseWriter, chunk []byte) error {
+	limit := w.limit
+	if limit.aborted || limit.replaced {
+		return errLimit
 	}
-	fits := chunk[:b.left]
-	b.left = 0
+	fits := chunk[:limit.remaining]
+	limit.remaining = 0
 	_, _ = w.ResponseWriter.Write(fits)
-	cut(w, responseTooLarge(b.bytes), isBetweenEvents(w, fits))
-	return errBound
+	abortStream(w, responseTooLarge(limit.maxBytes), isBetweenEvents(w, fits))
+	return errLimit
 }
 
-// cut ends an answer for a reason, of which an event stream tells if the client can read it there.
-func cut(w *responseWriter, reason *refusal, isBetween bool) {
-	w.bound.isCut = true
+// abortStream ends an answer for a reason, of which an event stream tells if the client can read it there.
+func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
+	w.limit.aborted = true
 	w.failure = reason.code
 	if isBetween {
 		event := append(append([]byte("data: "), errorJSON(reason)...), blankLine...)
@@ -163,34 +163,34 @@ func cut(w *responseWriter, reason *refusal, isBetween bool) {
 // isBetweenEvents tells whether what a client has got of a stream ends with an event: what is in the window, and the last piece.
 // What is kept back of a stream is then not sent any more.
 func isBetweenEvents(w *responseWriter, last []byte) bool {
-	if !w.call.Answer.stream || w.window == nil {
+	if !w.call.Response.stream || w.window == nil {
 		return false
 	}
-	if w.hides {
-		w.hider.held = nil
-		return w.hider.large == nil && lastEventEnd(last) == len(last) && (len(last) > 0 || !w.hider.endsLarge)
+	if w.filtersUsage {
+		w.filter.buffered = nil
+		return w.filter.largeTail == nil && lastEventEnd(last) == len(last) && (len(last) > 0 || !w.filter.beganInLarge)
 	}
 	text := append(append([]byte(nil), w.window.Bytes()...), last...)
 	return len(text) <= 1 || lastEventEnd(text) == len(text)
 }
 
-// endBound stops the clock of a stream that has ended, and tells of one that it has ended. isBroken is whether its proxy
+// endLimit stops the clock of a stream that has ended, and tells of one that it has ended. isBroken is whether its proxy
 // says that the answer broke off; what is complete then does not matter.
-func endBound(w *responseWriter, isBroken bool) {
-	clock := w.bound.clock
-	w.bound.clock = nil
-	if clock == nil || clock.Stop() || w.writeErr != nil || w.bound.isCut {
+func endLimit(w *responseWriter, isBroken bool) {
+	clock := w.limit.timer
+	w.limit.timer = nil
+	if clock == nil || clock.Stop() || w.writeErr != nil || w.limit.aborted {
 		return
 	}
-	fullWindow(w, nil)
-	a := &w.call.Answer
-	if a.done || (a.finished && (a.ending != "" || !isBroken)) {
+	scanFullWindow(w, nil)
+	resp := &w.call.Response
+	if resp.done || (resp.finished && (resp.ending != "" || !isBroken)) {
 		return
 	}
-	cut(w, streamTimeout(w.bound.duration), isBetweenEvents(w, nil))
+	abortStream(w, streamTimeout(w.limit.maxDuration), isBetweenEvents(w, nil))
 }
 
-func streamTimeout(limit time.Duration) *refusal {
-	return &refusal{http.StatusOK, serverError, errorStreamTimeout, "",
+func streamTimeout(limit time.Duration) *apiError {
+	return &apiError{http.StatusOK, serverError, errorStreamTimeout, "",
 		"The stream took longer than the " + limit.String() + " that this endpoint allows. Ask for less, or in several requests."}
 }

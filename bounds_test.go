@@ -19,7 +19,7 @@ func boundedStream(t *testing.T, next http.Handler) *middleware {
 	t.Helper()
 	m := guarded(t, CreateConfig(), next)
 	m.policy.maxStreamDuration = shortTime
-	m.next = bounded(m.policy, next)
+	m.next = limitResponses(m.policy, next)
 	return m
 }
 
@@ -46,7 +46,7 @@ func TestStreamEndsWhenItsTimeIsOver(t *testing.T) {
 		{name: "busy", events: event, isBusy: true, cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
 		{name: "lines that end in two bytes", events: "data: {}\r\n\r\n", cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout,
 			behind: over},
-		{name: "in an event too large to be kept back", events: "data: " + strings.Repeat("x", heldMaxBytes), cause: http.ErrAbortHandler, isAborted: true,
+		{name: "in an event too large to be kept back", events: "data: " + strings.Repeat("x", bufferedMaxBytes), cause: http.ErrAbortHandler, isAborted: true,
 			errorType: errorStreamTimeout},
 		{name: "a proxy that does not tell", events: event, isAborted: true, errorType: errorStreamTimeout, behind: over},
 		{name: "complete, but for the end of the connection", events: event + done, cause: http.ErrAbortHandler, isAborted: true},
@@ -157,7 +157,7 @@ func TestNothingIsSentBeyondTheBound(t *testing.T) {
 	config.MaxResponseBytes = 4
 	m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		for i, want := range []error{nil, nil, errBound, errBound} {
+		for i, want := range []error{nil, nil, errLimit, errLimit} {
 			if _, err := io.WriteString(rw, "12"[:2-i/3]); !errors.Is(err, want) {
 				t.Errorf("piece %d: %v, want %v", i, err, want)
 			}

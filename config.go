@@ -32,7 +32,7 @@ const (
 type policy struct {
 	name                string // of the middleware, as Traefik has it
 	routes              []route
-	laterRoutes         []route        // for what another instance has governed
+	chainedRoutes       []route        // for what another instance has governed
 	modelPath           *regexp.Regexp // of one model behind the list of models
 	preset              *preset        // of the provider
 	isRebased           bool           // the provider's paths are not the client's
@@ -52,10 +52,10 @@ type policy struct {
 	maxRequestBodyBytes int64
 	maxResponseBytes    int64         // 0: as many as there are
 	maxStreamDuration   time.Duration // 0: as long as there are events
-	report              bool
+	reportOnly          bool
 	configuredModels    map[string]bool // that the configuration names
 	namedModels         map[string]bool // all that clients may ask for; nil: the configuration does not name them all
-	governs             bool            // it has rules for a request that another policy has governed
+	hasRules            bool            // it has rules for a request that another policy has governed
 	telemetry           *telemetry
 	exposes             bool // it answers with the metrics
 	fallbacks           []*policy
@@ -85,20 +85,20 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
 	p := &policy{name: name}
-	p.report = parseMode(bad, config.Mode)
+	p.reportOnly = parseMode(bad, config.Mode)
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
-	secrets.isTraefiks = strings.HasSuffix(name, "@kubernetescrd")
-	p.maxRequestBodyBytes = int64(parseWhole(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
-	parseBounds(bad, config, p)
+	secrets.resolvedByTraefik = strings.HasSuffix(name, "@kubernetescrd")
+	p.maxRequestBodyBytes = int64(parseInteger(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
+	parseResponseLimits(bad, config, p)
 	pattern := parseModels(bad, config, p)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
-	parseProvider(bad, firstProvider(config), p, secrets, pattern)
-	p.routes = parseRoutes(bad, config.Routes, p.preset.base)
-	p.laterRoutes = laterRoutes(p.routes)
-	p.modelPath = newModelPath(p.routes)
+	parseProvider(bad, firstProviderConfig(config), p, secrets, pattern)
+	p.routes = parseRoutes(bad, config.Routes, p.preset.basePath)
+	p.chainedRoutes = chainedRoutes(p.routes)
+	p.modelPath = modelPathPattern(p.routes)
 	p.endpoints = newEndpoints(bad, config, p)
-	p.governs = governs(p)
+	p.hasRules = hasRules(p)
 	p.exposes = parseExpose(bad, config)
 	p.fallbacks = parseFallbacks(bad, config, p, secrets, pattern)
 	p.circuit = &circuit{}
@@ -108,10 +108,10 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	return p, nil
 }
 
-// governs tells whether a policy has rules of its own for a request that another one has governed.
-func governs(p *policy) bool {
-	at := p.endpoints[completions]
-	return p.model != "" || p.aliases != nil || p.allowedModels != nil || p.report || at.rules != nil || !at.asksUsage ||
+// hasRules tells whether a policy has rules of its own for a request that another one has governed.
+func hasRules(p *policy) bool {
+	ep := p.endpoints[completions]
+	return p.model != "" || p.aliases != nil || p.allowedModels != nil || p.reportOnly || ep.rules != nil || !ep.addsUsage ||
 		p.endpoints[embeddings].rules != nil || p.endpoints[responses].rules != nil
 }
 
@@ -204,8 +204,8 @@ func sortedKeys(m any) []string {
 	return keys
 }
 
-// parseWhole reads a whole number of a unit, from 1 on.
-func parseWhole(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
+// parseInteger reads a whole number of a unit, from 1 on.
+func parseInteger(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
 	if isUnset(value) {
 		return byDefault
 	}

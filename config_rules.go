@@ -19,131 +19,131 @@ type parameterKey struct {
 }
 
 // parseRules reads params, limits and dropParams into one rule for each parameter of an endpoint.
-func parseRules(bad *problems, config *Config, at *endpoint) {
+func parseRules(bad *problems, config *Config, ep *endpoint) {
 	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
 	params, limits := config.Params, config.Limits
 	own := []parameterKey{
 		{"params.temperature", "temperature", params.Temperature},
 		{"params.topP", "top_p", params.TopP},
-		{"params.maxTokens", tokenLimitName(at, maxTokens), params.MaxTokens},
-		{"params.maxCompletionTokens", tokenLimitName(at, maxCompletionTokens), params.MaxCompletionTokens},
+		{"params.maxTokens", tokenLimitName(ep, maxTokens), params.MaxTokens},
+		{"params.maxCompletionTokens", tokenLimitName(ep, maxCompletionTokens), params.MaxCompletionTokens},
 		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
 		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
 	}
 	for _, k := range own {
-		if value := parseNumberKey(bad, k, at.parameters); value != nil {
-			setValue(bad, at, k, value, !override)
+		if value := parseNumberKey(bad, k, ep.parameters); value != nil {
+			setValue(bad, ep, k, value, !override)
 		}
 	}
-	for _, k := range parseExtra(bad, params.Extra, own, at) {
-		if value := parseExtraKey(bad, k, at.parameters); value != nil {
-			setValue(bad, at, k, value, !override)
+	for _, k := range parseExtra(bad, params.Extra, own, ep) {
+		if value := parseExtraKey(bad, k, ep.parameters); value != nil {
+			setValue(bad, ep, k, value, !override)
 		}
 	}
 	for _, k := range []parameterKey{
 		{"limits.temperature", "temperature", limits.Temperature},
 		{"limits.topP", "top_p", limits.TopP},
-		{"limits.maxTokens", tokenLimitName(at, maxTokens), limits.MaxTokens},
-		{"limits.maxCompletionTokens", tokenLimitName(at, maxCompletionTokens), limits.MaxCompletionTokens},
+		{"limits.maxTokens", tokenLimitName(ep, maxTokens), limits.MaxTokens},
+		{"limits.maxCompletionTokens", tokenLimitName(ep, maxCompletionTokens), limits.MaxCompletionTokens},
 		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
 		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
 		{"limits.n", "n", limits.N},
 	} {
-		if value := parseNumberKey(bad, k, at.parameters); value != nil {
-			setLimit(bad, at, k, value)
+		if value := parseNumberKey(bad, k, ep.parameters); value != nil {
+			setLimit(bad, ep, k, value)
 		}
 	}
 	for _, name := range parseNames(config.DropParams) {
-		setDropped(bad, at, name)
+		setDropped(bad, ep, name)
 	}
-	if at.tokenLimit != "" {
-		ruleFor(at, at.tokenLimit) // which gives a client's other spelling this name
+	if ep.tokenLimit != "" {
+		ruleFor(ep, ep.tokenLimit) // which gives a client's other spelling this name
 	}
-	for _, r := range at.rules {
-		if r.absent != nil {
-			r.addition = append([]byte(`,"`+r.name+`":`), r.absent...)
+	for _, r := range ep.rules {
+		if r.defaultValue != nil {
+			r.addition = append([]byte(`,"`+r.name+`":`), r.defaultValue...)
 		}
 	}
 }
 
 // tokenLimitName returns what the token limit of a configuration's key is called at an endpoint, "" if there is none.
-func tokenLimitName(at *endpoint, name string) string {
+func tokenLimitName(ep *endpoint, name string) string {
 	switch {
-	case at.kind == responses:
+	case ep.kind == responses:
 		return maxOutputTokens
-	case at.tokenLimit != "":
-		return at.tokenLimit
+	case ep.tokenLimit != "":
+		return ep.tokenLimit
 	}
 	return name
 }
 
 // ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
-func ruleFor(at *endpoint, name string) (r *rule, isNew bool) {
-	id, known := at.parameters.ids[name]
+func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
+	id, known := ep.parameters.ids[name]
 	if !known {
-		addParameter(at.parameters, ofAnyType(name))
-		id = at.parameters.ids[name]
+		addParameter(ep.parameters, ofAnyType(name))
+		id = ep.parameters.ids[name]
 	}
-	for _, r := range at.rules {
-		if r.id == id || r.twinID == id {
+	for _, r := range ep.rules {
+		if r.id == id || r.aliasID == id {
 			return r, false
 		}
 	}
-	r = &rule{name: name, id: id, twinID: id}
+	r = &rule{name: name, id: id, aliasID: id}
 	switch name {
 	case maxTokens:
-		r.twinID = at.parameters.ids[maxCompletionTokens]
+		r.aliasID = ep.parameters.ids[maxCompletionTokens]
 	case maxCompletionTokens:
-		r.twinID = at.parameters.ids[maxTokens]
+		r.aliasID = ep.parameters.ids[maxTokens]
 	}
-	at.rules = append(at.rules, r)
+	ep.rules = append(ep.rules, r)
 	return r, true
 }
 
-func setValue(bad *problems, at *endpoint, k parameterKey, value []byte, enforced bool) {
-	r, isNew := ruleFor(at, k.name)
+func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforced bool) {
+	r, isNew := ruleFor(ep, k.name)
 	if !isNew {
 		bad.add("params", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
 		return
 	}
-	r.absent, r.absentWhy, r.enforced = value, "=set", enforced
+	r.defaultValue, r.defaultReason, r.enforced = value, "=set", enforced
 }
 
 // setLimit adds a ceiling. Without a token limit the provider's own maximum would apply, so that a request without one
 // gets the ceiling; for other parameters, what the provider chooses is its default.
-func setLimit(bad *problems, at *endpoint, k parameterKey, value []byte) {
-	r, _ := ruleFor(at, k.name)
+func setLimit(bad *problems, ep *endpoint, k parameterKey, value []byte) {
+	r, _ := ruleFor(ep, k.name)
 	if r.limited {
 		bad.add("limits", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
 		return
 	}
 	r.limited, r.maximumRaw = true, value
 	r.maximum, _ = parseNumber(string(value))
-	if r.absent == nil {
-		if r.twinID != r.id || r.name == maxOutputTokens {
-			r.absent, r.absentWhy = value, "=limited"
+	if r.defaultValue == nil {
+		if r.aliasID != r.id || r.name == maxOutputTokens {
+			r.defaultValue, r.defaultReason = value, "=limited"
 		}
 		return
 	}
-	if configured, _ := parseNumber(string(r.absent)); configured > r.maximum {
-		bad.add("params", "%s is %s, above its limit of %s", r.name, r.absent, value)
+	if configured, _ := parseNumber(string(r.defaultValue)); configured > r.maximum {
+		bad.add("params", "%s is %s, above its limit of %s", r.name, r.defaultValue, value)
 	}
 }
 
-func setDropped(bad *problems, at *endpoint, name string) {
+func setDropped(bad *problems, ep *endpoint, name string) {
 	switch {
 	case name == "model" || name == "messages" || name == "input" || name == "stream":
 		bad.add("dropParams", "%q cannot be dropped", name)
 		return
-	case !isParameterName(bad, at.parameters, "dropParams", name):
+	case !isParameterName(bad, ep.parameters, "dropParams", name):
 		return
 	}
-	r, isNew := ruleFor(at, name)
+	r, isNew := ruleFor(ep, name)
 	if !isNew && !r.dropped {
 		bad.add("dropParams", "%q is set by params or limits", name)
 		return
 	}
-	r.dropped, r.twinID = true, r.id // each spelling is dropped by its own name
+	r.dropped, r.aliasID = true, r.id // each spelling is dropped by its own name
 }
 
 // isParameterName refuses what cannot name a parameter, and other spellings of those that the schema knows.
@@ -171,8 +171,8 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 		return nil
 	}
 	value := []byte(strconv.FormatFloat(number, 'f', -1, 64))
-	if refused := checkParameter(set.list[id], k.key, value); refused != nil {
-		bad.add(k.key, "%s", refused.message)
+	if apiErr := checkParameter(set.list[id], k.key, value); apiErr != nil {
+		bad.add(k.key, "%s", apiErr.message)
 		return nil
 	}
 	return value
@@ -180,7 +180,7 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 
 // parseExtra returns the keys of params.extra in order, without those that belong elsewhere: at completions they are all
 // but those that are meant for others, at other endpoints those that the schema knows.
-func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *endpoint) []parameterKey {
+func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
 	for _, name := range sortedKeys(extra) {
@@ -200,9 +200,9 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *end
 			bad.add(key, "is the client's to choose")
 		case spellings[fold(name)] != "":
 			bad.add(key, "is another spelling of %q", spellings[fold(name)])
-		case isParameterName(bad, at.parameters, key, name):
+		case isParameterName(bad, ep.parameters, key, name):
 			spellings[fold(name)] = name
-			if _, known := at.parameters.ids[name]; known || (at.kind == completions && !at.elsewhere[name]) {
+			if _, known := ep.parameters.ids[name]; known || (ep.kind == completions && !ep.elsewhere[name]) {
 				keys = append(keys, parameterKey{key, name, extra[name]})
 			}
 		}
@@ -212,21 +212,21 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, at *end
 
 // parseExtraKey returns the JSON of a parameter in params.extra: typed, or as it came if the schema takes it only so.
 func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
-	value := marshal(typed(k.value))
+	value := marshal(typedValue(k.value))
 	id, published := set.ids[k.name]
 	if !published || checkParameter(set.list[id], k.key, value) == nil {
 		return value
 	}
 	value = marshal(k.value)
-	if refused := checkParameter(set.list[id], k.key, value); refused != nil {
-		bad.add(k.key, "%s", refused.message)
+	if apiErr := checkParameter(set.list[id], k.key, value); apiErr != nil {
+		bad.add(k.key, "%s", apiErr.message)
 		return nil
 	}
 	return value
 }
 
-// typed gives a value the type that it had before Traefik's file provider or a label made strings of all scalars.
-func typed(value any) any {
+// typedValue gives a value the type that it had before Traefik's file provider or a label made strings of all scalars.
+func typedValue(value any) any {
 	switch v := value.(type) {
 	case string:
 		trimmed := strings.TrimSpace(v)
@@ -237,13 +237,13 @@ func typed(value any) any {
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {
-			list[i] = typed(element)
+			list[i] = typedValue(element)
 		}
 		return list
 	case map[string]any:
 		members := make(map[string]any, len(v))
 		for name, member := range v {
-			members[name] = typed(member)
+			members[name] = typedValue(member)
 		}
 		return members
 	}

@@ -123,8 +123,8 @@ type capturedChoice struct {
 	finishReason string
 }
 
-// answerChoices is what is captured of an answer, or of an event of one.
-type answerChoices struct {
+// responseChoices is what is captured of an answer, or of an event of one.
+type responseChoices struct {
 	Choices []struct {
 		Index        int         `json:"index"`
 		Message      chatMessage `json:"message"`
@@ -134,60 +134,60 @@ type answerChoices struct {
 }
 
 // captureWindow takes what a window of whole events, or of an answer, says.
-func captureWindow(c *capture, window []byte, stream bool) {
+func captureWindow(capt *capture, window []byte, stream bool) {
 	lines := [][]byte{window}
 	if stream {
 		lines = bytes.Split(window, dataLine)[1:]
 	}
 	for _, line := range lines {
-		if c.left <= 0 || c.events == capturedMaxEvents {
+		if capt.left <= 0 || capt.events == capturedMaxEvents {
 			return
 		}
-		c.events++
-		var answer answerChoices
+		capt.events++
+		var answer responseChoices
 		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&answer) // what has another type does not keep the rest from being read
 		for i, choice := range answer.Choices {
-			if i == maxHits {
+			if i == maxMatches {
 				break
 			}
-			if choice.Index < 0 || choice.Index >= maxHits {
+			if choice.Index < 0 || choice.Index >= maxMatches {
 				continue
 			}
-			for len(c.choices) <= choice.Index {
-				c.choices = append(c.choices, capturedChoice{})
+			for len(capt.choices) <= choice.Index {
+				capt.choices = append(capt.choices, capturedChoice{})
 			}
-			to := &c.choices[choice.Index]
+			to := &capt.choices[choice.Index]
 			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes {
 				to.finishReason = choice.FinishReason
 			}
-			capturePiece(c, to, &choice.Message)
-			capturePiece(c, to, &choice.Delta)
+			capturePiece(capt, to, &choice.Message)
+			capturePiece(capt, to, &choice.Delta)
 		}
 	}
 }
 
 // capturePiece adds a message, or a piece of one, to what has come of its choice.
-func capturePiece(c *capture, to *capturedChoice, piece *chatMessage) {
+func capturePiece(capt *capture, to *capturedChoice, piece *chatMessage) {
 	for _, part := range contentParts(piece.Content) {
-		text := truncated(part.Content, c.left)
-		c.left -= len(text)
+		text := truncated(part.Content, capt.left)
+		capt.left -= len(text)
 		to.text += text
 	}
 	for i, call := range piece.ToolCalls {
 		if i == capturedMaxParts {
 			break
 		}
-		if name := truncated(call.Function.Name, c.left); name != "" {
-			c.left -= len(name)
+		if name := truncated(call.Function.Name, capt.left); name != "" {
+			capt.left -= len(name)
 			to.calls = append(to.calls, name)
 		}
 	}
 }
 
 // captured returns what an answer says as messages.
-func captured(a *Answer) []byte {
+func captured(resp *Response) []byte {
 	messages := []contentMessage{}
-	for _, choice := range a.capture.choices {
+	for _, choice := range resp.capture.choices {
 		message := contentMessage{Role: "assistant", Parts: []contentPart{}, FinishReason: choice.finishReason}
 		if choice.text != "" {
 			message.Parts = append(message.Parts, contentPart{Type: "text", Content: choice.text})
@@ -197,8 +197,8 @@ func captured(a *Answer) []byte {
 		}
 		messages = append(messages, message)
 	}
-	if len(messages) == 1 && len(a.FinishReasons) > 0 {
-		messages[0].FinishReason = a.FinishReasons[0] // which is read behind what is captured, too
+	if len(messages) == 1 && len(resp.FinishReasons) > 0 {
+		messages[0].FinishReason = resp.FinishReasons[0] // which is read behind what is captured, too
 	}
 	return marshal(messages)
 }

@@ -188,7 +188,7 @@ func TestSpanHoldsWhatTheProviderGets(t *testing.T) {
 	config.Model = "gpt-4o"
 	config.Telemetry.Traces.CaptureContent = "true"
 	handler := exporting(t, c, config, answering(`{"choices":[]}`))
-	compressed := encoded(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
+	compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
 	ask(handler, string(compressed), "Content-Encoding", "gzip")
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	if got, want := c.texts[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
@@ -221,8 +221,8 @@ func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
 	ask(handler, prompt, "Traceparent", callersParent+"-01")
 	for i, sampled := range []bool{false, true} {
 		call := sink.calls[i]
-		if got := call.Input != nil && call.Answer.Content != nil && call.Answer.capture != nil; got != sampled {
-			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Answer.Content)
+		if got := call.Input != nil && call.Response.Content != nil && call.Response.capture != nil; got != sampled {
+			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Response.Content)
 		}
 		if line := string(newLine(call)); strings.Contains(line, "canary") {
 			t.Errorf("the log has the content: %s", line)
@@ -282,8 +282,8 @@ func TestContentIsThatOfChatCompletions(t *testing.T) {
 	handler, sink := watched(t, config, answering(`{"object":"response","output":[]}`))
 	handler.(*middleware).policy.telemetry.spans = true
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi"}`)))
-	if call := sink.calls[0]; call.Trace == nil || call.Input != nil || call.Answer.Content != nil {
-		t.Errorf("input %q and output %q, want none", call.Input, call.Answer.Content)
+	if call := sink.calls[0]; call.Trace == nil || call.Input != nil || call.Response.Content != nil {
+		t.Errorf("input %q and output %q, want none", call.Input, call.Response.Content)
 	}
 }
 
@@ -312,15 +312,15 @@ func FuzzContent(f *testing.F) {
 			t.Errorf("input %q", got)
 		}
 		for _, stream := range []bool{false, true} {
-			a := &Answer{capture: &capture{left: most}}
-			captureWindow(a.capture, text, stream)
-			captureWindow(a.capture, text, stream)
+			resp := &Response{capture: &capture{left: most}}
+			captureWindow(resp.capture, text, stream)
+			captureWindow(resp.capture, text, stream)
 			sum := 0
-			for _, choice := range a.capture.choices {
+			for _, choice := range resp.capture.choices {
 				sum += len(choice.text) + len(strings.Join(choice.calls, ""))
 			}
-			if sum > most || len(a.capture.choices) > maxHits || !utf8.Valid(captured(a)) {
-				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(a.capture.choices), most, maxHits)
+			if sum > most || len(resp.capture.choices) > maxMatches || !utf8.Valid(captured(resp)) {
+				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(resp.capture.choices), most, maxMatches)
 			}
 		}
 	})

@@ -9,12 +9,12 @@ import (
 // while the handler waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
 // been sent when write returns. There is no select: Yaegi does not come back from some.
 type decoder struct {
-	chunks chan []byte // to the goroutine; closed at the end
-	turns  chan bool   // from the goroutine: it needs more (true), or has ended (false) with err
-	err    error
-	rest   []byte
-	begun  bool // there was something to decode
-	ended  bool
+	chunks    chan []byte // to the goroutine; closed at the end
+	needsMore chan bool   // from the goroutine: it needs more (true), or has ended (false) with err
+	err       error
+	unread    []byte
+	started   bool // there was something to decode
+	ended     bool
 }
 
 // decoderBufferBytes is how much plain text is sent at a time at the most.
@@ -23,7 +23,7 @@ const decoderBufferBytes = 32 << 10
 var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
 
 func newDecoder(encoding string, w *responseWriter) *decoder {
-	d := &decoder{chunks: make(chan []byte), turns: make(chan bool), err: errDecoder}
+	d := &decoder{chunks: make(chan []byte), needsMore: make(chan bool), err: errDecoder}
 	go d.run(encoding, w)
 	d.wait()
 	return d
@@ -34,9 +34,9 @@ func (d *decoder) run(encoding string, w *responseWriter) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			w.failure = errorPanic
-			tellPanic(w.policy.name, cause)
+			logPanic(w.policy.name, cause)
 		}
-		d.turns <- false
+		d.needsMore <- false
 	}()
 	d.err = pump(d, encoding, w)
 }
@@ -51,7 +51,7 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 	for {
 		n, end := plain.Read(buffer)
 		if n > 0 {
-			if err = deliver(w, buffer[:n]); err != nil {
+			if err = writeScanned(w, buffer[:n]); err != nil {
 				return err
 			}
 		}
@@ -66,27 +66,27 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 
 // Read gives the decompressor the bytes of the last write, and waits for the next one.
 func (d *decoder) Read(p []byte) (int, error) {
-	if len(d.rest) == 0 {
-		d.turns <- true
+	if len(d.unread) == 0 {
+		d.needsMore <- true
 		chunk, more := <-d.chunks
 		if !more {
 			return 0, io.EOF
 		}
-		d.rest = chunk
+		d.unread = chunk
 	}
-	n := copy(p, d.rest)
-	d.rest = d.rest[n:]
+	n := copy(p, d.unread)
+	d.unread = d.unread[n:]
 	return n, nil
 }
 
 // wait returns when the goroutine needs more or has ended.
 func (d *decoder) wait() {
-	d.ended = !<-d.turns
+	d.ended = !<-d.needsMore
 }
 
 func (d *decoder) write(chunk []byte) (int, error) {
 	if !d.ended && len(chunk) > 0 {
-		d.begun = true
+		d.started = true
 		d.chunks <- chunk
 		d.wait()
 	}
@@ -104,7 +104,7 @@ func (d *decoder) close() error {
 			d.wait()
 		}
 	}
-	if !d.begun {
+	if !d.started {
 		return nil // an answer without a body
 	}
 	return d.err

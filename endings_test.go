@@ -75,7 +75,7 @@ func TestCallIsCountedOnceWhateverItsHandlerDoes(t *testing.T) {
 // TestErrorEventIsNeverPartOfAnother where the limit is reached within an event that is too large to be kept back, at the end
 // of a packet, and the next one ends it.
 func TestErrorEventIsNeverPartOfAnother(t *testing.T) {
-	begun := "data: " + strings.Repeat("x", heldMaxBytes)
+	begun := "data: " + strings.Repeat("x", bufferedMaxBytes)
 	config := CreateConfig()
 	config.MaxResponseBytes = len(begun)
 	m, _ := inFrontOf(t, func(rw http.ResponseWriter, _ *http.Request) {

@@ -5,17 +5,17 @@ import "strings"
 // endpoint is what the policy demands of the requests to one kind of governed endpoint.
 type endpoint struct {
 	kind       kind
-	isPlain    bool   // its requests are POSTs with a body of JSON, and nothing else
+	postOnly   bool   // its requests are POSTs with a body of JSON, and nothing else
 	path       string // of the provider, behind the base of its paths
 	parameters *parameterSet
 	rules      []*rule
 	tokenLimit string          // the only name that the provider knows it by; empty: it knows both, or none
-	asksUsage  bool            // of every stream
+	addsUsage  bool            // of every stream
 	parses     bool            // its values are looked into, so that their number counts
 	strict     bool            // its parameters are those of the published schema
 	elsewhere  map[string]bool // names that params.extra has for other endpoints in use
 	target     *Target         // for the records of calls
-	verdicts   *verdicts
+	decisions  *decisionCache
 }
 
 // governedKinds are the kinds of endpoints whose requests are governed.
@@ -26,20 +26,20 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	asksUsage := parseStreamUsage(bad, config.StreamUsage)
 	for _, k := range governedKinds {
-		at := newEndpoint(k, p)
+		ep := newEndpoint(k, p)
 		if k == completions {
-			at.elsewhere = namesElsewhere(at, p.routes)
+			ep.elsewhere = namesElsewhere(ep, p.routes)
 		}
 		if k != governedPassthrough {
-			parseRules(bad, config, at)
+			parseRules(bad, config, ep)
 		}
-		for _, name := range evasionsOf(p, at, p.preset) {
-			if r, isNew := ruleFor(at, name); isNew {
+		for _, name := range bypassParams(p, ep, p.preset) {
+			if r, isNew := ruleFor(ep, name); isNew {
 				r.dropped = true
 			}
 		}
-		at.asksUsage = at.asksUsage && asksUsage && leavesStreamOptions(at.rules)
-		all[k] = at
+		ep.addsUsage = ep.addsUsage && asksUsage && leavesStreamOptions(ep.rules)
+		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
 		all[k] = &endpoint{kind: k, path: path, target: all[completions].target} // of calls that are refused
@@ -49,13 +49,13 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 
 // namesElsewhere are parameters that the configuration means for other endpoints, where those are in use. A provider that is
 // not OpenAI may have what is only of responses there at completions, too.
-func namesElsewhere(at *endpoint, routes []route) map[string]bool {
+func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	names := map[string]bool{}
 	for _, r := range routes {
 		var others []*parameter
 		if r.kind == embeddings {
 			others = embeddingsParameters()
-		} else if r.kind == responses && at.strict {
+		} else if r.kind == responses && ep.strict {
 			others = responsesParameters()
 		}
 		for _, other := range others {
@@ -65,14 +65,14 @@ func namesElsewhere(at *endpoint, routes []route) map[string]bool {
 	return names
 }
 
-// evasionsOf returns the parameters of a provider that would get around the rules of a policy for models and tokens.
-func evasionsOf(p *policy, at *endpoint, provider *preset) []string {
+// bypassParams returns the parameters of a provider that would get around the rules of a policy for models and tokens.
+func bypassParams(p *policy, ep *endpoint, provider *preset) []string {
 	var names []string
 	if !p.modelOverride || p.allowedModels != nil {
 		names = append(names, provider.modelNames...)
 	}
-	for _, r := range at.rules {
-		if isTokenLimit := r.twinID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.limited || r.absent != nil) {
+	for _, r := range ep.rules {
+		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.limited || r.defaultValue != nil) {
 			names = append(names, provider.tokenLimits...)
 		}
 	}
@@ -81,33 +81,33 @@ func evasionsOf(p *policy, at *endpoint, provider *preset) []string {
 
 // newEndpoint returns an endpoint of a policy's provider without rules.
 func newEndpoint(k kind, p *policy) *endpoint {
-	at := &endpoint{kind: k, isPlain: k != governedPassthrough, strict: p.preset.strict, verdicts: &verdicts{bySkeleton: map[string]*verdict{}}}
+	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: p.preset.strict, decisions: &decisionCache{bySkeleton: map[string]*decision{}}}
 	operation := chatOperation
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {
 	case completions:
 		parameters = chatParameters()
-		at.path = "/chat/completions"
-		at.tokenLimit = p.preset.tokenLimit
-		at.asksUsage = p.preset.streamUsage
-		at.parses = true
+		ep.path = "/chat/completions"
+		ep.tokenLimit = p.preset.tokenLimit
+		ep.addsUsage = p.preset.streamUsage
+		ep.parses = true
 	case responses:
 		parameters = responsesParameters()
-		at.path = "/responses"
-		at.parses = true
+		ep.path = "/responses"
+		ep.parses = true
 	case embeddings:
 		parameters = embeddingsParameters()
-		at.path = "/embeddings"
+		ep.path = "/embeddings"
 		operation = embeddingsOperation
 	case governedPassthrough:
 		operation = passthroughOperation
 	}
-	if !at.strict {
-		relax(parameters)
+	if !ep.strict {
+		loosen(parameters)
 	}
-	at.parameters = newParameterSet(parameters)
-	at.target = newTarget(p, operation)
-	return at
+	ep.parameters = newParameterSet(parameters)
+	ep.target = newTarget(p, operation)
+	return ep
 }
 
 // newTarget returns what the records of all calls of an operation at a provider have in common.
@@ -115,7 +115,7 @@ func newTarget(p *policy, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
 	if target.Provider == "" || p.isFallback { // which Telemetry.Provider is not the name of
-		target.Provider = p.preset.system
+		target.Provider = p.preset.genAIName
 	}
 	if p.upstream != nil {
 		target.ServerAddress, target.ServerPort = p.upstream.host, p.upstream.port
@@ -124,9 +124,9 @@ func newTarget(p *policy, operation string) *Target {
 	return &target
 }
 
-// relax leaves of the checks on parameters those of types and ranges: a provider that is not OpenAI has values of its own.
+// loosen leaves of the checks on parameters those of types and ranges: a provider that is not OpenAI has values of its own.
 // The bounds of the work for one request stay, and so do the options of a stream: who meters it depends on them.
-func relax(parameters []*parameter) {
+func loosen(parameters []*parameter) {
 	for _, p := range parameters {
 		switch p.name {
 		case "input", streamOptions:

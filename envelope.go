@@ -13,11 +13,11 @@ import (
 // in less than half of the time, since their skeleton is remembered (measured with make bench).
 const skeletonMaxEnds = 64 << 10
 
-// Strings longer than keptBytes are left out of the skeleton, names of models longer than keptModelBytes. Names of
+// Strings longer than inlineMaxBytes are left out of the skeleton, names of models longer than inlineModelMaxBytes. Names of
 // parameters, roles and enumerated values are all shorter.
 const (
-	keptBytes      = 24
-	keptModelBytes = 64
+	inlineMaxBytes      = 24
+	inlineModelMaxBytes = 64
 )
 
 // freeTexts are names whose values are left out however short they are: no decision depends on them, and they differ
@@ -27,8 +27,8 @@ var freeTexts = map[string]bool{
 	"safety_identifier": true, "prompt_cache_key": true,
 }
 
-// mayBeInvalid is what makes a text one that encoding/json has to see: control characters and escapes.
-const mayBeInvalid = controlCharacters + `\`
+// escapesAndControls is what makes a text one that encoding/json has to see: control characters and escapes.
+const escapesAndControls = controlCharacters + `\`
 
 // What stands between a name and its value, as JSON is written by machines.
 const (
@@ -48,18 +48,18 @@ var (
 	// escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
 	modelName           = []byte("model")
-	// filler stands in the skeleton for the inside of a long string. JSON allows DEL, and nobody writes it.
-	filler = []byte{0x7f}
+	// placeholder stands in the skeleton for the inside of a long string. JSON allows DEL, and nobody writes it.
+	placeholder = []byte{0x7f}
 )
 
-// envelope is the top level of a JSON object: its members in their order, and where they stand. Requests of one
+// jsonObject is the top level of a JSON object: its members in their order, and where they stand. Requests of one
 // application look alike but for their texts. So that a decision holds for all of them, and because texts are long, it
 // is taken on the skeleton: the body without the insides of long strings and of short texts. Offsets are those of the
 // skeleton.
-type envelope struct {
+type jsonObject struct {
 	body     []byte
 	skeleton []byte
-	missing  []int // how many bytes the skeleton lacks before its first filler, its second, ..., and behind its last one
+	elided   []int // how many bytes the skeleton lacks before its first filler, its second, ..., and behind its last one
 	members  []member
 	found    []int // place in members, plus one, of each parameter: see validate
 	partial  bool  // the decision needed more than the skeleton
@@ -84,24 +84,24 @@ type member struct {
 	removed     bool
 }
 
-// newEnvelope makes the skeleton of a body, or takes the body for it if its strings are many and short.
-func newEnvelope(body []byte) *envelope {
-	e := &envelope{body: body, skeleton: body, missing: []int{0}} // as wholeEnvelope, whose call would cost every request
+// newJSONObject makes the skeleton of a body, or takes the body for it if its strings are many and short.
+func newJSONObject(body []byte) *jsonObject {
+	obj := &jsonObject{body: body, skeleton: body, elided: []int{0}} // as wholeJSONObject, whose call would cost every request
 	covered := body
 	if bytes.IndexByte(body, '\\') >= 0 {
 		covered = coverEscapes(body)
 	}
 	if bytes.Count(covered, quote) > skeletonMaxEnds {
-		e.partial = true
-		return e
+		obj.partial = true
+		return obj
 	}
-	cutLongStrings(e, covered)
-	return e
+	cutLongStrings(obj, covered)
+	return obj
 }
 
-// wholeEnvelope makes an envelope whose skeleton is the body.
-func wholeEnvelope(body []byte) *envelope {
-	return &envelope{body: body, skeleton: body, missing: []int{0}}
+// wholeJSONObject makes an envelope whose skeleton is the body.
+func wholeJSONObject(body []byte) *jsonObject {
+	return &jsonObject{body: body, skeleton: body, elided: []int{0}}
 }
 
 // coverEscapes writes another escape over those that could hide the end of a string, so that every quote left ends one.
@@ -118,66 +118,66 @@ func coverEscapes(body []byte) []byte {
 
 // cutLongStrings makes the skeleton of a body whose quotes all end strings: then every second piece between quotes is
 // the inside of a string.
-func cutLongStrings(e *envelope, covered []byte) {
+func cutLongStrings(obj *jsonObject, covered []byte) {
 	pieces := bytes.Split(covered, quote)
-	gone, missing := 0, e.missing
+	gone, missing := 0, obj.elided
 	for i := 1; i < len(pieces); i += 2 {
 		length := len(pieces[i])
-		if length <= keptBytes {
-			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(pieces[i], mayBeInvalid) {
+		if length <= inlineMaxBytes {
+			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(pieces[i], escapesAndControls) {
 				continue
 			}
-		} else if length <= keptModelBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
+		} else if length <= inlineModelMaxBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
 			continue
 		}
-		gone += length - len(filler)
+		gone += length - len(placeholder)
 		missing = append(missing, gone)
-		pieces[i] = filler
+		pieces[i] = placeholder
 	}
 	skeleton := bytes.Join(pieces, quote)
-	if bytes.Count(skeleton, filler) != len(missing)-1 {
-		e.partial = true // the client wrote the filler itself, and bodyOffset could not tell: the body is read whole
+	if bytes.Count(skeleton, placeholder) != len(missing)-1 {
+		obj.partial = true // the client wrote the filler itself, and bodyOffset could not tell: the body is read whole
 		return
 	}
-	e.skeleton = skeleton
-	e.missing = missing
-	e.partial = bytes.Contains(skeleton, escapedSlash) // it may cover another escape
+	obj.skeleton = skeleton
+	obj.elided = missing
+	obj.partial = bytes.Contains(skeleton, escapedSlash) // it may cover another escape
 }
 
 // bodyOffset returns where in the body the given offset of the skeleton is.
-func bodyOffset(e *envelope, offset int) int {
-	return offset + e.missing[fillersBefore(e, offset)]
+func bodyOffset(obj *jsonObject, offset int) int {
+	return offset + obj.elided[placeholdersBefore(obj, offset)]
 }
 
-// fillersBefore counts the fillers before an offset of the skeleton.
-func fillersBefore(e *envelope, offset int) int {
-	if len(e.missing) == 1 {
+// placeholdersBefore counts the fillers before an offset of the skeleton.
+func placeholdersBefore(obj *jsonObject, offset int) int {
+	if len(obj.elided) == 1 {
 		return 0 // the skeleton is the body, which may have the filler itself
 	}
-	return bytes.Count(e.skeleton[:offset], filler)
+	return bytes.Count(obj.skeleton[:offset], placeholder)
 }
 
 // skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings, and with
 // some escapes covered.
-func skeletonValue(e *envelope, m *member) []byte {
-	return e.skeleton[m.start:m.end]
+func skeletonValue(obj *jsonObject, m *member) []byte {
+	return obj.skeleton[m.start:m.end]
 }
 
 // bodyValue returns a member's value as the client wrote it. If the skeleton has less, the decision is not to be
 // remembered.
-func bodyValue(e *envelope, m *member) []byte {
-	value := e.body[bodyOffset(e, m.start):bodyOffset(e, m.end)]
-	e.partial = e.partial || !bytes.Equal(value, e.skeleton[m.start:m.end])
+func bodyValue(obj *jsonObject, m *member) []byte {
+	value := obj.body[bodyOffset(obj, m.start):bodyOffset(obj, m.end)]
+	obj.partial = obj.partial || !bytes.Equal(value, obj.skeleton[m.start:m.end])
 	return value
 }
 
 // readMembers reads the members of the one JSON object that the body holds. encoding/json decides what is JSON, but for
 // the insides of long strings.
-func readMembers(e *envelope) *refusal {
-	decoder := json.NewDecoder(bytes.NewReader(e.skeleton))
+func readMembers(obj *jsonObject) *apiError {
+	decoder := json.NewDecoder(bytes.NewReader(obj.skeleton))
 	token, err := decoder.Token()
 	if err != nil || token != json.Delim('{') {
-		return refuseJSON(e, decoder, err)
+		return jsonError(obj, decoder, err)
 	}
 	var value json.RawMessage
 	for {
@@ -189,59 +189,59 @@ func readMembers(e *envelope) *refusal {
 		if err = decoder.Decode(&value); err != nil {
 			break
 		}
-		if len(e.members) == maxMembers {
+		if len(obj.members) == maxMembers {
 			return tooManyMembers()
 		}
 		end := int(decoder.InputOffset())
-		e.members = append(e.members, member{name: name, start: end - len(value), end: end})
+		obj.members = append(obj.members, member{name: name, start: end - len(value), end: end})
 	}
 	if err == nil {
 		if _, err = decoder.Token(); err == io.EOF {
 			return nil
 		}
 	}
-	return refuseJSON(e, decoder, err)
+	return jsonError(obj, decoder, err)
 }
 
-func tooManyValues() *refusal {
+func tooManyValues() *apiError {
 	return invalidRequest("too_many_values", "", "The body of the request has too many small values: without its long texts it may have "+
 		strconv.Itoa(maxSkeletonBytes)+" bytes and "+strconv.Itoa(maxValues)+" values.")
 }
 
-func tooManyMembers() *refusal {
+func tooManyMembers() *apiError {
 	return invalidRequest("too_many_parameters", "", "The body of the request has more than "+strconv.Itoa(maxMembers)+" parameters.")
 }
 
-// refuseJSON says why the body is not the JSON of one object, and where it stops being so.
-func refuseJSON(e *envelope, decoder *json.Decoder, err error) *refusal {
+// jsonError says why the body is not the JSON of one object, and where it stops being so.
+func jsonError(obj *jsonObject, decoder *json.Decoder, err error) *apiError {
 	offset := int(decoder.InputOffset())
 	reason := "it must be one JSON object, and nothing else"
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		reason = "it ends too early"
-		offset = len(e.skeleton)
+		offset = len(obj.skeleton)
 	} else if err != nil {
 		reason = err.Error()
 	}
 	if syntax, ok := err.(*json.SyntaxError); ok && int(syntax.Offset) > offset {
 		offset = int(syntax.Offset)
 	}
-	return invalidJSON(reason, bodyOffset(e, offset))
+	return invalidJSON(reason, bodyOffset(obj, offset))
 }
 
-// notAsItIs is what shows in a name that the skeleton has not as it is: the filler, and a covered escape.
-const notAsItIs = "\x7f/"
+// elidedInNames is what shows in a name that the skeleton has not as it is: the filler, and a covered escape.
+const elidedInNames = "\x7f/"
 
 // readName reads the name of a member that the skeleton has not as it is, and keeps it. A name that parsers read
 // differently, for it is not UTF-8 or has half a surrogate pair, is refused.
-func readName(e *envelope, i int) *refusal {
-	m := &e.members[i]
-	if strings.ContainsAny(m.name, notAsItIs) {
-		e.partial = true
-		start := bodyOffset(e, nameStart(e, i))
-		if bodyOffset(e, m.start)-start > maxNameBytes {
+func readName(obj *jsonObject, i int) *apiError {
+	m := &obj.members[i]
+	if strings.ContainsAny(m.name, elidedInNames) {
+		obj.partial = true
+		start := bodyOffset(obj, nameStart(obj, i))
+		if bodyOffset(obj, m.start)-start > maxNameBytes {
 			return invalidRequest("string_above_max_length", "", "The name of a parameter has more than "+strconv.Itoa(maxNameBytes)+" bytes.")
 		}
-		if err := json.NewDecoder(bytes.NewReader(e.body[start:])).Decode(&m.name); err != nil {
+		if err := json.NewDecoder(bytes.NewReader(obj.body[start:])).Decode(&m.name); err != nil {
 			return invalidJSON(err.Error(), start)
 		}
 	}
@@ -252,7 +252,7 @@ func readName(e *envelope, i int) *refusal {
 }
 
 // ambiguousName refuses a second member for a parameter, or one in another spelling.
-func ambiguousName(name, meant string) *refusal {
+func ambiguousName(name, meant string) *apiError {
 	if name == meant {
 		return invalidRequest("duplicate_parameter", name, "The parameter '"+name+"' is given more than once. Send it once.")
 	}
@@ -260,12 +260,12 @@ func ambiguousName(name, meant string) *refusal {
 }
 
 // nameStart returns where in the skeleton the name of a member begins: at the first quote behind the member before.
-func nameStart(e *envelope, i int) int {
+func nameStart(obj *jsonObject, i int) int {
 	from := 0
 	if i > 0 {
-		from = e.members[i-1].end
+		from = obj.members[i-1].end
 	}
-	return from + bytes.IndexByte(e.skeleton[from:], '"')
+	return from + bytes.IndexByte(obj.skeleton[from:], '"')
 }
 
 // fold returns what is common to all spellings of a name that some JSON reader takes for the same. Upper case first
@@ -280,95 +280,95 @@ func fold(name string) string {
 // edit puts a value, or nothing, in the place of a part of the body. All bodies with one skeleton have as many fillers
 // before that place.
 type edit struct {
-	from        int
-	to          int
-	value       []byte
-	fromFillers int
-	toFillers   int
+	from             int
+	to               int
+	value            []byte
+	fromPlaceholders int
+	toPlaceholders   int
 }
 
 // edits turns what is noted in the members, and additions behind the last one, into edits in their order. The additions
 // begin with a comma.
-func edits(e *envelope, additions []byte) []edit {
+func edits(obj *jsonObject, additions []byte) []edit {
 	var list []edit
-	if nothingStays(e) {
-		end := bytes.LastIndexByte(e.skeleton, '}')
+	if removesAll(obj) {
+		end := bytes.LastIndexByte(obj.skeleton, '}')
 		start := end
-		if len(e.members) > 0 {
-			start = nameStart(e, 0)
+		if len(obj.members) > 0 {
+			start = nameStart(obj, 0)
 		}
-		return countFillers(e, []edit{{from: start, to: end, value: bytes.TrimPrefix(additions, comma)}})
+		return countPlaceholders(obj, []edit{{from: start, to: end, value: bytes.TrimPrefix(additions, comma)}})
 	}
 	nothingBefore := true
-	for i := range e.members {
-		m := &e.members[i]
+	for i := range obj.members {
+		m := &obj.members[i]
 		if m.removed {
-			list = append(list, removal(e, i, nothingBefore))
+			list = append(list, removal(obj, i, nothingBefore))
 			continue
 		}
 		nothingBefore = false
 		if m.newName != "" {
-			list = append(list, renaming(e, i))
+			list = append(list, renaming(obj, i))
 		} else if m.replacement != nil {
 			list = append(list, edit{from: m.start, to: m.end, value: m.replacement})
 		}
 	}
 	if len(additions) > 0 {
-		end := e.members[len(e.members)-1].end
+		end := obj.members[len(obj.members)-1].end
 		list = append(list, edit{from: end, to: end, value: additions})
 	}
-	return countFillers(e, list)
+	return countPlaceholders(obj, list)
 }
 
-// nothingStays tells whether all members are removed, or there is none.
-func nothingStays(e *envelope) bool {
-	for i := range e.members {
-		if !e.members[i].removed {
+// removesAll tells whether all members are removed, or there is none.
+func removesAll(obj *jsonObject) bool {
+	for i := range obj.members {
+		if !obj.members[i].removed {
 			return false
 		}
 	}
 	return true
 }
 
-// countFillers notes in edits how many fillers are before them.
-func countFillers(e *envelope, list []edit) []edit {
+// countPlaceholders notes in edits how many fillers are before them.
+func countPlaceholders(obj *jsonObject, list []edit) []edit {
 	for i := range list {
-		list[i].fromFillers = fillersBefore(e, list[i].from)
-		list[i].toFillers = fillersBefore(e, list[i].to)
+		list[i].fromPlaceholders = placeholdersBefore(obj, list[i].from)
+		list[i].toPlaceholders = placeholdersBefore(obj, list[i].to)
 	}
 	return list
 }
 
 // renaming puts a member with the new name in the place of one.
-func renaming(e *envelope, i int) edit {
-	m := &e.members[i]
+func renaming(obj *jsonObject, i int) edit {
+	m := &obj.members[i]
 	value := m.replacement
 	if value == nil {
-		value = bodyValue(e, m)
+		value = bodyValue(obj, m)
 	}
-	return edit{from: nameStart(e, i), to: m.end, value: append([]byte(`"`+m.newName+`":`), value...)}
+	return edit{from: nameStart(obj, i), to: m.end, value: append([]byte(`"`+m.newName+`":`), value...)}
 }
 
 // removal takes a member away and one comma, the one before, or the one behind if nothing stays before.
-func removal(e *envelope, i int, nothingBefore bool) edit {
+func removal(obj *jsonObject, i int, nothingBefore bool) edit {
 	if !nothingBefore {
-		return edit{from: e.members[i-1].end, to: e.members[i].end}
+		return edit{from: obj.members[i-1].end, to: obj.members[i].end}
 	}
-	if i+1 < len(e.members) {
-		return edit{from: nameStart(e, i), to: nameStart(e, i+1)}
+	if i+1 < len(obj.members) {
+		return edit{from: nameStart(obj, i), to: nameStart(obj, i+1)}
 	}
-	return edit{from: nameStart(e, i), to: e.members[i].end}
+	return edit{from: nameStart(obj, i), to: obj.members[i].end}
 }
 
 // splice applies the edits to the body, and returns it as pieces of the client's own bytes and of ours. All other bytes
 // stay as they came.
-func splice(e *envelope, list []edit) [][]byte {
+func splice(obj *jsonObject, list []edit) [][]byte {
 	pieces := make([][]byte, 0, 2*len(list)+1)
 	copied := 0
 	for i := range list {
 		change := &list[i]
-		pieces = append(pieces, e.body[copied:change.from+e.missing[change.fromFillers]], change.value)
-		copied = change.to + e.missing[change.toFillers]
+		pieces = append(pieces, obj.body[copied:change.from+obj.elided[change.fromPlaceholders]], change.value)
+		copied = change.to + obj.elided[change.toPlaceholders]
 	}
-	return append(pieces, e.body[copied:])
+	return append(pieces, obj.body[copied:])
 }

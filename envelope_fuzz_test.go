@@ -56,7 +56,7 @@ func pad(body []byte, choice uint8) []byte {
 // hasLongStrings tells whether something that may be a string is long enough to be left out of the skeleton.
 func hasLongStrings(body []byte) bool {
 	for _, piece := range bytes.Split(body, quote) {
-		if len(piece) > keptBytes {
+		if len(piece) > inlineMaxBytes {
 			return true
 		}
 	}
@@ -64,9 +64,9 @@ func hasLongStrings(body []byte) bool {
 }
 
 // readEnvelope reads the members of a body.
-func readEnvelope(body []byte) (*envelope, *refusal) {
-	e := newEnvelope(body)
-	return e, readMembers(e)
+func readEnvelope(body []byte) (*jsonObject, *apiError) {
+	obj := newJSONObject(body)
+	return obj, readMembers(obj)
 }
 
 // part is a member of an object as gjson reads it.
@@ -117,11 +117,11 @@ func FuzzEnvelopeMembers(f *testing.F) {
 
 // compareMembers checks readMembers. With lenient, the insides of long strings need not be valid.
 func compareMembers(t *testing.T, body []byte, lenient bool) {
-	e, refused := readEnvelope(body)
+	obj, apiErr := readEnvelope(body)
 	valid := json.Valid(body) && bytes.TrimLeft(body, " \t\r\n")[0] == '{'
-	if refused != nil {
+	if apiErr != nil {
 		if valid {
-			t.Fatalf("refused: %s\nbody: %.300q", refused.message, body)
+			t.Fatalf("refused: %s\nbody: %.300q", apiErr.message, body)
 		}
 		return
 	}
@@ -132,22 +132,22 @@ func compareMembers(t *testing.T, body []byte, lenient bool) {
 		t.Fatalf("accepted, but it is no JSON object: %.300q", body)
 	}
 	want := parts(body)
-	if len(e.members) != len(want) {
-		t.Fatalf("%d members, gjson reads %d; body: %.300q", len(e.members), len(want), body)
+	if len(obj.members) != len(want) {
+		t.Fatalf("%d members, gjson reads %d; body: %.300q", len(obj.members), len(want), body)
 	}
-	for i := range e.members {
-		m := &e.members[i]
+	for i := range obj.members {
+		m := &obj.members[i]
 		name := m.name
-		if readName(e, i) == nil {
+		if readName(obj, i) == nil {
 			name = m.name
 		}
 		if want[i].name != "" && name != want[i].name {
 			t.Errorf("member %d is %q, gjson reads %q; body: %.300q", i, name, want[i].name, body)
 		}
-		if value := string(bodyValue(e, m)); value != want[i].value {
+		if value := string(bodyValue(obj, m)); value != want[i].value {
 			t.Errorf("value of member %d is %.300q, gjson reads %.300q; body: %.300q", i, value, want[i].value, body)
 		}
-		if start := bodyOffset(e, nameStart(e, i)); start != want[i].nameStart {
+		if start := bodyOffset(obj, nameStart(obj, i)); start != want[i].nameStart {
 			t.Errorf("name of member %d begins at byte %d, for gjson at %d; body: %.300q", i, start, want[i].nameStart, body)
 		}
 	}
@@ -181,8 +181,8 @@ func compareSplice(t *testing.T, body []byte, marks uint64, additions int) {
 	if !json.Valid(body) {
 		return
 	}
-	e, refused := readEnvelope(body)
-	if refused != nil || len(e.members) == 0 {
+	obj, apiErr := readEnvelope(body)
+	if apiErr != nil || len(obj.members) == 0 {
 		return
 	}
 	all := parts(body)
@@ -202,7 +202,7 @@ func compareSplice(t *testing.T, body []byte, marks uint64, additions int) {
 			edit = 0
 		}
 		if edit == 2 {
-			e.members[i].removed = true
+			obj.members[i].removed = true
 			edited = must(sjson.DeleteBytes(edited, p.name))
 			continue
 		}
@@ -212,7 +212,7 @@ func compareSplice(t *testing.T, body []byte, marks uint64, additions int) {
 		kept++
 		want = append(want, body[p.nameStart:p.start]...)
 		if edit == 1 {
-			e.members[i].replacement = []byte(replacement)
+			obj.members[i].replacement = []byte(replacement)
 			edited = must(sjson.SetRawBytes(edited, p.name, []byte(replacement)))
 			want = append(want, replacement...)
 			continue
@@ -233,7 +233,7 @@ func compareSplice(t *testing.T, body []byte, marks uint64, additions int) {
 	}
 	want = append(want, body[all[len(all)-1].end():]...)
 
-	got := bytes.Join(splice(e, edits(e, added)), nil)
+	got := bytes.Join(splice(obj, edits(obj, added)), nil)
 	if !bytes.Equal(got, want) {
 		t.Fatalf("splice:\n%.600q\nwant:\n%.600q\nbody:\n%.600q", got, want, body)
 	}

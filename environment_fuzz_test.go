@@ -68,17 +68,17 @@ func FuzzEnvironment(f *testing.F) {
 const markOfKeys = "sk-MARK"
 
 // checkSignal checks that what is sent can be, and where to and with which headers.
-func checkSignal(t *testing.T, s *otlpSignal, endpoint, headers string) {
+func checkSignal(t *testing.T, signal *otlpSignal, endpoint, headers string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, s.url, nil)
+	req, err := http.NewRequest(http.MethodPost, signal.url, nil)
 	if err != nil {
-		t.Fatalf("nothing can be sent to %q: %v", s.url, err)
+		t.Fatalf("nothing can be sent to %q: %v", signal.url, err)
 	}
 	if req.URL.Host == "" || req.URL.User != nil || (req.URL.Scheme != "http" && req.URL.Scheme != "https") || req.URL.RawQuery != "" {
-		t.Errorf("%s are sent to %q, from %q", s.name, s.url, endpoint)
+		t.Errorf("%s are sent to %q, from %q", signal.name, signal.url, endpoint)
 	}
-	if s.timeout < minExportTimeout || s.timeout > maxExportTimeout {
-		t.Errorf("the timeout is %v", s.timeout)
+	if signal.timeout < minExportTimeout || signal.timeout > maxExportTimeout {
+		t.Errorf("the timeout is %v", signal.timeout)
 	}
 	said := map[string]string{}
 	for _, pair := range strings.Split(headers, ",") {
@@ -88,7 +88,7 @@ func checkSignal(t *testing.T, s *otlpSignal, endpoint, headers string) {
 			said[http.CanonicalHeaderKey(strings.TrimSpace(name))+"\x00"+strings.TrimSpace(value)] = strings.TrimSpace(value)
 		}
 	}
-	for _, header := range s.headers {
+	for _, header := range signal.headers {
 		if !headerName.MatchString(header.header) || reservedHeaders[header.header] || strings.ContainsAny(header.value, controlCharacters) || header.value == "" {
 			t.Errorf("the header %q: %q is sent", header.header, header.value)
 		}

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// refusal is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
+// apiError is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
 // access log, names the refusal by.
-type refusal struct {
-	status  int
-	kind    string // "type" in the answer
-	code    string
-	param   string
-	message string
+type apiError struct {
+	status    int
+	errorType string // "type" in the answer
+	code      string
+	param     string
+	message   string
 }
 
 // Values of the member "type" of an error, as OpenAI uses them.
@@ -32,12 +32,12 @@ const retryAfterSeconds = 10
 const quotedMaxBytes = 80
 
 // invalidRequest refuses a request whose body has to change; param names the member at fault, if one is.
-func invalidRequest(code, param, message string) *refusal {
-	return &refusal{http.StatusBadRequest, invalidRequestError, code, param, message}
+func invalidRequest(code, param, message string) *apiError {
+	return &apiError{http.StatusBadRequest, invalidRequestError, code, param, message}
 }
 
 // invalidJSON refuses a body that is not JSON from the given byte on.
-func invalidJSON(reason string, offsetBytes int) *refusal {
+func invalidJSON(reason string, offsetBytes int) *apiError {
 	return invalidRequest("invalid_json", "", "We could not parse the JSON body of your request: "+reason+
 		" (at byte "+strconv.Itoa(offsetBytes)+").")
 }
@@ -48,7 +48,7 @@ func quoted(text string) string {
 }
 
 func shortened(text string) string {
-	text = strings.ReplaceAll(text, string(filler), "...") // of a long string inside a parameter
+	text = strings.ReplaceAll(text, string(placeholder), "...") // of a long string inside a parameter
 	if len(text) > quotedMaxBytes {
 		return strings.ToValidUTF8(text[:quotedMaxBytes], "") + "..."
 	}
@@ -76,32 +76,32 @@ func marshal(value any) []byte {
 	return bytes.TrimSpace(text.Bytes())
 }
 
-// refuse answers with the refusal, and records the call.
-func refuse(w *responseWriter, r *refusal) {
+// rejectExchange answers with the refusal, and records the call.
+func rejectExchange(w *responseWriter, apiErr *apiError) {
 	c, rw := w.call, w.ResponseWriter
-	writeRefusal(rw, r)
-	w.status = r.status
-	w.returned = true
-	rw.Header()[errorTypeHeader] = []string{r.code}
+	writePolicyError(rw, apiErr)
+	w.status = apiErr.status
+	w.complete = true
+	rw.Header()[errorTypeHeader] = []string{apiErr.code}
 	c.Duration = time.Since(c.Start)
 	c.GatewayDuration = c.Duration
-	c.Status = r.status
-	c.ErrorType = r.code
-	c.Request = &Request{Policy: "refused=" + r.code}
-	report(w.policy.telemetry, c)
+	c.Status = apiErr.status
+	c.ErrorType = apiErr.code
+	c.Request = &Request{Policy: "refused=" + apiErr.code}
+	publish(w.policy.telemetry, c)
 	w.recorded = true
 }
 
-// writeRefusal answers with the refusal, and tells the operator.
-func writeRefusal(rw http.ResponseWriter, r *refusal) {
-	writeError(rw, r)
-	rw.Header().Set(policyHeader, "refused="+r.code)
+// writePolicyError answers with the refusal, and tells the operator.
+func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
+	writeAPIError(rw, apiErr)
+	rw.Header().Set(policyHeader, "refused="+apiErr.code)
 }
 
-// writeError answers with the refusal.
-func writeError(rw http.ResponseWriter, r *refusal) {
+// writeAPIError answers with the refusal.
+func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	header := rw.Header()
-	switch r.status {
+	switch apiErr.status {
 	case http.StatusMethodNotAllowed:
 		if header["Allow"] == nil {
 			header.Set("Allow", "POST, OPTIONS")
@@ -111,14 +111,14 @@ func writeError(rw http.ResponseWriter, r *refusal) {
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	writeJSON(rw, r.status, errorJSON(r))
+	writeJSON(rw, apiErr.status, errorJSON(apiErr))
 }
 
 // errorJSON is a refusal in the shape of OpenAI's errors.
-func errorJSON(r *refusal) []byte {
-	members := errorMembers{Message: r.message, Type: r.kind, Code: &r.code}
-	if r.param != "" {
-		members.Param = &r.param
+func errorJSON(apiErr *apiError) []byte {
+	members := errorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
+	if apiErr.param != "" {
+		members.Param = &apiErr.param
 	}
 	return marshal(errorBody{members})
 }

@@ -5,89 +5,89 @@ import (
 	"encoding/json"
 )
 
-// heldMaxBytes bounds the begun event that is kept back until it is complete: a client could do nothing with it either. A
+// bufferedMaxBytes bounds the begun event that is kept back until it is complete: a client could do nothing with it either. A
 // larger event is no usage, and passes in pieces.
-const heldMaxBytes = 64 << 10
+const bufferedMaxBytes = 64 << 10
 
 // usageMaxLines bounds the lines of an event that may be that of the usage, since each is looked at. Indented JSON of it has
 // about 20, which count twice if they end in two bytes.
 const usageMaxLines = 100
 
-// hider keeps the event with the usage from a client that did not ask for it.
-type hider struct {
-	holds bool   // the next chunk does not begin an event
-	held  []byte // the beginning of an event
-	large []byte // the last bytes that were sent of an event too large to be kept back; nil: there is none
-	feed  feed
+// usageFilter keeps the event with the usage from a client that did not ask for it.
+type usageFilter struct {
+	midEvent  bool   // the next chunk does not begin an event
+	buffered  []byte // the beginning of an event
+	largeTail []byte // the last bytes that were sent of an event too large to be kept back; nil: there is none
+	pendingLF pendingLF
 	// endsLarge tells that the last chunk began inside of a large event.
-	endsLarge bool
+	beganInLarge bool
 }
 
-// feed is what becomes of a line feed that comes next: with the carriage return before it, it ends the same line.
-type feed int
+// pendingLF is what becomes of a line feed that comes next: with the carriage return before it, it ends the same line.
+type pendingLF int
 
 const (
-	feedIsNone   feed = iota
-	feedPasses        // it belongs to an event that was sent
-	feedIsHidden      // it belongs to the usage
+	noLF   pendingLF = iota
+	passLF           // it belongs to an event that was sent
+	dropLF           // it belongs to the usage
 )
 
-// hide takes what came of a stream, and returns what of it is for the client: all whole events but those with the usage
+// filterUsage takes what came of a stream, and returns what of it is for the client: all whole events but those with the usage
 // only. What it keeps back is the beginning of an event.
-func hide(h *hider, chunk []byte) []byte {
+func filterUsage(f *usageFilter, chunk []byte) []byte {
 	if len(chunk) == 0 {
 		return nil
 	}
 	var shown []byte
-	if h.feed != feedIsNone && chunk[0] == '\n' {
-		if h.feed == feedPasses {
+	if f.pendingLF != noLF && chunk[0] == '\n' {
+		if f.pendingLF == passLF {
 			shown = append(shown, '\n')
 		}
 		chunk = chunk[1:]
 	}
-	h.feed = feedIsNone
-	h.endsLarge = h.large != nil
-	if h.large != nil {
-		end := largeEventEnd(h, chunk)
+	f.pendingLF = noLF
+	f.beganInLarge = f.largeTail != nil
+	if f.largeTail != nil {
+		end := largeEventEnd(f, chunk)
 		shown = append(shown, chunk[:end]...)
 		chunk = chunk[end:]
 	}
 	if len(chunk) > 0 {
-		shown = append(shown, hideEvents(h, append(h.held, chunk...))...)
+		shown = append(shown, filterEvents(f, append(f.buffered, chunk...))...)
 	}
-	h.holds = len(h.held) > 0 || h.large != nil || h.feed != feedIsNone
+	f.midEvent = len(f.buffered) > 0 || f.largeTail != nil || f.pendingLF != noLF
 	return shown
 }
 
-// hideEvents returns the whole events in data without the usage, and keeps the rest back.
-func hideEvents(h *hider, data []byte) []byte {
+// filterEvents returns the whole events in data without the usage, and keeps the rest back.
+func filterEvents(f *usageFilter, data []byte) []byte {
 	end := lastEventEnd(data)
-	h.held = append([]byte(nil), data[end:]...)
+	f.buffered = append([]byte(nil), data[end:]...)
 	shown := data[:end]
 	if end > 0 {
-		shown = withoutUsage(h, shown)
+		shown = removeUsageEvents(f, shown)
 	}
-	if len(h.held) > heldMaxBytes {
-		shown = append(shown, h.held...)
-		h.large = lastBytes(h.held)
-		h.held = nil
+	if len(f.buffered) > bufferedMaxBytes {
+		shown = append(shown, f.buffered...)
+		f.largeTail = lastBytes(f.buffered)
+		f.buffered = nil
 	}
 	return shown
 }
 
 // largeEventEnd returns where in a chunk a large event ends: at its end if the event goes on.
-func largeEventEnd(h *hider, chunk []byte) int {
-	data := append(append([]byte(nil), h.large...), chunk...)
+func largeEventEnd(f *usageFilter, chunk []byte) int {
+	data := append(append([]byte(nil), f.largeTail...), chunk...)
 	end := firstEventEnd(data)
 	if end == len(data) && lastEventEnd(data) != end {
-		h.large = lastBytes(data)
+		f.largeTail = lastBytes(data)
 		return len(chunk)
 	}
 	if end == len(data) && data[end-1] == '\r' {
-		h.feed = feedPasses
+		f.pendingLF = passLF
 	}
-	end -= len(h.large)
-	h.large = nil
+	end -= len(f.largeTail)
+	f.largeTail = nil
 	return end
 }
 
@@ -96,25 +96,25 @@ func lastBytes(data []byte) []byte {
 	return append([]byte(nil), data[len(data)-3:]...)
 }
 
-// rest returns what is kept back at the end of the stream, unless it is the usage without its blank line.
-func rest(h *hider) []byte {
-	held := h.held
-	h.held = nil
+// flushFilter returns what is kept back at the end of the stream, unless it is the usage without its blank line.
+func flushFilter(f *usageFilter) []byte {
+	held := f.buffered
+	f.buffered = nil
 	if isUsageOnly(held) {
 		return nil
 	}
 	return held
 }
 
-// withoutUsage removes from whole events those that hold the usage only. It looks for the names of tokens from the end,
-// where the usage stands, and not at more than maxHits events.
-func withoutUsage(h *hider, events []byte) []byte {
+// removeUsageEvents removes from whole events those that hold the usage only. It looks for the names of tokens from the end,
+// where the usage stands, and not at more than maxMatches events.
+func removeUsageEvents(f *usageFilter, events []byte) []byte {
 	if events[len(events)-1] == '\r' {
-		h.feed = feedPasses
+		f.pendingLF = passLF
 	}
 	var behind []byte // what stays of the events that have been looked at
 	before := events
-	for hits := 0; hits < maxHits; hits++ {
+	for hits := 0; hits < maxMatches; hits++ {
 		hit := bytes.LastIndex(before, tokensKey)
 		if hit < 0 {
 			break
@@ -125,7 +125,7 @@ func withoutUsage(h *hider, events []byte) []byte {
 		if !isUsageOnly(before[start:end]) {
 			kept = end
 		} else if end == len(events) && before[end-1] == '\r' {
-			h.feed = feedIsHidden
+			f.pendingLF = dropLF
 		}
 		behind = bytes.Join([][]byte{before[start:kept], before[end:], behind}, nil)
 		before = before[:start]
@@ -153,7 +153,7 @@ func lastEventEnd(data []byte) int {
 	if end < len(blankLine) {
 		return 0
 	}
-	return behindReturn(data, end)
+	return skipLF(data, end)
 }
 
 // firstEventEnd returns where the first of whole events ends.
@@ -164,11 +164,11 @@ func firstEventEnd(data []byte) int {
 			end = at + len(mark)
 		}
 	}
-	return behindReturn(data, end)
+	return skipLF(data, end)
 }
 
-// behindReturn moves an end that lies between a carriage return and its line feed.
-func behindReturn(data []byte, end int) int {
+// skipLF moves an end that lies between a carriage return and its line feed.
+func skipLF(data []byte, end int) int {
 	if end < len(data) && data[end-1] == '\r' && data[end] == '\n' {
 		return end + 1
 	}

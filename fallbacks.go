@@ -15,9 +15,9 @@ import (
 
 // What a circuit allows itself. It is short: a provider that is back is soon asked again.
 const (
-	longestPause    = time.Minute     // that a provider is left alone because it says so
-	failuresInRow   = 3               // after which a provider is left alone that says nothing
-	circuitInterval = 5 * time.Second // for which it is, then
+	maxPause       = time.Minute     // that a provider is left alone because it says so
+	failuresToOpen = 3               // after which a provider is left alone that says nothing
+	openDuration   = 5 * time.Second // for which it is, then
 )
 
 // outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
@@ -33,7 +33,7 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 		parent := fallbackParent(i)
 		q := *p
 		q.isFallback = true
-		parseProvider(bad, &providerKeys{parent: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
+		parseProvider(bad, &providerConfig{prefix: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
 		p.keyNames = append(p.keyNames, q.keyNames...)
 		q.circuit = &circuit{}
 		if keys.Model != "" {
@@ -65,89 +65,89 @@ func setFallbackModel(bad *problems, key, model string, p *policy, pattern *rege
 
 // attempt is what became of a request at one provider.
 type attempt struct {
-	client     context.Context // of the client's request, which outlives the attempt
-	patience   *time.Timer     // ends the attempt, unless the answer begins before
-	isLast     bool            // its answer is the client's, whatever it is
-	status     int             // of the answer; 0: there is none
-	retryAfter string          // what the provider says of when it wants to be asked again
-	err        error           // why there is none
-	failed     bool            // the next provider is to be tried
-	outcome    string          // the status, or why there is none
+	client         context.Context // of the client's request, which outlives the attempt
+	firstByteTimer *time.Timer     // ends the attempt, unless the answer begins before
+	isLast         bool            // its answer is the client's, whatever it is
+	status         int             // of the answer; 0: there is none
+	retryAfter     string          // what the provider says of when it wants to be asked again
+	err            error           // why there is none
+	failed         bool            // the next provider is to be tried
+	outcome        string          // the status, or why there is none
 }
 
-// tryAll has the first provider answer that can, of one or several. What comes before the first byte of an answer costs the
+// tryProviders has the first provider answer that can, of one or several. What comes before the first byte of an answer costs the
 // client time only.
-func tryAll(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+func tryProviders(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
 	for i, provider := range m.providers {
-		isLast := i == len(m.providers)-1 || way.judged.faulty // the rest of a faulty body can be read only once
-		if tryOne(provider, i > 0, isLast, way, rw, req) {
+		isLast := i == len(m.providers)-1 || x.plan.invalid // the rest of a faulty body can be read only once
+		if tryProvider(provider, i > 0, isLast, x, rw, req) {
 			return
 		}
 	}
 }
 
-// tryOne tells whether a provider has answered, or nobody is to.
-func tryOne(m *middleware, isFallback, isLast bool, way *passage, rw http.ResponseWriter, req *http.Request) bool {
-	p, w := m.policy, way.writer
-	at := p.endpoints[way.kind]
-	w.call.Target = at.target
+// tryProvider tells whether a provider has answered, or nobody is to.
+func tryProvider(m *middleware, isFallback, isLast bool, x *exchange, rw http.ResponseWriter, req *http.Request) bool {
+	p, w := m.policy, x.response
+	ep := p.endpoints[x.kind]
+	w.call.Target = ep.target
 	if !isLast && isOpen(p.circuit, time.Now()) {
-		noteAttempt(w, outcomeSkipped)
+		addAttempt(w, outcomeSkipped)
 		return false
 	}
 	start := time.Now()
-	var refused *refusal
-	j, out := way.judged, copyOf(req)
-	if isFallback && (way.isReport || p.report) {
-		j = forAnotherProvider(way.judged, w)
+	var apiErr *apiError
+	pl, out := x.plan, cloneRequest(req)
+	if isFallback && (x.reportOnly || p.reportOnly) {
+		pl = copyForFallback(x.plan, w)
 	}
-	if isFallback && !way.isReport {
-		body, asked := usable(at, way.judged.client, way.judged.asked)
-		j = &judged{verdict: j.verdict, client: body, body: [][]byte{body}, asked: asked}
-		if !p.report {
-			j, refused = judgeBody(p, at, req, body, j)
-			if refused == nil && way.before != nil {
-				j.verdict = withDecisions(way.before, j.verdict)
+	if isFallback && !x.reportOnly {
+		body, asked := withoutUnsupportedUsage(ep, x.plan.decoded, x.plan.usageAdded)
+		pl = &plan{decision: pl.decision, decoded: body, pieces: [][]byte{body}, usageAdded: asked}
+		if !p.reportOnly {
+			pl, apiErr = planBody(p, ep, req, body, pl)
+			if apiErr == nil && x.before != nil {
+				pl.decision = mergeDecisions(x.before, pl.decision)
 			}
 		}
 	}
-	if refused == nil {
-		refused = prepare(p, at, j, out)
+	if apiErr == nil {
+		apiErr = addressProvider(p, ep, pl, out)
 	}
-	if way.attempt != nil {
-		nextCall(w.call, start, out.Header)
+	if x.attempt != nil {
+		startNextAttempt(w.call, start, out.Header)
 	}
-	if refused != nil {
-		return refuseAttempt(w, refused, isLast, rw)
+	if apiErr != nil {
+		return rejectAttempt(w, apiErr, isLast, rw)
 	}
 	w.credential = p.credential
 	w.start = w.call.Start
-	useVerdict(w, j)
-	rewrite(p, out, j)
-	if j.body != nil {
-		out.GetBody = bodyAgain(j.body)
+	applyDecision(w, pl)
+	writePlan(p, out, pl)
+	if pl.pieces != nil {
+		out.GetBody = replayBody(pl.pieces)
 	}
-	way.attempt = &attempt{client: req.Context(), isLast: isLast}
-	return askProvider(m, way.attempt, way, rw, out)
+	x.attempt = &attempt{client: req.Context(), isLast: isLast}
+	return callProvider(m, x.attempt, x, rw, out)
 }
 
-// forAnotherProvider returns what was judged with a request of its own: spans share what they say of a request and its provider.
-func forAnotherProvider(j *judged, w *responseWriter) *judged {
-	own := *j
-	v := *w.verdict
+// copyForFallback returns what was judged with a request of its own: spans share what they say of a request and its provider.
+func copyForFallback(pl *plan, w *responseWriter) *plan {
+	own := *pl
+	v := *w.decision
 	request := *v.request
 	v.request = &request
-	own.verdict = &v
+	own.decision = &v
 	return &own
 }
 
-// askProvider tells whether a provider has answered, or nobody is to.
-func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter, out *http.Request) bool {
+// callProvider tells whether a provider has answered, or nobody is to.
+func callProvider(m *middleware, a *attempt, x *exchange, rw http.ResponseWriter, out *http.Request) bool {
 	ctx, cancel := context.WithCancel(a.client)
 	defer cancel()
-	a.patience = time.AfterFunc(m.policy.upstream.firstByte, cancel)
-	defer a.patience.Stop()
-	way.writer.tries = !a.isLast
+	a.firstByteTimer = time.AfterFunc(m.policy.upstream.firstByte, cancel)
+	defer a.firstByteTimer.Stop()
+	x.response.mayRetry = !a.isLast
 	m.next.ServeHTTP(rw, out.WithContext(ctx))
 	if !a.failed {
 		if a.err == nil { // else the client has left, or nobody is to be asked
@@ -155,16 +155,16 @@ func askProvider(m *middleware, a *attempt, way *passage, rw http.ResponseWriter
 		}
 		return true
 	}
-	if isProviders(m.policy, a) {
-		tripCircuit(m.policy.circuit, a.retryAfter, time.Now())
+	if isProviderFault(m.policy, a) {
+		recordCircuitFailure(m.policy.circuit, a.retryAfter, time.Now())
 	}
-	recordAttempt(way.writer, a)
+	recordAttempt(x.response, a)
 	return false
 }
 
-// isProviders tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
+// isProviderFault tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
 // by a request that the provider cannot bear, or a key of its own that has been used too often.
-func isProviders(p *policy, a *attempt) bool {
+func isProviderFault(p *policy, a *attempt) bool {
 	switch a.status {
 	case 0:
 		var failed *net.OpError
@@ -177,8 +177,8 @@ func isProviders(p *policy, a *attempt) bool {
 	return false
 }
 
-// copyOf returns a copy of a request whose header and URL can be changed.
-func copyOf(req *http.Request) *http.Request {
+// cloneRequest returns a copy of a request whose header and URL can be changed.
+func cloneRequest(req *http.Request) *http.Request {
 	out := req.WithContext(req.Context())
 	url := *req.URL
 	out.URL = &url
@@ -186,18 +186,18 @@ func copyOf(req *http.Request) *http.Request {
 	return out
 }
 
-// noteAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
-func noteAttempt(w *responseWriter, outcome string) {
-	w.unusual = true
+// addAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
+func addAttempt(w *responseWriter, outcome string) {
+	w.needsCleanup = true
 	w.attempts = append(w.attempts, w.call.Target.Provider+"="+outcome)
 }
 
-// refuseAttempt does without a provider that cannot be asked, and tells whether it was the last one.
-func refuseAttempt(w *responseWriter, refused *refusal, isLast bool, rw http.ResponseWriter) bool {
-	noteAttempt(w, refused.code)
+// rejectAttempt does without a provider that cannot be asked, and tells whether it was the last one.
+func rejectAttempt(w *responseWriter, apiErr *apiError, isLast bool, rw http.ResponseWriter) bool {
+	addAttempt(w, apiErr.code)
 	if isLast {
-		refuseLater(w, refused)
-		writeError(rw, refused)
+		rejectChained(w, apiErr)
+		writeAPIError(rw, apiErr)
 	}
 	return isLast
 }
@@ -208,11 +208,11 @@ func recordAttempt(w *responseWriter, a *attempt) {
 	failed.Duration = time.Since(failed.Start)
 	failed.Status = a.status
 	failed.ErrorType = a.outcome
-	report(w.policy.telemetry, &failed)
+	publish(w.policy.telemetry, &failed)
 }
 
-// nextCall makes of the record of a call that of the next attempt, with a span of its own.
-func nextCall(c *Call, start time.Time, header http.Header) {
+// startNextAttempt makes of the record of a call that of the next attempt, with a span of its own.
+func startNextAttempt(c *Call, start time.Time, header http.Header) {
 	c.Start = start
 	c.GatewayDuration = time.Since(start)
 	if c.Trace != nil {
@@ -223,20 +223,20 @@ func nextCall(c *Call, start time.Time, header http.Header) {
 // Why an answer is none for the client.
 var (
 	errNextProvider = errors.New("another provider is tried")
-	errNoAnswer     = errors.New("the provider's status is none of an answer")
+	errNoResponse   = errors.New("the provider's status is none of an answer")
 )
 
-// acceptAnswer looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
-func acceptAnswer(answer *http.Response) error {
-	way := passageOf(answer.Request.Context())
-	isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && way == nil
+// acceptResponse looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
+func acceptResponse(answer *http.Response) error {
+	x := exchangeOf(answer.Request.Context())
+	isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && x == nil
 	if answer.StatusCode < http.StatusOK && !isUpgrade {
-		return errNoAnswer
+		return errNoResponse
 	}
-	if way == nil || way.attempt == nil {
+	if x == nil || x.attempt == nil {
 		return nil
 	}
-	a := way.attempt
+	a := x.attempt
 	a.status = answer.StatusCode
 	a.outcome = strconv.Itoa(answer.StatusCode)
 	if a.status == http.StatusTooManyRequests || a.status >= http.StatusInternalServerError {
@@ -245,21 +245,21 @@ func acceptAnswer(answer *http.Response) error {
 			return errNextProvider
 		}
 	} else if !a.isLast {
-		if err := awaitBody(answer); err != nil {
+		if err := awaitFirstByte(answer); err != nil {
 			a.status = 0
 			return err
 		}
 	}
-	if !a.patience.Stop() {
+	if !a.firstByteTimer.Stop() {
 		a.status = 0
 		return context.DeadlineExceeded
 	}
-	noteAttempt(way.writer, a.outcome)
+	addAttempt(x.response, a.outcome)
 	return nil
 }
 
-// awaitBody waits for the first byte of an answer's body.
-func awaitBody(answer *http.Response) error {
+// awaitFirstByte waits for the first byte of an answer's body.
+func awaitFirstByte(answer *http.Response) error {
 	first := make([]byte, 1)
 	n, err := io.ReadFull(answer.Body, first)
 	if err != nil && err != io.EOF {
@@ -271,14 +271,14 @@ func awaitBody(answer *http.Response) error {
 }
 
 // failAttempt notes why there is no answer for the client, and whether the next provider is tried.
-func failAttempt(way *passage, err error) {
-	a := way.attempt
+func failAttempt(x *exchange, err error) {
+	a := x.attempt
 	a.err = err
 	if err != errNextProvider {
 		a.outcome = proxyOutcome(a.client, err)
 	}
 	a.failed = !a.isLast && a.outcome != errorClientGone
-	noteAttempt(way.writer, a.outcome)
+	addAttempt(x.response, a.outcome)
 }
 
 // circuit leaves a provider alone for a while that cannot answer.
@@ -301,14 +301,14 @@ func closeCircuit(c *circuit) {
 	c.mu.Unlock()
 }
 
-// tripCircuit notes that a provider has failed, and what it says of when to ask again.
-func tripCircuit(c *circuit, retryAfter string, now time.Time) {
+// recordCircuitFailure notes that a provider has failed, and what it says of when to ask again.
+func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
 	pause := parseRetryAfter(retryAfter, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failures++
-	if pause == 0 && c.failures >= failuresInRow {
-		pause = circuitInterval
+	if pause == 0 && c.failures >= failuresToOpen {
+		pause = openDuration
 	}
 	if until := now.Add(pause); until.After(c.until) {
 		c.until = until
@@ -323,8 +323,8 @@ func parseRetryAfter(text string, now time.Time) time.Duration {
 	} else if date, err := http.ParseTime(text); err == nil {
 		pause = date.Sub(now)
 	}
-	if pause > longestPause {
-		return longestPause
+	if pause > maxPause {
+		return maxPause
 	}
 	if pause < 0 {
 		return 0

@@ -12,28 +12,28 @@ import (
 // errorPanic is the error.type of a call that a fault of this code has ended, or one of the code behind it.
 const errorPanic = "panic"
 
-// guard is deferred. It takes care of a call that is not recorded when its handler ends: a panic is under way.
-func guard(w *responseWriter, req *http.Request) {
+// recoverExchange is deferred. It takes care of a call that is not recorded when its handler ends: a panic is under way.
+func recoverExchange(w *responseWriter, req *http.Request) {
 	if !w.recorded {
-		endPanic(w, req, recover())
+		endPanicked(w, req, recover())
 	}
 }
 
-// endPanic ends a call in the midst of which there was a panic: that of a reverse proxy whose answer broke off, or a fault.
-func endPanic(w *responseWriter, req *http.Request, cause any) {
+// endPanicked ends a call in the midst of which there was a panic: that of a reverse proxy whose answer broke off, or a fault.
+func endPanicked(w *responseWriter, req *http.Request, cause any) {
 	if isAbort(cause) {
-		concludeBroken(w, req)
-		if w.bound == nil || !w.bound.isRefused {
+		finishAborted(w, req)
+		if w.limit == nil || !w.limit.replaced {
 			abort()
 		}
 		return
 	}
-	tellPanic(w.policy.name, cause)
-	isWhole := w.returned
-	inAnyCase(func() { recordPanic(w) })
-	inAnyCase(func() {
+	logPanic(w.policy.name, cause)
+	isWhole := w.complete
+	ignorePanic(func() { recordPanic(w) })
+	ignorePanic(func() {
 		if w.status == 0 {
-			answerPanic(w.ResponseWriter)
+			write500(w.ResponseWriter)
 			isWhole = true
 		}
 		w.ResponseWriter.Header()[errorTypeHeader] = []string{errorPanic}
@@ -43,10 +43,10 @@ func endPanic(w *responseWriter, req *http.Request, cause any) {
 	}
 }
 
-// concludeBroken makes known what an answer used that broke off.
-func concludeBroken(w *responseWriter, req *http.Request) {
-	defer guard(w, req)
-	conclude(w, req.Context())
+// finishAborted makes known what an answer used that broke off.
+func finishAborted(w *responseWriter, req *http.Request) {
+	defer recoverExchange(w, req)
+	finish(w, req.Context())
 }
 
 // recordPanic leaves nothing running of a call, and counts it. Sinks may be what has failed, if they have been reached.
@@ -64,27 +64,27 @@ func recordPanic(w *responseWriter) {
 	}
 	w.recorded = true
 	closeStream(w)
-	if w.bound != nil && w.bound.clock != nil {
-		w.bound.clock.Stop()
+	if w.limit != nil && w.limit.timer != nil {
+		w.limit.timer.Stop()
 	}
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
 	if reached {
-		record(w.policy.telemetry.registry, c)
+		recordCall(w.policy.telemetry.registry, c)
 	} else {
-		report(w.policy.telemetry, c)
+		publish(w.policy.telemetry, c)
 	}
 }
 
-// inAnyCase takes a step after which others have to come, whatever becomes of it.
-func inAnyCase(step func()) {
+// ignorePanic takes a step after which others have to come, whatever becomes of it.
+func ignorePanic(step func()) {
 	defer func() { _ = recover() }()
 	step()
 }
 
-// guardUngoverned is deferred where a request is not governed, and has not been handed on.
-func guardUngoverned(name string, rw http.ResponseWriter) {
+// recoverUngoverned is deferred where a request is not governed, and has not been handed on.
+func recoverUngoverned(name string, rw http.ResponseWriter) {
 	cause := recover()
 	if cause == nil {
 		return
@@ -92,22 +92,22 @@ func guardUngoverned(name string, rw http.ResponseWriter) {
 	if isAbort(cause) {
 		abort()
 	}
-	tellPanic(name, cause)
-	answerPanic(rw)
+	logPanic(name, cause)
+	write500(rw)
 }
 
-// guardGoroutine is deferred in a goroutine that serves a key of the configuration: a panic that left it would end the whole of
+// recoverGoroutine is deferred in a goroutine that serves a key of the configuration: a panic that left it would end the whole of
 // Traefik.
-func guardGoroutine(name string) {
+func recoverGoroutine(name string) {
 	if cause := recover(); cause != nil {
-		warn("%s: a panic: %s", name, causeText(cause))
+		logWarn("%s: a panic: %s", name, causeText(cause))
 	}
 }
 
-// answerPanic answers for a fault, in the place of an answer that may have begun to be prepared.
-func answerPanic(rw http.ResponseWriter) {
+// write500 answers for a fault, in the place of an answer that may have begun to be prepared.
+func write500(rw http.ResponseWriter) {
 	removeRepresentation(rw.Header())
-	writeError(rw, &refusal{http.StatusInternalServerError, serverError, "internal_error", "",
+	writeAPIError(rw, &apiError{http.StatusInternalServerError, serverError, "internal_error", "",
 		"The gateway had an internal error while it processed your request. Sorry about that."})
 }
 
@@ -130,15 +130,15 @@ var plainCause = regexp.MustCompile(`^(runtime error|reflect|interface conversio
 // causeMaxBytes bounds what is told of a panic.
 const causeMaxBytes = 200
 
-// tellPanic makes a fault known to the operator.
-func tellPanic(name string, cause any) {
-	warn("middleware %q: a panic, in the plugin or behind it: %s", name, causeText(cause))
+// logPanic makes a fault known to the operator.
+func logPanic(name string, cause any) {
+	logWarn("middleware %q: a panic, in the plugin or behind it: %s", name, causeText(cause))
 }
 
 // causeText returns what can be told of a panic.
 func causeText(cause any) string {
 	text := ""
-	inAnyCase(func() {
+	ignorePanic(func() {
 		if err, isError := cause.(error); isError {
 			text = err.Error() // which may panic, too
 		} else if said, isText := cause.(string); isText {
@@ -154,7 +154,7 @@ func causeText(cause any) string {
 // isAbort tells whether a panic is that of a reverse proxy whose answer broke off.
 func isAbort(cause any) bool {
 	is := false
-	inAnyCase(func() {
+	ignorePanic(func() {
 		err, isError := cause.(error)
 		is = isError && errors.Is(err, http.ErrAbortHandler) // whose methods may panic, too
 	})

@@ -199,7 +199,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 
 func TestNextRequestIsServedAfterAPanic(t *testing.T) {
 	m := guarded(t, CreateConfig(), writes("application/json", nil, `{"model":"m"}`))
-	for i := 0; i < 2*settledCalls; i++ { // the registry settles them together
+	for i := 0; i < 2*aggregatedCalls; i++ { // the registry settles them together
 		body := io.Reader(strings.NewReader(plainRequest))
 		want := http.StatusOK
 		if i%2 == 0 {
@@ -211,7 +211,7 @@ func TestNextRequestIsServedAfterAPanic(t *testing.T) {
 			t.Fatalf("request %d: status %d, want %d", i, client.Code, want)
 		}
 	}
-	if got, want := callsOf(m.policy.telemetry.registry), map[string]int64{"": settledCalls, errorPanic: settledCalls}; !reflect.DeepEqual(got, want) {
+	if got, want := callsOf(m.policy.telemetry.registry), map[string]int64{"": aggregatedCalls, errorPanic: aggregatedCalls}; !reflect.DeepEqual(got, want) {
 		t.Errorf("calls by error.type: %v, want %v", got, want)
 	}
 }
@@ -253,7 +253,7 @@ func TestPanicOfASinkLeavesTheAnswerAlone(t *testing.T) {
 func TestPanicInTheDecoderBreaksTheAnswerOff(t *testing.T) {
 	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Encoding", "gzip")
-		compressed := encoded(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
+		compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
 		if _, err := rw.Write(compressed); err != nil {
 			panic(http.ErrAbortHandler)
 		}
@@ -318,8 +318,8 @@ func TestPanicInTheExpositionIsAnswered(t *testing.T) {
 
 func TestGoroutinesSurviveAPanic(t *testing.T) {
 	for name, do := range map[string]func(){
-		"telemetry.otlp": waker(nil),
-		"the token":      turner(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
+		"telemetry.otlp": notifier(nil),
+		"the token":      refreshFunc(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
 	} {
 		if got := warnings(t, do); !strings.HasPrefix(got, "chat-completion: "+name+": a panic: runtime error") {
 			t.Errorf("%s: told %q", name, got)
@@ -329,9 +329,9 @@ func TestGoroutinesSurviveAPanic(t *testing.T) {
 
 func TestRegistryIsNotLockedByAPanic(t *testing.T) {
 	r := newRegistry()
-	record(r, madeCall(nil))
+	recordCall(r, madeCall(nil))
 	collect(r)
-	r.inOrder[0].histograms = append(r.inOrder[0].histograms, &histogram{counts: []int64{1}}) // one too many
+	r.ordered[0].histograms = append(r.ordered[0].histograms, &histogram{counts: []int64{1}}) // one too many
 	func() {
 		defer func() {
 			if recover() == nil {

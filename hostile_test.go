@@ -20,15 +20,15 @@ func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
 	tests := []struct {
 		name, chunk, want string
 	}{
-		{"as many events as are looked at", strings.Repeat(usageOnlyEvent, maxHits), ""},
-		{"more events", harmless + strings.Repeat(usageOnlyEvent, maxHits+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
+		{"as many events as are looked at", strings.Repeat(usageOnlyEvent, maxMatches), ""},
+		{"more events", harmless + strings.Repeat(usageOnlyEvent, maxMatches+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
 		{"events around", strings.Repeat(harmless+usageOnlyEvent+"\n", 5), strings.Repeat(harmless+"\n", 5)},
 		{"few lines", strings.Repeat(":\n", 50) + usageOnlyEvent, ""},
 		{"many lines", strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent, strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string(hide(&hider{}, []byte(test.chunk))); got != test.want {
+			if got := string(filterUsage(&usageFilter{}, []byte(test.chunk))); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -36,11 +36,11 @@ func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
 }
 
 func TestReasonAtTheEndOfAWindowIsKeptOnce(t *testing.T) {
-	a := &Answer{details: true}
+	resp := &Response{wantsDetails: true}
 	text := []byte(strings.Repeat("x", windowBytes) + `"finish_reason":"stop"},{"finish_reason":"length"},`)
-	rest := look(a, text, false)
-	look(a, append(append([]byte(nil), rest...), `"usage":{}`...), true)
-	if got := strings.Join(a.FinishReasons, " "); got != "stop length" {
+	rest := scanWindow(resp, text, false)
+	scanWindow(resp, append(append([]byte(nil), rest...), `"usage":{}`...), true)
+	if got := strings.Join(resp.FinishReasons, " "); got != "stop length" {
 		t.Errorf("got %q, want %q", got, "stop length")
 	}
 }
@@ -127,15 +127,15 @@ type sinkFunc func(c *Call)
 func (f sinkFunc) Consume(c *Call) { f(c) }
 
 func TestCaptureLooksAtFewEventsAndChoices(t *testing.T) {
-	c := &capture{left: 1 << 20}
-	captureWindow(c, []byte(strings.Repeat("\ndata:{}", capturedMaxEvents+5)), true)
-	if c.events != capturedMaxEvents {
-		t.Errorf("%d events are read, want %d", c.events, capturedMaxEvents)
+	capt := &capture{left: 1 << 20}
+	captureWindow(capt, []byte(strings.Repeat("\ndata:{}", capturedMaxEvents+5)), true)
+	if capt.events != capturedMaxEvents {
+		t.Errorf("%d events are read, want %d", capt.events, capturedMaxEvents)
 	}
 }
 
 func TestWarningIsOneLine(t *testing.T) {
-	got := warnings(t, func() { warn("a problem: %s", "line\nchat-completion: forged\x1b[2J") })
+	got := warnings(t, func() { logWarn("a problem: %s", "line\nchat-completion: forged\x1b[2J") })
 	if want := "chat-completion: a problem: line chat-completion: forged [2J\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -143,7 +143,7 @@ func TestWarningIsOneLine(t *testing.T) {
 
 func TestCollectorThatRejectsMoreThanItGotIsNotBelieved(t *testing.T) {
 	d := &delivery{}
-	readAnswer(&http.Response{StatusCode: http.StatusOK}, []byte(`{"partialSuccess":{"rejectedSpans":"9223372036854775807","rejectedDataPoints":"9223372036854775807"}}`), d)
+	readExportResponse(&http.Response{StatusCode: http.StatusOK}, []byte(`{"partialSuccess":{"rejectedSpans":"9223372036854775807","rejectedDataPoints":"9223372036854775807"}}`), d)
 	if want := int64(2 * pointBatch); d.rejected != want {
 		t.Errorf("%d are rejected, want %d", d.rejected, want)
 	}

@@ -39,18 +39,18 @@ const (
 // checkWindow reads a window that is full.
 func checkWindow(w *responseWriter, err error) {
 	if err != nil || len(w.arrivals) == windowChunks || (w.window != nil && w.window.Len() >= largeWindowBytes) {
-		fullWindow(w, err)
+		scanFullWindow(w, err)
 	}
 }
 
-// fullWindow notes that the client's connection failed, and reads a window that is full.
-func fullWindow(w *responseWriter, err error) {
+// scanFullWindow notes that the client's connection failed, and reads a window that is full.
+func scanFullWindow(w *responseWriter, err error) {
 	if err != nil {
 		w.writeErr = err
 	}
 	if w.window != nil {
 		meterChunks(w)
-		rest := look(&w.call.Answer, w.window.Bytes(), false)
+		rest := scanWindow(&w.call.Response, w.window.Bytes(), false)
 		if len(rest) < w.window.Len() {
 			w.window.Reset()
 			_, _ = w.window.Write(rest) // moves it to the front
@@ -59,26 +59,26 @@ func fullWindow(w *responseWriter, err error) {
 	w.arrivals = w.arrivals[:0]
 }
 
-// concludeWindow reads the last window.
-func concludeWindow(w *responseWriter) {
-	a, seen := &w.call.Answer, w.window.Bytes()
-	if a.stream || a.kind != completions || a.capture != nil || len(seen) > smallAnswerBytes || !readSmallAnswer(a, seen) {
-		lookAtLast(w, seen)
+// finishWindow reads the last window.
+func finishWindow(w *responseWriter) {
+	resp, seen := &w.call.Response, w.window.Bytes()
+	if resp.stream || resp.kind != completions || resp.capture != nil || len(seen) > smallResponseMaxBytes || !readSmallResponse(resp, seen) {
+		scanLast(w, seen)
 	}
 }
 
-// lookAtLast reads a last window of any kind.
-func lookAtLast(w *responseWriter, window []byte) {
-	a := &w.call.Answer
-	if a.stream {
+// scanLast reads a last window of any kind.
+func scanLast(w *responseWriter, window []byte) {
+	resp := &w.call.Response
+	if resp.stream {
 		meterChunks(w)
 	}
-	look(a, window, true)
-	if a.stream {
-		concludeStream(w.call, w.lastChunk)
+	scanWindow(resp, window, true)
+	if resp.stream {
+		finishChunkTimes(w.call, w.lastChunk)
 	}
-	if a.capture != nil {
-		a.Content = captured(a)
+	if resp.capture != nil {
+		resp.Content = captured(resp)
 	}
 }
 
@@ -113,15 +113,15 @@ func meterChunks(w *responseWriter) {
 // fastChunk is the first bound of chunkTime.
 const fastChunk = 10 * time.Millisecond
 
-// concludeStream makes the times between chunks agree with the events: several may have come at once, which are 0 apart,
+// finishChunkTimes makes the times between chunks agree with the events: several may have come at once, which are 0 apart,
 // and one may have come in pieces.
-func concludeStream(c *Call, lastChunk time.Duration) {
+func finishChunkTimes(c *Call, lastChunk time.Duration) {
 	times := c.Chunks
 	if times == nil {
 		return
 	}
-	events := c.Answer.events - 1
-	if c.Answer.done {
+	events := c.Response.events - 1
+	if c.Response.done {
 		events--
 	}
 	if events < 1 {
@@ -146,21 +146,21 @@ func concludeStream(c *Call, lastChunk time.Duration) {
 	}
 }
 
-// errorType tells how a call ended: "" if as it should.
-func errorType(w *responseWriter, ctx context.Context) string {
-	a := &w.call.Answer
+// callErrorType tells how a call ended: "" if as it should.
+func callErrorType(w *responseWriter, ctx context.Context) string {
+	resp := &w.call.Response
 	switch {
 	case w.failure != "":
 		return w.failure
-	case w.bare:
-		return unreached(w.status)
+	case w.fromTraefik:
+		return traefikErrorType(w.status)
 	case w.status > maxStatus:
 		return other
 	case w.status >= http.StatusBadRequest:
-		return providerRefused(w)
-	case a.failed:
+		return providerErrorType(w)
+	case resp.failed:
 		return errorErrorEvent
-	case w.writeErr == nil && (a.done || (a.finished && a.ending != "") || (w.returned && (!a.stream || a.finished))):
+	case w.writeErr == nil && (resp.done || (resp.finished && resp.ending != "") || (w.complete && (!resp.stream || resp.finished))):
 		return ""
 	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
 		return errorTimeout
@@ -170,16 +170,16 @@ func errorType(w *responseWriter, ctx context.Context) string {
 	return errorProviderCut
 }
 
-// providerRefused returns the provider's status. After 401, the key is looked up again.
-func providerRefused(w *responseWriter) string {
+// providerErrorType returns the provider's status. After 401, the key is looked up again.
+func providerErrorType(w *responseWriter) string {
 	if w.status == http.StatusUnauthorized {
 		credentialRefused(w.credential, w.start)
 	}
 	return strconv.Itoa(w.status)
 }
 
-// unreached tells why Traefik answered instead of a provider.
-func unreached(status int) string {
+// traefikErrorType tells why Traefik answered instead of a provider.
+func traefikErrorType(status int) string {
 	switch status {
 	case statusClientClosedRequest:
 		return errorClientGone

@@ -30,7 +30,7 @@ type Call struct {
 	// Request is what the provider was asked for; all calls of one form share it.
 	Request *Request
 	// Answer is what the provider answered.
-	Answer Answer
+	Response Response
 	// Status is that of the answer.
 	Status int
 	// ErrorType is error.type: empty for a call that ended as it should, else one of a few values that the reference lists.
@@ -72,11 +72,11 @@ type Request struct {
 	// Policy is what was decided, as X-Ai-Policy has it.
 	Policy string
 	// Report tells that it was only decided, and nothing done: the middleware is in report mode.
-	Report bool
+	ReportOnly bool
 }
 
-// Answer is what is known of a provider's answer.
-type Answer struct {
+// Response is what is known of a provider's answer.
+type Response struct {
 	// Model is the model that it names.
 	Model string
 	// Usage is what it says that the call used.
@@ -87,18 +87,18 @@ type Answer struct {
 	// Content is the text of its choices, if the configuration asks for content: JSON as the conventions have it, truncated.
 	Content []byte
 
-	kind     kind     // of the endpoint
-	stream   bool     // it is an event stream
-	details  bool     // id, finish reasons and all of the usage are wanted
-	begun    int      // how many bytes of an event have been looked at without its end
-	events   int      // how many events with data have come
-	finished bool     // a choice has ended, or all of the last event of a response has come
-	ending   string   // the type of that event, once its beginning has come
-	done     bool     // [DONE] has come
-	failed   bool     // it says that it is an error
-	capture  *capture // nil: no content is wanted
+	kind         kind     // of the endpoint
+	stream       bool     // it is an event stream
+	wantsDetails bool     // id, finish reasons and all of the usage are wanted
+	partial      int      // how many bytes of an event have been looked at without its end
+	events       int      // how many events with data have come
+	finished     bool     // a choice has ended, or all of the last event of a response has come
+	ending       string   // the type of that event, once its beginning has come
+	done         bool     // [DONE] has come
+	failed       bool     // it says that it is an error
+	capture      *capture // nil: no content is wanted
 
-	small *smallAnswer // what takeDetails has to look at yet; nil: nothing
+	small *smallResponse // what fillDetails has to look at yet; nil: nothing
 }
 
 // Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the output.

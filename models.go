@@ -61,11 +61,11 @@ func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) *http.
 	p := m.policy
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		writeRefusal(rw, methodNotAllowed(req.Method, http.MethodGet))
+		writePolicyError(rw, methodNotAllowed(req.Method, http.MethodGet))
 		return nil
 	}
-	if p.report {
-		return passThrough(m, passthrough, rw, req)
+	if p.reportOnly {
+		return preparePassthrough(m, passthrough, rw, req)
 	}
 	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
 		return showModel(m, rw, req, one[1])
@@ -87,11 +87,11 @@ func modelObject(p *policy, name string) []byte {
 	return marshal(model{ID: name, Object: "model", OwnedBy: p.endpoints[completions].target.Provider})
 }
 
-// newModelPath returns what finds the model that a path names behind that of a list of models.
-func newModelPath(routes []route) *regexp.Regexp {
+// modelPathPattern returns what finds the model that a path names behind that of a list of models.
+func modelPathPattern(routes []route) *regexp.Regexp {
 	var lists []string
 	for _, r := range routes {
-		if r.kind == models && !r.isTail {
+		if r.kind == models && !r.isSuffixAlias {
 			lists = append(lists, regexp.QuoteMeta(r.suffix))
 		}
 	}
@@ -106,19 +106,19 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		target = aliased
 	}
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (p.namedModels != nil && !p.namedModels[name]) {
-		writeRefusal(rw, noSuchModel(name))
+		writePolicyError(rw, modelNotFound(name))
 		return nil
 	}
 	if p.namedModels != nil || target != name {
 		writeJSON(rw, http.StatusOK, modelObject(p, name))
 		return nil
 	}
-	return askForModels(m, rw, req, "/"+url.PathEscape(name))
+	return startModels(m, rw, req, "/"+url.PathEscape(name))
 }
 
-// noSuchModel is OpenAI's answer to a model that a client may not use, by the name that the client knows.
-func noSuchModel(name string) *refusal {
-	return &refusal{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
+// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
+func modelNotFound(name string) *apiError {
+	return &apiError{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
 }
 
@@ -128,21 +128,21 @@ var notForModels = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
 }
 
-// askForModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
-func askForModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
-	way := &passage{kind: models, behind: behind}
-	if c := m.policy.credential; c != nil {
-		way.keyName = c.header
+// startModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
+func startModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
+	x := &exchange{kind: models, modelSuffix: behind}
+	if cred := m.policy.credential; cred != nil {
+		x.modelsKeyHeader = cred.header
 	}
-	return modelsRequest(m, rw, req.WithContext(context.WithValue(req.Context(), passageKey, way)), behind)
+	return modelsRequest(m, rw, req.WithContext(context.WithValue(req.Context(), exchangeKey, x)), behind)
 }
 
 // modelsRequest returns a request for models with the key and the path of the provider; nil: it is refused. It is a GET: of HEAD,
 // the server keeps the body back.
 func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
-	p, out, j := m.policy, copyOf(req), &judged{}
-	if refused := prepare(p, p.endpoints[models], j, out); refused != nil {
-		writeRefusal(rw, refused)
+	p, out, pl := m.policy, cloneRequest(req), &plan{}
+	if apiErr := addressProvider(p, p.endpoints[models], pl, out); apiErr != nil {
+		writePolicyError(rw, apiErr)
 		return nil
 	}
 	for _, name := range notForModels {
@@ -150,8 +150,8 @@ func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, beh
 	}
 	out.Method = http.MethodGet
 	removeBody(out)
-	if j.path != "" {
-		setPath(out, j.path+behind)
+	if pl.path != "" {
+		setPath(out, pl.path+behind)
 	}
 	return out
 }
@@ -159,13 +159,13 @@ func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, beh
 // filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
 // answer is the client's.
 func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
-	held := &heldAnswer{header: http.Header{}}
-	hold(m, held, req)
+	held := &bufferedResponse{header: http.Header{}}
+	bufferModels(m, held, req)
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var ok bool
-		if body, ok = filteredList(m.policy, held); !ok || held.isBroken {
-			writeError(rw, invalidModelList())
+		if body, ok = filteredList(m.policy, held); !ok || held.incomplete {
+			writeAPIError(rw, invalidModelList())
 			return
 		}
 		held.header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -173,7 +173,7 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 			held.header.Del(name)
 		}
 	}
-	removeOperatorHeaders(held.header)
+	removeLogHeaders(held.header)
 	delete(held.header, "Trailer")
 	for name, values := range held.header {
 		rw.Header()[name] = values
@@ -182,31 +182,31 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	_, _ = rw.Write(body)
 }
 
-// hold has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
-func hold(m *middleware, held *heldAnswer, req *http.Request) {
+// bufferModels has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
+func bufferModels(m *middleware, held *bufferedResponse, req *http.Request) {
 	defer func() {
 		cause := recover()
-		held.isBroken = cause != nil || held.isBroken
+		held.incomplete = cause != nil || held.incomplete
 		if cause != nil && !isAbort(cause) {
-			tellPanic(m.policy.name, cause)
+			logPanic(m.policy.name, cause)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(req.Context(), modelListTimeout)
 	defer cancel()
-	if out := askForModels(m, held, req.WithContext(ctx), ""); out != nil {
+	if out := startModels(m, held, req.WithContext(ctx), ""); out != nil {
 		m.next.ServeHTTP(held, out)
 	}
 }
 
-func invalidModelList() *refusal {
-	return &refusal{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
+func invalidModelList() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
 }
 
 // filteredList returns a provider's list with the aliases, and without what clients may not use. Together sends the bare
 // array; other members than OpenAI's are left out, for they may be lists, too.
-func filteredList(p *policy, held *heldAnswer) ([]byte, bool) {
-	body, refused := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
-	if refused != nil {
+func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
+	body, apiErr := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
+	if apiErr != nil {
 		return nil, false
 	}
 	list := &modelList{}
@@ -241,35 +241,35 @@ func listOf(models [][]byte) []byte {
 	return append(append([]byte(`{"object":"list","data":[`), bytes.Join(models, comma)...), "]}"...)
 }
 
-// heldAnswer is an answer that is changed before the client gets it.
-type heldAnswer struct {
-	header   http.Header
-	status   int
-	body     bytes.Buffer
-	isBroken bool // it is not whole
+// bufferedResponse is an answer that is changed before the client gets it.
+type bufferedResponse struct {
+	header     http.Header
+	status     int
+	body       bytes.Buffer
+	incomplete bool // it is not whole
 }
 
 var errTooLarge = errors.New("the list of models is too large")
 
 // Header is that of the answer.
-func (h *heldAnswer) Header() http.Header {
+func (h *bufferedResponse) Header() http.Header {
 	return h.header
 }
 
 // WriteHeader keeps the status. Informational answers are dropped.
-func (h *heldAnswer) WriteHeader(status int) {
+func (h *bufferedResponse) WriteHeader(status int) {
 	if h.status < http.StatusOK {
 		h.status = status
 	}
 }
 
 // Write keeps what comes, as long as it is not too large for a list of models.
-func (h *heldAnswer) Write(chunk []byte) (int, error) {
+func (h *bufferedResponse) Write(chunk []byte) (int, error) {
 	if h.status < http.StatusOK {
 		h.status = http.StatusOK
 	}
 	if h.body.Len()+len(chunk) > modelListMaxBytes {
-		h.isBroken = true
+		h.incomplete = true
 		return 0, errTooLarge
 	}
 	return h.body.Write(chunk)

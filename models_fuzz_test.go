@@ -36,7 +36,7 @@ func FuzzModelList(f *testing.F) {
 			all = gjson.ParseBytes(body)
 		}
 		isPlain := json.Valid(body) && isOneList(body)
-		held := &heldAnswer{header: http.Header{}}
+		held := &bufferedResponse{header: http.Header{}}
 		_, _ = held.Write(body)
 		list, ok := filteredList(p, held)
 		if !ok {

@@ -19,32 +19,32 @@ const (
 	attemptsHeader     = "X-Ai-Attempts"
 )
 
-// operatorHeaders are ours: nobody else writes into the operator's log.
-var operatorHeaders = []string{
+// accessLogHeaders are ours: nobody else writes into the operator's log.
+var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
 }
 
-// operatorTrailers are the same headers as what a reverse proxy makes of a provider's trailers that were not announced.
-var operatorTrailers = newOperatorTrailers()
+// accessLogTrailers are the same headers as what a reverse proxy makes of a provider's trailers that were not announced.
+var accessLogTrailers = newAccessLogTrailers()
 
-// newOperatorTrailers reads no variable of the package that needs a function (traefik/yaegi#1585).
-func newOperatorTrailers() []string {
+// newAccessLogTrailers reads no variable of the package that needs a function (traefik/yaegi#1585).
+func newAccessLogTrailers() []string {
 	var names []string
-	for _, name := range operatorHeaders {
+	for _, name := range accessLogHeaders {
 		names = append(names, http.TrailerPrefix+name)
 	}
 	return names
 }
 
-// tellOperator sets the operator's headers.
-func tellOperator(header http.Header, v *verdict, c *Call) {
-	if v.model != nil {
-		header[modelUsedHeader] = v.model
+// setLogHeaders sets the operator's headers.
+func setLogHeaders(header http.Header, d *decision, c *Call) {
+	if d.model != nil {
+		header[modelUsedHeader] = d.model
 	}
-	if v.policy != nil {
-		header[policyHeader] = v.policy
+	if d.policy != nil {
+		header[policyHeader] = d.policy
 	}
-	u := &c.Answer.Usage
+	u := &c.Response.Usage
 	if u.Known {
 		header[inputTokensHeader] = []string{strconv.FormatInt(u.InputTokens, 10)}
 		if !u.InputOnly {
@@ -52,12 +52,12 @@ func tellOperator(header http.Header, v *verdict, c *Call) {
 		}
 	}
 	if c.FirstChunk > 0 || c.ErrorType != "" {
-		tellStreamOrError(header, c)
+		setStreamOrErrorHeaders(header, c)
 	}
 }
 
-// tellStreamOrError sets the headers of answers that are streams, or did not end as they should.
-func tellStreamOrError(header http.Header, c *Call) {
+// setStreamOrErrorHeaders sets the headers of answers that are streams, or did not end as they should.
+func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	if c.FirstChunk > 0 {
 		header[firstChunkHeader] = []string{strconv.FormatInt(int64(c.FirstChunk/time.Millisecond), 10)}
 	}
@@ -66,39 +66,39 @@ func tellStreamOrError(header http.Header, c *Call) {
 	}
 }
 
-// tellAttempts tells what became of each attempt at a provider.
-func tellAttempts(header http.Header, attempts []string) {
+// setAttemptsHeader tells what became of each attempt at a provider.
+func setAttemptsHeader(header http.Header, attempts []string) {
 	header[attemptsHeader] = []string{strings.Join(attempts, ",")}
 }
 
-// keepFromTrailers removes the operator's headers from the trailers that a provider announces: what conclude sets would
+// removeAnnouncedLogHeaders removes the operator's headers from the trailers that a provider announces: what conclude sets would
 // reach the client.
-func keepFromTrailers(header http.Header) {
+func removeAnnouncedLogHeaders(header http.Header) {
 	var kept []string
 	for _, name := range strings.Split(strings.Join(header["Trailer"], ","), ",") {
 		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-		if !isOperatorHeader(name) {
+		if !isLogHeader(name) {
 			kept = append(kept, name)
 		}
 	}
 	header["Trailer"] = kept
 }
 
-func removeOperatorHeaders(header http.Header) {
-	for _, name := range operatorHeaders {
+func removeLogHeaders(header http.Header) {
+	for _, name := range accessLogHeaders {
 		delete(header, name)
 	}
 }
 
-// removeOperatorTrailers removes what a reverse proxy takes from a provider's trailers that were not announced.
-func removeOperatorTrailers(header http.Header) {
-	for _, name := range operatorTrailers {
+// removeLogTrailers removes what a reverse proxy takes from a provider's trailers that were not announced.
+func removeLogTrailers(header http.Header) {
+	for _, name := range accessLogTrailers {
 		delete(header, name)
 	}
 }
 
-func isOperatorHeader(name string) bool {
-	for _, ours := range operatorHeaders {
+func isLogHeader(name string) bool {
+	for _, ours := range accessLogHeaders {
 		if name == ours {
 			return true
 		}

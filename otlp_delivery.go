@@ -21,9 +21,9 @@ type delivery struct {
 	after    time.Duration // not before
 }
 
-// encoded returns a body as it is sent.
-func encoded(e *exporter, s *otlpSignal, body []byte) []byte {
-	if !s.gzip {
+// compressBody returns a body as it is sent.
+func compressBody(e *exporter, signal *otlpSignal, body []byte) []byte {
+	if !signal.gzip {
 		return body
 	}
 	if e.compressor == nil {
@@ -36,29 +36,29 @@ func encoded(e *exporter, s *otlpSignal, body []byte) []byte {
 	return compressed.Bytes()
 }
 
-// send posts a body to the collector, and tells the operator if that begins to fail.
-func send(ctx context.Context, e *exporter, s *otlpSignal, body []byte) *delivery {
+// postExport posts a body to the collector, and tells the operator if that begins to fail.
+func postExport(ctx context.Context, e *exporter, signal *otlpSignal, body []byte) *delivery {
 	d := &delivery{}
-	problem := post(ctx, e, s, body, d)
+	problem := post(ctx, e, signal, body, d)
 	if problem != "" {
-		tell(e, s.name, s.url, problem)
+		logFailure(e, signal.name, signal.url, problem)
 	} else {
-		e.failing[s.name] = false
+		e.failing[signal.name] = false
 	}
 	return d
 }
 
 // post returns what is wrong, "" if nothing is.
-func post(ctx context.Context, e *exporter, s *otlpSignal, body []byte, d *delivery) string {
+func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *delivery) string {
 	began := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := context.WithTimeout(ctx, signal.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(bounded, http.MethodPost, s.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(bounded, http.MethodPost, signal.url, bytes.NewReader(body))
 	if err != nil {
 		return "the URL cannot be used"
 	}
 	req.Header.Set("User-Agent", "chat-completion")
-	for _, header := range s.headers {
+	for _, header := range signal.headers {
 		value := currentValue(header)
 		if value == "" {
 			d.again = true
@@ -67,25 +67,25 @@ func post(ctx context.Context, e *exporter, s *otlpSignal, body []byte, d *deliv
 		req.Header[header.header] = []string{value}
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if s.gzip {
+	if signal.gzip {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
 		d.again = true
 		if bounded.Err() != nil {
-			return "no answer within " + s.timeout.String()
+			return "no answer within " + signal.timeout.String()
 		}
 		return problemText(err)
 	}
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, collectorMaxText))
 	_ = res.Body.Close()
 	if res.StatusCode == http.StatusUnauthorized {
-		for _, header := range s.headers {
+		for _, header := range signal.headers {
 			credentialRefused(header, began)
 		}
 	}
-	return readAnswer(res, answer, d)
+	return readExportResponse(res, answer, d)
 }
 
 // problemText returns what an error says, without the URL and without the password of a proxy.
@@ -100,8 +100,8 @@ func problemText(err error) string {
 	return text
 }
 
-// readAnswer notes what a collector says, and returns what is wrong.
-func readAnswer(res *http.Response, answer []byte, d *delivery) string {
+// readExportResponse notes what a collector says, and returns what is wrong.
+func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		d.again = true
@@ -154,10 +154,10 @@ func retryAfter(text string) time.Duration {
 // problemMaxBytes bounds what is told of a problem, which may repeat what a collector sent.
 const problemMaxBytes = 500
 
-// tell makes a failure known, once until something has been sent again.
-func tell(e *exporter, name, address, problem string) {
+// logFailure makes a failure known, once until something has been sent again.
+func logFailure(e *exporter, name, address, problem string) {
 	if !e.failing[name] {
 		e.failing[name] = true
-		warn("%s cannot be sent to %s: %s", name, address, truncated(problem, problemMaxBytes))
+		logWarn("%s cannot be sent to %s: %s", name, address, truncated(problem, problemMaxBytes))
 	}
 }

@@ -22,8 +22,8 @@ func signalVariable(getenv func(string) string, signal, setting string) (string,
 }
 
 // findCollector takes endpoint and headers from the environment, and tells whether there is an endpoint that takes HTTP.
-func findCollector(s *otlpSignal, getenv func(string) string) bool {
-	variable, endpoint := signalVariable(getenv, s.name, "ENDPOINT")
+func findCollector(signal *otlpSignal, getenv func(string) string) bool {
+	variable, endpoint := signalVariable(getenv, signal.name, "ENDPOINT")
 	if endpoint == "" {
 		return false
 	}
@@ -31,20 +31,20 @@ func findCollector(s *otlpSignal, getenv func(string) string) bool {
 		ignoreVariable(variable, problem)
 		return false
 	}
-	s.url = endpoint
+	signal.url = endpoint
 	if variable == "OTEL_EXPORTER_OTLP_ENDPOINT" {
-		s.url = strings.TrimRight(endpoint, "/") + "/v1/" + s.name
+		signal.url = strings.TrimRight(endpoint, "/") + "/v1/" + signal.name
 	}
-	switch protocol, value := signalVariable(getenv, s.name, "PROTOCOL"); value {
+	switch protocol, value := signalVariable(getenv, signal.name, "PROTOCOL"); value {
 	case "", "http/json", "http/protobuf": // who takes the one takes the other, at the same port
 	case "grpc":
-		warnOnce("%s is grpc, but only HTTP is spoken: no %s are sent; configure telemetry.otlp.endpoint, such as http://collector:4318", protocol, s.name)
+		logWarnOnce("%s is grpc, but only HTTP is spoken: no %s are sent; configure telemetry.otlp.endpoint, such as http://collector:4318", protocol, signal.name)
 		return false
 	default:
 		ignoreVariable(protocol, "is none of http/json, http/protobuf and grpc")
 	}
-	if s.headers == nil {
-		s.headers = environmentHeaders(getenv, s.name)
+	if signal.headers == nil {
+		signal.headers = environmentHeaders(getenv, signal.name)
 	}
 	return true
 }
@@ -60,7 +60,7 @@ func environmentHeaders(getenv func(string) string, signal string) []*credential
 	var found []*credential
 	for _, name := range sortedKeys(values) {
 		header := &credential{header: http.CanonicalHeaderKey(name)}
-		if !headerName.MatchString(name) || reservedHeaders[header.header] || !header.accept(values[name]) {
+		if !headerName.MatchString(name) || reservedHeaders[header.header] || !header.set(values[name]) {
 			ignoreVariable(variable, "has a name or a value that cannot be sent as a header")
 			return nil
 		}
@@ -170,25 +170,25 @@ func instanceID() string {
 	return theInstance
 }
 
-// told are the warnings about the environment that were given. It does not change, and every middleware reads it.
+// warned are the warnings about the environment that were given. It does not change, and every middleware reads it.
 var (
-	toldMu sync.Mutex
-	told   = map[string]bool{}
+	warnedMu sync.Mutex
+	warned   = map[string]bool{}
 )
 
-// warnOnce tells the operator something that does not change while this Traefik runs.
-func warnOnce(format string, args ...any) {
+// logWarnOnce tells the operator something that does not change while this Traefik runs.
+func logWarnOnce(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	toldMu.Lock()
-	isKnown := told[text]
-	told[text] = true
-	toldMu.Unlock()
+	warnedMu.Lock()
+	isKnown := warned[text]
+	warned[text] = true
+	warnedMu.Unlock()
 	if !isKnown {
-		warn("%s", text)
+		logWarn("%s", text)
 	}
 }
 
 // ignoreVariable tells that a variable of the environment is not used. Its value may be a secret.
 func ignoreVariable(variable, problem string) {
-	warnOnce("the environment variable %s %s; it is ignored", variable, problem)
+	logWarnOnce("the environment variable %s %s; it is ignored", variable, problem)
 }

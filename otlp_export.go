@@ -34,7 +34,7 @@ func exportSpans(e *exporter, now time.Time) {
 		e.pending = request
 		return
 	}
-	lose(e.registry, lostSpan, request.spans)
+	countLost(e.registry, lostSpan, request.spans)
 }
 
 // takeSpans makes a request of the calls that have waited longest; nil: there are none.
@@ -42,7 +42,7 @@ func takeSpans(e *exporter) *spanRequest {
 	e.mu.Lock()
 	count, size := 0, 0
 	for count < len(e.queue) && count < spanBatch && size < spanBatchMaxBytes {
-		size += len(e.queue[count].Input) + len(e.queue[count].Answer.Content)
+		size += len(e.queue[count].Input) + len(e.queue[count].Response.Content)
 		count++
 	}
 	calls := e.queue[:count]
@@ -52,17 +52,17 @@ func takeSpans(e *exporter) *spanRequest {
 	if count == 0 {
 		return nil
 	}
-	takeDetails(calls)
+	fillDetails(calls)
 	if len(e.texts) > maxRequestTexts {
 		e.texts = requestTexts{}
 	}
-	return &spanRequest{body: encoded(e, e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
+	return &spanRequest{body: compressBody(e, e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
 }
 
 func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery {
-	d := send(ctx, e, e.settings.traces, request.body)
+	d := postExport(ctx, e, e.settings.traces, request.body)
 	if d.rejected > 0 {
-		lose(e.registry, lostSpan, d.rejected)
+		countLost(e.registry, lostSpan, d.rejected)
 	}
 	return d
 }
@@ -79,7 +79,7 @@ func exportMetrics(e *exporter, now time.Time) {
 		}
 	}
 	if !d.accepted || d.rejected > 0 {
-		lose(e.registry, lostExport, 1)
+		countLost(e.registry, lostExport, 1)
 	}
 	nextInterval(e, now)
 }
@@ -100,8 +100,8 @@ func sendMetrics(ctx context.Context, e *exporter) *delivery {
 	all := &delivery{accepted: true}
 	texts := attributeTexts{}
 	for _, metrics := range metricRequests(collect(e.registry), pointBatch) {
-		body := metricPayload(e.settings.resource, texts, metrics, e.registry.began, now)
-		d := send(ctx, e, e.settings.metrics, encoded(e, e.settings.metrics, body))
+		body := metricPayload(e.settings.resource, texts, metrics, e.registry.started, now)
+		d := postExport(ctx, e, e.settings.metrics, compressBody(e, e.settings.metrics, body))
 		if !d.accepted {
 			return d
 		}
@@ -122,14 +122,14 @@ func flush(e *exporter) {
 	defer cancel()
 	for request := lastSpans(e); request != nil; request = lastSpans(e) {
 		if ctx.Err() != nil || !sendSpans(ctx, e, request).accepted {
-			lose(e.registry, lostSpan, request.spans)
+			countLost(e.registry, lostSpan, request.spans)
 		}
 	}
 	if e.settings.metrics == nil {
 		return
 	}
 	if d := sendMetrics(ctx, e); !d.accepted || d.rejected > 0 {
-		lose(e.registry, lostExport, 1)
+		countLost(e.registry, lostExport, 1)
 	}
 }
 

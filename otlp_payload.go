@@ -39,11 +39,11 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 			request = requestText(c)
 			texts[c.Request] = request
 		}
-		said := c.Answer.ID + "," + c.Answer.Model + "," + strings.Join(c.Answer.FinishReasons, ",") + "," + strings.Join(c.Labels, ",")
+		said := c.Response.ID + "," + c.Response.Model + "," + strings.Join(c.Response.FinishReasons, ",") + "," + strings.Join(c.Labels, ",")
 		if strings.ContainsAny(said, notPlainJSON) || !utf8.ValidString(said) {
 			c = withTextsOfJSON(c)
 		}
-		a, start := &c.Answer, c.Start.UnixNano()
+		resp, start := &c.Response, c.Start.UnixNano()
 		before, more := "", ""
 		if c.Trace.ParentID != "" {
 			before = `"parentSpanId":"` + c.Trace.ParentID + `",`
@@ -51,27 +51,27 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if c.Trace.State != "" || c.FirstChunk > 0 || c.ErrorType != "" {
 			before += spanMembers(c, start)
 		}
-		if a.Usage.Known {
-			more = `,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"` + strconv.FormatInt(a.Usage.InputTokens, 10) + `"}}`
-			if !a.Usage.InputOnly {
-				more += `,{"key":"gen_ai.usage.output_tokens","value":{"intValue":"` + strconv.FormatInt(a.Usage.OutputTokens, 10) + `"}}`
+		if resp.Usage.Known {
+			more = `,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"` + strconv.FormatInt(resp.Usage.InputTokens, 10) + `"}}`
+			if !resp.Usage.InputOnly {
+				more += `,{"key":"gen_ai.usage.output_tokens","value":{"intValue":"` + strconv.FormatInt(resp.Usage.OutputTokens, 10) + `"}}`
 			}
 		}
-		if a.FinishReasons != nil {
+		if resp.FinishReasons != nil {
 			more += `,{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"` +
-				strings.Join(a.FinishReasons, `"},{"stringValue":"`) + `"}]}}}`
+				strings.Join(resp.FinishReasons, `"},{"stringValue":"`) + `"}]}}}`
 		}
 		for l := 0; l < len(c.Labels); l += 2 {
 			more += `,{"key":"` + c.Labels[l] + `","value":{"stringValue":"` + c.Labels[l+1] + `"}}`
 		}
-		if a.ID != "" {
-			more += `,{"key":"gen_ai.response.id","value":{"stringValue":"` + a.ID + `"}}`
+		if resp.ID != "" {
+			more += `,{"key":"gen_ai.response.id","value":{"stringValue":"` + resp.ID + `"}}`
 		}
-		if a.Model != "" {
-			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + a.Model + `"}}`
+		if resp.Model != "" {
+			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Input != nil || a.Content != nil ||
-			a.Usage.CacheReadInputTokens+a.Usage.CacheCreationInputTokens+a.Usage.ReasoningOutputTokens > 0 {
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Input != nil || resp.Content != nil ||
+			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens > 0 {
 			more += spanAttributes(c)
 		}
 		spans[i] = fmt.Sprintf(`{"traceId":"%s","spanId":"%s","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s%s`+
@@ -84,11 +84,11 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 // withTextsOfJSON returns a copy of a call whose texts are as a JSON string has them, without its quotes.
 func withTextsOfJSON(c *Call) *Call {
 	escaped := *c
-	escaped.Answer.ID = insideJSON(c.Answer.ID)
-	escaped.Answer.Model = insideJSON(c.Answer.Model)
-	escaped.Answer.FinishReasons = nil
-	for _, reason := range c.Answer.FinishReasons {
-		escaped.Answer.FinishReasons = append(escaped.Answer.FinishReasons, insideJSON(reason))
+	escaped.Response.ID = insideJSON(c.Response.ID)
+	escaped.Response.Model = insideJSON(c.Response.Model)
+	escaped.Response.FinishReasons = nil
+	for _, reason := range c.Response.FinishReasons {
+		escaped.Response.FinishReasons = append(escaped.Response.FinishReasons, insideJSON(reason))
 	}
 	escaped.Labels = nil
 	for _, text := range c.Labels {
@@ -209,12 +209,12 @@ func spanAttributes(c *Call) string {
 	if c.ErrorType != "" {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
-	text += usageAttributes(&c.Answer.Usage)
+	text += usageAttributes(&c.Response.Usage)
 	if len(c.Input) > 0 {
 		text += textAttribute("gen_ai.input.messages", string(c.Input))
 	}
-	if len(c.Answer.Content) > 0 {
-		text += textAttribute("gen_ai.output.messages", string(c.Answer.Content))
+	if len(c.Response.Content) > 0 {
+		text += textAttribute("gen_ai.output.messages", string(c.Response.Content))
 	}
 	return text
 }

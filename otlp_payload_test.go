@@ -41,7 +41,7 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 			Model: "gpt-4o", Stream: true, Policy: "model=enforced",
 			Parameters: []Parameter{{"gen_ai.request.temperature", "1"}, {"gen_ai.request.max_tokens", "100"}},
 		},
-		Answer: Answer{
+		Response: Response{
 			Model: "gpt-4o-2024", ID: "chatcmpl-1", FinishReasons: []string{"stop", "length"}, Content: []byte(`[{"role":"assistant"}]`),
 			Usage: Usage{
 				Known: true, InputTokens: 1 << 60, OutputTokens: 0,
@@ -97,11 +97,11 @@ func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
 // plain one.
 func TestSpanIsJSONWhateverProviderAndClientWrite(t *testing.T) {
 	places := map[string]func(c *Call, text string){
-		"id":            func(c *Call, text string) { c.Answer.ID = text },
-		"model":         func(c *Call, text string) { c.Answer.Model = text },
-		"finish reason": func(c *Call, text string) { c.Answer.FinishReasons = []string{"stop", text} },
+		"id":            func(c *Call, text string) { c.Response.ID = text },
+		"model":         func(c *Call, text string) { c.Response.Model = text },
+		"finish reason": func(c *Call, text string) { c.Response.FinishReasons = []string{"stop", text} },
 		"label":         func(c *Call, text string) { c.Labels = []string{"team", text} },
-		"both":          func(c *Call, text string) { c.Answer.ID, c.Answer.Model = text, "\xa9" }, // behind \xc3, it would be a letter
+		"both":          func(c *Call, text string) { c.Response.ID, c.Response.Model = text, "\xa9" }, // behind \xc3, it would be a letter
 	}
 	for place, put := range places {
 		for _, text := range []string{`a"b`, `a\b`, "a\nb", "\x01", "\xff", "\xc3", "é", `\u0000`} {

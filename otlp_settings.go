@@ -127,18 +127,18 @@ func settingsKey(s *otlpSettings) string {
 
 // newSignal returns how a signal is sent, nil if it is not.
 func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlpSignal {
-	s := &otlpSignal{name: name, headers: c.headers, timeout: c.timeout}
+	signal := &otlpSignal{name: name, headers: c.headers, timeout: c.timeout}
 	if c.endpoint != "" {
-		s.url = c.endpoint + "/v1/" + name
-	} else if !findCollector(s, getenv) {
+		signal.url = c.endpoint + "/v1/" + name
+	} else if !findCollector(signal, getenv) {
 		return nil
 	}
-	if s.timeout == 0 {
+	if signal.timeout == 0 {
 		variable, _ := signalVariable(getenv, name, "TIMEOUT")
-		s.timeout = environmentDuration(getenv, variable, minExportTimeout, maxExportTimeout, exportTimeouts)
+		signal.timeout = environmentDuration(getenv, variable, minExportTimeout, maxExportTimeout, exportTimeouts)
 	}
-	if s.timeout == 0 {
-		s.timeout = defaultExportTimeout
+	if signal.timeout == 0 {
+		signal.timeout = defaultExportTimeout
 	}
 	compression := c.compression
 	if compression == "" {
@@ -148,8 +148,8 @@ func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlp
 		}
 		compression = value
 	}
-	s.gzip = compression != compressionNone
-	return s
+	signal.gzip = compression != compressionNone
+	return signal
 }
 
 // parseEndpoint reads OTLP.Endpoint.

@@ -28,9 +28,9 @@ func warnings(t *testing.T, do func()) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	toldMu.Lock()
-	told = map[string]bool{}
-	toldMu.Unlock()
+	warnedMu.Lock()
+	warned = map[string]bool{}
+	warnedMu.Unlock()
 	stderr := os.Stderr
 	os.Stderr = file
 	defer func() { os.Stderr = stderr }()
@@ -53,15 +53,15 @@ func readSettings(t *testing.T, config OTLP, getenv func(string) string) *otlpSe
 }
 
 // shown returns what is sent where, with the values of headers.
-func shown(s *otlpSignal) string {
-	if s == nil {
+func shown(signal *otlpSignal) string {
+	if signal == nil {
 		return "none"
 	}
-	parts := []string{s.url, s.timeout.String()}
-	if s.gzip {
+	parts := []string{signal.url, signal.timeout.String()}
+	if signal.gzip {
 		parts = append(parts, compressionGzip)
 	}
-	for _, header := range s.headers {
+	for _, header := range signal.headers {
 		parts = append(parts, header.header+"="+header.value)
 	}
 	return strings.Join(parts, " ")

@@ -8,38 +8,38 @@ import (
 
 // serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
 func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
-	out, isServed := answerUngoverned(m, k, start, rw, req)
+	out, isServed := planUngoverned(m, k, start, rw, req)
 	if out != nil {
 		m.next.ServeHTTP(rw, out)
 	}
 	return isServed
 }
 
-// answerUngoverned answers what is not governed, or returns the request that is to be handed on.
-func answerUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
+// planUngoverned answers what is not governed, or returns the request that is to be handed on.
+func planUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
 	out = nil
 	isServed = true
-	defer guardUngoverned(m.policy.name, rw)
+	defer recoverUngoverned(m.policy.name, rw)
 	switch {
 	case req.Method == http.MethodOptions:
 		out = preflight(m.policy, req)
 	case dangerousMethods[strings.ToUpper(req.Method)]:
-		refuseMethod(m.policy, k, start, rw, req)
+		rejectMethod(m.policy, k, start, rw, req)
 	case k == models:
 		out = listModels(m, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
-		out = passThrough(m, k, rw, req)
+		out = preparePassthrough(m, k, rw, req)
 	default:
 		isServed = false
 	}
 	return out, isServed
 }
 
-// refuseMethod refuses a request of a method that is dangerous.
-func refuseMethod(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) {
+// rejectMethod refuses a request of a method that is dangerous.
+func rejectMethod(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) {
 	w := &responseWriter{ResponseWriter: rw, policy: p, call: &Call{Start: start, Target: p.endpoints[k].target}, start: start}
-	defer guard(w, req)
-	refuse(w, methodNotAllowed(req.Method, http.MethodPost))
+	defer recoverExchange(w, req)
+	rejectExchange(w, methodNotAllowed(req.Method, http.MethodPost))
 }
 
 // hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
@@ -64,17 +64,17 @@ func preflight(p *policy, req *http.Request) *http.Request {
 	return req
 }
 
-// passThrough returns a request, to be handed on, with the provider's key and path, and nothing else changed; nil: it is refused.
+// preparePassthrough returns a request, to be handed on, with the provider's key and path, and nothing else changed; nil: it is refused.
 // The answer goes through the original writer, so that upgrades of the connection work.
-func passThrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
-	p, j := m.policy, &judged{}
-	if refused := prepare(p, p.endpoints[k], j, req); refused != nil {
-		writeRefusal(rw, refused)
+func preparePassthrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
+	p, pl := m.policy, &plan{}
+	if apiErr := addressProvider(p, p.endpoints[k], pl, req); apiErr != nil {
+		writePolicyError(rw, apiErr)
 		return nil
 	}
 	keepUpgrade(req.Header)
-	if j.path != "" {
-		setPath(req, j.path)
+	if pl.path != "" {
+		setPath(req, pl.path)
 	}
 	return req
 }

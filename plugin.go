@@ -292,7 +292,7 @@ func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middlewar
 		next = newProxy(p.upstream)
 	}
 	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
-		next = bounded(p, next)
+		next = limitResponses(p, next)
 	}
 	return &middleware{next: next, policy: p}
 }
@@ -300,8 +300,8 @@ func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middlewar
 // ServeHTTP governs one request, hands on its answer, and records the call.
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	if way, handed := req.Context().Value(passageKey).(*passage); handed { // as passageOf, whose call would cost every request
-		takeOver(m, way, rw, req)
+	if x, handed := req.Context().Value(exchangeKey).(*exchange); handed { // as exchangeOf, whose call would cost every request
+		serveChained(m, x, rw, req)
 		return
 	}
 	start := time.Now()
@@ -310,33 +310,33 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if p.routes != nil {
 		k = kindOf(p.routes, req.URL.Path)
 	}
-	at := p.endpoints[k]
-	if !at.isPlain || req.Method != http.MethodPost {
+	ep := p.endpoints[k]
+	if !ep.postOnly || req.Method != http.MethodPost {
 		if serveUngoverned(m, k, start, rw, req) {
 			return
 		}
 	}
 	t := p.telemetry
-	call := &Call{Start: start, Target: at.target, Answer: Answer{kind: k, details: t.details}}
+	call := &Call{Start: start, Target: ep.target, Response: Response{kind: k, wantsDetails: t.wantsDetails}}
 	w := &responseWriter{ResponseWriter: rw, client: rw, policy: p, credential: p.credential, call: call, start: start}
-	defer guard(w, req)
+	defer recoverExchange(w, req)
 	if t.labels != nil {
 		call.Labels = labelsOf(t.labels, req)
 	}
-	j, refused := judge(p, at, req)
-	if p.report {
-		j = wouldHave(p, j, refused)
-		refused = nil // not in one assignment with j: Yaegi drops a nil there
+	pl, apiErr := planRequest(p, ep, req)
+	if p.reportOnly {
+		pl = reportOnly(p, pl, apiErr)
+		apiErr = nil // not in one assignment with j: Yaegi drops a nil there
 	}
-	if refused == nil && m.providers == nil {
-		refused = prepare(p, at, j, req)
+	if apiErr == nil && m.providers == nil {
+		apiErr = addressProvider(p, ep, pl, req)
 	}
 	if t.spans {
-		trace(t, req.Header, j, call)
+		startSpan(t, req.Header, pl, call)
 	}
-	if refused != nil {
-		refuse(w, refused)
+	if apiErr != nil {
+		rejectExchange(w, apiErr)
 		return
 	}
-	forward(m, w, req, j)
+	serveExchange(m, w, req, pl)
 }

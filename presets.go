@@ -3,12 +3,12 @@ package chatcompletion
 // preset is what is known of a provider: where it is, and how it wants to be spoken to.
 type preset struct {
 	name        string // in Config.Provider
-	system      string // gen_ai.provider.name
+	genAIName   string // gen_ai.provider.name
 	host        string // empty: everybody has an own one
 	port        int    // 0: that of the scheme
-	plain       bool   // spoken to without TLS unless configured otherwise
-	base        string // of its paths: /v1 in /v1/chat/completions
-	header      string // that carries the key; in Authorization, behind Bearer
+	plaintext   bool   // spoken to without TLS unless configured otherwise
+	basePath    string // of its paths: /v1 in /v1/chat/completions
+	authHeader  string // that carries the key; in Authorization, behind Bearer
 	tokenLimit  string // its only spelling of the token limit; empty: it takes both
 	streamUsage bool   // it may be asked for the usage of a stream
 	strict      bool   // its values are those of the published schema

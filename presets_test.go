@@ -251,11 +251,11 @@ func TestEveryPresetIsDocumentedOnce(t *testing.T) {
 		if i < len(documented) && p.name != documented[i].provider {
 			t.Errorf("preset %d is %s, row %d is %s", i, p.name, i, documented[i].provider)
 		}
-		if p.base != "" && normalizePath(p.base) != p.base {
-			t.Errorf("the base %q of %s is no clean path", p.base, p.name)
+		if p.basePath != "" && normalizePath(p.basePath) != p.basePath {
+			t.Errorf("the base %q of %s is no clean path", p.basePath, p.name)
 		}
-		if http.CanonicalHeaderKey(p.header) != p.header {
-			t.Errorf("the header of %s is spelt %q", p.name, p.header)
+		if http.CanonicalHeaderKey(p.authHeader) != p.authHeader {
+			t.Errorf("the header of %s is spelt %q", p.name, p.authHeader)
 		}
 		if strings.ContainsAny(p.host, ":/") {
 			t.Errorf("%q of %s is more than a host", p.host, p.name)

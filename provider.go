@@ -7,35 +7,35 @@ import (
 	"strings"
 )
 
-// unnamed is the provider where none is named: it is spoken to as OpenAI's API is published.
-var unnamed = &preset{system: "openai", base: "/v1", header: authorization, streamUsage: true, strict: true}
+// openAIDefaults is the provider where none is named: it is spoken to as OpenAI's API is published.
+var openAIDefaults = &preset{genAIName: "openai", basePath: "/v1", authHeader: authorization, streamUsage: true, strict: true}
 
-// providerKeys are the keys about one provider.
-type providerKeys struct {
-	parent   string // stands before their names
+// providerConfig are the keys about one provider.
+type providerConfig struct {
+	prefix   string // stands before their names
 	keys     Fallback
 	timeouts Timeouts
 	isFirst  bool
 }
 
-// firstProvider returns the keys about the provider that is tried first.
-func firstProvider(config *Config) *providerKeys {
-	return &providerKeys{keys: Fallback{
+// firstProviderConfig returns the keys about the provider that is tried first.
+func firstProviderConfig(config *Config) *providerConfig {
+	return &providerConfig{keys: Fallback{
 		Provider: config.Provider, Host: config.Host, Port: config.Port, TLS: config.TLS, Path: config.Path, Token: config.Token,
 		AuthHeader: config.AuthHeader,
 	}, timeouts: config.Timeouts, isFirst: true}
 }
 
 // parseProvider reads what a policy has to know of a provider.
-func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
+func parseProvider(bad *problems, provider *providerConfig, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
 	keys := &provider.keys
-	p.preset = parsePreset(bad, provider.parent, keys.Provider)
-	p.path, p.pathTemplate = parsePath(bad, provider.parent+"path", keys.Path, pattern)
+	p.preset = parsePreset(bad, provider.prefix, keys.Provider)
+	p.path, p.pathTemplate = parsePath(bad, provider.prefix+"path", keys.Path, pattern)
 	p.upstream = parseUpstream(bad, provider, p.preset)
 	p.isRebased = p.path == "" && (keys.Provider != "" || p.upstream != nil)
 	header := parseKeyHeader(bad, provider, p.preset)
 	if !provider.isFirst && header.name == p.modelHeader {
-		bad.add(provider.parent+"authHeader.name", "%q carries the model", header.name)
+		bad.add(provider.prefix+"authHeader.name", "%q carries the model", header.name)
 	}
 	p.keyNames = []string{header.name}
 	without := "requests are answered 503"
@@ -43,9 +43,9 @@ func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *se
 		without = "requests are not sent there"
 	}
 	var problem string
-	p.credential, problem = newSecret(provider.parent+"token", without, keys.Token, header.name, header.prefix, secrets)
+	p.credential, problem = newSecret(provider.prefix+"token", without, keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {
-		bad.add(provider.parent+"token", "%s", problem)
+		bad.add(provider.prefix+"token", "%s", problem)
 	}
 	if p.credential == nil && (keys.Provider != "" || keys.AuthHeader.Name != "") {
 		p.keyHeader = header
@@ -56,7 +56,7 @@ func parseProvider(bad *problems, provider *providerKeys, p *policy, secrets *se
 func parsePreset(bad *problems, parent, name string) *preset {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if name == "" {
-		return unnamed
+		return openAIDefaults
 	}
 	var names []string
 	nearest, least := "", len(name)
@@ -75,7 +75,7 @@ func parsePreset(bad *problems, parent, name string) *preset {
 	} else {
 		bad.add(parent+"provider", "%q is none of %s", shortened(name), strings.Join(names, ", "))
 	}
-	return unnamed
+	return openAIDefaults
 }
 
 // keyHeader is the header that carries a key to a provider.
@@ -85,17 +85,17 @@ type keyHeader struct {
 }
 
 // parseKeyHeader reads AuthHeader.
-func parseKeyHeader(bad *problems, provider *providerKeys, known *preset) *keyHeader {
+func parseKeyHeader(bad *problems, provider *providerConfig, known *preset) *keyHeader {
 	settings := provider.keys.AuthHeader
-	header := &keyHeader{name: known.header}
+	header := &keyHeader{name: known.authHeader}
 	if settings.Name != "" {
-		header.name = parseHeaderName(bad, provider.parent+"authHeader.name", settings.Name)
+		header.name = parseHeaderName(bad, provider.prefix+"authHeader.name", settings.Name)
 	}
 	if header.name == authorization {
 		header.prefix = "Bearer "
 	}
 	if settings.Prefix != nil {
-		header.prefix = parsePrefix(bad, provider.parent+"authHeader.prefix", *settings.Prefix)
+		header.prefix = parsePrefix(bad, provider.prefix+"authHeader.prefix", *settings.Prefix)
 	}
 	return header
 }
@@ -119,31 +119,31 @@ func parsePath(bad *problems, key, text string, pattern *regexp.Regexp) (string,
 	return text, t
 }
 
-// prepare decides which path the provider is asked for, and puts the provider's key in the place of the client's.
-func prepare(p *policy, at *endpoint, j *judged, req *http.Request) *refusal {
-	if p.isRebased || p.path != "" || at.kind == governedPassthrough {
-		path, refused := pathOf(p, at, req)
-		if refused != nil {
-			return refused
+// addressProvider decides which path the provider is asked for, and puts the provider's key in the place of the client's.
+func addressProvider(p *policy, ep *endpoint, pl *plan, req *http.Request) *apiError {
+	if p.isRebased || p.path != "" || ep.kind == governedPassthrough {
+		path, apiErr := providerPath(p, ep, req)
+		if apiErr != nil {
+			return apiErr
 		}
-		j.path = path
+		pl.path = path
 	}
 	return authorize(p, req)
 }
 
-// pathOf returns the path, escaped, that the provider is asked for; "" for the client's own.
-func pathOf(p *policy, at *endpoint, req *http.Request) (string, *refusal) {
+// providerPath returns the path, escaped, that the provider is asked for; "" for the client's own.
+func providerPath(p *policy, ep *endpoint, req *http.Request) (string, *apiError) {
 	switch {
 	case p.pathTemplate != nil:
 		return render(p.pathTemplate, req)
 	case p.path != "":
 		return p.path, nil
-	case p.isRebased && at.path != "":
-		return p.preset.base + at.path, nil
+	case p.isRebased && ep.path != "":
+		return p.preset.basePath + ep.path, nil
 	}
 	path := ""
-	if at.kind == governedPassthrough {
-		path = lookedUpPath(req.URL.Path)
+	if ep.kind == governedPassthrough {
+		path = canonicalPath(req.URL.Path)
 	}
 	if !p.isRebased {
 		return path, nil
@@ -151,13 +151,13 @@ func pathOf(p *policy, at *endpoint, req *http.Request) (string, *refusal) {
 	if path == "" {
 		path = req.URL.EscapedPath()
 	}
-	return behindBase(p.preset.base, path), nil
+	return joinBase(p.preset.basePath, path), nil
 }
 
-// lookedUpPath returns what a path has been looked up as, escaped, which no server takes for another; "" if it is that itself.
-func lookedUpPath(path string) string {
+// canonicalPath returns what a path has been looked up as, escaped, which no server takes for another; "" if it is that itself.
+func canonicalPath(path string) string {
 	normal := normalizePath(path)
-	if isPlain(path, normal) {
+	if isCanonical(path, normal) {
 		return ""
 	}
 	return (&url.URL{Path: normal}).EscapedPath()
@@ -166,9 +166,9 @@ func lookedUpPath(path string) string {
 // versionSegment is where OpenAI's paths begin, behind whatever a router has before them.
 const versionSegment = "/v1/"
 
-// behindBase returns the provider's path for one of OpenAI's: what stands behind the version goes behind the base. Other
+// joinBase returns the provider's path for one of OpenAI's: what stands behind the version goes behind the base. Other
 // paths are the provider's own.
-func behindBase(base, escapedPath string) string {
+func joinBase(base, escapedPath string) string {
 	at := strings.Index(strings.ToLower(escapedPath), versionSegment)
 	if at < 0 {
 		return escapedPath

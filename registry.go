@@ -10,9 +10,9 @@ import (
 
 // Bounds of the registry, beside Telemetry.MaxSeries.
 const (
-	// settledCalls is after how many calls the registry takes them into its series. Interpreted code is cheaper by the
+	// aggregatedCalls is after how many calls the registry takes them into its series. Interpreted code is cheaper by the
 	// dozen: what a function costs to be entered is paid once.
-	settledCalls = 16
+	aggregatedCalls = 16
 	// maxKnownModels bounds the models that are remembered because a provider has answered for them.
 	maxKnownModels = 1000
 	// maxPolicyTexts is how many combinations of decisions are counted as one text; others are counted one by one.
@@ -30,33 +30,33 @@ const (
 // registry holds the state of all instruments. There is one for all middlewares of a Traefik, which lives as long as the
 // process does, so that a new configuration does not set the metrics back.
 type registry struct {
-	mu       sync.Mutex
-	began    time.Time // zero until the first middleware
-	waiting  []*Call   // not yet in the series
-	series   map[string]*series
-	inOrder  []*series        // as they came
-	known    map[string]bool  // models that a provider has answered for
-	enforced map[string]int64 // how often each text of Request.Policy was, in enforce mode
-	reported map[string]int64 // the same in report mode
-	lost     map[string]int64 // by kind
-	streams  atomic.Int64     // event streams that are open
+	mu          sync.Mutex
+	started     time.Time // zero until the first middleware
+	pending     []*Call   // not yet in the series
+	series      map[string]*series
+	ordered     []*series        // as they came
+	knownModels map[string]bool  // models that a provider has answered for
+	enforced    map[string]int64 // how often each text of Request.Policy was, in enforce mode
+	reported    map[string]int64 // the same in report mode
+	lost        map[string]int64 // by kind
+	streams     atomic.Int64     // event streams that are open
 }
 
 func newRegistry() *registry {
 	return &registry{
-		series:   map[string]*series{},
-		known:    map[string]bool{},
-		enforced: map[string]int64{},
-		reported: map[string]int64{},
-		lost:     map[string]int64{},
+		series:      map[string]*series{},
+		knownModels: map[string]bool{},
+		enforced:    map[string]int64{},
+		reported:    map[string]int64{},
+		lost:        map[string]int64{},
 	}
 }
 
-// beginMetrics notes when the metrics begin: with the first middleware.
-func beginMetrics(r *registry) {
+// startMetrics notes when the metrics begin: with the first middleware.
+func startMetrics(r *registry) {
 	r.mu.Lock()
-	if r.began.IsZero() {
-		r.began = time.Now()
+	if r.started.IsZero() {
+		r.started = time.Now()
 		for _, kind := range []string{lostSeries, lostUsage, lostSpan, lostExport} {
 			r.lost[kind] += 0 // so that the first loss shows as an increase
 		}
@@ -87,40 +87,40 @@ type histogram struct {
 	sum    float64
 }
 
-// record makes a call part of the metrics, at once or together with the next ones.
-func record(r *registry, c *Call) {
+// recordCall makes a call part of the metrics, at once or together with the next ones.
+func recordCall(r *registry, c *Call) {
 	r.mu.Lock()
-	r.waiting = append(r.waiting, c)
-	if len(r.waiting) >= settledCalls {
-		settleAndUnlock(r)
+	r.pending = append(r.pending, c)
+	if len(r.pending) >= aggregatedCalls {
+		aggregateAndUnlock(r)
 		return
 	}
 	r.mu.Unlock()
 }
 
-// settleAndUnlock unlocks the registry in any case: a call that cannot be settled must not hold up all others.
-func settleAndUnlock(r *registry) {
+// aggregateAndUnlock unlocks the registry in any case: a call that cannot be settled must not hold up all others.
+func aggregateAndUnlock(r *registry) {
 	defer r.mu.Unlock()
-	settle(r)
+	aggregate(r)
 }
 
-// lose counts telemetry that is lost.
-func lose(r *registry, kind string, count int64) {
+// countLost counts telemetry that is lost.
+func countLost(r *registry, kind string, count int64) {
 	r.mu.Lock()
 	r.lost[kind] += count
 	r.mu.Unlock()
 }
 
-// settle takes the waiting calls into the series. The caller holds the lock. It is one long loop, since interpreted calls
+// aggregate takes the waiting calls into the series. The caller holds the lock. It is one long loop, since interpreted calls
 // are dear.
-func settle(r *registry) {
-	calls := r.waiting
-	r.waiting = make([]*Call, 0, settledCalls)
+func aggregate(r *registry) {
+	calls := r.pending
+	r.pending = make([]*Call, 0, aggregatedCalls)
 	for _, c := range calls {
-		request, answer := c.Request, &c.Answer
+		request, answer := c.Request, &c.Response
 		model := request.Model
 		if !request.ConfiguredModel && model != "" {
-			model = vouchedFor(r, c)
+			model = boundedModel(r, c)
 		}
 		key := c.Target.key + "\x00" + model + "\x00" + answer.Model + "\x00" + c.ErrorType
 		if c.Labels != nil {
@@ -145,7 +145,7 @@ func settle(r *registry) {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)
 		}
 		if request.Policy != "" {
-			if request.Report {
+			if request.ReportOnly {
 				r.reported[request.Policy]++
 			} else {
 				r.enforced[request.Policy]++
@@ -157,24 +157,24 @@ func settle(r *registry) {
 	}
 }
 
-// vouchedFor returns the model of a call that the configuration does not name: itself if a provider has answered for it,
+// boundedModel returns the model of a call that the configuration does not name: itself if a provider has answered for it,
 // else _OTHER. Clients could make up any number of names.
-func vouchedFor(r *registry, c *Call) string {
+func boundedModel(r *registry, c *Call) string {
 	model := c.Request.Model
-	if r.known[model] {
+	if r.knownModels[model] {
 		return model
 	}
-	if c.Status < 200 || c.Status >= 300 || len(r.known) >= maxKnownModels {
+	if c.Status < 200 || c.Status >= 300 || len(r.knownModels) >= maxKnownModels {
 		return other
 	}
-	r.known[model] = true
+	r.knownModels[model] = true
 	return model
 }
 
 // seriesOf returns the series of a call for which there is none by its very values. Beyond the configured number, models
 // and labels become _OTHER; what is left are values of the configuration and of this code, and statuses of providers.
 func seriesOf(r *registry, c *Call, model string) *series {
-	target, answered, labels := c.Target, c.Answer.Model, append([]string(nil), c.Labels...)
+	target, answered, labels := c.Target, c.Response.Model, append([]string(nil), c.Labels...)
 	if !attributeText(answered) {
 		answered = other
 	}
@@ -204,7 +204,7 @@ func seriesOf(r *registry, c *Call, model string) *series {
 		s.histograms = append(s.histograms, &histogram{bounds: i.bounds, counts: make([]int64, len(i.bounds)+1)})
 	}
 	r.series[key] = s
-	r.inOrder = append(r.inOrder, s)
+	r.ordered = append(r.ordered, s)
 	return s
 }
 
@@ -246,7 +246,7 @@ func countDecisions(texts map[string]int64) map[string]int64 {
 // many series must not hold up requests.
 func collect(r *registry) []metric {
 	r.mu.Lock()
-	settleAndUnlock(r)
+	aggregateAndUnlock(r)
 	all, decisions, lost := collectCounters(r)
 	points := make([][]point, histogramKinds)
 	for _, s := range all {
@@ -269,7 +269,7 @@ func collect(r *registry) []metric {
 func collectCounters(r *registry) (all []*series, decisions, lost []point) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all = append([]*series(nil), r.inOrder...)
+	all = append([]*series(nil), r.ordered...)
 	decisions = append(decisionPoints(r.enforced, modeEnforce), decisionPoints(r.reported, modeReport)...)
 	lost = nil
 	for _, kind := range sortedKeys(r.lost) {

@@ -12,10 +12,10 @@ import (
 // madeCall returns the record of a call that went well, with a model that the configuration names.
 func madeCall(change func(c *Call)) *Call {
 	c := &Call{
-		Target:  &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
-		Request: &Request{Model: "gpt-4o", ConfiguredModel: true},
-		Answer:  Answer{Model: "gpt-4o-2024-11-20"},
-		Status:  200, Duration: time.Second, GatewayDuration: time.Millisecond,
+		Target:   &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
+		Request:  &Request{Model: "gpt-4o", ConfiguredModel: true},
+		Response: Response{Model: "gpt-4o-2024-11-20"},
+		Status:   200, Duration: time.Second, GatewayDuration: time.Millisecond,
 	}
 	if change != nil {
 		change(c)
@@ -57,7 +57,7 @@ func TestValuesAreCountedInTheBucketWhoseBoundTheyDoNotExceed(t *testing.T) {
 				want  int
 			}{{at, bucket}, {at + 1, bucket + 1}} {
 				r := newRegistry()
-				record(r, madeCall(func(c *Call) {
+				recordCall(r, madeCall(func(c *Call) {
 					c.Duration, c.GatewayDuration, c.FirstChunk = test.value, test.value, test.value
 				}))
 				want := make([]int64, len(i.bounds)+1)
@@ -84,7 +84,7 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
-		{"a usage of no tokens", func(c *Call) { c.Answer.Usage.Known = true }, map[*instrument]map[string]int64{
+		{"a usage of no tokens", func(c *Call) { c.Response.Usage.Known = true }, map[*instrument]map[string]int64{
 			tokenUsage: {
 				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input":  1,
 				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=output": 1,
@@ -92,7 +92,7 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
-		{"a usage without output", func(c *Call) { c.Answer.Usage = Usage{Known: true, InputOnly: true, InputTokens: 8} }, map[*instrument]map[string]int64{
+		{"a usage without output", func(c *Call) { c.Response.Usage = Usage{Known: true, InputOnly: true, InputTokens: 8} }, map[*instrument]map[string]int64{
 			tokenUsage:        {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input": 1},
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
@@ -108,7 +108,7 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 			chunkTime:         {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 2},
 		}},
 		{"a request without a model, refused", func(c *Call) {
-			c.Request.Model, c.Answer.Model, c.Request.ConfiguredModel, c.Status, c.ErrorType = "", "", false, 400, "invalid_json"
+			c.Request.Model, c.Response.Model, c.Request.ConfiguredModel, c.Status, c.ErrorType = "", "", false, 400, "invalid_json"
 		}, map[*instrument]map[string]int64{
 			operationDuration: {"error.type=invalid_json": 1},
 			gatewayDuration:   {"error.type=invalid_json": 1},
@@ -121,7 +121,7 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
-			record(r, madeCall(test.change))
+			recordCall(r, madeCall(test.change))
 			for _, m := range collect(r) {
 				want := test.want[m.instrument]
 				if want == nil && m.instrument != activeStreams {
@@ -155,8 +155,8 @@ func TestModelOfAClientIsNamedOnceAProviderHasAnsweredForIt(t *testing.T) {
 	}
 	want := map[string]int64{}
 	for _, step := range steps {
-		record(r, madeCall(func(c *Call) {
-			c.Request.Model, c.Request.ConfiguredModel, c.Status, c.Answer.Model = step.model, step.configured, step.status, ""
+		recordCall(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Request.ConfiguredModel, c.Status, c.Response.Model = step.model, step.configured, step.status, ""
 		}))
 		want["gen_ai.request.model="+step.want]++
 		if got := countsOf(r, operationDuration); !reflect.DeepEqual(got, want) {
@@ -168,12 +168,12 @@ func TestModelOfAClientIsNamedOnceAProviderHasAnsweredForIt(t *testing.T) {
 func TestRememberedModelsAreBounded(t *testing.T) {
 	r := newRegistry()
 	for i := 0; i < 2*maxKnownModels; i++ {
-		record(r, madeCall(func(c *Call) {
-			c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Target.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
+		recordCall(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Target.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
 		}))
 	}
 	counts := countsOf(r, operationDuration)
-	if got := len(r.known); got != maxKnownModels {
+	if got := len(r.knownModels); got != maxKnownModels {
 		t.Errorf("%d models are remembered, want %d", got, maxKnownModels)
 	}
 	if got := counts["gen_ai.request.model="+other]; got != maxKnownModels {
@@ -194,7 +194,7 @@ func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
 		call("a", "two", ""), call("c", "one", ""), call("c", "one", ""), call("c", "one", "timeout"),
 		call("a", "one", ""), call("b", "one", ""),
 	} {
-		record(r, c)
+		recordCall(r, c)
 	}
 	want := map[string]int64{
 		"gen_ai.request.model=a gen_ai.response.model=gpt-4o-2024-11-20 app=one":                 2,
@@ -213,14 +213,14 @@ func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
 // TestNoTwoSeriesHaveTheSameAttributes keeps what Prometheus would refuse: there are several ways to become _OTHER.
 func TestNoTwoSeriesHaveTheSameAttributes(t *testing.T) {
 	unvouched := func(c *Call) {
-		c.Request.Model, c.Request.ConfiguredModel, c.Answer.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
+		c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
 	}
 	configured := func(c *Call) {
-		c.Request.Model, c.Answer.Model, c.Status, c.ErrorType = "y", "", 404, "404"
+		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "y", "", 404, "404"
 	}
-	longAnswer := func(c *Call) { c.Answer.Model = strings.Repeat("a", labelMaxBytes+1) }
-	longerAnswer := func(c *Call) { c.Answer.Model = strings.Repeat("a", labelMaxBytes+2) }
-	otherAnswer := func(c *Call) { c.Answer.Model = other }
+	longAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+1) }
+	longerAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+2) }
+	otherAnswer := func(c *Call) { c.Response.Model = other }
 	tests := []struct {
 		name      string
 		maxSeries int
@@ -239,7 +239,7 @@ func TestNoTwoSeriesHaveTheSameAttributes(t *testing.T) {
 			for _, change := range test.calls {
 				c := madeCall(change)
 				c.Target.MaxSeries = test.maxSeries
-				record(r, c)
+				recordCall(r, c)
 			}
 			if got, different := len(pointsOf(r, operationDuration)), len(countsOf(r, operationDuration)); got != test.want || different != test.want {
 				t.Errorf("%d points with %d combinations of attributes, want %d of both", got, different, test.want)
@@ -255,8 +255,8 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 	const calls, bound = 100000, 50
 	r := newRegistry()
 	for i := 0; i < calls; i++ {
-		record(r, madeCall(func(c *Call) {
-			c.Request.Model, c.Answer.Model = fmt.Sprint("model-", i), fmt.Sprint("answer-", i)
+		recordCall(r, madeCall(func(c *Call) {
+			c.Request.Model, c.Response.Model = fmt.Sprint("model-", i), fmt.Sprint("answer-", i)
 			c.Request.ConfiguredModel = i%2 == 0
 			c.Labels = []string{"app", fmt.Sprint("app-", i)}
 			c.Status = 200 + i%2*204
@@ -276,7 +276,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 	if got, want := r.lost[lostSeries], int64(calls-bound); got != want {
 		t.Errorf("%d lost series, want %d", got, want)
 	}
-	if got := len(r.known); got > maxKnownModels {
+	if got := len(r.knownModels); got > maxKnownModels {
 		t.Errorf("%d models are remembered, want at most %d", got, maxKnownModels)
 	}
 }
@@ -291,7 +291,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
 		{"refused=credentials_unavailable", true},
 	} {
-		record(r, madeCall(func(call *Call) { call.Request.Policy, call.Request.Report = c.policy, c.report }))
+		recordCall(r, madeCall(func(call *Call) { call.Request.Policy, call.Request.ReportOnly = c.policy, c.report }))
 	}
 	want := map[string]int64{
 		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,
@@ -316,7 +316,7 @@ func TestDecisionsAreCountedBeyondTheBoundOfTheirCombinations(t *testing.T) {
 				decisions = append(decisions, fmt.Sprint("p", bit, "=dropped"))
 			}
 		}
-		record(r, madeCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
+		recordCall(r, madeCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
 	}
 	want := map[string]int64{"chat_completion.decision=model=set chat_completion.mode=enforce": calls}
 	for bit := 0; bit < parameters; bit++ {
@@ -367,13 +367,13 @@ func TestCallsAreCountedExactlyWhileTheMetricsAreRead(t *testing.T) {
 		go func(i int) {
 			defer all.Done()
 			for n := 0; n < callsEach; n++ {
-				record(r, madeCall(func(c *Call) {
+				recordCall(r, madeCall(func(c *Call) {
 					c.Request.Model = fmt.Sprint("model-", n%7)
-					c.Answer.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
+					c.Response.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
 					c.Request.Policy = "model=set"
 				}))
 				if n%100 == 0 {
-					lose(r, lostSpan, 1)
+					countLost(r, lostSpan, 1)
 				}
 			}
 		}(i)
@@ -406,9 +406,9 @@ func TestCallsAreCountedExactlyWhileTheMetricsAreRead(t *testing.T) {
 
 func TestWhatIsCollectedDoesNotChange(t *testing.T) {
 	r := newRegistry()
-	record(r, madeCall(nil))
+	recordCall(r, madeCall(nil))
 	before := pointsOf(r, operationDuration)
-	record(r, madeCall(nil))
+	recordCall(r, madeCall(nil))
 	_ = collect(r)
 	if p := before[0]; p.count != 1 || p.counts[7] != 1 {
 		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
@@ -425,10 +425,10 @@ func TestCallThatCannotBeSettledHoldsUpNobody(t *testing.T) {
 				t.Error("a call without a target is settled")
 			}
 		}()
-		record(r, broken)
+		recordCall(r, broken)
 		collect(r)
 	}()
-	record(r, madeCall(nil))
+	recordCall(r, madeCall(nil))
 	if got := len(pointsOf(r, operationDuration)); got != 1 {
 		t.Errorf("%d series behind the call, want 1", got)
 	}

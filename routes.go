@@ -30,9 +30,9 @@ var kinds = []string{
 
 // route gives paths that end in suffix a kind.
 type route struct {
-	suffix string // normalized
-	kind   kind
-	isTail bool // it is not a key, but what tailOf makes of one
+	suffix        string // normalized
+	kind          kind
+	isSuffixAlias bool // it is not a key, but what suffixAlias makes of one
 }
 
 // anyPath is the key of Config.Routes for paths that no other key matches.
@@ -64,7 +64,7 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		parsed = append(parsed, r)
 	}
 	for _, r := range parsed {
-		if tail := tailOf(r); tail != "" && keys[tail] == "" {
+		if tail := suffixAlias(r); tail != "" && keys[tail] == "" {
 			keys[tail] = tail
 			parsed = append(parsed, route{tail, r.kind, true})
 		}
@@ -82,9 +82,9 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 	return parsed // * is the shortest, and so the last
 }
 
-// tailOf returns what stands behind the version in the suffix of an endpoint that has rules: a provider has it below other
+// suffixAlias returns what stands behind the version in the suffix of an endpoint that has rules: a provider has it below other
 // paths, too, such as /v1beta/openai. No way around the rules must lead there.
-func tailOf(r route) string {
+func suffixAlias(r route) string {
 	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && r.kind != passthrough {
 		return "/" + tail
 	}
@@ -116,10 +116,10 @@ func kindOf(routes []route, rawPath string) kind {
 	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !isBelow(r, normal) {
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !isModelPath(r, normal) {
 			continue
 		}
-		if r.kind == passthrough && !isPlain(rawPath, normal) {
+		if r.kind == passthrough && !isCanonical(rawPath, normal) {
 			return completions
 		}
 		return r.kind
@@ -127,9 +127,9 @@ func kindOf(routes []route, rawPath string) kind {
 	return completions
 }
 
-// isBelow tells whether a path is that of one model of the list at a route.
-func isBelow(r route, normal string) bool {
-	return r.kind == models && !r.isTail && strings.Contains(normal, r.suffix+"/")
+// isModelPath tells whether a path is that of one model of the list at a route.
+func isModelPath(r route, normal string) bool {
+	return r.kind == models && !r.isSuffixAlias && strings.Contains(normal, r.suffix+"/")
 }
 
 // pathParameters are what some servers cut off a segment before they look it up.
@@ -152,8 +152,8 @@ func normalizePath(raw string) string {
 	return path.Clean("/" + pathParameters.ReplaceAllString(raw, "$2"))
 }
 
-// isPlain tells whether a path is written as its normal form is, but for case and a slash at the end.
-func isPlain(rawPath, normal string) bool {
+// isCanonical tells whether a path is written as its normal form is, but for case and a slash at the end.
+func isCanonical(rawPath, normal string) bool {
 	return plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
 }
 
@@ -169,6 +169,6 @@ func setPath(req *http.Request, escapedPath string) {
 	req.RequestURI = req.URL.RequestURI() // Traefik's reverse proxy reads the path from here
 }
 
-func denied() *refusal {
-	return &refusal{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
+func denied() *apiError {
+	return &apiError{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
 }

@@ -18,7 +18,7 @@ type parameter struct {
 	minimum  float64  // of a number
 	maximum  float64  // of a number
 	oneOf    []string // of a string; empty: any
-	check    func(name string, value json.RawMessage) *refusal
+	check    func(name string, value json.RawMessage) *apiError
 	whole    bool // the check looks into long strings, which the skeleton lacks
 	required bool // a request without it, or with null, is refused
 }
@@ -70,15 +70,15 @@ func ofString(name string, oneOf ...string) *parameter {
 	return &parameter{name: name, starts: `"`, article: "a string", oneOf: oneOf, whole: len(oneOf) > 0}
 }
 
-func ofObject(name string, check func(string, json.RawMessage) *refusal) *parameter {
+func ofObject(name string, check func(string, json.RawMessage) *apiError) *parameter {
 	return &parameter{name: name, starts: "{", article: "an object", check: check}
 }
 
-func ofArray(name string, check func(string, json.RawMessage) *refusal) *parameter {
+func ofArray(name string, check func(string, json.RawMessage) *apiError) *parameter {
 	return &parameter{name: name, starts: "[", article: "an array", check: check}
 }
 
-func ofSeveralTypes(name string, check func(string, json.RawMessage) *refusal) *parameter {
+func ofSeveralTypes(name string, check func(string, json.RawMessage) *apiError) *parameter {
 	p := ofAnyType(name)
 	p.check = check
 	return p
@@ -91,7 +91,7 @@ const modelID = 0
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // chatParameters is the request schema of OpenAI's chat completions, as published with its SDKs. Members that it does
-// not name pass unchecked. What model holds is checked by governModel.
+// not name pass unchecked. What model holds is checked by decideModel.
 func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
@@ -138,14 +138,14 @@ func chatParameters() []*parameter {
 // validate finds the parameters among the members, and checks them. A parameter that one parser might find twice, or
 // find where another finds none, is refused: given twice, or in another spelling that some providers take for the same
 // (Go providers ignore case, protocol buffers take lowerCamelCase, C strings end at a NUL).
-func validate(e *envelope, set *parameterSet) *refusal {
-	e.found = make([]int, len(set.list))
-	for i := range e.members {
-		m := &e.members[i]
+func validate(obj *jsonObject, set *parameterSet) *apiError {
+	obj.found = make([]int, len(set.list))
+	for i := range obj.members {
+		m := &obj.members[i]
 		id, known := set.ids[m.name]
 		if !known {
-			if refused := readName(e, i); refused != nil {
-				return refused
+			if apiErr := readName(obj, i); apiErr != nil {
+				return apiErr
 			}
 			id, known = set.folded[fold(m.name)]
 			if !known {
@@ -153,39 +153,39 @@ func validate(e *envelope, set *parameterSet) *refusal {
 			}
 		}
 		p := set.list[id]
-		if e.found[id] != 0 || m.name != p.name {
+		if obj.found[id] != 0 || m.name != p.name {
 			return ambiguousName(m.name, p.name)
 		}
-		e.found[id] = i + 1
-		if e.skeleton[m.start] == 'n' {
+		obj.found[id] = i + 1
+		if obj.skeleton[m.start] == 'n' {
 			if p.required {
-				return missing(p.name)
+				return missingParameter(p.name)
 			}
 			continue
 		}
-		value := skeletonValue(e, m)
+		value := skeletonValue(obj, m)
 		if p.whole {
-			value = bodyValue(e, m)
+			value = bodyValue(obj, m)
 		}
-		if refused := checkParameter(p, p.name, value); refused != nil {
-			return refused
+		if apiErr := checkParameter(p, p.name, value); apiErr != nil {
+			return apiErr
 		}
 	}
 	for _, id := range set.required {
-		if e.found[id] == 0 {
-			return missing(set.list[id].name)
+		if obj.found[id] == 0 {
+			return missingParameter(set.list[id].name)
 		}
 	}
 	return nil
 }
 
 // checkParameter checks a value from a request or from the configuration; name is what the message calls it.
-func checkParameter(p *parameter, name string, value []byte) *refusal {
+func checkParameter(p *parameter, name string, value []byte) *apiError {
 	switch {
 	case strings.IndexByte(p.starts, value[0]) < 0:
 		return wrongType(name, p.article, value)
 	case p.number && !isInRange(p, string(value)):
-		return refuseNumber(p, name, string(value))
+		return numberError(p, name, string(value))
 	case p.check != nil:
 		return p.check(name, value)
 	case len(p.oneOf) > 0:
@@ -199,8 +199,8 @@ func isInRange(p *parameter, text string) bool {
 	return err == nil && number >= p.minimum && number <= p.maximum && (!p.integer || number == math.Trunc(number))
 }
 
-// refuseNumber says in OpenAI's words what is wrong with a number.
-func refuseNumber(p *parameter, name, text string) *refusal {
+// numberError says in OpenAI's words what is wrong with a number.
+func numberError(p *parameter, name, text string) *apiError {
 	number, _ := strconv.ParseFloat(text, 64) // infinite if out of range
 	word := "decimal"
 	if p.integer {
@@ -221,7 +221,7 @@ func formatNumber(number float64) string {
 	return strconv.FormatFloat(number, 'g', -1, 64)
 }
 
-func checkOneOf(name, got string, values []string) *refusal {
+func checkOneOf(name, got string, values []string) *apiError {
 	for _, value := range values {
 		if got == value {
 			return nil
@@ -242,7 +242,7 @@ func unquote(value []byte) string {
 	return text
 }
 
-func wrongType(name, expected string, value json.RawMessage) *refusal {
+func wrongType(name, expected string, value json.RawMessage) *apiError {
 	return invalidRequest("invalid_type", name, "Invalid type for '"+name+"': expected "+expected+", but got "+typeName(value)+" instead.")
 }
 
@@ -266,7 +266,7 @@ func typeName(value json.RawMessage) string {
 	return "an integer"
 }
 
-func missing(name string) *refusal {
+func missingParameter(name string) *apiError {
 	return invalidRequest("missing_required_parameter", name, "Missing required parameter: '"+name+"'.")
 }
 
@@ -286,7 +286,7 @@ func isModelName(model string) bool {
 	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
 }
 
-func invalidModel() *refusal {
+func invalidModel() *apiError {
 	return invalidRequest("invalid_value", "model", "Invalid 'model': the name of a model is UTF-8 of at most "+
 		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }

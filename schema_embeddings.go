@@ -25,7 +25,7 @@ func embeddingsParameters() []*parameter {
 // checkInput checks what is to be embedded: a text, texts, tokens, or arrays of tokens. Clients send hundreds of thousands
 // of tokens: since encoding/json has seen that the value is JSON, its characters tell the rest, and nobody has to make a
 // value of each. An empty text passes, as providers differ on it.
-func checkInput(name string, value json.RawMessage) *refusal {
+func checkInput(name string, value json.RawMessage) *apiError {
 	switch {
 	case value[0] == '"':
 		return nil
@@ -37,12 +37,12 @@ func checkInput(name string, value json.RawMessage) *refusal {
 	return wrongInput(name, value)
 }
 
-func wrongInput(name string, value json.RawMessage) *refusal {
+func wrongInput(name string, value json.RawMessage) *apiError {
 	return wrongType(name, "a string, or an array of strings, of integers, or of arrays of integers", value)
 }
 
 // checkTexts checks an array that has a string somewhere: then every element has to be one.
-func checkTexts(name string, value json.RawMessage) *refusal {
+func checkTexts(name string, value json.RawMessage) *apiError {
 	count := bytes.Count(coverEscapes(value), quote) / 2
 	if count > inputsMax {
 		return tooMany(name, "elements", inputsMax, count)
@@ -61,7 +61,7 @@ var whiteSpace = strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "")
 
 // checkTokens checks an array that has no string. In one of arrays of integers, two brackets stand at either end, and
 // between them every bracket that opens follows one that closes.
-func checkTokens(name string, value json.RawMessage) *refusal {
+func checkTokens(name string, value json.RawMessage) *apiError {
 	text := whiteSpace.Replace(string(value))
 	if strings.Contains(text, "[]") {
 		return emptyArray(name)

@@ -21,8 +21,8 @@ func checkValues(t *testing.T, schema []*parameter, tests []valueTest) {
 			continue
 		}
 		got := ""
-		if r := checkParameter(set.list[id], test.parameter, []byte(test.value)); r != nil {
-			got = r.code + " " + r.param
+		if apiErr := checkParameter(set.list[id], test.parameter, []byte(test.value)); apiErr != nil {
+			got = apiErr.code + " " + apiErr.param
 		}
 		if got != test.refused {
 			t.Errorf("%s: %.200s is refused with %q, want %q", test.parameter, test.value, got, test.refused)
@@ -108,11 +108,11 @@ func FuzzInput(f *testing.F) {
 		if len(value) == 0 {
 			return // a value has at least a byte
 		}
-		refused := checkInput("input", value)
+		apiErr := checkInput("input", value)
 		if !json.Valid(value) || bytes.TrimLeft(value, " \t\r\n")[0] != value[0] {
 			return // what comes from a request is JSON, and begins with its value
 		}
-		if passes, want := refused == nil, isInput(value); passes != want {
+		if passes, want := apiErr == nil, isInput(value); passes != want {
 			t.Errorf("%q passes: %t, want %t", value, passes, want)
 		}
 	})

@@ -32,7 +32,7 @@ var openingBrace = []byte{'{'}
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
 // readMessages reads an array of objects, if it is one of a length that OpenAI takes.
-func readMessages(name string, value json.RawMessage) ([]message, *refusal) {
+func readMessages(name string, value json.RawMessage) ([]message, *apiError) {
 	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
 		return nil, tooMany(name, "objects", objectsMax, objects)
 	}
@@ -49,10 +49,10 @@ func readMessages(name string, value json.RawMessage) ([]message, *refusal) {
 	return messages, nil
 }
 
-func checkMessages(name string, value json.RawMessage) *refusal {
-	messages, refused := readMessages(name, value)
-	if refused != nil {
-		return refused
+func checkMessages(name string, value json.RawMessage) *apiError {
+	messages, apiErr := readMessages(name, value)
+	if apiErr != nil {
+		return apiErr
 	}
 	elements := 0
 	for i := range messages {
@@ -68,18 +68,18 @@ func checkMessages(name string, value json.RawMessage) *refusal {
 		if elements += elementsOf(m); elements > elementsMax {
 			return tooMany(name, "content parts and tool calls", elementsMax, elements)
 		}
-		if refused := checkMessage(name+"["+strconv.Itoa(i)+"]", m); refused != nil {
-			return refused
+		if apiErr := checkMessage(name+"["+strconv.Itoa(i)+"]", m); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
 }
 
 // checkLooseMessages checks of messages what all providers agree on: they are objects with a role, and not too many.
-func checkLooseMessages(name string, value json.RawMessage) *refusal {
-	messages, refused := readMessages(name, value)
-	if refused != nil {
-		return refused
+func checkLooseMessages(name string, value json.RawMessage) *apiError {
+	messages, apiErr := readMessages(name, value)
+	if apiErr != nil {
+		return apiErr
 	}
 	for i := range messages {
 		if _, isText := messages[i].Role.(string); !isText {
@@ -102,7 +102,7 @@ func elementsOf(m *message) int {
 }
 
 // checkObjects names the first element of an array that is not an object.
-func checkObjects(name string, value json.RawMessage) *refusal {
+func checkObjects(name string, value json.RawMessage) *apiError {
 	if value[0] != '[' {
 		return wrongType(name, "an array", value)
 	}
@@ -121,35 +121,35 @@ func checkObjects(name string, value json.RawMessage) *refusal {
 	return wrongType(name, "an array of objects", value)
 }
 
-func emptyArray(name string) *refusal {
+func emptyArray(name string) *apiError {
 	return invalidRequest("empty_array", name, "Invalid '"+name+
 		"': empty array. Expected an array with minimum length 1, but got an empty array instead.")
 }
 
-func checkMessage(path string, m *message) *refusal {
-	if r := checkChoice(path+".role", m.Role, roles...); r != nil {
-		return r
+func checkMessage(path string, m *message) *apiError {
+	if apiErr := checkChoice(path+".role", m.Role, roles...); apiErr != nil {
+		return apiErr
 	}
 	role, _ := m.Role.(string) // it is one
-	if r := checkOptionalText(path+".name", m.Name); r != nil {
-		return r
+	if apiErr := checkOptionalText(path+".name", m.Name); apiErr != nil {
+		return apiErr
 	}
 	switch role {
 	case "tool":
-		if r := checkText(path+".tool_call_id", m.ToolCallID); r != nil {
-			return r
+		if apiErr := checkText(path+".tool_call_id", m.ToolCallID); apiErr != nil {
+			return apiErr
 		}
 	case "function":
 		if m.Name == nil {
-			return missing(path + ".name")
+			return missingParameter(path + ".name")
 		}
 		if m.Content == nil {
 			return nil
 		}
 	case "assistant":
 		if m.ToolCalls != nil {
-			if r := checkToolCalls(path+".tool_calls", m.ToolCalls); r != nil {
-				return r
+			if apiErr := checkToolCalls(path+".tool_calls", m.ToolCalls); apiErr != nil {
+				return apiErr
 			}
 		}
 		if m.Content == nil && (m.ToolCalls != nil || m.FunctionCall != nil || m.Refusal != nil || m.Audio != nil) {
@@ -159,7 +159,7 @@ func checkMessage(path string, m *message) *refusal {
 	return checkContent(path+".content", role, m.Content)
 }
 
-func checkToolCalls(path string, value any) *refusal {
+func checkToolCalls(path string, value any) *apiError {
 	calls, isArray := value.([]any)
 	if !isArray {
 		return wrongGoType(path, "an array", value)
@@ -171,10 +171,10 @@ func checkToolCalls(path string, value any) *refusal {
 			return wrongGoType(at, "an object", element)
 		}
 		if call["id"] == nil {
-			return missing(at + ".id")
+			return missingParameter(at + ".id")
 		}
-		if r := checkNamedFunction(at, call); r != nil {
-			return r
+		if apiErr := checkNamedFunction(at, call); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
@@ -191,9 +191,9 @@ func partTypes(role string) []string {
 	return []string{"text"}
 }
 
-func checkContent(path, role string, value any) *refusal {
+func checkContent(path, role string, value any) *apiError {
 	if value == nil {
-		return missing(path)
+		return missingParameter(path)
 	}
 	if _, isString := value.(string); isString {
 		return nil
@@ -214,24 +214,24 @@ func checkContent(path, role string, value any) *refusal {
 		if !isObject {
 			return wrongGoType(at, "an object", element)
 		}
-		if r := checkChoice(at+".type", part["type"], partTypes(role)...); r != nil {
-			return r
+		if apiErr := checkChoice(at+".type", part["type"], partTypes(role)...); apiErr != nil {
+			return apiErr
 		}
 		kind, _ := part["type"].(string) // it is one
-		if r := checkPart(at+"."+kind, kind, part[kind]); r != nil {
-			return r
+		if apiErr := checkPart(at+"."+kind, kind, part[kind]); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
 }
 
 // checkPart checks what a content part carries: under the name of its type.
-func checkPart(path, kind string, value any) *refusal {
+func checkPart(path, kind string, value any) *apiError {
 	if kind == "text" || kind == "refusal" {
 		return checkText(path, value)
 	}
 	if value == nil {
-		return missing(path)
+		return missingParameter(path)
 	}
 	object, isObject := value.(map[string]any)
 	if !isObject {
@@ -239,13 +239,13 @@ func checkPart(path, kind string, value any) *refusal {
 	}
 	switch kind {
 	case "image_url":
-		if r := checkText(path+".url", object["url"]); r != nil {
-			return r
+		if apiErr := checkText(path+".url", object["url"]); apiErr != nil {
+			return apiErr
 		}
 		return checkOptionalChoice(path+".detail", object["detail"], "auto", "low", "high", "original")
 	case "input_audio":
 		if object["data"] == nil {
-			return missing(path + ".data")
+			return missingParameter(path + ".data")
 		}
 		return checkChoice(path+".format", object["format"], "wav", "mp3")
 	}
@@ -253,14 +253,14 @@ func checkPart(path, kind string, value any) *refusal {
 }
 
 // checkText checks a string that has to be there, checkOptionalText one that may be left out.
-func checkText(path string, value any) *refusal {
+func checkText(path string, value any) *apiError {
 	if value == nil {
-		return missing(path)
+		return missingParameter(path)
 	}
 	return checkOptionalText(path, value)
 }
 
-func checkOptionalText(path string, value any) *refusal {
+func checkOptionalText(path string, value any) *apiError {
 	if value == nil {
 		return nil
 	}
@@ -271,14 +271,14 @@ func checkOptionalText(path string, value any) *refusal {
 }
 
 // checkChoice checks one of several strings that has to be there, checkOptionalChoice one that may be left out.
-func checkChoice(path string, value any, values ...string) *refusal {
+func checkChoice(path string, value any, values ...string) *apiError {
 	if value == nil {
-		return missing(path)
+		return missingParameter(path)
 	}
 	return checkOptionalChoice(path, value, values...)
 }
 
-func checkOptionalChoice(path string, value any, values ...string) *refusal {
+func checkOptionalChoice(path string, value any, values ...string) *apiError {
 	if value == nil {
 		return nil
 	}
@@ -290,6 +290,6 @@ func checkOptionalChoice(path string, value any, values ...string) *refusal {
 }
 
 // wrongGoType is wrongType for a value that encoding/json has turned into one of Go's.
-func wrongGoType(path, expected string, value any) *refusal {
+func wrongGoType(path, expected string, value any) *apiError {
 	return wrongType(path, expected, marshal(value))
 }

@@ -32,7 +32,7 @@ func isText(value any, want string) bool {
 	return is && text == want
 }
 
-func checkTools(name string, value json.RawMessage) *refusal {
+func checkTools(name string, value json.RawMessage) *apiError {
 	var tools []map[string]any
 	if json.Unmarshal(value, &tools) != nil {
 		return checkObjects(name, value)
@@ -41,8 +41,8 @@ func checkTools(name string, value json.RawMessage) *refusal {
 		return tooMany(name, "elements", elementsMax, len(tools))
 	}
 	for i, tool := range tools {
-		if r := checkNamedFunction(name+"["+strconv.Itoa(i)+"]", tool); r != nil {
-			return r
+		if apiErr := checkNamedFunction(name+"["+strconv.Itoa(i)+"]", tool); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
@@ -50,9 +50,9 @@ func checkTools(name string, value json.RawMessage) *refusal {
 
 // checkNamedFunction checks an object such as {"type":"function","function":{"name":"..."}}: a tool, a tool call or a
 // choice of one.
-func checkNamedFunction(path string, holder map[string]any) *refusal {
-	if r := checkChoice(path+".type", holder["type"], "function", "custom"); r != nil {
-		return r
+func checkNamedFunction(path string, holder map[string]any) *apiError {
+	if apiErr := checkChoice(path+".type", holder["type"], "function", "custom"); apiErr != nil {
+		return apiErr
 	}
 	kind := "function"
 	if isText(holder["type"], "custom") {
@@ -60,7 +60,7 @@ func checkNamedFunction(path string, holder map[string]any) *refusal {
 	}
 	at := path + "." + kind
 	if holder[kind] == nil {
-		return missing(at)
+		return missingParameter(at)
 	}
 	function, isObject := holder[kind].(map[string]any)
 	if !isObject {
@@ -69,12 +69,12 @@ func checkNamedFunction(path string, holder map[string]any) *refusal {
 	return checkFunction(at, function)
 }
 
-func checkFunction(path string, function map[string]any) *refusal {
-	if r := checkText(path+".name", function["name"]); r != nil {
-		return r
+func checkFunction(path string, function map[string]any) *apiError {
+	if apiErr := checkText(path+".name", function["name"]); apiErr != nil {
+		return apiErr
 	}
-	if r := checkOptionalText(path+".description", function["description"]); r != nil {
-		return r
+	if apiErr := checkOptionalText(path+".description", function["description"]); apiErr != nil {
+		return apiErr
 	}
 	if parameters := function["parameters"]; parameters != nil {
 		if _, isObject := parameters.(map[string]any); !isObject {
@@ -84,7 +84,7 @@ func checkFunction(path string, function map[string]any) *refusal {
 	return nil
 }
 
-func checkToolChoice(name string, value json.RawMessage) *refusal {
+func checkToolChoice(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})
@@ -98,7 +98,7 @@ func checkToolChoice(name string, value json.RawMessage) *refusal {
 	return wrongType(name, "a string or an object", value)
 }
 
-func checkFunctions(name string, value json.RawMessage) *refusal {
+func checkFunctions(name string, value json.RawMessage) *apiError {
 	var functions []map[string]any
 	if json.Unmarshal(value, &functions) != nil {
 		return checkObjects(name, value)
@@ -110,14 +110,14 @@ func checkFunctions(name string, value json.RawMessage) *refusal {
 		return tooMany(name, "elements", functionsMax, len(functions))
 	}
 	for i, function := range functions {
-		if r := checkFunction(name+"["+strconv.Itoa(i)+"]", function); r != nil {
-			return r
+		if apiErr := checkFunction(name+"["+strconv.Itoa(i)+"]", function); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
 }
 
-func checkFunctionCall(name string, value json.RawMessage) *refusal {
+func checkFunctionCall(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return checkOneOf(name, unquote(value), []string{"none", "auto"})
@@ -127,17 +127,17 @@ func checkFunctionCall(name string, value json.RawMessage) *refusal {
 	return wrongType(name, "a string or an object", value)
 }
 
-func checkResponseFormat(name string, value json.RawMessage) *refusal {
+func checkResponseFormat(name string, value json.RawMessage) *apiError {
 	format := object(value)
-	if r := checkChoice(name+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
-		return r
+	if apiErr := checkChoice(name+".type", format["type"], "text", "json_object", "json_schema"); apiErr != nil {
+		return apiErr
 	}
 	if !isText(format["type"], "json_schema") {
 		return nil
 	}
 	at := name + ".json_schema"
 	if format["json_schema"] == nil {
-		return missing(at)
+		return missingParameter(at)
 	}
 	schema, isObject := format["json_schema"].(map[string]any)
 	if !isObject {
@@ -146,7 +146,7 @@ func checkResponseFormat(name string, value json.RawMessage) *refusal {
 	return checkText(at+".name", schema["name"])
 }
 
-func checkStop(name string, value json.RawMessage) *refusal {
+func checkStop(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return nil
@@ -163,17 +163,17 @@ func checkStop(name string, value json.RawMessage) *refusal {
 	return wrongType(name, "a string or an array of strings", value)
 }
 
-func tooMany(name, what string, maximum, got int) *refusal {
+func tooMany(name, what string, maximum, got int) *apiError {
 	return invalidRequest("array_above_max_length", name, "Invalid '"+name+"': too many "+what+". Expected at most "+
 		strconv.Itoa(maximum)+", but got "+strconv.Itoa(got)+" instead.")
 }
 
 // checkStreamOptions checks the options of a stream. Whether usage is asked for must mean the same to every parser: who
 // meters depends on it.
-func checkStreamOptions(name string, value json.RawMessage) *refusal {
-	options := wholeEnvelope(value)
-	if refused := readMembers(options); refused != nil {
-		return refused
+func checkStreamOptions(name string, value json.RawMessage) *apiError {
+	options := wholeJSONObject(value)
+	if apiErr := readMembers(options); apiErr != nil {
+		return apiErr
 	}
 	given := map[string]bool{}
 	for i := range options.members {
@@ -196,7 +196,7 @@ func checkStreamOptions(name string, value json.RawMessage) *refusal {
 // booleanOptions are the known options of a stream by their folded names.
 var booleanOptions = map[string]string{"includeusage": includeUsage, "includeobfuscation": "include_obfuscation"}
 
-func checkModalities(name string, value json.RawMessage) *refusal {
+func checkModalities(name string, value json.RawMessage) *apiError {
 	var modalities []string
 	if json.Unmarshal(value, &modalities) != nil {
 		return wrongType(name, "an array of strings", value)
@@ -205,34 +205,34 @@ func checkModalities(name string, value json.RawMessage) *refusal {
 		return tooMany(name, "elements", elementsMax, len(modalities))
 	}
 	for i, modality := range modalities {
-		if r := checkOneOf(name+"["+strconv.Itoa(i)+"]", modality, []string{"text", "audio"}); r != nil {
-			return r
+		if apiErr := checkOneOf(name+"["+strconv.Itoa(i)+"]", modality, []string{"text", "audio"}); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
 }
 
-func checkAudio(name string, value json.RawMessage) *refusal {
+func checkAudio(name string, value json.RawMessage) *apiError {
 	audio := object(value)
 	if audio["voice"] == nil {
-		return missing(name + ".voice")
+		return missingParameter(name + ".voice")
 	}
 	return checkChoice(name+".format", audio["format"], "wav", "aac", "mp3", "flac", "opus", "pcm16")
 }
 
-func checkPrediction(name string, value json.RawMessage) *refusal {
+func checkPrediction(name string, value json.RawMessage) *apiError {
 	prediction := object(value)
-	if r := checkChoice(name+".type", prediction["type"], "content"); r != nil {
-		return r
+	if apiErr := checkChoice(name+".type", prediction["type"], "content"); apiErr != nil {
+		return apiErr
 	}
 	return checkContent(name+".content", "system", prediction["content"])
 }
 
-func checkWebSearchOptions(name string, value json.RawMessage) *refusal {
+func checkWebSearchOptions(name string, value json.RawMessage) *apiError {
 	return checkOptionalChoice(name+".search_context_size", object(value)["search_context_size"], "low", "medium", "high")
 }
 
-func checkMetadata(name string, value json.RawMessage) *refusal {
+func checkMetadata(name string, value json.RawMessage) *apiError {
 	members := object(value)
 	if members == nil {
 		return wrongType(name, "an object of strings without invalid escapes", value)
@@ -254,7 +254,7 @@ func checkMetadata(name string, value json.RawMessage) *refusal {
 	return nil
 }
 
-func checkLogitBias(name string, value json.RawMessage) *refusal {
+func checkLogitBias(name string, value json.RawMessage) *apiError {
 	var biases map[string]float64
 	if json.Unmarshal(value, &biases) != nil {
 		return wrongType(name, "an object with a number for each token", value)

@@ -51,7 +51,7 @@ func responsesParameters() []*parameter {
 
 // checkItems checks the input: a text or items. Types of items and tools are many, and new ones come all the time: that
 // they are objects is enough. So no value is made of them.
-func checkItems(name string, value json.RawMessage) *refusal {
+func checkItems(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return nil
@@ -75,7 +75,7 @@ type typedObject struct {
 }
 
 // checkTypedObjects checks an array of objects that each have a type.
-func checkTypedObjects(name string, value json.RawMessage) *refusal {
+func checkTypedObjects(name string, value json.RawMessage) *apiError {
 	var objects []typedObject
 	if json.Unmarshal(value, &objects) != nil {
 		return checkObjects(name, value)
@@ -85,19 +85,19 @@ func checkTypedObjects(name string, value json.RawMessage) *refusal {
 	}
 	for i := range objects {
 		at := name + "[" + strconv.Itoa(i) + "]"
-		if r := checkText(at+".type", objects[i].Type); r != nil {
-			return r
+		if apiErr := checkText(at+".type", objects[i].Type); apiErr != nil {
+			return apiErr
 		}
 		if isText(objects[i].Type, "function") {
-			if r := checkText(at+".name", objects[i].Name); r != nil {
-				return r
+			if apiErr := checkText(at+".name", objects[i].Name); apiErr != nil {
+				return apiErr
 			}
 		}
 	}
 	return nil
 }
 
-func checkConversation(name string, value json.RawMessage) *refusal {
+func checkConversation(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return nil
@@ -107,7 +107,7 @@ func checkConversation(name string, value json.RawMessage) *refusal {
 	return wrongType(name, "a string or an object", value)
 }
 
-func checkStrings(name string, value json.RawMessage) *refusal {
+func checkStrings(name string, value json.RawMessage) *apiError {
 	var texts []string
 	if json.Unmarshal(value, &texts) != nil {
 		return wrongType(name, "an array of strings", value)
@@ -118,27 +118,27 @@ func checkStrings(name string, value json.RawMessage) *refusal {
 	return nil
 }
 
-func checkPrompt(name string, value json.RawMessage) *refusal {
+func checkPrompt(name string, value json.RawMessage) *apiError {
 	prompt := object(value)
-	if r := checkText(name+".id", prompt["id"]); r != nil {
-		return r
+	if apiErr := checkText(name+".id", prompt["id"]); apiErr != nil {
+		return apiErr
 	}
 	return checkOptionalText(name+".version", prompt["version"])
 }
 
-func checkReasoning(name string, value json.RawMessage) *refusal {
+func checkReasoning(name string, value json.RawMessage) *apiError {
 	reasoning := object(value)
-	if r := checkOptionalChoice(name+".effort", reasoning["effort"], reasoningEfforts...); r != nil {
-		return r
+	if apiErr := checkOptionalChoice(name+".effort", reasoning["effort"], reasoningEfforts...); apiErr != nil {
+		return apiErr
 	}
 	return checkOptionalChoice(name+".summary", reasoning["summary"], "auto", "concise", "detailed")
 }
 
 // checkTextConfig checks the form of the text that the model writes.
-func checkTextConfig(name string, value json.RawMessage) *refusal {
+func checkTextConfig(name string, value json.RawMessage) *apiError {
 	config := object(value)
-	if r := checkOptionalChoice(name+".verbosity", config["verbosity"], "low", "medium", "high"); r != nil {
-		return r
+	if apiErr := checkOptionalChoice(name+".verbosity", config["verbosity"], "low", "medium", "high"); apiErr != nil {
+		return apiErr
 	}
 	at := name + ".format"
 	if config["format"] == nil {
@@ -148,17 +148,17 @@ func checkTextConfig(name string, value json.RawMessage) *refusal {
 	if !isObject {
 		return wrongGoType(at, "an object", config["format"])
 	}
-	if r := checkChoice(at+".type", format["type"], "text", "json_object", "json_schema"); r != nil {
-		return r
+	if apiErr := checkChoice(at+".type", format["type"], "text", "json_object", "json_schema"); apiErr != nil {
+		return apiErr
 	}
 	if !isText(format["type"], "json_schema") {
 		return nil
 	}
-	if r := checkText(at+".name", format["name"]); r != nil {
-		return r
+	if apiErr := checkText(at+".name", format["name"]); apiErr != nil {
+		return apiErr
 	}
 	if format["schema"] == nil {
-		return missing(at + ".schema")
+		return missingParameter(at + ".schema")
 	}
 	if _, isObject = format["schema"].(map[string]any); !isObject {
 		return wrongGoType(at+".schema", "an object", format["schema"])
@@ -166,7 +166,7 @@ func checkTextConfig(name string, value json.RawMessage) *refusal {
 	return nil
 }
 
-func checkChoiceOfTool(name string, value json.RawMessage) *refusal {
+func checkChoiceOfTool(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
 		return checkOneOf(name, unquote(value), []string{"none", "auto", "required"})

@@ -38,9 +38,9 @@ type credential struct {
 // newSecret prepares the key that token is or refers to; nil: none is configured. A reference that cannot be resolved yet
 // is no error: the operator is told at which key of the configuration it stands, and without, what happens until it can.
 // What makes token impossible is returned as text, without the token.
-func newSecret(key, without, token, header, prefix string, settings *secretSettings) (*credential, string) {
+func newSecret(key, consequence, token, header, prefix string, settings *secretSettings) (*credential, string) {
 	token = strings.TrimSpace(token)
-	c := &credential{header: header, prefix: prefix}
+	cred := &credential{header: header, prefix: prefix}
 	problem := ""
 	switch {
 	case token == "":
@@ -50,35 +50,35 @@ func newSecret(key, without, token, header, prefix string, settings *secretSetti
 		if name == "" {
 			return nil, "names no environment variable; write urn:env:NAME"
 		}
-		if !c.accept(os.Getenv(name)) {
-			warn("%s: the environment variable %q that it refers to is empty, unset or no header value; %s until Traefik starts with it", key, name, without)
+		if !cred.set(os.Getenv(name)) {
+			logWarn("%s: the environment variable %q that it refers to is empty, unset or no header value; %s until Traefik starts with it", key, name, consequence)
 		}
 	case strings.HasPrefix(token, filePrefix):
 		path := token[len(filePrefix):]
 		if !filepath.IsAbs(path) {
 			return nil, "names no absolute path; write urn:file:/path"
 		}
-		c.source = newSource(settings, key, without, token)
-		c.source.path = path
+		cred.source = newSource(settings, key, consequence, token)
+		cred.source.path = path
 	case strings.HasPrefix(token, k8sPrefix):
-		c.source = newSource(settings, key, without, token)
-		problem = refer(c.source, settings, token)
+		cred.source = newSource(settings, key, consequence, token)
+		problem = resolve(cred.source, settings, token)
 	case strings.HasPrefix(token, referencePrefix):
 		problem = "is no known reference; use urn:env:NAME or urn:file:/path, or urn:k8s:secret:name:key"
-	case !c.accept(token):
+	case !cred.set(token):
 		problem = "has a character that cannot stand in a header"
 	}
 	if problem != "" {
 		return nil, problem
 	}
-	return c, ""
+	return cred, ""
 }
 
 // accept takes a key that never changes.
-func (c *credential) accept(key string) bool {
+func (cred *credential) set(key string) bool {
 	key, ok := headerText(key)
 	if ok {
-		c.value = c.prefix + key
+		cred.value = cred.prefix + key
 	}
 	return ok
 }
@@ -90,44 +90,44 @@ func headerText(key string) (string, bool) {
 }
 
 // startCredential begins to look up a key that can change. Without it, there is none.
-func startCredential(ctx context.Context, c *credential) {
-	if c != nil && c.source != nil {
-		c.secret = useSecret(ctx, c.source)
+func startCredential(ctx context.Context, cred *credential) {
+	if cred != nil && cred.source != nil {
+		cred.secret = useSecret(ctx, cred.source)
 	}
 }
 
 // authorize replaces the client's credentials by the provider's key. Without a key there is no request. The header is
 // copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
-func authorize(p *policy, req *http.Request) *refusal {
-	c := p.credential
-	if c == nil {
-		authorizeWithout(p, req)
+func authorize(p *policy, req *http.Request) *apiError {
+	cred := p.credential
+	if cred == nil {
+		forwardClientKey(p, req)
 		return nil
 	}
-	value := c.value
-	if c.source != nil {
-		value = secretValue(c)
+	value := cred.value
+	if cred.source != nil {
+		value = secretValue(cred)
 	}
 	if value == "" {
 		return credentialsUnavailable()
 	}
-	removeClient(p, req)
-	req.Header[c.header] = []string{value}
+	removeClientIdentity(p, req)
+	req.Header[cred.header] = []string{value}
 	return nil
 }
 
-// authorizeWithout leaves a client's own key to the provider, where that reads it. A fallback gets none: the key is the first
+// forwardClientKey leaves a client's own key to the provider, where that reads it. A fallback gets none: the key is the first
 // provider's.
-func authorizeWithout(p *policy, req *http.Request) {
+func forwardClientKey(p *policy, req *http.Request) {
 	if p.isFallback {
-		removeClient(p, req)
+		removeClientIdentity(p, req)
 	} else if p.keyHeader != nil {
-		moveKey(p.keyHeader, req)
+		moveClientKey(p.keyHeader, req)
 	}
 }
 
-// removeClient takes the client's own identity out of a request, and at a fallback what was meant for other providers.
-func removeClient(p *policy, req *http.Request) {
+// removeClientIdentity takes the client's own identity out of a request, and at a fallback what was meant for other providers.
+func removeClientIdentity(p *policy, req *http.Request) {
 	req.Header = req.Header.Clone()
 	removeCredentials(req.Header)
 	if p.isFallback {
@@ -136,12 +136,12 @@ func removeClient(p *policy, req *http.Request) {
 		}
 	}
 	if req.URL.RawQuery != "" {
-		removeFromQuery(req)
+		removeQueryCredentials(req)
 	}
 }
 
-// removeFromQuery takes the client's own keys out of the query.
-func removeFromQuery(req *http.Request) {
+// removeQueryCredentials takes the client's own keys out of the query.
+func removeQueryCredentials(req *http.Request) {
 	req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
 	req.RequestURI = req.URL.RequestURI() // see setPath
 }
@@ -170,8 +170,8 @@ func newCredentialQuery() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + strings.Join(names, "|") + `)=[^&;]*`)
 }
 
-// moveKey puts a client's own key where the provider reads it.
-func moveKey(to *keyHeader, req *http.Request) {
+// moveClientKey puts a client's own key where the provider reads it.
+func moveClientKey(to *keyHeader, req *http.Request) {
 	if req.Header[to.name] != nil {
 		return
 	}
@@ -196,34 +196,34 @@ func moveKey(to *keyHeader, req *http.Request) {
 var keyHeaders = []string{authorization, "Api-Key", "X-Api-Key", "X-Goog-Api-Key"}
 
 // secretValue returns prefix and key as they are now, "" if there is no key.
-func secretValue(c *credential) string {
-	key, ok := c.secret.current.Load().(string)
+func secretValue(cred *credential) string {
+	key, ok := cred.secret.current.Load().(string)
 	if !ok || key == "" {
-		return firstValue(c)
+		return awaitSecretValue(cred)
 	}
-	return c.prefix + key
+	return cred.prefix + key
 }
 
-// firstValue is secretValue while there is no key: the first look-up, which is bounded in time, is waited for.
-func firstValue(c *credential) string {
-	<-c.secret.tried
-	key, ok := c.secret.current.Load().(string)
+// awaitSecretValue is secretValue while there is no key: the first look-up, which is bounded in time, is waited for.
+func awaitSecretValue(cred *credential) string {
+	<-cred.secret.firstLookUp
+	key, ok := cred.secret.current.Load().(string)
 	if !ok || key == "" {
 		return ""
 	}
-	return c.prefix + key
+	return cred.prefix + key
 }
 
 // currentValue is the value of a header that is sent along with something else than a client's request, "" if there is none.
-func currentValue(c *credential) string {
-	if c.source != nil {
-		return secretValue(c)
+func currentValue(cred *credential) string {
+	if cred.source != nil {
+		return secretValue(cred)
 	}
-	return c.value
+	return cred.value
 }
 
-func credentialsUnavailable() *refusal {
-	return &refusal{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
+func credentialsUnavailable() *apiError {
+	return &apiError{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
 		"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
 }
 
@@ -268,13 +268,13 @@ var keyProtocol = regexp.MustCompile(`(?i)[, ]*openai-insecure-api-key\.[^, ]*`)
 // notInLines would let what others say, such as a collector's certificate, look like another line of the log.
 var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")
 
-// warn tells the operator, through Traefik's log, of something that a person must correct.
-func warn(format string, args ...any) {
+// logWarn tells the operator, through Traefik's log, of something that a person must correct.
+func logWarn(format string, args ...any) {
 	text := notInLines.ReplaceAllString(fmt.Sprintf(format, args...), " ")
 	_, _ = fmt.Fprintln(os.Stderr, "chat-completion: "+text)
 }
 
-// note tells the operator who looks closely, in Traefik's log at level DEBUG.
-func note(format string, args ...any) {
+// logDebug tells the operator who looks closely, in Traefik's log at level DEBUG.
+func logDebug(format string, args ...any) {
 	fmt.Printf("chat-completion: "+format+"\n", args...) // not to os.Stdout, which Yaegi leaves as it is
 }

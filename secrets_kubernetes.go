@@ -28,16 +28,16 @@ type kubernetesAPI struct {
 
 // lookUpSecret asks the API server. Each look-up has a connection of its own: they are rare, and certificates, token and
 // address are then those of now.
-func lookUpSecret(s *secretSource) (string, *lookUpProblem) {
-	token, problem := readToken(s.api)
+func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
+	token, problem := readToken(source.api)
 	if problem != nil {
 		return "", problem
 	}
-	roots, problem := readRoots(s.api)
+	roots, problem := readRoots(source.api)
 	if problem != nil {
 		return "", problem
 	}
-	reference := s.secret
+	reference := source.secret
 	if reference.namespace == "" {
 		own, missing := ownNamespace()
 		if missing != nil {
@@ -45,9 +45,9 @@ func lookUpSecret(s *secretSource) (string, *lookUpProblem) {
 		}
 		reference.namespace = own
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.pace.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), source.pace.timeout)
 	defer cancel()
-	address := s.api.url + "/api/v1/namespaces/" + reference.namespace + "/secrets/" + reference.name
+	address := source.api.url + "/api/v1/namespaces/" + reference.namespace + "/secrets/" + reference.name
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", &lookUpProblem{"url", "the URL of the Kubernetes API cannot be used"}
@@ -59,19 +59,19 @@ func lookUpSecret(s *secretSource) (string, *lookUpProblem) {
 	}
 	res, err := apiClient(roots).Do(req)
 	if err != nil {
-		return "", unreachable(ctx, s, token, err)
+		return "", apiUnreachable(ctx, source, token, err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(res.Body, apiAnswerMaxBytes+1))
 	_ = res.Body.Close()
 	switch {
 	case err != nil:
-		return "", unreachable(ctx, s, token, err)
+		return "", apiUnreachable(ctx, source, token, err)
 	case res.StatusCode != http.StatusOK:
-		return "", refusedLookUp(s.api, reference, token, res.StatusCode)
+		return "", apiStatusProblem(source.api, reference, token, res.StatusCode)
 	case len(answer) > apiAnswerMaxBytes:
-		return "", &lookUpProblem{"answer", fmt.Sprintf("%s answers with more than %d bytes", apiName(s.api), apiAnswerMaxBytes)}
+		return "", &lookUpProblem{"answer", fmt.Sprintf("%s answers with more than %d bytes", apiName(source.api), apiAnswerMaxBytes)}
 	}
-	return readSecret(s.api, reference, answer)
+	return readSecret(source.api, reference, answer)
 }
 
 // apiClient speaks to an API server once.
@@ -96,7 +96,7 @@ func readToken(api *kubernetesAPI) (string, *lookUpProblem) {
 	}
 	content, err := readSmallFile(api.tokenFile)
 	if err != nil {
-		return "", &lookUpProblem{"token file", "the token for the Kubernetes API cannot be read: " + err.Error() + ownFile(api, "secrets.tokenFile")}
+		return "", &lookUpProblem{"token file", "the token for the Kubernetes API cannot be read: " + err.Error() + serviceAccountHint(api, "secrets.tokenFile")}
 	}
 	token, ok := headerText(content)
 	if !ok {
@@ -112,7 +112,7 @@ func readRoots(api *kubernetesAPI) (*x509.CertPool, *lookUpProblem) {
 	}
 	content, err := readSmallFile(api.caFile)
 	if err != nil {
-		return nil, &lookUpProblem{"CA file", "the CA certificates of the Kubernetes API cannot be read: " + err.Error() + ownFile(api, "secrets.caFile")}
+		return nil, &lookUpProblem{"CA file", "the CA certificates of the Kubernetes API cannot be read: " + err.Error() + serviceAccountHint(api, "secrets.caFile")}
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM([]byte(content)) {
@@ -131,8 +131,8 @@ func ownNamespace() (string, *lookUpProblem) {
 	return namespace, nil
 }
 
-// ownFile says where the files of a pod come from.
-func ownFile(api *kubernetesAPI, key string) string {
+// serviceAccountHint says where the files of a pod come from.
+func serviceAccountHint(api *kubernetesAPI, key string) string {
 	if !api.isOwn {
 		return ""
 	}
@@ -143,11 +143,11 @@ func apiName(api *kubernetesAPI) string {
 	return "the Kubernetes API at " + api.url
 }
 
-// unreachable says why there was no answer.
-func unreachable(ctx context.Context, s *secretSource, token string, err error) *lookUpProblem {
+// apiUnreachable says why there was no answer.
+func apiUnreachable(ctx context.Context, source *secretSource, token string, err error) *lookUpProblem {
 	text := problemText(err)
 	if ctx.Err() != nil {
-		text = "no answer within " + s.pace.timeout.String()
+		text = "no answer within " + source.pace.timeout.String()
 	}
 	if token != "" {
 		text = strings.ReplaceAll(text, token, "[token]") // an answer that is no HTTP is repeated in the error
@@ -156,11 +156,11 @@ func unreachable(ctx context.Context, s *secretSource, token string, err error) 
 	if strings.Contains(text, "certificate") {
 		kind = "certificate"
 	}
-	return &lookUpProblem{kind, apiName(s.api) + " cannot be asked: " + truncated(text, problemMaxBytes)}
+	return &lookUpProblem{kind, apiName(source.api) + " cannot be asked: " + truncated(text, problemMaxBytes)}
 }
 
-// refusedLookUp says what to do when the API server does not give the Secret.
-func refusedLookUp(api *kubernetesAPI, r secretReference, token string, status int) *lookUpProblem {
+// apiStatusProblem says what to do when the API server does not give the Secret.
+func apiStatusProblem(api *kubernetesAPI, r secretReference, token string, status int) *lookUpProblem {
 	kind := strconv.Itoa(status)
 	name := r.namespace + "/" + r.name
 	switch {
@@ -171,7 +171,7 @@ func refusedLookUp(api *kubernetesAPI, r secretReference, token string, status i
 	case status == http.StatusForbidden && token == "":
 		return &lookUpProblem{kind, fmt.Sprintf("%s does not let the Secret %s be read without a token (403); set secrets.tokenFile", apiName(api), name)}
 	case status == http.StatusForbidden:
-		return &lookUpProblem{kind, fmt.Sprintf("%s does not let Traefik read the Secret %s (403); allow it with: %s", apiName(api), name, howToAllow(r, token))}
+		return &lookUpProblem{kind, fmt.Sprintf("%s does not let Traefik read the Secret %s (403); allow it with: %s", apiName(api), name, grantCommands(r, token))}
 	case status == http.StatusNotFound:
 		return &lookUpProblem{kind, fmt.Sprintf("there is no Secret %s (404); create it with: kubectl create secret generic %s --from-file=%s=FILE -n %s",
 			name, r.name, r.key, r.namespace)}
@@ -181,8 +181,8 @@ func refusedLookUp(api *kubernetesAPI, r secretReference, token string, status i
 	return &lookUpProblem{kind, fmt.Sprintf("%s answers with status %d", apiName(api), status)}
 }
 
-// howToAllow returns the commands that let Traefik read one Secret, and no more.
-func howToAllow(r secretReference, token string) string {
+// grantCommands returns the commands that let Traefik read one Secret, and no more.
+func grantCommands(r secretReference, token string) string {
 	account := serviceAccount(token)
 	if account == "" {
 		account = "NAMESPACE:SERVICEACCOUNT"

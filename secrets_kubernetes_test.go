@@ -128,8 +128,8 @@ func TestSecretComesFromTheAPI(t *testing.T) {
 			"KUBERNETES_SERVICE_HOST", host, "KUBERNETES_SERVICE_PORT", port)},
 	}
 	for _, test := range tests {
-		c, _ := started(t, test.token, test.settings)
-		if got := sent(c); got != "Bearer sk-one" {
+		cred, _ := started(t, test.token, test.settings)
+		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%s: %q, want the Secret's key", test.name, got)
 		}
 	}
@@ -213,8 +213,8 @@ func TestFailedLookUpSaysWhatToDo(t *testing.T) {
 			settings := api.settings(t)
 			test.change(api, settings)
 			told := operatorSees(t, func() {
-				c, end := started(t, testReference, settings)
-				if got := sent(c); got != "credentials_unavailable" {
+				cred, end := started(t, testReference, settings)
+				if got := sent(cred); got != "credentials_unavailable" {
 					t.Errorf("%q is sent, want nothing", got)
 				}
 				end()
@@ -231,11 +231,11 @@ func TestFailedLookUpSaysWhatToDo(t *testing.T) {
 
 func TestTokenForTheAPIIsReadAgain(t *testing.T) {
 	api := newTestAPI(t)
-	c, _ := started(t, testReference, api.settings(t))
-	if got := sent(c); got != "Bearer sk-one" {
+	cred, _ := started(t, testReference, api.settings(t))
+	if got := sent(cred); got != "Bearer sk-one" {
 		t.Fatalf("%q, want the first key", got)
 	}
 	api.setToken(t, tokenFor("system:serviceaccount:traefik:gateway")+"-2")
 	api.set("openai", "sk-two")
-	eventually(t, "the second key is sent", func() bool { return sent(c) == "Bearer sk-two" })
+	eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer sk-two" })
 }

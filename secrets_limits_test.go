@@ -28,23 +28,23 @@ func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.timeout = 10 * time.Millisecond
-	c, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
+	cred, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
 	told := operatorSees(t, func() {
-		s := newSharedSecret(c.source)
-		c.secret = s
+		s := newSharedSecret(cred.source)
+		cred.secret = s
 		s.mu.Lock()
 		s.users = []context.Context{context.Background()}
-		s.timer = time.AfterFunc(time.Hour, turner(s))
+		s.timer = time.AfterFunc(time.Hour, refreshFunc(s))
 		s.mu.Unlock()
-		beginTurn(s, time.Now()) // and no end
-		if got := sent(c); got != "credentials_unavailable" {
+		beginRefresh(s, time.Now()) // and no end
+		if got := sent(cred); got != "credentials_unavailable" {
 			t.Errorf("%q", got)
 		}
-		endTurn(s, "k", nil)
-		if got := sent(c); got != "Bearer k" {
+		endRefresh(s, "k", nil)
+		if got := sent(cred); got != "Bearer k" {
 			t.Errorf("%q", got)
 		}
 		s.mu.Lock()
@@ -62,8 +62,8 @@ func TestOneFailureDoesNotEndAKey(t *testing.T) {
 		s := parseSecrets(&problems{}, config, environment())
 		shared := newSharedSecret(&secretSource{pace: s.pace})
 		now := time.Now()
-		findKey(shared, "", "key", now)
-		missKey(shared, true, shared.due)
+		storeKey(shared, "", "key", now)
+		keepStaleKey(shared, true, shared.due)
 		if got, _ := shared.current.Load().(string); got != "key" {
 			t.Errorf("%v: the key is gone after one failure", config)
 		}

@@ -11,27 +11,27 @@ import (
 // long as one of them does, and a little longer: when Traefik loads a configuration, the old middlewares go before the new
 // ones come, and the key has to be there while its source is away.
 //
-// It has no goroutine: a timer calls takeTurn, which does what is due and sets the timer again. Middlewares do not say that
+// It has no goroutine: a timer calls refreshSecret, which does what is due and sets the timer again. Middlewares do not say that
 // they go; a turn looks for those whose context has ended.
 type secret struct {
-	source  *secretSource
-	current atomic.Value // the key, a string; empty: there is none
-	tried   chan bool    // closed after the first look-up, or when that takes too long
+	source      *secretSource
+	current     atomic.Value // the key, a string; empty: there is none
+	firstLookUp chan bool    // closed after the first look-up, or when that takes too long
 
-	mu        sync.Mutex
-	users     []context.Context
-	lonely    time.Time   // since when there is no user; zero: there is one
-	timer     *time.Timer // of the next turn; nil: the secret is retired
-	busy      bool        // a look-up is under way
-	isTried   bool        // tried is closed
-	due       time.Time   // of the next look-up
-	asked     time.Time   // when the last look-up began; zero: there was none
-	failures  int         // look-ups since the last one that did not fail
-	confirmed time.Time   // when the source gave current for the last time
-	since     time.Time   // when it gave current for the first time
-	rotated   bool        // current is not the first key
-	refused   bool        // somebody answered 401 to current
-	state     string      // what the operator was told last; empty: all is well
+	mu              sync.Mutex
+	users           []context.Context
+	unusedSince     time.Time   // since when there is no user; zero: there is one
+	timer           *time.Timer // of the next turn; nil: the secret is retired
+	busy            bool        // a look-up is under way
+	firstLookUpDone bool        // tried is closed
+	due             time.Time   // of the next look-up
+	lastStarted     time.Time   // when the last look-up began; zero: there was none
+	failures        int         // look-ups since the last one that did not fail
+	confirmed       time.Time   // when the source gave current for the last time
+	since           time.Time   // when it gave current for the first time
+	rotated         bool        // current is not the first key
+	rejected        bool        // somebody answered 401 to current
+	state           string      // what the operator was told last; empty: all is well
 }
 
 // theSecrets are those that take users, by the ids of their sources.
@@ -52,9 +52,9 @@ func useSecret(ctx context.Context, source *secretSource) *secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users = append(s.users, ctx)
-	s.lonely = time.Time{}
+	s.unusedSince = time.Time{}
 	if s.timer == nil {
-		s.timer = time.AfterFunc(0, turner(s))
+		s.timer = time.AfterFunc(0, refreshFunc(s))
 	} else if !s.busy && !time.Now().Before(s.due) {
 		s.timer.Reset(0) // there was no user who needed it
 	}
@@ -63,34 +63,34 @@ func useSecret(ctx context.Context, source *secretSource) *secret {
 
 func newSharedSecret(source *secretSource) *secret {
 	none := ""
-	s := &secret{source: source, tried: make(chan bool)}
+	s := &secret{source: source, firstLookUp: make(chan bool)}
 	s.current.Store(none)
 	return s
 }
 
-// turner returns what the timer calls.
-func turner(s *secret) func() {
+// refreshFunc returns what the timer calls.
+func refreshFunc(s *secret) func() {
 	return func() {
-		defer guardGoroutine(s.source.key)
-		takeTurn(s)
+		defer recoverGoroutine(s.source.key)
+		refreshSecret(s)
 	}
 }
 
-// takeTurn looks up the key if that is due. A panic counts as a look-up that failed.
-func takeTurn(s *secret) {
+// refreshSecret looks up the key if that is due. A panic counts as a look-up that failed.
+func refreshSecret(s *secret) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			endTurn(s, "", &lookUpProblem{"panic", "a panic: " + causeText(cause)})
+			endRefresh(s, "", &lookUpProblem{"panic", "a panic: " + causeText(cause)})
 		}
 	}()
-	if beginTurn(s, time.Now()) {
+	if beginRefresh(s, time.Now()) {
 		key, problem := lookUp(s.source)
-		endTurn(s, key, problem)
+		endRefresh(s, key, problem)
 	}
 }
 
-// beginTurn tells whether the key is to be looked up now. If not, it sets the timer, or retires the secret.
-func beginTurn(s *secret, now time.Time) bool {
+// beginRefresh tells whether the key is to be looked up now. If not, it sets the timer, or retires the secret.
+func beginRefresh(s *secret, now time.Time) bool {
 	theSecretsMu.Lock()
 	defer theSecretsMu.Unlock()
 	s.mu.Lock()
@@ -102,12 +102,12 @@ func beginTurn(s *secret, now time.Time) bool {
 		watchLookUp(s, now)
 		return false
 	}
-	s.users = livingUsers(s.users)
-	if len(s.users) == 0 && !s.asked.IsZero() {
-		if s.lonely.IsZero() {
-			s.lonely = now
+	s.users = activeUsers(s.users)
+	if len(s.users) == 0 && !s.lastStarted.IsZero() {
+		if s.unusedSince.IsZero() {
+			s.unusedSince = now
 		}
-		left := s.source.pace.linger - now.Sub(s.lonely)
+		left := s.source.pace.linger - now.Sub(s.unusedSince)
 		if left <= 0 {
 			delete(theSecrets, s.source.id)
 			s.timer = nil
@@ -121,7 +121,7 @@ func beginTurn(s *secret, now time.Time) bool {
 		return false
 	}
 	s.busy = true
-	s.asked = now
+	s.lastStarted = now
 	s.timer.Reset(s.source.pace.timeout + lookUpGrace)
 	return true
 }
@@ -133,7 +133,7 @@ const lookUpGrace = 250 * time.Millisecond
 // caller holds the lock.
 func watchLookUp(s *secret, now time.Time) {
 	pace := s.source.pace
-	if left := s.asked.Add(pace.timeout + lookUpGrace).Sub(now); left > 0 {
+	if left := s.lastStarted.Add(pace.timeout + lookUpGrace).Sub(now); left > 0 {
 		s.timer.Reset(left)
 		return
 	}
@@ -149,20 +149,20 @@ func watchLookUp(s *secret, now time.Time) {
 			delay = left
 		}
 	}
-	tellState(s, hadKey, &lookUpProblem{"hangs", sourceName(s.source) + " does not answer"})
-	endWaiting(s)
+	logState(s, hadKey, &lookUpProblem{"hangs", sourceName(s.source) + " does not answer"})
+	endFirstLookUp(s)
 	s.timer.Reset(delay)
 }
 
-// endWaiting lets requests go that wait for the first look-up. The caller holds the lock.
-func endWaiting(s *secret) {
-	if !s.isTried {
-		s.isTried = true
-		close(s.tried)
+// endFirstLookUp lets requests go that wait for the first look-up. The caller holds the lock.
+func endFirstLookUp(s *secret) {
+	if !s.firstLookUpDone {
+		s.firstLookUpDone = true
+		close(s.firstLookUp)
 	}
 }
 
-func livingUsers(users []context.Context) []context.Context {
+func activeUsers(users []context.Context) []context.Context {
 	var living []context.Context
 	for _, ctx := range users {
 		if ctx.Err() == nil {
@@ -188,26 +188,26 @@ func setTimer(s *secret, now time.Time) {
 	s.timer.Reset(delay)
 }
 
-// endTurn takes what a look-up found, and tells the operator what is new about it.
-func endTurn(s *secret, key string, problem *lookUpProblem) {
+// endRefresh takes what a look-up found, and tells the operator what is new about it.
+func endRefresh(s *secret, key string, problem *lookUpProblem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	before, ok := s.current.Load().(string)
 	hadKey := ok && before != ""
 	if problem != nil {
-		missKey(s, hadKey, now)
+		keepStaleKey(s, hadKey, now)
 	} else {
-		findKey(s, before, key, now)
+		storeKey(s, before, key, now)
 	}
-	tellState(s, hadKey, problem)
-	endWaiting(s)
+	logState(s, hadKey, problem)
+	endFirstLookUp(s)
 	s.busy = false
 	setTimer(s, now)
 }
 
-// findKey takes the key that the source gave. The caller holds the lock.
-func findKey(s *secret, before, key string, now time.Time) {
+// storeKey takes the key that the source gave. The caller holds the lock.
+func storeKey(s *secret, before, key string, now time.Time) {
 	s.failures = 0
 	s.confirmed = now
 	s.due = now.Add(s.source.pace.refresh)
@@ -217,11 +217,11 @@ func findKey(s *secret, before, key string, now time.Time) {
 	s.current.Store(key)
 	s.since = now
 	s.rotated = before != ""
-	s.refused = false
+	s.rejected = false
 }
 
-// missKey does without the source for a while, and without the key if that was too long. The caller holds the lock.
-func missKey(s *secret, hasKey bool, now time.Time) {
+// keepStaleKey does without the source for a while, and without the key if that was too long. The caller holds the lock.
+func keepStaleKey(s *secret, hasKey bool, now time.Time) {
 	pace := s.source.pace
 	delay := pace.maxRetry
 	if s.failures < 16 && pace.retry<<s.failures < delay {
@@ -244,17 +244,17 @@ func missKey(s *secret, hasKey bool, now time.Time) {
 	}
 }
 
-// tellState tells the operator what has changed. The caller holds the lock: what is told is in order.
-func tellState(s *secret, hadKey bool, problem *lookUpProblem) {
+// logState tells the operator what has changed. The caller holds the lock: what is told is in order.
+func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	key, ok := s.current.Load().(string)
 	hasKey := ok && key != ""
 	before := s.state
 	if problem == nil {
 		s.state = ""
 		if hadKey && s.since.Equal(s.confirmed) {
-			note("%s: a new key has been read, and is used from now on", s.source.key)
+			logDebug("%s: a new key has been read, and is used from now on", s.source.key)
 		} else if before != "" {
-			note("%s: the key has been read", s.source.key)
+			logDebug("%s: the key has been read", s.source.key)
 		}
 		return
 	}
@@ -265,32 +265,32 @@ func tellState(s *secret, hadKey bool, problem *lookUpProblem) {
 	if s.state == before {
 		return
 	}
-	outcome := s.source.without
+	outcome := s.source.consequence
 	if hasKey {
 		outcome = "the last key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
 	} else if hadKey {
-		outcome = "the last key is not used any more (secrets.maxStale), and " + s.source.without
+		outcome = "the last key is not used any more (secrets.maxStale), and " + s.source.consequence
 	}
-	warn("%s: %s; %s", s.source.key, problem.text, outcome)
+	logWarn("%s: %s; %s", s.source.key, problem.text, outcome)
 }
 
 // credentialRefused has a key looked up again that somebody has answered 401 to, on a request that began at start.
-func credentialRefused(c *credential, start time.Time) {
-	if c == nil || c.secret == nil {
+func credentialRefused(cred *credential, start time.Time) {
+	if cred == nil || cred.secret == nil {
 		return
 	}
-	s := c.secret
+	s := cred.secret
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if start.Before(s.since) {
 		return // there is another key now
 	}
 	now := time.Now()
-	if !s.refused {
-		s.refused = true
-		tellRefused(s, now)
+	if !s.rejected {
+		s.rejected = true
+		logRejected(s, now)
 	}
-	if due := s.asked.Add(s.source.pace.pause); due.Before(s.due) {
+	if due := s.lastStarted.Add(s.source.pace.pause); due.Before(s.due) {
 		s.due = due
 		if !s.busy {
 			setTimer(s, now)
@@ -298,13 +298,13 @@ func credentialRefused(c *credential, start time.Time) {
 	}
 }
 
-// tellRefused says what a 401 means, once for each key. The caller holds the lock.
-func tellRefused(s *secret, now time.Time) {
+// logRejected says what a 401 means, once for each key. The caller holds the lock.
+func logRejected(s *secret, now time.Time) {
 	what, hint := "the key", "put a valid key there"
 	if s.rotated {
 		what = "the new key"
 		hint = "it may not be valid yet; else put a valid key there"
 	}
-	warn("%s: the answer to %s is 401, %s after it was read from %s; no request is repeated, the key is looked up again now and while this goes on; %s",
+	logWarn("%s: the answer to %s is 401, %s after it was read from %s; no request is repeated, the key is looked up again now and while this goes on; %s",
 		s.source.key, what, now.Sub(s.since).Round(time.Millisecond), sourceName(s.source), hint)
 }

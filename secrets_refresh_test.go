@@ -23,18 +23,18 @@ func lookUpsOf(s *secret) int {
 func dueOf(s *secret) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.due.Sub(s.asked)
+	return s.due.Sub(s.lastStarted)
 }
 
 func TestRotatedKeySpreads(t *testing.T) {
 	api := newTestAPI(t)
 	told := operatorSees(t, func() {
-		c, end := started(t, testReference, api.settings(t))
-		if got := sent(c); got != "Bearer sk-one" {
+		cred, end := started(t, testReference, api.settings(t))
+		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the first key", got)
 		}
 		api.set("openai", "sk-two")
-		eventually(t, "the second key is sent", func() bool { return sent(c) == "Bearer sk-two" })
+		eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer sk-two" })
 		end()
 	})
 	if want := "chat-completion: token: a new key has been read, and is used from now on\n"; told != want {
@@ -45,7 +45,7 @@ func TestRotatedKeySpreads(t *testing.T) {
 // TestKeyIsKeptWhileItsSourceIsAway goes through the life of a file.
 func TestKeyIsKeptWhileItsSourceIsAway(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
-	c, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
+	cred, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
 	steps := []struct {
 		name    string
 		content string
@@ -58,12 +58,12 @@ func TestKeyIsKeptWhileItsSourceIsAway(t *testing.T) {
 		{"no header value keeps the key", "a\nb", "Bearer two", true},
 		{"the third key", "three", "Bearer three", false},
 	}
-	if got := sent(c); got != "credentials_unavailable" {
+	if got := sent(cred); got != "credentials_unavailable" {
 		t.Errorf("no file yet: %q", got)
 	}
 	for _, step := range steps {
 		writeKey(t, file, step.content)
-		eventually(t, step.name, func() bool { return sent(c) == step.want && (lookUpsOf(c.secret) > 0) == step.fails })
+		eventually(t, step.name, func() bool { return sent(cred) == step.want && (lookUpsOf(cred.secret) > 0) == step.fails })
 	}
 }
 
@@ -72,15 +72,15 @@ func TestKeyExpiresWithoutItsSource(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.maxStale = 500 * time.Millisecond
 	told := operatorSees(t, func() {
-		c, end := started(t, testReference, settings)
-		if got := sent(c); got != "Bearer sk-one" {
+		cred, end := started(t, testReference, settings)
+		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the key", got)
 		}
 		api.setFault(answerStatus(http.StatusForbidden))
-		eventually(t, "the look-up fails", func() bool { return lookUpsOf(c.secret) > 0 })
-		eventually(t, "the key has expired", func() bool { return sent(c) == "credentials_unavailable" })
+		eventually(t, "the look-up fails", func() bool { return lookUpsOf(cred.secret) > 0 })
+		eventually(t, "the key has expired", func() bool { return sent(cred) == "credentials_unavailable" })
 		api.setFault(nil)
-		eventually(t, "the key is back", func() bool { return sent(c) == "Bearer sk-one" })
+		eventually(t, "the key is back", func() bool { return sent(cred) == "Bearer sk-one" })
 		end()
 	})
 	for _, want := range []string{
@@ -105,22 +105,22 @@ func TestSourceThatFailsIsAskedMoreAndMoreRarely(t *testing.T) {
 	s := newSharedSecret(source)
 	now := time.Now()
 	for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
-		missKey(s, false, now)
+		keepStaleKey(s, false, now)
 		if got := s.due.Sub(now); got != want*time.Second {
 			t.Errorf("after failure %d: %v, want %vs", i+1, got, int(want))
 		}
 	}
 	s.failures = 100
-	missKey(s, false, now)
+	keepStaleKey(s, false, now)
 	if got := s.due.Sub(now); got != 10*time.Second {
 		t.Errorf("after many failures: %v, want 10s", got)
 	}
-	findKey(s, "", "key", now)
+	storeKey(s, "", "key", now)
 	if got := s.due.Sub(now); got != time.Minute {
 		t.Errorf("after success: %v, want 1m", got)
 	}
 	source.pace.maxStale = 500 * time.Millisecond
-	missKey(s, true, now)
+	keepStaleKey(s, true, now)
 	if got := s.due.Sub(now); got != 500*time.Millisecond {
 		t.Errorf("before the key expires: %v, want 500ms", got)
 	}
@@ -163,11 +163,11 @@ func TestOnlyEqualSourcesAreShared(t *testing.T) {
 	id := func(config Secrets, token string) string {
 		t.Helper()
 		bad := &problems{}
-		c, problem := newSecret("token", "requests are answered 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
+		cred, problem := newSecret("token", "requests are answered 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
 		if problem != "" || bad.found != nil {
 			t.Fatal(problem, bad.found)
 		}
-		return c.source.id
+		return cred.source.id
 	}
 	same := id(base, testReference)
 	if got := id(base, testReference); got != same {
@@ -200,13 +200,13 @@ func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.linger = time.Hour
 	use := func() (*credential, func()) {
-		c, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
+		cred, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		startCredential(ctx, c)
-		return c, cancel
+		startCredential(ctx, cred)
+		return cred, cancel
 	}
 	before, cancel := use()
 	if got := sent(before); got != "Bearer sk-one" {
@@ -216,7 +216,7 @@ func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
 	eventually(t, "nobody uses the key", func() bool {
 		before.secret.mu.Lock()
 		defer before.secret.mu.Unlock()
-		return !before.secret.lonely.IsZero()
+		return !before.secret.unusedSince.IsZero()
 	})
 	api.setFault(cutOff)
 	looked := api.count()
@@ -240,8 +240,8 @@ func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
 func TestNothingIsLeftBehind(t *testing.T) {
 	api := newTestAPI(t)
 	before := runtime.NumGoroutine()
-	c, end := started(t, testReference, api.settings(t))
-	if got := sent(c); got != "Bearer sk-one" {
+	cred, end := started(t, testReference, api.settings(t))
+	if got := sent(cred); got != "Bearer sk-one" {
 		t.Fatalf("%q, want the key", got)
 	}
 	eventually(t, "it is looked up again", func() bool { return api.count() > 2 })
@@ -258,23 +258,23 @@ func TestRefusedKeyIsLookedUpAtOnce(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
 	told := operatorSees(t, func() {
-		c, end := started(t, testReference, settings)
-		if got := sent(c); got != "Bearer sk-one" {
+		cred, end := started(t, testReference, settings)
+		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the first key", got)
 		}
 		start := time.Now()
-		credentialRefused(c, start)
+		credentialRefused(cred, start)
 		eventually(t, "it is looked up again", func() bool { return api.count() == 2 })
 		api.set("openai", "sk-two")
-		eventually(t, "the second key is sent", func() bool { credentialRefused(c, start); return sent(c) == "Bearer sk-two" })
+		eventually(t, "the second key is sent", func() bool { credentialRefused(cred, start); return sent(cred) == "Bearer sk-two" })
 
 		looked := api.count()
-		credentialRefused(c, start) // an answer to the first key that comes late
-		if got := dueOf(c.secret); got < time.Hour {
+		credentialRefused(cred, start) // an answer to the first key that comes late
+		if got := dueOf(cred.secret); got < time.Hour {
 			t.Errorf("the second key is looked up %v after it was read, want 1h", got)
 		}
-		credentialRefused(c, time.Now())
-		credentialRefused(c, time.Now())
+		credentialRefused(cred, time.Now())
+		credentialRefused(cred, time.Now())
 		eventually(t, "it is looked up again", func() bool { return api.count() > looked })
 		end()
 	})
@@ -346,18 +346,18 @@ func TestRefusalsDoNotFloodTheSource(t *testing.T) {
 	settings.pace.refresh = time.Hour
 	settings.pace.pause = time.Minute
 	_ = operatorSees(t, func() {
-		c, end := started(t, testReference, settings)
-		_ = sent(c)
+		cred, end := started(t, testReference, settings)
+		_ = sent(cred)
 		var running sync.WaitGroup
 		for range make([]bool, 100) {
 			running.Add(1)
 			go func() {
 				defer running.Done()
-				credentialRefused(c, time.Now())
+				credentialRefused(cred, time.Now())
 			}()
 		}
 		running.Wait()
-		if got := dueOf(c.secret); got != time.Minute {
+		if got := dueOf(cred.secret); got != time.Minute {
 			t.Errorf("the next look-up is %v after the first one, want 1m", got)
 		}
 		end()
@@ -372,18 +372,18 @@ func TestRefusalsDoNotFloodTheSource(t *testing.T) {
 func TestPanicInALookUpEndsNothing(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
 	told := operatorSees(t, func() {
-		c, problem := newSecret("token", "requests are answered 503", "urn:file:/x", "Authorization", "", settings)
+		cred, problem := newSecret("token", "requests are answered 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
-		c.source.path = "" // and there is no API
+		cred.source.path = "" // and there is no API
 		ctx, cancel := context.WithCancel(context.Background())
-		startCredential(ctx, c)
-		if got := sent(c); got != "credentials_unavailable" {
+		startCredential(ctx, cred)
+		if got := sent(cred); got != "credentials_unavailable" {
 			t.Errorf("%q is sent, want nothing", got)
 		}
 		cancel()
-		awaitRetired(t, c.source)
+		awaitRetired(t, cred.source)
 	})
 	if want := "chat-completion: token: a panic: runtime error: invalid memory address or nil pointer dereference; requests are answered 503\n"; told != want {
 		t.Errorf("the operator is told %q, want %q", told, want)

@@ -38,10 +38,10 @@ type secretSettings struct {
 	api  *kubernetesAPI // nil: there is none
 	pace secretPace
 
-	// isTraefiks is that Traefik's CRD provider resolves references to Kubernetes, in the Middleware's namespace only. Whoever
+	// isTraefikError is that Traefik's CRD provider resolves references to Kubernetes, in the Middleware's namespace only. Whoever
 	// may write a Middleware must not read further Secrets with Traefik's rights by a reference that Traefik does not see:
 	// one with a space in front, or one that is the value in a Secret.
-	isTraefiks bool
+	resolvedByTraefik bool
 }
 
 // secretPace is when a source is asked, and for how long its answer counts.
@@ -57,13 +57,13 @@ type secretPace struct {
 
 // secretSource is where a key is looked up. It holds no key.
 type secretSource struct {
-	id      string // the same for equal sources
-	key     string // of the configuration, which the operator has to look at
-	without string // what happens without the key
-	path    string // of the file that holds it; empty: api is asked
-	api     *kubernetesAPI
-	secret  secretReference
-	pace    secretPace
+	id          string // the same for equal sources
+	key         string // of the configuration, which the operator has to look at
+	consequence string // what happens without the key
+	path        string // of the file that holds it; empty: api is asked
+	api         *kubernetesAPI
+	secret      secretReference
+	pace        secretPace
 }
 
 // secretReference is a key in a Secret of Kubernetes.
@@ -94,33 +94,33 @@ func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *se
 	if s.pace.refresh > s.pace.maxStale/2 {
 		s.pace.refresh = s.pace.maxStale / 2 // else the first look-up that fails ends the key
 	}
-	s.dir = parseAbsolute(bad, "secrets.dir", config.Dir)
+	s.dir = parseAbsolutePath(bad, "secrets.dir", config.Dir)
 	api := &kubernetesAPI{
 		url:       parseSecretsEndpoint(bad, config.Endpoint),
-		tokenFile: parseAbsolute(bad, "secrets.tokenFile", config.TokenFile),
-		caFile:    parseAbsolute(bad, "secrets.caFile", config.CAFile),
+		tokenFile: parseAbsolutePath(bad, "secrets.tokenFile", config.TokenFile),
+		caFile:    parseAbsolutePath(bad, "secrets.caFile", config.CAFile),
 		namespace: strings.TrimSpace(config.Namespace),
 	}
 	if api.namespace != "" && !isNamespace(api.namespace) {
 		bad.add("secrets.namespace", "%q is no name of a namespace", shortened(api.namespace))
 	}
 	if s.dir != "" {
-		checkBesideDir(bad, api)
+		checkUnusedWithDir(bad, api)
 		return s
 	}
 	if api.url == "" {
-		findCluster(api, getenv)
+		useInClusterDefaults(api, getenv)
 	}
 	if api.url == "" {
-		checkWithoutEndpoint(bad, api)
+		checkUnusedWithoutEndpoint(bad, api)
 		return s
 	}
 	s.api = api
 	return s
 }
 
-// findCluster completes what is not configured by what a pod has.
-func findCluster(api *kubernetesAPI, getenv func(string) string) {
+// useInClusterDefaults completes what is not configured by what a pod has.
+func useInClusterDefaults(api *kubernetesAPI, getenv func(string) string) {
 	host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
 		return
@@ -135,8 +135,8 @@ func findCluster(api *kubernetesAPI, getenv func(string) string) {
 	}
 }
 
-// checkBesideDir finds the keys that have no effect beside secrets.dir.
-func checkBesideDir(bad *problems, api *kubernetesAPI) {
+// checkUnusedWithDir finds the keys that have no effect beside secrets.dir.
+func checkUnusedWithDir(bad *problems, api *kubernetesAPI) {
 	configured := [][]string{{"endpoint", api.url}, {"tokenFile", api.tokenFile}, {"caFile", api.caFile}, {"namespace", api.namespace}}
 	for _, pair := range configured {
 		if pair[1] != "" {
@@ -145,8 +145,8 @@ func checkBesideDir(bad *problems, api *kubernetesAPI) {
 	}
 }
 
-// checkWithoutEndpoint finds the keys that have no effect outside of a cluster without secrets.endpoint.
-func checkWithoutEndpoint(bad *problems, api *kubernetesAPI) {
+// checkUnusedWithoutEndpoint finds the keys that have no effect outside of a cluster without secrets.endpoint.
+func checkUnusedWithoutEndpoint(bad *problems, api *kubernetesAPI) {
 	for _, pair := range [][]string{{"tokenFile", api.tokenFile}, {"caFile", api.caFile}} {
 		if pair[1] != "" {
 			bad.add("secrets."+pair[0], "has no effect outside of a cluster without %q", "secrets.endpoint")
@@ -154,8 +154,8 @@ func checkWithoutEndpoint(bad *problems, api *kubernetesAPI) {
 	}
 }
 
-// parseAbsolute reads the path of a file or a directory.
-func parseAbsolute(bad *problems, key, path string) string {
+// parseAbsolutePath reads the path of a file or a directory.
+func parseAbsolutePath(bad *problems, key, path string) string {
 	path = strings.TrimSpace(path)
 	if path == "" {
 		return ""
@@ -187,29 +187,29 @@ func isLoopback(host string) bool {
 }
 
 // newSource returns a source that is not known yet.
-func newSource(settings *secretSettings, key, without, reference string) *secretSource {
-	s := &secretSource{key: key, without: without, pace: settings.pace}
-	parts := []string{key, reference, settings.dir, s.pace.refresh.String(), s.pace.maxStale.String()}
+func newSource(settings *secretSettings, key, consequence, reference string) *secretSource {
+	source := &secretSource{key: key, consequence: consequence, pace: settings.pace}
+	parts := []string{key, reference, settings.dir, source.pace.refresh.String(), source.pace.maxStale.String()}
 	if api := settings.api; api != nil {
 		parts = append(parts, api.url, api.tokenFile, api.caFile, api.namespace)
 	}
-	s.id = strings.Join(parts, "\x00")
-	return s
+	source.id = strings.Join(parts, "\x00")
+	return source
 }
 
-// refer has a source be what a reference to Kubernetes means. It returns what makes that impossible.
-func refer(s *secretSource, settings *secretSettings, text string) string {
+// resolve has a source be what a reference to Kubernetes means. It returns what makes that impossible.
+func resolve(source *secretSource, settings *secretSettings, text string) string {
 	reference, problem := parseReference(text)
 	if problem != "" {
 		return problem
 	}
-	s.secret = reference
+	source.secret = reference
 	switch {
-	case settings.isTraefiks:
+	case settings.resolvedByTraefik:
 		return "has a urn:k8s:secret reference that Traefik's Kubernetes CRD provider has not resolved; write urn:k8s:secret:name:key, " +
 			"with nothing around it, for a Secret in the Middleware's namespace that holds the key itself"
 	case settings.dir != "":
-		s.path = filepath.Join(settings.dir, reference.namespace, reference.name, reference.key)
+		source.path = filepath.Join(settings.dir, reference.namespace, reference.name, reference.key)
 		return ""
 	case settings.api == nil:
 		return "a urn:k8s:secret reference is resolved by Traefik's Kubernetes CRD provider, or by the plugin in a Kubernetes cluster. " +
@@ -217,10 +217,10 @@ func refer(s *secretSource, settings *secretSettings, text string) string {
 	case reference.namespace == "" && settings.api.namespace == "" && !settings.api.isOwn:
 		return "names no namespace; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"
 	}
-	if s.secret.namespace == "" {
-		s.secret.namespace = settings.api.namespace
+	if source.secret.namespace == "" {
+		source.secret.namespace = settings.api.namespace
 	}
-	s.api = settings.api
+	source.api = settings.api
 	return ""
 }
 
@@ -266,38 +266,38 @@ func isNamespace(name string) bool {
 }
 
 // lookUp returns the key that a source holds now.
-func lookUp(s *secretSource) (string, *lookUpProblem) {
-	if s.path == "" {
-		return lookUpSecret(s)
+func lookUp(source *secretSource) (string, *lookUpProblem) {
+	if source.path == "" {
+		return lookUpSecret(source)
 	}
-	content, err := readSmallFile(s.path)
+	content, err := readSmallFile(source.path)
 	if err != nil {
-		return "", &lookUpProblem{"file", err.Error() + howToMount(s)}
+		return "", &lookUpProblem{"file", err.Error() + howToMount(source)}
 	}
 	key, ok := headerText(content)
 	if !ok {
-		return "", &lookUpProblem{"value", fmt.Sprintf("the file %q is empty or no header value", s.path)}
+		return "", &lookUpProblem{"value", fmt.Sprintf("the file %q is empty or no header value", source.path)}
 	}
 	return key, nil
 }
 
 // sourceName is what the operator knows a source by.
-func sourceName(s *secretSource) string {
-	if s.path != "" {
-		return "the file " + strconv.Quote(s.path)
+func sourceName(source *secretSource) string {
+	if source.path != "" {
+		return "the file " + strconv.Quote(source.path)
 	}
-	if s.secret.namespace == "" {
-		return "the Secret " + s.secret.name
+	if source.secret.namespace == "" {
+		return "the Secret " + source.secret.name
 	}
-	return "the Secret " + s.secret.namespace + "/" + s.secret.name
+	return "the Secret " + source.secret.namespace + "/" + source.secret.name
 }
 
 // howToMount says what a file of secrets.dir is.
-func howToMount(s *secretSource) string {
-	if s.secret.name == "" {
+func howToMount(source *secretSource) string {
+	if source.secret.name == "" {
 		return ""
 	}
-	return fmt.Sprintf("; mount the Secret %q, which has to have the key %q, at %s", s.secret.name, s.secret.key, filepath.Dir(s.path))
+	return fmt.Sprintf("; mount the Secret %q, which has to have the key %q, at %s", source.secret.name, source.secret.key, filepath.Dir(source.path))
 }
 
 func readSmallFile(path string) (string, error) {

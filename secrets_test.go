@@ -34,23 +34,23 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 // started returns the credential of a token that is looked up, and what ends its use and waits for its end.
 func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
-	c, problem := newSecret("token", "requests are answered 503", token, "Authorization", "Bearer ", settings)
+	cred, problem := newSecret("token", "requests are answered 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
 	theSecretsMu.Lock()
-	isShared := c.source != nil && theSecrets[c.source.id] != nil
+	isShared := cred.source != nil && theSecrets[cred.source.id] != nil
 	theSecretsMu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	startCredential(ctx, c)
+	startCredential(ctx, cred)
 	end := func() {
 		cancel()
 		if !isShared {
-			awaitRetired(t, c.source)
+			awaitRetired(t, cred.source)
 		}
 	}
 	t.Cleanup(end)
-	return c, end
+	return cred, end
 }
 
 // awaitRetired waits until nobody uses a source.
@@ -64,10 +64,10 @@ func awaitRetired(t *testing.T, source *secretSource) {
 }
 
 // sent returns what a request carries, or the code of its refusal.
-func sent(c *credential) string {
+func sent(cred *credential) string {
 	req := &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}}
-	if refused := authorize(&policy{credential: c}, req); refused != nil {
-		return refused.code
+	if apiErr := authorize(&policy{credential: cred}, req); apiErr != nil {
+		return apiErr.code
 	}
 	return req.Header.Get("Authorization")
 }
@@ -122,17 +122,17 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, problem := newSecret("token", "requests are answered 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
+			cred, problem := newSecret("token", "requests are answered 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
 			if problem != "" {
 				t.Fatal(problem)
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			startCredential(ctx, c)
+			startCredential(ctx, cred)
 			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
 			req := &http.Request{URL: &url.URL{}, Header: client}
-			if refused := authorize(&policy{credential: c}, req); refused != nil {
-				t.Fatal(refused.message)
+			if apiErr := authorize(&policy{credential: cred}, req); apiErr != nil {
+				t.Fatal(apiErr.message)
 			}
 			if got := req.Header.Get(test.header); got != test.want {
 				t.Errorf("%s: %q, want %q", test.header, got, test.want)
@@ -164,13 +164,13 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	}
 	for _, test := range tests {
 		told := operatorSees(t, func() {
-			c, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
-			refused := authorize(&policy{credential: c}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
-			if refused == nil || refused.status != http.StatusServiceUnavailable {
-				t.Errorf("%s: refusal %v, want one with status 503", test.token, refused)
+			cred, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
+			apiErr := authorize(&policy{credential: cred}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
+			if apiErr == nil || apiErr.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: refusal %v, want one with status 503", test.token, apiErr)
 			}
-			if c.source != nil {
-				eventually(t, "three look-ups", func() bool { return lookUpsOf(c.secret) > 3 })
+			if cred.source != nil {
+				eventually(t, "three look-ups", func() bool { return lookUpsOf(cred.secret) > 3 })
 			}
 			end()
 		})
@@ -201,15 +201,15 @@ func TestMountedSecretIsSwapped(t *testing.T) {
 		}
 	}
 	swap("..1", "one")
-	c, _ := started(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
-	if got := sent(c); got != "Bearer one" {
+	cred, _ := started(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
+	if got := sent(cred); got != "Bearer one" {
 		t.Errorf("%q, want the first key", got)
 	}
 	swap("..2", "two")
 	if err := os.RemoveAll(filepath.Join(folder, "..1")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the second key is sent", func() bool { return sent(c) == "Bearer two" })
+	eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer two" })
 }
 
 func TestImpossibleTokenIsRefusedWithoutRepeatingIt(t *testing.T) {

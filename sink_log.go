@@ -69,7 +69,7 @@ func (l *callLog) Consume(c *Call) {
 }
 
 func newLine(c *Call) []byte {
-	request, answer := c.Request, &c.Answer
+	request, answer := c.Request, &c.Response
 	line := &callLine{
 		Time:              c.Start.UTC().Format(time.RFC3339Nano),
 		Message:           strings.TrimSpace(c.Target.Operation + " " + request.Model),

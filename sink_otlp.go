@@ -31,17 +31,17 @@ const (
 // Its goroutine waits at one channel only, at which a timer, a full queue and the last user wake it: Yaegi does not come
 // back from some selects.
 type exporter struct {
-	settings *otlpSettings
-	registry *registry
-	client   *http.Client
-	wakes    chan bool          // of one place, which is free while the exporter is not awake
-	release  context.CancelFunc // of the secrets in headers
+	settings      *otlpSettings
+	registry      *registry
+	client        *http.Client
+	notifications chan bool          // of one place, which is free while the exporter is not awake
+	release       context.CancelFunc // of the secrets in headers
 
 	mu          sync.Mutex
 	users       int
 	left        time.Time // when the last user went
 	running     bool      // there is a goroutine
-	awake       bool
+	notified    bool
 	queue       []*Call
 	queuedBytes int
 
@@ -75,7 +75,7 @@ var (
 func useExporter(ctx context.Context, s *otlpSettings, r *registry) *exporter {
 	e := sharedExporter(s, r)
 	if done := ctx.Done(); done != nil {
-		go leave(e, done)
+		go unsubscribe(e, done)
 	}
 	return e
 }
@@ -102,10 +102,10 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 	startHeaders(ctx, s.metrics)
 	startHeaders(ctx, s.traces)
 	return &exporter{
-		settings: s,
-		registry: r,
-		wakes:    make(chan bool, 1),
-		spansDue: now.Add(s.spanWait), metricsDue: now.Add(s.interval), intervalEnd: now.Add(s.interval),
+		settings:      s,
+		registry:      r,
+		notifications: make(chan bool, 1),
+		spansDue:      now.Add(s.spanWait), metricsDue: now.Add(s.interval), intervalEnd: now.Add(s.interval),
 		failing: map[string]bool{}, texts: requestTexts{},
 		release: release,
 		client: &http.Client{
@@ -125,11 +125,11 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 }
 
 // startHeaders begins to look up the keys that are sent along.
-func startHeaders(ctx context.Context, s *otlpSignal) {
-	if s == nil {
+func startHeaders(ctx context.Context, signal *otlpSignal) {
+	if signal == nil {
 		return
 	}
-	for _, header := range s.headers {
+	for _, header := range signal.headers {
 		startCredential(ctx, header)
 	}
 }
@@ -138,25 +138,25 @@ func startHeaders(ctx context.Context, s *otlpSignal) {
 func startWorker(e *exporter) {
 	if !e.running {
 		e.running = true
-		go work(e)
+		go run(e)
 	}
 }
 
-// leave waits until a user is done.
-func leave(e *exporter, done <-chan struct{}) {
-	defer guardGoroutine("telemetry.otlp")
+// unsubscribe waits until a user is done.
+func unsubscribe(e *exporter, done <-chan struct{}) {
+	defer recoverGoroutine("telemetry.otlp")
 	<-done
 	e.mu.Lock()
 	e.users--
 	e.left = time.Now()
-	wake(e)
+	notify(e)
 	e.mu.Unlock()
 }
 
 // queueSpan queues a call whose span is to be sent.
 func queueSpan(e *exporter, c *Call) {
 	e.mu.Lock()
-	if !e.running || len(e.queue) >= spanBatch-1 || c.Input != nil || c.Answer.Content != nil {
+	if !e.running || len(e.queue) >= spanBatch-1 || c.Input != nil || c.Response.Content != nil {
 		queueAndUnlock(e, c)
 		return
 	}
@@ -166,7 +166,7 @@ func queueSpan(e *exporter, c *Call) {
 
 // queueAndUnlock queues a call that the goroutine may have to be told of, or that may be too much. The caller holds the lock.
 func queueAndUnlock(e *exporter, c *Call) {
-	size := len(c.Input) + len(c.Answer.Content)
+	size := len(c.Input) + len(c.Response.Content)
 	isFull := len(e.queue) >= spanQueueMax || e.queuedBytes+size > spanQueueMaxBytes
 	if !isFull {
 		e.queue = append(e.queue, c)
@@ -176,42 +176,42 @@ func queueAndUnlock(e *exporter, c *Call) {
 			startWorker(e)
 		}
 		if len(e.queue) == spanBatch {
-			wake(e)
+			notify(e)
 		}
 	}
 	e.mu.Unlock()
 	if isFull {
-		lose(e.registry, lostSpan, 1)
+		countLost(e.registry, lostSpan, 1)
 	}
 }
 
-// wake lets the goroutine look what there is to do. It does not block. The caller holds the lock.
-func wake(e *exporter) {
-	if !e.awake {
-		e.awake = true
-		e.wakes <- true
+// notify lets the goroutine look what there is to do. It does not block. The caller holds the lock.
+func notify(e *exporter) {
+	if !e.notified {
+		e.notified = true
+		e.notifications <- true
 	}
 }
 
-// waker returns what a timer calls.
-func waker(e *exporter) func() {
+// notifier returns what a timer calls.
+func notifier(e *exporter) func() {
 	return func() {
-		defer guardGoroutine("telemetry.otlp")
+		defer recoverGoroutine("telemetry.otlp")
 		e.mu.Lock()
-		wake(e)
+		notify(e)
 		e.mu.Unlock()
 	}
 }
 
-// work is the goroutine of an exporter.
-func work(e *exporter) {
-	for turn(e) {
+// run is the goroutine of an exporter.
+func run(e *exporter) {
+	for step(e) {
 	}
 }
 
-// turn waits until something is due, does it, and tells whether the goroutine goes on. A panic that left it would end the
+// step waits until something is due, does it, and tells whether the goroutine goes on. A panic that left it would end the
 // whole of Traefik.
-func turn(e *exporter) (goesOn bool) {
+func step(e *exporter) (goesOn bool) {
 	goesOn = true
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -253,11 +253,11 @@ func awaitDue(e *exporter) {
 	if delay <= 0 {
 		return
 	}
-	timer := time.AfterFunc(delay, waker(e))
-	<-e.wakes
+	timer := time.AfterFunc(delay, notifier(e))
+	<-e.notifications
 	timer.Stop()
 	e.mu.Lock()
-	e.awake = false
+	e.notified = false
 	e.mu.Unlock()
 }
 
@@ -290,7 +290,7 @@ func endWork(e *exporter) bool {
 
 // recoverWorker goes on after a panic, without what may have led to it, and without it at the end.
 func recoverWorker(e *exporter, cause any) bool {
-	tell(e, "telemetry", "anywhere", "a panic: "+causeText(cause))
+	logFailure(e, "telemetry", "anywhere", "a panic: "+causeText(cause))
 	e.pending = nil
 	e.spansDue = time.Now().Add(e.settings.spanWait)
 	nextInterval(e, time.Now())

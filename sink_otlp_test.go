@@ -123,7 +123,7 @@ func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 // use returns an exporter, and what ends its use and waits for its end.
 func use(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
 	t.Helper()
-	beginMetrics(r)
+	startMetrics(r)
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, s, r)
 	leave := func() {
@@ -157,9 +157,9 @@ func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
 	untraced := tracedCall(0)
 	untraced.Trace = nil
-	report(&telemetry{registry: newRegistry(), exporter: e}, untraced)
+	publish(&telemetry{registry: newRegistry(), exporter: e}, untraced)
 	for i := 1; i <= 3; i++ {
-		record(r, tracedCall(i))
+		recordCall(r, tracedCall(i))
 		queueSpan(e, tracedCall(i))
 	}
 	eventually(t, "three spans have come", func() bool { _, spans, _ := c.counts(); return spans == 3 })
@@ -189,7 +189,7 @@ func TestMetricsAreExportedAtTheirInterval(t *testing.T) {
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Traces: false})
 	s.interval = 5 * time.Millisecond
 	r := newRegistry()
-	record(r, tracedCall(1))
+	recordCall(r, tracedCall(1))
 	use(t, s, r)
 	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
 }
@@ -201,7 +201,7 @@ func TestEqualSettingsShareAnExporterUntilTheLastUserIsDone(t *testing.T) {
 	first, cancelFirst := context.WithCancel(context.Background())
 	second, cancelSecond := context.WithCancel(context.Background())
 	defer cancelFirst()
-	beginMetrics(r)
+	startMetrics(r)
 	e := useExporter(first, settings(), r)
 	if got := useExporter(second, settings(), r); got != e {
 		t.Error("equal settings have two exporters")
@@ -233,7 +233,7 @@ func TestNextUserInTimeKeepsTheExporter(t *testing.T) {
 		return s
 	}
 	r := newRegistry()
-	beginMetrics(r)
+	startMetrics(r)
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, settings(), r)
 	cancel()
@@ -255,7 +255,7 @@ func TestNewUserDuringTheLastFlushHasANewExporter(t *testing.T) {
 	s := fastSettings(t, OTLP{Endpoint: c.URL})
 	s.spanWait = time.Hour
 	ctx, cancel := context.WithCancel(context.Background())
-	beginMetrics(r)
+	startMetrics(r)
 	e := useExporter(ctx, s, r)
 	queueSpan(e, tracedCall(1))
 	cancel()
@@ -434,7 +434,7 @@ func TestRejectedPartIsCounted(t *testing.T) {
 	r := newRegistry()
 	told := warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
-		record(r, tracedCall(1))
+		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		end()
 	})
@@ -504,7 +504,7 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 	r := newRegistry()
 	told := warnings(t, func() {
 		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
-		record(r, tracedCall(1))
+		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
 		end()
@@ -537,7 +537,7 @@ func TestMetricsThatFailAreSentAgainOrMadeUpFor(t *testing.T) {
 			s := fastSettings(t, OTLP{Endpoint: c.URL, Traces: false})
 			s.interval = test.interval
 			r := newRegistry()
-			record(r, tracedCall(1))
+			recordCall(r, tracedCall(1))
 			_ = warnings(t, func() {
 				_, end := use(t, s, r)
 				eventually(t, "metrics have come", func() bool { _, _, metrics := c.counts(); return metrics > 0 })

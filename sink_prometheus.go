@@ -27,10 +27,10 @@ type exposition struct {
 // ServeHTTP answers with all metrics, in the format that the client prefers. The text is complete before the first byte
 // of it is sent, so that its length is known and a slow client holds up nothing.
 func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
-	defer guardUngoverned(e.name, rw)
+	defer recoverUngoverned(e.name, rw)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD")
-		writeRefusal(rw, notExposed(req.Method))
+		writePolicyError(rw, notExposed(req.Method))
 		return
 	}
 	header := rw.Header()
@@ -56,8 +56,8 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func notExposed(method string) *refusal {
-	return &refusal{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+func notExposed(method string) *apiError {
+	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
 		"Not allowed to " + shortened(method) + " here. Ask for the metrics with GET."}
 }
 

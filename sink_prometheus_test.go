@@ -26,20 +26,20 @@ const (
 // exposedRegistry returns a registry with a stream, a refused request, and what was lost.
 func exposedRegistry() *registry {
 	r := newRegistry()
-	record(r, madeCall(func(c *Call) {
-		c.Answer.Usage = Usage{Known: true, InputTokens: 20, OutputTokens: 70000000}
+	recordCall(r, madeCall(func(c *Call) {
+		c.Response.Usage = Usage{Known: true, InputTokens: 20, OutputTokens: 70000000}
 		c.Duration, c.GatewayDuration, c.FirstChunk = 1500*time.Millisecond, 250*time.Microsecond, 500*time.Millisecond
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
 		c.Chunks.Counts[0], c.Chunks.Counts[4], c.Chunks.Counts[13] = 3, 2, 1
 		c.Request.Policy = "model=set,max_tokens=limited"
 		c.Labels = []string{"team.name", `a "b"\c`}
 	}))
-	record(r, madeCall(func(c *Call) {
-		c.Request.Model, c.Answer.Model, c.Status, c.ErrorType = "", "", 400, "invalid_json"
+	recordCall(r, madeCall(func(c *Call) {
+		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "", "", 400, "invalid_json"
 		c.Duration, c.GatewayDuration = 500*time.Microsecond, 500*time.Microsecond
 		c.Request.Policy = "refused=invalid_json"
 	}))
-	lose(r, lostSpan, 12345678)
+	countLost(r, lostSpan, 12345678)
 	r.streams.Add(3)
 	return r
 }

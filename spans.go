@@ -48,23 +48,23 @@ func parseSampler(bad *problems, ratio any) *sampler {
 	return &sampler{bound: uint64(math.Ldexp(number, 63)), isAlways: number == 1}
 }
 
-// trace begins the span of a call, if it is to become one.
-func trace(t *telemetry, header http.Header, j *judged, c *Call) {
+// startSpan begins the span of a call, if it is to become one.
+func startSpan(t *telemetry, header http.Header, pl *plan, c *Call) {
 	if header[traceParentHeader] == nil && t.sampler.isAlways {
 		c.Trace = newTrace(header)
 	} else {
 		c.Trace = startTrace(t.sampler, header)
 	}
-	if t.content > 0 && c.Trace != nil && c.Answer.kind == completions {
-		captureCall(t, j, c)
+	if t.contentMaxBytes > 0 && c.Trace != nil && c.Response.kind == completions {
+		captureCall(t, pl, c)
 	}
 }
 
 // captureCall keeps the prompt of a call, and has the answer kept.
-func captureCall(t *telemetry, j *judged, c *Call) {
-	c.Answer.capture = &capture{left: t.content}
-	if j.verdict != nil && !j.faulty { // else it may be anything, of any number of values
-		c.Input = captureInput(plainBody(j), t.content)
+func captureCall(t *telemetry, pl *plan, c *Call) {
+	c.Response.capture = &capture{left: t.contentMaxBytes}
+	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
+		c.Input = captureInput(plainBody(pl), t.contentMaxBytes)
 	}
 }
 
@@ -159,10 +159,10 @@ var spanParameters = [][2]string{
 }
 
 // requestParameters returns the parameters of a request as the provider gets them, once the policy has been applied.
-func requestParameters(at *endpoint, e *envelope) []Parameter {
+func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
 	var shown []Parameter
 	for _, names := range spanParameters {
-		if value := finalValue(at, e, names[0]); value != "" {
+		if value := finalValue(ep, obj, names[0]); value != "" {
 			shown = append(shown, Parameter{Name: names[1], Value: value})
 		}
 	}
@@ -170,24 +170,24 @@ func requestParameters(at *endpoint, e *envelope) []Parameter {
 }
 
 // finalValue returns the value of a parameter as the provider gets it, "" if it gets none.
-func finalValue(at *endpoint, e *envelope, name string) string {
-	id, known := at.parameters.ids[name]
+func finalValue(ep *endpoint, obj *jsonObject, name string) string {
+	id, known := ep.parameters.ids[name]
 	if !known {
 		return ""
 	}
-	place := e.found[id]
+	place := obj.found[id]
 	if place == 0 {
-		for _, r := range at.rules {
-			if r.id == id && (r.twinID == id || e.found[r.twinID] == 0) {
-				return string(r.absent)
+		for _, r := range ep.rules {
+			if r.id == id && (r.aliasID == id || obj.found[r.aliasID] == 0) {
+				return string(r.defaultValue)
 			}
 		}
 		return ""
 	}
-	m := &e.members[place-1]
+	m := &obj.members[place-1]
 	value := m.replacement
 	if value == nil {
-		value = bodyValue(e, m)
+		value = bodyValue(obj, m)
 	}
 	if m.removed || value[0] == 'n' || len(value) > spanValueMaxBytes {
 		return ""

@@ -210,7 +210,7 @@ func watched(t *testing.T, config *Config, next http.Handler) (http.Handler, *ke
 	}
 	sink := &keptCalls{}
 	p.telemetry.registry = newRegistry()
-	p.telemetry.details = true
+	p.telemetry.wantsDetails = true
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	return &middleware{next: next, policy: p}, sink
 }

@@ -9,51 +9,51 @@ import (
 	"time"
 )
 
-// forward has the provider answer a governed request, and meters the call.
-func forward(m *middleware, w *responseWriter, req *http.Request, j *judged) {
-	v, c := j.verdict, w.call
-	c.Request = v.request
+// serveExchange has the provider answer a governed request, and meters the call.
+func serveExchange(m *middleware, w *responseWriter, req *http.Request, pl *plan) {
+	d, c := pl.decision, w.call
+	c.Request = d.request
 	c.GatewayDuration = time.Since(w.start)
-	w.verdict = v
-	w.asked = v.asksUsage
-	way := &passage{kind: c.Answer.kind, clientPath: req.URL.Path, judged: j, isReport: w.policy.report, writer: w}
+	w.decision = d
+	w.usageAdded = d.addsUsage
+	x := &exchange{kind: c.Response.kind, clientPath: req.URL.Path, plan: pl, reportOnly: w.policy.reportOnly, response: w}
 	ctx := req.Context()
-	relay(m, way, w, req.WithContext(context.WithValue(ctx, passageKey, way)))
-	if w.unusual {
-		finish(w)
+	sendPlan(m, x, w, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
+	if w.needsCleanup {
+		completeResponse(w)
 	}
-	w.returned = true
-	conclude(w, ctx)
+	w.complete = true
+	finish(w, ctx)
 }
 
-// relay hands a request on: to the one provider, or to several until one has answered.
-func relay(m *middleware, way *passage, rw http.ResponseWriter, req *http.Request) {
+// sendPlan hands a request on: to the one provider, or to several until one has answered.
+func sendPlan(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
 	if m.providers != nil {
-		tryAll(m, way, rw, req)
+		tryProviders(m, x, rw, req)
 		return
 	}
-	rewrite(m.policy, req, way.judged)
+	writePlan(m.policy, req, x.plan)
 	m.next.ServeHTTP(rw, req)
 }
 
-// conclude leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
-func conclude(w *responseWriter, ctx context.Context) {
-	if w.unusual {
-		release(w)
+// finish leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
+func finish(w *responseWriter, ctx context.Context) {
+	if w.needsCleanup {
+		cleanup(w)
 	}
 	c := w.call
 	c.Duration = time.Since(c.Start)
 	if w.window != nil {
-		concludeWindow(w)
+		finishWindow(w)
 	}
 	c.Status = w.status
-	if c.Status != http.StatusOK || !w.returned || c.Answer.stream || c.Answer.failed {
-		c.ErrorType = errorType(w, ctx)
+	if c.Status != http.StatusOK || !w.complete || c.Response.stream || c.Response.failed {
+		c.ErrorType = callErrorType(w, ctx)
 	}
 	header := w.ResponseWriter.Header()
-	removeOperatorTrailers(header)
-	tellOperator(header, w.verdict, c)
-	report(w.policy.telemetry, c)
+	removeLogTrailers(header)
+	setLogHeaders(header, w.decision, c)
+	publish(w.policy.telemetry, c)
 	w.recorded = true
 }
 
@@ -62,47 +62,47 @@ func conclude(w *responseWriter, ctx context.Context) {
 // is the embedded writer's own: a compiled method, which costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	plain    bool          // the header is out, there is nothing to decode, and no event is kept back in part
-	hides    bool          // the usage, which the client did not ask for
-	out      io.Writer     // into window and to client
-	client   io.Writer     // the embedded writer, behind the gate if there is one
-	window   *bytes.Buffer // what of the body has not been looked at yet; nil: it cannot be read
-	flush    func() error  // after every write, if the answer cannot wait; else nil
-	decoder  *decoder      // of an answer that the provider compressed unasked
-	hider    *hider        // if hides
-	encoded  bool          // the answer is in an encoding that is not ours: nothing of it is known
-	trailers bool          // the provider announced some
-	bound    *bound        // nil: the answer may be as long and as large as it is
-	streams  bool          // it is an event stream that is counted as open
-	unusual  bool          // any of decoder, hides, encoded, trailers, bound, streams and attempts
+	fastPath          bool           // the header is out, there is nothing to decode, and no event is kept back in part
+	filtersUsage      bool           // the usage, which the client did not ask for
+	out               io.Writer      // into window and to client
+	client            io.Writer      // the embedded writer, behind the gate if there is one
+	window            *bytes.Buffer  // what of the body has not been looked at yet; nil: it cannot be read
+	flush             func() error   // after every write, if the answer cannot wait; else nil
+	decoder           *decoder       // of an answer that the provider compressed unasked
+	filter            *usageFilter   // if hides
+	opaque            bool           // the answer is in an encoding that is not ours: nothing of it is known
+	announcesTrailers bool           // the provider announced some
+	limit             *responseLimit // nil: the answer may be as long and as large as it is
+	countedOpen       bool           // it is an event stream that is counted as open
+	needsCleanup      bool           // any of decoder, hides, encoded, trailers, bound, streams and attempts
 
 	policy     *policy // which meters the call
-	verdict    *verdict
+	decision   *decision
 	credential *credential // of the provider that answers
 	attempts   []string    // what became of each, of providers that the middleware forwards to
-	tries      bool        // the next one may have to answer instead
+	mayRetry   bool        // the next one may have to answer instead
 	failure    string      // error.type of an answer that is our own
 
-	call      *Call
-	start     time.Time       // of the call
-	asked     bool            // the provider was asked for a usage that the client did not ask for
-	status    int             // 0: no answer
-	bare      bool            // the answer is no provider's: Traefik could not reach one
-	arrivals  []time.Duration // when the chunks in window came, from the start of the call
-	lastChunk time.Duration   // when the last chunk before those came
-	writeErr  error           // of the client's connection
-	returned  bool            // the answer is complete, as far as HTTP can tell
-	recorded  bool            // so is the call
+	call        *Call
+	start       time.Time       // of the call
+	usageAdded  bool            // the provider was asked for a usage that the client did not ask for
+	status      int             // 0: no answer
+	fromTraefik bool            // the answer is no provider's: Traefik could not reach one
+	arrivals    []time.Duration // when the chunks in window came, from the start of the call
+	lastChunk   time.Duration   // when the last chunk before those came
+	writeErr    error           // of the client's connection
+	complete    bool            // the answer is complete, as far as HTTP can tell
+	recorded    bool            // so is the call
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
 func (w *responseWriter) WriteHeader(status int) {
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
-		passInformational(w, status)
+		forwardInformational(w, status)
 		return
 	}
-	events := begin(w, status, w.ResponseWriter.Header())
-	if w.bound != nil && !beginBound(w) {
+	events := beginResponse(w, status, w.ResponseWriter.Header())
+	if w.limit != nil && !beginLimit(w) {
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -112,10 +112,10 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 }
 
-// passInformational hands an informational answer on, unless it may be of a provider whose answer nobody gets.
-func passInformational(w *responseWriter, status int) {
-	if !w.tries {
-		removeOperatorHeaders(w.ResponseWriter.Header())
+// forwardInformational hands an informational answer on, unless it may be of a provider whose answer nobody gets.
+func forwardInformational(w *responseWriter, status int) {
+	if !w.mayRetry {
+		removeLogHeaders(w.ResponseWriter.Header())
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -123,21 +123,21 @@ func passInformational(w *responseWriter, status int) {
 // openStream sends the header of a stream, which a client may wait for long before the first event.
 func openStream(w *responseWriter) {
 	_ = w.flush()
-	if w.streams {
+	if w.countedOpen {
 		return // a handler that sends its header twice
 	}
-	w.unusual = true
-	w.streams = true
+	w.needsCleanup = true
+	w.countedOpen = true
 	w.policy.telemetry.registry.streams.Add(1)
-	if w.bound != nil {
-		startClock(w.bound)
+	if w.limit != nil {
+		startTimer(w.limit)
 	}
 }
 
 // closeStream counts a stream as open no more.
 func closeStream(w *responseWriter) {
-	if w.streams {
-		w.streams = false
+	if w.countedOpen {
+		w.countedOpen = false
 		w.policy.telemetry.registry.streams.Add(-1)
 	}
 }
@@ -146,8 +146,8 @@ func closeStream(w *responseWriter) {
 // elsewhere, since Yaegi makes a place in memory for every expression of a function that it enters. Of an error of flush
 // the next write tells.
 func (w *responseWriter) Write(chunk []byte) (int, error) {
-	if !w.plain || (w.hides && (!bytes.HasSuffix(chunk, blankLine) || bytes.Contains(chunk, tokensKey))) {
-		return writeSpecial(w, chunk)
+	if !w.fastPath || (w.filtersUsage && (!bytes.HasSuffix(chunk, blankLine) || bytes.Contains(chunk, tokensKey))) {
+		return writeUncommon(w, chunk)
 	}
 	n, err := w.out.Write(chunk)
 	if w.flush != nil {
@@ -160,12 +160,12 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 	return n, err
 }
 
-// deliver sends what came of an answer that is read on the way: one that was compressed, has something to hide, or has
+// writeScanned sends what came of an answer that is read on the way: one that was compressed, has something to hide, or has
 // had no event yet.
-func deliver(w *responseWriter, chunk []byte) error {
+func writeScanned(w *responseWriter, chunk []byte) error {
 	shown := chunk
-	if w.hides {
-		shown = hide(w.hider, chunk)
+	if w.filtersUsage {
+		shown = filterUsage(w.filter, chunk)
 	}
 	var err error
 	if len(shown) > 0 {
@@ -178,47 +178,47 @@ func deliver(w *responseWriter, chunk []byte) error {
 		return err
 	}
 	_, _ = w.window.Write(chunk)
-	begun := !w.call.Answer.stream || w.call.FirstChunk > 0
+	begun := !w.call.Response.stream || w.call.FirstChunk > 0
 	if begun {
 		w.arrivals = append(w.arrivals, time.Since(w.start))
 	} else {
 		meterFirstChunk(w)
 	}
-	w.plain = begun && w.decoder == nil && (!w.hides || !w.hider.holds)
+	w.fastPath = begun && w.decoder == nil && (!w.filtersUsage || !w.filter.midEvent)
 	if err != nil || len(w.arrivals) >= windowChunks || w.window.Len() > windowBytes {
-		fullWindow(w, err)
+		scanFullWindow(w, err)
 	}
 	return err
 }
 
-// release ends the clock and the decoder, removes what a provider's trailers say in our name, sends what was kept back of a
+// cleanup ends the clock and the decoder, removes what a provider's trailers say in our name, sends what was kept back of a
 // stream, and tells of attempts.
-func release(w *responseWriter) {
+func cleanup(w *responseWriter) {
 	closeStream(w)
-	if w.bound != nil {
-		endBound(w, true)
+	if w.limit != nil {
+		endLimit(w, true)
 	}
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
-	if w.encoded {
-		lose(w.policy.telemetry.registry, lostUsage, 1)
+	if w.opaque {
+		countLost(w.policy.telemetry.registry, lostUsage, 1)
 	}
-	if w.trailers {
-		removeOperatorHeaders(w.ResponseWriter.Header())
+	if w.announcesTrailers {
+		removeLogHeaders(w.ResponseWriter.Header())
 	}
-	sendHeld(w)
+	flushBuffered(w)
 	if w.attempts != nil {
-		tellAttempts(w.ResponseWriter.Header(), w.attempts)
+		setAttemptsHeader(w.ResponseWriter.Header(), w.attempts)
 	}
 }
 
-// sendHeld sends what was kept back of a stream that has ended.
-func sendHeld(w *responseWriter) {
-	if !w.hides {
+// flushBuffered sends what was kept back of a stream that has ended.
+func flushBuffered(w *responseWriter) {
+	if !w.filtersUsage {
 		return
 	}
-	if held := rest(w.hider); len(held) > 0 && w.writeErr == nil {
+	if held := flushFilter(w.filter); len(held) > 0 && w.writeErr == nil {
 		_, w.writeErr = w.client.Write(held)
 		_ = w.flush()
 	}
@@ -227,15 +227,15 @@ func sendHeld(w *responseWriter) {
 // eventStreamType is the type of an event stream, in any case.
 var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 
-// begin prepares for the body of an answer, and tells whether it is an event stream.
-func begin(w *responseWriter, status int, header http.Header) bool {
-	removeOperatorHeaders(header)
+// beginResponse prepares for the body of an answer, and tells whether it is an event stream.
+func beginResponse(w *responseWriter, status int, header http.Header) bool {
+	removeLogHeaders(header)
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||
 		header["Trailer"] != nil || header["Content-Encoding"] != nil {
-		return beginOther(w, status, header)
+		return beginUncommon(w, status, header)
 	}
-	w.plain = true
+	w.fastPath = true
 	w.window = &bytes.Buffer{}
 	w.out = io.MultiWriter(w.window, w.client) // in this order: what a client that left does not get was used, too
 	if header["Content-Length"] == nil {
@@ -244,25 +244,25 @@ func begin(w *responseWriter, status int, header http.Header) bool {
 	return false
 }
 
-// beginOther prepares for the body of an answer that is not as most are. Errors are not flushed: Traefik's Retry in front takes
+// beginUncommon prepares for the body of an answer that is not as most are. Errors are not flushed: Traefik's Retry in front takes
 // a flush for the decision that this answer is the one, and its status for 200.
-func beginOther(w *responseWriter, status int, header http.Header) bool {
-	w.plain = true
+func beginUncommon(w *responseWriter, status int, header http.Header) bool {
+	w.fastPath = true
 	w.out = w.client
 	if header["Trailer"] != nil {
-		w.trailers = true
-		w.unusual = true
-		keepFromTrailers(header)
+		w.announcesTrailers = true
+		w.needsCleanup = true
+		removeAnnouncedLogHeaders(header)
 	}
 	events := eventStreamType.MatchString(header.Get("Content-Type"))
 	if header["Content-Encoding"] == nil || decode(w, header) {
 		beginWindow(w, status, events, header)
 	} else if status < http.StatusBadRequest {
-		w.encoded = true
-		w.unusual = true
+		w.opaque = true
+		w.needsCleanup = true
 	}
 	if status >= http.StatusInternalServerError || status == statusClientClosedRequest {
-		w.bare = isTraefiks(header)
+		w.fromTraefik = isTraefikError(header)
 	}
 	if events || (header["Content-Length"] == nil && status < http.StatusBadRequest) {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
@@ -270,9 +270,9 @@ func beginOther(w *responseWriter, status int, header http.Header) bool {
 	return events
 }
 
-// isTraefiks tells whether an error is Traefik's own: it has neither a date nor a length, and no type but the one that
+// isTraefikError tells whether an error is Traefik's own: it has neither a date nor a length, and no type but the one that
 // http.Error gives to the words "no available server".
-func isTraefiks(header http.Header) bool {
+func isTraefikError(header http.Header) bool {
 	return header["Date"] == nil && header["Content-Length"] == nil &&
 		(header["Content-Type"] == nil || header["X-Content-Type-Options"] != nil)
 }
@@ -291,13 +291,13 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 
 // beginStream prepares for events.
 func beginStream(w *responseWriter, header http.Header) {
-	w.call.Answer.stream = true
-	w.plain = false
+	w.call.Response.stream = true
+	w.fastPath = false
 	_ = w.window.WriteByte('\n') // see look
-	if w.asked {
-		w.hides = true
-		w.unusual = true
-		w.hider = &hider{}
+	if w.usageAdded {
+		w.filtersUsage = true
+		w.needsCleanup = true
+		w.filter = &usageFilter{}
 		delete(header, "Content-Length")
 	}
 }
@@ -309,37 +309,37 @@ func decode(w *responseWriter, header http.Header) bool {
 	if !canDecompress(encoding) {
 		return encoding == "" || encoding == "identity"
 	}
-	w.plain = false
-	w.unusual = true
+	w.fastPath = false
+	w.needsCleanup = true
 	w.decoder = newDecoder(encoding, w)
 	delete(header, "Content-Encoding")
 	delete(header, "Content-Length")
 	return true
 }
 
-// writeSpecial writes to an answer that has no header yet, is to be decoded, or may have something to hide.
-func writeSpecial(w *responseWriter, chunk []byte) (int, error) {
+// writeUncommon writes to an answer that has no header yet, is to be decoded, or may have something to hide.
+func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.decoder != nil {
 		return w.decoder.write(chunk)
 	}
-	if w.window != nil && w.call.Answer.stream {
-		return len(chunk), deliver(w, chunk)
+	if w.window != nil && w.call.Response.stream {
+		return len(chunk), writeScanned(w, chunk)
 	}
 	return w.Write(chunk)
 }
 
-// finish ends an answer that is decoded or bounded. One whose compressed bytes stop early or are corrupt must look broken, and
+// completeResponse ends an answer that is decoded or bounded. One whose compressed bytes stop early or are corrupt must look broken, and
 // so must one that is cut.
-func finish(w *responseWriter) {
+func completeResponse(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}
-	if w.bound != nil {
-		endBound(w, false)
-		if w.bound.isCut {
+	if w.limit != nil {
+		endLimit(w, false)
+		if w.limit.aborted {
 			abort()
 		}
 	}

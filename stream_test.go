@@ -132,7 +132,7 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 			for i := 0; i < requests; i++ {
 				marker := fmt.Sprintf("marker-%d-%d-", client, i)
 				stream := (client+i)%2 == 0
-				if answer := exchange(t, gateway.URL, marker, stream); strings.Count(answer, "marker-") != strings.Count(answer, marker) ||
+				if answer := sendMarked(t, gateway.URL, marker, stream); strings.Count(answer, "marker-") != strings.Count(answer, marker) ||
 					!strings.Contains(answer, marker) || (stream && strings.Count(answer, marker) != 5) {
 					t.Errorf("the answer to %s is %q", marker, answer)
 				}
@@ -142,7 +142,7 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 	group.Wait()
 }
 
-func exchange(t *testing.T, gateway, marker string, stream bool) string {
+func sendMarked(t *testing.T, gateway, marker string, stream bool) string {
 	body := fmt.Sprintf(`{"seed":1,"messages":[{"role":"user","content":"%s"}],"stream":%t}`, strings.Repeat(marker, 40), stream)
 	req, err := http.NewRequest(http.MethodPost, gateway, strings.NewReader(body))
 	if err != nil {

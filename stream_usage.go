@@ -46,32 +46,32 @@ func leavesStreamOptions(rules []*rule) bool {
 }
 
 // isStream tells whether a request asks for a stream.
-func isStream(at *endpoint, e *envelope) bool {
-	place := e.found[at.parameters.ids["stream"]] // the model's, which is a text, where there are no streams
-	return place != 0 && e.skeleton[e.members[place-1].start] == 't'
+func isStream(ep *endpoint, obj *jsonObject) bool {
+	place := obj.found[ep.parameters.ids["stream"]] // the model's, which is a text, where there are no streams
+	return place != 0 && obj.skeleton[obj.members[place-1].start] == 't'
 }
 
-// askUsage asks the provider for the usage of a stream, if the client did not, and tells whether it had to. All other
+// addUsage asks the provider for the usage of a stream, if the client did not, and tells whether it had to. All other
 // options stay as they are.
-func askUsage(at *endpoint, e *envelope, d *decision) bool {
-	place := e.found[at.parameters.ids[streamOptions]]
+func addUsage(ep *endpoint, obj *jsonObject, draft *decisionDraft) bool {
+	place := obj.found[ep.parameters.ids[streamOptions]]
 	if place == 0 {
-		if bytes.Contains(d.additions, streamOptionsAddition) {
+		if bytes.Contains(draft.additions, streamOptionsAddition) {
 			return false // the configuration's own
 		}
-		d.additions = append(append(d.additions, streamOptionsAddition...), usageOptions...)
+		draft.additions = append(append(draft.additions, streamOptionsAddition...), usageOptions...)
 		return true
 	}
-	m := &e.members[place-1]
+	m := &obj.members[place-1]
 	if m.replacement != nil {
 		return false // the configuration's own
 	}
-	options := bodyValue(e, m)
+	options := bodyValue(obj, m)
 	if options[0] == 'n' {
 		m.replacement = usageOptions
 		return true
 	}
-	inner := wholeEnvelope(options)
+	inner := wholeJSONObject(options)
 	if readMembers(inner) != nil {
 		return false
 	}

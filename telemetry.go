@@ -96,16 +96,16 @@ var theRegistry = newRegistry()
 
 // telemetry is Config.Telemetry with all decided that can be decided once.
 type telemetry struct {
-	registry *registry
-	target   Target // of the calls at every endpoint, but for its operation
-	labels   []label
-	sinks    []Sink        // beside the registry and the exporter
-	exporter *exporter     // of spans; nil: there are none
-	details  bool          // a sink wants what only spans and log lines hold
-	otlp     *otlpSettings // nil: nothing is exported
-	spans    bool          // calls become spans
-	sampler  *sampler
-	content  int // bytes of prompt and of answer that a span holds; 0: none
+	registry        *registry
+	target          Target // of the calls at every endpoint, but for its operation
+	labels          []label
+	sinks           []Sink        // beside the registry and the exporter
+	exporter        *exporter     // of spans; nil: there are none
+	wantsDetails    bool          // a sink wants what only spans and log lines hold
+	otlp            *otlpSettings // nil: nothing is exported
+	spans           bool          // calls become spans
+	sampler         *sampler
+	contentMaxBytes int // bytes of prompt and of answer that a span holds; 0: none
 }
 
 // label is an attribute whose value comes from the configuration or from the request.
@@ -135,8 +135,8 @@ var plainLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
 
 // appendLabel adds a label that may have any value, or none. What is too long or no text is _OTHER.
 func appendLabel(pairs []string, l *label, req *http.Request) []string {
-	value, refused := render(l.template, req)
-	if refused != nil || value == "" {
+	value, apiErr := render(l.template, req)
+	if apiErr != nil || value == "" {
 		return pairs
 	}
 	if !attributeText(value) {
@@ -145,20 +145,20 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	return append(pairs, l.name, value)
 }
 
-// report hands the record of a call to all sinks, the exporter, and the registry. The last two are no sinks: under Yaegi, a call
+// publish hands the record of a call to all sinks, the exporter, and the registry. The last two are no sinks: under Yaegi, a call
 // through an interface costs as much as four others. The registry comes last: recordPanic counts a call that a sink fails at.
-func report(t *telemetry, c *Call) {
+func publish(t *telemetry, c *Call) {
 	if t.sinks != nil {
-		consume(t.sinks, c)
+		consumeAll(t.sinks, c)
 	}
 	if c.Trace != nil && t.exporter != nil {
 		queueSpan(t.exporter, c)
 	}
-	record(t.registry, c)
+	recordCall(t.registry, c)
 }
 
-func consume(sinks []Sink, c *Call) {
-	takeDetails([]*Call{c})
+func consumeAll(sinks []Sink, c *Call) {
+	fillDetails([]*Call{c})
 	for _, sink := range sinks {
 		sink.Consume(c)
 	}
@@ -171,25 +171,25 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secre
 	t.target.Provider = settings.Provider
 	checkAttribute(bad, "telemetry.provider", settings.Provider)
 	t.labels = parseLabels(bad, config, pattern)
-	t.target.MaxSeries = parseWhole(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
+	t.target.MaxSeries = parseInteger(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
 	if log := parseLog(bad, settings.Log); log != nil {
 		t.sinks = append(t.sinks, log)
-		t.details = true
+		t.wantsDetails = true
 	}
 	t.sampler = parseSampler(bad, settings.Traces.SampleRatio)
 	t.otlp = newOTLPSettings(bad, settings.OTLP, secrets, os.Getenv)
 	t.spans = t.otlp != nil && t.otlp.traces != nil
-	t.details = t.details || t.spans
-	maxBytes := parseWhole(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
+	t.wantsDetails = t.wantsDetails || t.spans
+	maxBytes := parseInteger(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
 	if parseBool(bad, "telemetry.traces.captureContent", settings.Traces.CaptureContent, false) {
-		t.content = maxBytes
+		t.contentMaxBytes = maxBytes
 	}
 	return t
 }
 
 // startTelemetry begins what lives until ctx ends.
 func startTelemetry(ctx context.Context, t *telemetry) {
-	beginMetrics(t.registry)
+	startMetrics(t.registry)
 	if t.otlp == nil {
 		return
 	}

@@ -178,7 +178,7 @@ func TestNeighboursWithOtherLabelsAreSeriesOfTheirOwn(t *testing.T) {
 	r := newRegistry()
 	for _, labels := range [][]string{nil, {"a", "b"}, {"a", "b", "c", "d"}, {"ab", "c"}, {"a", "bc"}, {"c", "d", "a", "b"}} {
 		for range [2]int{} {
-			record(r, madeCall(func(c *Call) { c.Labels = labels }))
+			recordCall(r, madeCall(func(c *Call) { c.Labels = labels }))
 		}
 	}
 	counts := countsOf(r, operationDuration)

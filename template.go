@@ -67,7 +67,7 @@ func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *tem
 }
 
 // render returns the text of t for a request. What the request lacks is the client's to add.
-func render(t *template, req *http.Request) (string, *refusal) {
+func render(t *template, req *http.Request) (string, *apiError) {
 	var captures []string
 	if t.pattern != nil {
 		captures = t.pattern.FindStringSubmatch(req.URL.EscapedPath())
@@ -116,7 +116,7 @@ func isPathValue(source, value string) bool {
 	return pathValue.MatchString(value) && !strings.Contains(value, "//") && (source == uriCaptures || !strings.Contains(value, "/"))
 }
 
-func invalidPathValue(part templatePart) *refusal {
+func invalidPathValue(part templatePart) *apiError {
 	return invalidRequest("invalid_template_value", "", part.source+" key "+part.key+" cannot stand in a path: "+
 		"send at most 256 plain characters without dot segments and escapes")
 }

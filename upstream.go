@@ -41,35 +41,35 @@ type upstream struct {
 var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$`)
 
 // parseUpstream reads where a provider is, and how it is reached; nil: it is the router's service.
-func parseUpstream(bad *problems, provider *providerKeys, known *preset) *upstream {
+func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upstream {
 	keys := &provider.keys
 	host := strings.TrimSpace(keys.Host)
 	if host == "" && !provider.isFirst {
 		host = known.host
 	}
 	if host == "" {
-		checkWithoutHost(bad, provider)
+		checkUnusedWithoutHost(bad, provider)
 		return nil
 	}
 	address := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if !hostName.MatchString(host) && net.ParseIP(address) == nil {
-		bad.add(provider.parent+"host", "%q is no name and no address of a host; a scheme, a port and a path have keys of their own", shortened(host))
+		bad.add(provider.prefix+"host", "%q is no name and no address of a host; a scheme, a port and a path have keys of their own", shortened(host))
 	}
 	u := &upstream{host: address, connect: defaultConnectTimeout, firstByte: defaultFirstByteTimeout}
 	schemesPort := 80
 	u.scheme = "http"
-	if parseBool(bad, provider.parent+"tls.enabled", keys.TLS.Enabled, !known.plain) {
+	if parseBool(bad, provider.prefix+"tls.enabled", keys.TLS.Enabled, !known.plaintext) {
 		schemesPort = 443
 		u.scheme = "https"
 		parseTLS(bad, provider, u)
 	} else {
-		checkWithoutTLS(bad, provider)
+		checkUnusedWithoutTLS(bad, provider)
 	}
 	byDefault := schemesPort
 	if known.port != 0 {
 		byDefault = known.port
 	}
-	port := parseWhole(bad, provider.parent+"port", keys.Port, byDefault, math.MaxUint16, "a port")
+	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "a port")
 	u.port = strconv.Itoa(port)
 	u.authority = net.JoinHostPort(address, u.port)
 	if port == schemesPort {
@@ -84,10 +84,10 @@ func parseUpstream(bad *problems, provider *providerKeys, known *preset) *upstre
 	return u
 }
 
-// checkWithoutHost finds the keys that have no effect without a host.
-func checkWithoutHost(bad *problems, provider *providerKeys) {
+// checkUnusedWithoutHost finds the keys that have no effect without a host.
+func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
 	if !provider.isFirst {
-		bad.add(provider.parent+"host", "is not configured, and not known of the provider")
+		bad.add(provider.prefix+"host", "is not configured, and not known of the provider")
 		return
 	}
 	keys := &provider.keys
@@ -114,25 +114,25 @@ func certificateSettings(keys *Fallback) []setting {
 	}
 }
 
-// checkWithoutTLS finds the keys that have no effect without TLS.
-func checkWithoutTLS(bad *problems, provider *providerKeys) {
+// checkUnusedWithoutTLS finds the keys that have no effect without TLS.
+func checkUnusedWithoutTLS(bad *problems, provider *providerConfig) {
 	for _, s := range certificateSettings(&provider.keys) {
 		if !isUnset(s.value) {
-			bad.add(provider.parent+s.key, "has no effect without TLS; set %q", provider.parent+"tls.enabled")
+			bad.add(provider.prefix+s.key, "has no effect without TLS; set %q", provider.prefix+"tls.enabled")
 		}
 	}
 }
 
 // parseTLS reads how a connection to a provider is secured.
-func parseTLS(bad *problems, provider *providerKeys, u *upstream) {
+func parseTLS(bad *problems, provider *providerConfig, u *upstream) {
 	settings := &provider.keys.TLS
 	u.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: strings.TrimSpace(settings.ServerName)}
-	u.tls.InsecureSkipVerify = parseBool(bad, provider.parent+"tls.insecureSkipVerify", settings.InsecureSkipVerify, false)
+	u.tls.InsecureSkipVerify = parseBool(bad, provider.prefix+"tls.insecureSkipVerify", settings.InsecureSkipVerify, false)
 	if u.tls.ServerName != "" && !hostName.MatchString(u.tls.ServerName) && net.ParseIP(u.tls.ServerName) == nil {
-		bad.add(provider.parent+"tls.serverName", "%q is no name of a host", shortened(u.tls.ServerName))
+		bad.add(provider.prefix+"tls.serverName", "%q is no name of a host", shortened(u.tls.ServerName))
 	}
-	key := provider.parent + "tls.caFile"
-	path := parseAbsolute(bad, key, settings.CAFile)
+	key := provider.prefix + "tls.caFile"
+	path := parseAbsolutePath(bad, key, settings.CAFile)
 	if path == "" {
 		return
 	}
@@ -194,13 +194,13 @@ func newProxy(u *upstream) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport:      transportOf(u),
 		Rewrite:        director(u),
-		ModifyResponse: acceptAnswer,
+		ModifyResponse: acceptResponse,
 		ErrorHandler:   failProxy,
 	}
 }
 
-// clientTraces are headers that tell a provider who the client is. ReverseProxy removes the other ones.
-var clientTraces = []string{
+// clientAddrHeaders are headers that tell a provider who the client is. ReverseProxy removes the other ones.
+var clientAddrHeaders = []string{
 	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
 	"X-Real-Ip", "Via",
 }
@@ -213,7 +213,7 @@ func director(u *upstream) func(*httputil.ProxyRequest) {
 		out.URL.Scheme = u.scheme
 		out.URL.Host = u.authority
 		out.Host = u.authority
-		for _, name := range clientTraces {
+		for _, name := range clientAddrHeaders {
 			delete(out.Header, name)
 		}
 	}
@@ -222,23 +222,23 @@ func director(u *upstream) func(*httputil.ProxyRequest) {
 // failProxy answers for a provider that does not, unless another one is to.
 func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	outcome := ""
-	if way := passageOf(req.Context()); way == nil || way.attempt == nil {
+	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
 		outcome = proxyOutcome(req.Context(), err) // of a request that is not governed
 	} else {
-		failAttempt(way, err)
-		if way.attempt.failed {
+		failAttempt(x, err)
+		if x.attempt.failed {
 			return
 		}
-		outcome = way.attempt.outcome
-		way.writer.failure = outcome
+		outcome = x.attempt.outcome
+		x.response.failure = outcome
 	}
 	switch outcome {
 	case errorClientGone:
 		rw.WriteHeader(statusClientClosedRequest)
 	case errorTimeout:
-		writeError(rw, providerTimeout())
+		writeAPIError(rw, providerTimeout())
 	default:
-		writeError(rw, providerUnreachable())
+		writeAPIError(rw, providerUnreachable())
 	}
 }
 
@@ -253,10 +253,10 @@ func proxyOutcome(ctx context.Context, err error) string {
 	return errorConnectionFailed
 }
 
-func providerTimeout() *refusal {
-	return &refusal{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not answer in time. Try again later."}
+func providerTimeout() *apiError {
+	return &apiError{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not answer in time. Try again later."}
 }
 
-func providerUnreachable() *refusal {
-	return &refusal{http.StatusBadGateway, serverError, "provider_unreachable", "", "The provider could not be reached. Try again later."}
+func providerUnreachable() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, "provider_unreachable", "", "The provider could not be reached. Try again later."}
 }

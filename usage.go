@@ -11,8 +11,8 @@ const usageMaxBytes = 8 << 10
 
 // findUsage reads the last usage of a window; hit is where the name of one of its members may end. It may stand in an
 // event of its own, in a choice (Moonshot), or below a member of the provider's (Groq).
-func findUsage(a *Answer, window []byte, hit int) {
-	for hits := 0; hit >= 0 && hits < maxHits; hits++ {
+func findUsage(resp *Response, window []byte, hit int) {
+	for hits := 0; hit >= 0 && hits < maxMatches; hits++ {
 		at := bytes.LastIndex(window[:hit], usageKey)
 		if at < 0 {
 			return
@@ -21,14 +21,14 @@ func findUsage(a *Answer, window []byte, hit int) {
 		if open := bytes.IndexByte(value, '{'); open == 1 {
 			value = value[1:]
 		} else {
-			value = valueBehind(value)
+			value = valueAfter(value)
 		}
 		if len(value) > usageMaxBytes {
 			value = value[:usageMaxBytes] // else each of many that do not end would be read up to the end of the window
 		}
-		if len(value) > 0 && value[0] == '{' && readUsage(a, value) {
-			if !a.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
-				preferOwnUsage(a, window)
+		if len(value) > 0 && value[0] == '{' && readUsage(resp, value) {
+			if !resp.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
+				preferOwnUsage(resp, window)
 			}
 			return
 		}
@@ -37,20 +37,20 @@ func findUsage(a *Answer, window []byte, hit int) {
 }
 
 // preferOwnUsage takes the usage of an answer itself if others stand inside of it, such as that of a provider's tool.
-func preferOwnUsage(a *Answer, window []byte) {
+func preferOwnUsage(resp *Response, window []byte) {
 	var members struct {
 		Usage json.RawMessage `json:"usage"`
 	}
 	if json.Unmarshal(window, &members) == nil && len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(a, members.Usage)
+		readUsage(resp, members.Usage)
 	}
 }
 
 // readUsage reads the usage that value begins with. What total_tokens has beyond the sum is output: Gemini and xAI leave
 // the tokens of reasoning out of completion_tokens.
-func readUsage(a *Answer, value []byte) bool {
-	if a.kind == embeddings {
-		return readInputUsage(a, value)
+func readUsage(resp *Response, value []byte) bool {
+	if resp.kind == embeddings {
+		return readInputUsage(resp, value)
 	}
 	var counts map[string]int64
 	// Members that are no whole numbers, such as prompt_tokens_details, make an error, and do not keep the others from being
@@ -58,20 +58,20 @@ func readUsage(a *Answer, value []byte) bool {
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
 	input, output := counts["prompt_tokens"], counts["completion_tokens"]
 	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
-		return readOddUsage(a, value)
+		return readOddUsage(resp, value)
 	}
 	if total := counts["total_tokens"]; total > input+output && total <= maxTokenCount {
 		output = total - input
 	}
-	keepUsage(a, value, input, output)
+	keepUsage(resp, value, input, output)
 	return true
 }
 
 // keepUsage keeps what a usage says.
-func keepUsage(a *Answer, value []byte, input, output int64) {
-	a.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if a.details {
-		readUsageDetails(a, value)
+func keepUsage(resp *Response, value []byte, input, output int64) {
+	resp.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
+	if resp.wantsDetails {
+		readUsageDetails(resp, value)
 	}
 }
 
@@ -79,7 +79,7 @@ func keepUsage(a *Answer, value []byte, input, output int64) {
 const maxTokenCount = 1e12
 
 // readOddUsage reads a usage that has zeros, other names, fractions, or several lines of data in its event.
-func readOddUsage(a *Answer, value []byte) bool {
+func readOddUsage(resp *Response, value []byte) bool {
 	if bytes.Contains(value, dataLine) {
 		value = bytes.ReplaceAll(value, dataLine, lineFeed)
 	}
@@ -95,12 +95,12 @@ func readOddUsage(a *Answer, value []byte) bool {
 	if total, hasTotal := tokenCount(counts["total_tokens"], nil); hasTotal && hasInput && total > input+output {
 		output = total - input
 	}
-	keepUsage(a, value, input, output)
+	keepUsage(resp, value, input, output)
 	return true
 }
 
 // readInputUsage reads the usage of embeddings, which have no output: some providers tell only the total.
-func readInputUsage(a *Answer, value []byte) bool {
+func readInputUsage(resp *Response, value []byte) bool {
 	var counts map[string]json.RawMessage
 	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
 		return false
@@ -112,7 +112,7 @@ func readInputUsage(a *Answer, value []byte) bool {
 	if !hasInput || input < 0 {
 		return false
 	}
-	a.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
+	resp.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
 	return true
 }
 
@@ -140,7 +140,7 @@ type usageDetails struct {
 }
 
 // readUsageDetails reads what only spans and log lines hold.
-func readUsageDetails(a *Answer, value []byte) {
+func readUsageDetails(resp *Response, value []byte) {
 	var details struct {
 		Prompt     usageDetails `json:"prompt_tokens_details"`
 		Completion usageDetails `json:"completion_tokens_details"`
@@ -148,13 +148,13 @@ func readUsageDetails(a *Answer, value []byte) {
 		Output     usageDetails `json:"output_tokens_details"`
 	}
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
-	takeUsageDetails(a, &details.Prompt, &details.Completion)
-	takeUsageDetails(a, &details.Input, &details.Output)
+	takeUsageDetails(resp, &details.Prompt, &details.Completion)
+	takeUsageDetails(resp, &details.Input, &details.Output)
 }
 
 // takeUsageDetails takes over parts of the tokens that can be parts.
-func takeUsageDetails(a *Answer, prompt, completion *usageDetails) {
-	u := &a.Usage
+func takeUsageDetails(resp *Response, prompt, completion *usageDetails) {
+	u := &resp.Usage
 	input, output := float64(u.InputTokens), float64(u.OutputTokens)
 	if count := prompt.CachedTokens; count > 0 && count <= input {
 		u.CacheReadInputTokens = int64(count)

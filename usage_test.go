@@ -180,8 +180,8 @@ func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
 	return e
 }
 
-// withoutUsage is the stream without its events of usage.
-func withoutUsage(stream []byte) []byte {
+// removeUsageEvents is the stream without its events of usage.
+func removeUsageEvents(stream []byte) []byte {
 	var kept []byte
 	start := 0
 	for _, e := range eventsOf(stream) {
@@ -349,7 +349,7 @@ func randomly(random *rand.Rand, text []byte, most int) [][]byte {
 
 func TestReferenceOfTheseTestsAgreesWithTheCases(t *testing.T) {
 	for _, s := range shapes(t) {
-		if got := withoutUsage(s.stream); s.hides && !bytes.Equal(got, s.want) {
+		if got := removeUsageEvents(s.stream); s.hides && !bytes.Equal(got, s.want) {
 			t.Errorf("%s: the reference makes of it %q, want %q", s.name, got, s.want)
 		}
 	}
@@ -475,7 +475,7 @@ func FuzzStream(f *testing.F) {
 				return
 			}
 		}
-		s.want, s.due = withoutUsage(stream), due(stream, true)
+		s.want, s.due = removeUsageEvents(stream), due(stream, true)
 		checkFuzzed(t, &s, notAsked, packets)
 	})
 }

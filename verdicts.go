@@ -10,36 +10,36 @@ const (
 	skeletonMaxBytes   = 256 << 10 // of one
 )
 
-// verdicts remembers what was decided on skeletons. The requests of an application differ in their texts, and those are
+// decisionCache remembers what was decided on skeletons. The requests of an application differ in their texts, and those are
 // not in the skeleton: most need no second decision.
-type verdicts struct {
+type decisionCache struct {
 	mu         sync.RWMutex
-	bySkeleton map[string]*verdict
+	bySkeleton map[string]*decision
 	bytes      int // of the skeletons
 }
 
-// recall returns the verdict on the envelope's skeleton, nil if none is remembered.
-func recall(memory *verdicts, e *envelope) *verdict {
-	if e.partial {
+// lookupDecision returns the verdict on the envelope's skeleton, nil if none is remembered.
+func lookupDecision(memory *decisionCache, obj *jsonObject) *decision {
+	if obj.partial {
 		return nil
 	}
 	memory.mu.RLock()
-	v := memory.bySkeleton[string(e.skeleton)]
+	d := memory.bySkeleton[string(obj.skeleton)]
 	memory.mu.RUnlock()
-	return v
+	return d
 }
 
-// remember keeps a verdict that follows from the skeleton alone.
-func remember(memory *verdicts, e *envelope, v *verdict) {
-	if e.partial || len(e.skeleton) > skeletonMaxBytes {
+// storeDecision keeps a verdict that follows from the skeleton alone.
+func storeDecision(memory *decisionCache, obj *jsonObject, d *decision) {
+	if obj.partial || len(obj.skeleton) > skeletonMaxBytes {
 		return
 	}
 	memory.mu.Lock()
-	memory.bytes += len(e.skeleton)
+	memory.bytes += len(obj.skeleton)
 	if len(memory.bySkeleton) >= rememberedVerdicts || memory.bytes > rememberedMaxBytes {
-		memory.bySkeleton = map[string]*verdict{} // all at once: what is in use is soon back
-		memory.bytes = len(e.skeleton)
+		memory.bySkeleton = map[string]*decision{} // all at once: what is in use is soon back
+		memory.bytes = len(obj.skeleton)
 	}
-	memory.bySkeleton[string(e.skeleton)] = v
+	memory.bySkeleton[string(obj.skeleton)] = d
 	memory.mu.Unlock()
 }

@@ -150,20 +150,20 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	}
 	send := func(body string) {
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, refused := judge(p, p.endpoints[completions], req); refused != nil {
-			t.Fatal(refused.message)
+		if _, apiErr := planRequest(p, p.endpoints[completions], req); apiErr != nil {
+			t.Fatal(apiErr.message)
 		}
 	}
 	for i := 0; i < 5000; i++ {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
-	if got := len(p.endpoints[completions].verdicts.bySkeleton); got > rememberedVerdicts {
+	if got := len(p.endpoints[completions].decisions.bySkeleton); got > rememberedVerdicts {
 		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
 	}
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
 	}
-	memory := p.endpoints[completions].verdicts
+	memory := p.endpoints[completions].decisions
 	before := len(memory.bySkeleton)
 	send(sized(skeletonMaxBytes))
 	if got := len(memory.bySkeleton); got != before {
@@ -191,11 +191,11 @@ func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
 	for _, text := range []string{"one", "another"} {
 		body := `{"model":"m","tools":[` + strings.TrimSuffix(strings.Repeat(tool, 500), ",") + `],"messages":[{"role":"user","content":"` + text + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, refused := judge(p, p.endpoints[completions], req); refused != nil {
-			t.Fatal(refused.message)
+		if _, apiErr := planRequest(p, p.endpoints[completions], req); apiErr != nil {
+			t.Fatal(apiErr.message)
 		}
 	}
-	if got := len(p.endpoints[completions].verdicts.bySkeleton); got != 1 {
+	if got := len(p.endpoints[completions].decisions.bySkeleton); got != 1 {
 		t.Errorf("%d verdicts are remembered, want 1", got)
 	}
 }
@@ -206,14 +206,14 @@ func TestBodyWithTheFillerIsNotRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := p.endpoints[completions]
-	for _, content := range []string{string(filler), string(filler) + strings.Repeat(" long", 100)} {
-		body := `{"model":"m","messages":[{"role":"user","content":"` + content + `"},{"role":"user","content":"` + string(filler) + `"}]}`
+	ep := p.endpoints[completions]
+	for _, content := range []string{string(placeholder), string(placeholder) + strings.Repeat(" long", 100)} {
+		body := `{"model":"m","messages":[{"role":"user","content":"` + content + `"},{"role":"user","content":"` + string(placeholder) + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, refused := judge(p, at, req); refused != nil {
-			t.Fatal(refused.message)
+		if _, apiErr := planRequest(p, ep, req); apiErr != nil {
+			t.Fatal(apiErr.message)
 		}
-		if got := len(at.verdicts.bySkeleton); got != 0 {
+		if got := len(ep.decisions.bySkeleton); got != 0 {
 			t.Errorf("%d verdicts are remembered of %.100q, want none", got, body)
 		}
 	}
@@ -221,12 +221,12 @@ func TestBodyWithTheFillerIsNotRemembered(t *testing.T) {
 
 func TestSpliceDoesNotCopyTheBody(t *testing.T) {
 	body := []byte(`{"model":"a","messages":[{"role":"user","content":"` + strings.Repeat("x", 1000) + `"}]}`)
-	e, refused := readEnvelope(body)
-	if refused != nil {
-		t.Fatal(refused.message)
+	obj, apiErr := readEnvelope(body)
+	if apiErr != nil {
+		t.Fatal(apiErr.message)
 	}
-	e.members[0].replacement = []byte(`"b"`)
-	pieces := splice(e, edits(e, nil))
+	obj.members[0].replacement = []byte(`"b"`)
+	pieces := splice(obj, edits(obj, nil))
 	last := pieces[len(pieces)-1]
 	if &last[len(last)-1] != &body[len(body)-1] {
 		t.Error("the last piece is a copy, want the client's own bytes")
