@@ -67,11 +67,6 @@ func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 // listPlace is a place in a list, which knownKeys leave open.
 var listPlace = regexp.MustCompile(`\[[0-9]+\]`)
 
-// fallbackParent is what stands before the keys of one of the fallbacks.
-func fallbackParent(place int) string {
-	return fmt.Sprintf("fallbacks[%d].", place)
-}
-
 // nearestKey returns the known key that looks most like one below a parent: there rather than elsewhere, and "" if none
 // shares half of its letters.
 func nearestKey(parent, key string) string {
@@ -87,33 +82,4 @@ func nearestKey(parent, key string) string {
 		}
 	}
 	return nearest
-}
-
-// editDistance returns how many bytes have to be inserted, removed, replaced or swapped with their neighbour to make b
-// of a.
-func editDistance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, last, row = last, row, before
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			row[j] = last[j-1]
-			if a[i-1] != b[j-1] {
-				row[j]++
-			}
-			if row[j-1]+1 < row[j] {
-				row[j] = row[j-1] + 1
-			}
-			if last[j]+1 < row[j] {
-				row[j] = last[j] + 1
-			}
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] && before[j-2]+1 < row[j] {
-				row[j] = before[j-2] + 1
-			}
-		}
-	}
-	return row[len(b)]
 }

@@ -8,6 +8,29 @@ import (
 	"strings"
 )
 
+// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
+func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
+	id, known := ep.parameters.ids[name]
+	if !known {
+		addParameter(ep.parameters, ofAnyType(name))
+		id = ep.parameters.ids[name]
+	}
+	for _, r := range ep.rules {
+		if r.id == id || r.aliasID == id {
+			return r, false
+		}
+	}
+	r = &rule{name: name, id: id, aliasID: id}
+	switch name {
+	case maxTokens:
+		r.aliasID = ep.parameters.ids[maxCompletionTokens]
+	case maxCompletionTokens:
+		r.aliasID = ep.parameters.ids[maxTokens]
+	}
+	ep.rules = append(ep.rules, r)
+	return r, true
+}
+
 // parameterName is what the name of a parameter looks like; such a name needs no escapes in JSON.
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
 
@@ -75,29 +98,6 @@ func tokenLimitName(ep *endpoint, name string) string {
 		return ep.tokenLimit
 	}
 	return name
-}
-
-// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
-func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
-	id, known := ep.parameters.ids[name]
-	if !known {
-		addParameter(ep.parameters, ofAnyType(name))
-		id = ep.parameters.ids[name]
-	}
-	for _, r := range ep.rules {
-		if r.id == id || r.aliasID == id {
-			return r, false
-		}
-	}
-	r = &rule{name: name, id: id, aliasID: id}
-	switch name {
-	case maxTokens:
-		r.aliasID = ep.parameters.ids[maxCompletionTokens]
-	case maxCompletionTokens:
-		r.aliasID = ep.parameters.ids[maxTokens]
-	}
-	ep.rules = append(ep.rules, r)
-	return r, true
 }
 
 func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforced bool) {

@@ -1,12 +1,8 @@
 package chatcompletion
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // apiError is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
@@ -28,33 +24,6 @@ const (
 // retryAfterSeconds is what a client is told when we refuse for a reason that passes by itself.
 const retryAfterSeconds = 10
 
-// quotedMaxBytes bounds what an error message repeats of the client's own text.
-const quotedMaxBytes = 80
-
-// invalidRequest refuses a request whose body has to change; param names the member at fault, if one is.
-func invalidRequest(code, param, message string) *apiError {
-	return &apiError{http.StatusBadRequest, invalidRequestError, code, param, message}
-}
-
-// invalidJSON refuses a body that is not JSON from the given byte on.
-func invalidJSON(reason string, offsetBytes int) *apiError {
-	return invalidRequest("invalid_json", "", "We could not parse the JSON body of your request: "+reason+
-		" (at byte "+strconv.Itoa(offsetBytes)+").")
-}
-
-// quoted returns the client's text for a message: marked as quoted, and not longer than is useful.
-func quoted(text string) string {
-	return "'" + shortened(text) + "'"
-}
-
-func shortened(text string) string {
-	text = strings.ReplaceAll(text, string(placeholder), "...") // of a long string inside a parameter
-	if len(text) > quotedMaxBytes {
-		return strings.ToValidUTF8(text[:quotedMaxBytes], "") + "..."
-	}
-	return text
-}
-
 // errorBody and errorMembers are the body of every error, with the members in OpenAI's order.
 type errorBody struct {
 	Error errorMembers `json:"error"`
@@ -67,35 +36,56 @@ type errorMembers struct {
 	Code    *string `json:"code"`
 }
 
-// marshal returns the JSON of a value that is known to have one, without the escapes that only HTML needs.
-func marshal(value any) []byte {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(value)
-	return bytes.TrimSpace(text.Bytes())
+// invalidRequest refuses a request whose body has to change; param names the member at fault, if one is.
+func invalidRequest(code, param, message string) *apiError {
+	return &apiError{http.StatusBadRequest, invalidRequestError, code, param, message}
 }
 
-// rejectExchange answers with the refusal, and records the call.
-func rejectExchange(w *responseWriter, apiErr *apiError) {
-	c, rw := w.call, w.ResponseWriter
-	writePolicyError(rw, apiErr)
-	w.status = apiErr.status
-	w.complete = true
-	rw.Header()[errorTypeHeader] = []string{apiErr.code}
-	c.Duration = time.Since(c.Start)
-	c.GatewayDuration = c.Duration
-	c.Status = apiErr.status
-	c.ErrorType = apiErr.code
-	c.Request = &Request{Policy: "refused=" + apiErr.code}
-	publish(w.policy.telemetry, c)
-	w.recorded = true
+// invalidJSON refuses a body that is not JSON from the given byte on.
+func invalidJSON(reason string, offsetBytes int) *apiError {
+	return invalidRequest("invalid_json", "", "We could not parse the JSON body of your request: "+reason+
+		" (at byte "+strconv.Itoa(offsetBytes)+").")
 }
 
-// writePolicyError answers with the refusal, and tells the operator.
-func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
-	writeAPIError(rw, apiErr)
-	rw.Header().Set(policyHeader, "refused="+apiErr.code)
+func methodNotAllowed(method, allowed string) *apiError {
+	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+		"Not allowed to " + shortened(method) + " here. Send the request with " + allowed + "."}
+}
+
+func denied() *apiError {
+	return &apiError{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
+}
+
+// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
+func modelNotFound(name string) *apiError {
+	return &apiError{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
+		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
+}
+
+func providerTimeout() *apiError {
+	return &apiError{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not answer in time. Try again later."}
+}
+
+func providerUnreachable() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, "provider_unreachable", "", "The provider could not be reached. Try again later."}
+}
+
+func credentialsUnavailable() *apiError {
+	return &apiError{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
+		"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
+}
+
+func invalidModelList() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
+}
+
+// errorJSON is a refusal in the shape of OpenAI's errors.
+func errorJSON(apiErr *apiError) []byte {
+	members := errorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
+	if apiErr.param != "" {
+		members.Param = &apiErr.param
+	}
+	return marshal(errorBody{members})
 }
 
 // writeAPIError answers with the refusal.
@@ -114,13 +104,23 @@ func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	writeJSON(rw, apiErr.status, errorJSON(apiErr))
 }
 
-// errorJSON is a refusal in the shape of OpenAI's errors.
-func errorJSON(apiErr *apiError) []byte {
-	members := errorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
-	if apiErr.param != "" {
-		members.Param = &apiErr.param
+// write500 answers for a fault, in the place of an answer that may have begun to be prepared.
+func write500(rw http.ResponseWriter) {
+	removeRepresentation(rw.Header())
+	writeAPIError(rw, &apiError{http.StatusInternalServerError, serverError, "internal_error", "",
+		"The gateway had an internal error while it processed your request. Sorry about that."})
+}
+
+// representationHeaders are headers of an answer that say something of its body.
+var representationHeaders = []string{
+	"Content-Encoding", "Content-Length", "Content-Range", "Content-Language", "Content-Location", "Content-Disposition",
+	"Accept-Ranges", "Cache-Control", "Etag", "Expires", "Last-Modified", "Trailer",
+}
+
+func removeRepresentation(header http.Header) {
+	for _, name := range representationHeaders {
+		delete(header, name)
 	}
-	return marshal(errorBody{members})
 }
 
 // writeJSON answers with a value that is JSON.
@@ -129,4 +129,10 @@ func writeJSON(rw http.ResponseWriter, status int, body []byte) {
 	rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	rw.WriteHeader(status)
 	_, _ = rw.Write(body)
+}
+
+// writePolicyError answers with the refusal, and tells the operator.
+func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
+	writeAPIError(rw, apiErr)
+	rw.Header().Set(policyHeader, "refused="+apiErr.code)
 }

@@ -3,53 +3,8 @@ package chatcompletion
 import (
 	"bytes"
 	"net/http"
-	"strconv"
 	"strings"
 )
-
-// The two spellings of one parameter. OpenAI's newer models take only the second, most other providers know the first.
-const (
-	maxTokens           = "max_tokens"
-	maxCompletionTokens = "max_completion_tokens"
-)
-
-// rule is what the configuration demands of one parameter.
-type rule struct {
-	name          string
-	id            int     // of the parameter
-	aliasID       int     // of its other spelling, else its own id
-	dropped       bool    // it is removed
-	defaultValue  []byte  // value if the client left it out, else nil
-	addition      []byte  // the same as a member of the request, behind a comma
-	defaultReason string  // for the policy header
-	enforced      bool    // absent also replaces the client's value
-	limited       bool    // a client's value is at most maximum
-	maximum       float64 // if limited
-	maximumRaw    []byte  // maximum as JSON
-}
-
-// decision is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
-// values of its headers: whoever changes a header puts another value in its place.
-type decision struct {
-	requestedModel string   // the client's model
-	model          []string // the model that the provider is asked for; nil: unknown
-	edits          []edit
-	policy         []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
-	addsUsage      bool     // the stream is asked for a usage that the client did not ask for
-	request        *Request
-}
-
-func newDecision(p *policy, asked, model string, edits []edit, decisions []string) *decision {
-	d := &decision{requestedModel: asked, edits: edits}
-	d.request = &Request{Model: model, ConfiguredModel: p.configuredModels[model], Policy: strings.Join(decisions, ",")}
-	if model != "" {
-		d.model = []string{model}
-	}
-	if len(decisions) > 0 {
-		d.policy = []string{d.request.Policy}
-	}
-	return d
-}
 
 // plan is a request with its verdict.
 type plan struct {
@@ -130,9 +85,27 @@ func methodError(endpoint kind, method string) *apiError {
 	return methodNotAllowed(method, http.MethodPost)
 }
 
-func methodNotAllowed(method, allowed string) *apiError {
-	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Send the request with " + allowed + "."}
+// decision is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
+// values of its headers: whoever changes a header puts another value in its place.
+type decision struct {
+	requestedModel string   // the client's model
+	model          []string // the model that the provider is asked for; nil: unknown
+	edits          []edit
+	policy         []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
+	addsUsage      bool     // the stream is asked for a usage that the client did not ask for
+	request        *Request
+}
+
+func newDecision(p *policy, asked, model string, edits []edit, decisions []string) *decision {
+	d := &decision{requestedModel: asked, edits: edits}
+	d.request = &Request{Model: model, ConfiguredModel: p.configuredModels[model], Policy: strings.Join(decisions, ",")}
+	if model != "" {
+		d.model = []string{model}
+	}
+	if len(decisions) > 0 {
+		d.policy = []string{d.request.Policy}
+	}
+	return d
 }
 
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
@@ -167,8 +140,13 @@ func decide(p *policy, ep *endpoint, req *http.Request, obj *jsonObject) (*decis
 	return d, nil
 }
 
-// reportDecision stands before what would have been decided.
-const reportDecision = "mode=report"
+// decisionDraft is a verdict in the making.
+type decisionDraft struct {
+	requestedModel string
+	model          string
+	additions      []byte // members that the client did not send, each behind a comma
+	reasons        []string
+}
 
 // reportOnly turns a judgement into one that changes and refuses nothing, but tells.
 func reportOnly(p *policy, pl *plan, apiErr *apiError) *plan {
@@ -188,163 +166,23 @@ func reportOnly(p *policy, pl *plan, apiErr *apiError) *plan {
 	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}
 }
 
-// decisionDraft is a verdict in the making.
-type decisionDraft struct {
-	requestedModel string
-	model          string
-	additions      []byte // members that the client did not send, each behind a comma
-	reasons        []string
-}
-
-// decideModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
-func decideModel(p *policy, ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
-	draft.requestedModel = requestedModel(obj)
-	if draft.requestedModel == "" && ep.kind == governedPassthrough {
-		return nil
+// mergeDecisions returns a verdict with the decisions of the one before it, too.
+func mergeDecisions(before, d *decision) *decision {
+	both := *d
+	request := *d.request
+	both.requestedModel = before.requestedModel
+	both.request = &request
+	if d == before {
+		both.addsUsage = false // it has been asked for
+		return &both
 	}
-	draft.model = draft.requestedModel
-	configured := p.model
-	if p.modelTemplate != nil && (draft.requestedModel == "" || !p.modelOverride) {
-		var apiErr *apiError
-		if configured, apiErr = render(p.modelTemplate, req); apiErr != nil {
-			return apiErr
-		}
+	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
+	if all != "" {
+		both.policy = []string{all}
 	}
-	why := ""
-	if draft.requestedModel == "" {
-		draft.model, why = configured, "model=set"
-	} else if draft.requestedModel != configured && !p.modelOverride {
-		draft.model, why = configured, "model=enforced"
+	request.Policy = all
+	if request.ReportOnly && !before.request.ReportOnly { // the metrics count what was done
+		request.Policy, request.ReportOnly = before.request.Policy, false
 	}
-	if !isModelName(draft.requestedModel) || !isModelName(draft.model) {
-		return invalidModel()
-	}
-	if target, isAlias := p.aliases[draft.model]; isAlias {
-		draft.model = target
-		if why == "" {
-			why = "model=aliased"
-		}
-	}
-	if draft.model == "" {
-		return noModel()
-	}
-	if !isAllowed(p, draft.model) {
-		return modelNotAllowed(p, draft)
-	}
-	if draft.model != draft.requestedModel {
-		replaceModel(obj, draft, why)
-	}
-	return nil
-}
-
-// requestedModel returns the model that the client asks for: "", null and none are the same.
-func requestedModel(obj *jsonObject) string {
-	place := obj.found[modelID]
-	if place == 0 {
-		return ""
-	}
-	value := bodyValue(obj, &obj.members[place-1])
-	if value[0] == 'n' {
-		return ""
-	}
-	return unquote(value)
-}
-
-func replaceModel(obj *jsonObject, draft *decisionDraft, why string) {
-	draft.reasons = append(draft.reasons, why)
-	value := marshal(draft.model)
-	if place := obj.found[modelID]; place != 0 {
-		obj.members[place-1].replacement = value
-		return
-	}
-	draft.additions = append(append(draft.additions, `,"model":`...), value...)
-}
-
-func noModel() *apiError {
-	return invalidRequest("missing_required_parameter", "model", "you must provide a model parameter")
-}
-
-// modelNotAllowed refuses the model of a request, and says which ones there are.
-func modelNotAllowed(p *policy, draft *decisionDraft) *apiError {
-	asked := draft.requestedModel
-	if asked == "" || !p.modelOverride {
-		asked = draft.model
-	}
-	apiErr := modelNotFound(asked)
-	apiErr.message += " Ask for one of: " + p.allowedText + "."
-	return apiErr
-}
-
-// applyRules applies the rules, and notes in the members of e what changes.
-func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
-	for _, r := range ep.rules {
-		place := obj.found[r.id]
-		if r.aliasID != r.id {
-			place = mergeSpellings(obj, r, draft)
-		}
-		if place != 0 {
-			applyRule(r, obj, &obj.members[place-1], draft)
-			if ep.tokenLimit == r.name {
-				renameTokenLimit(ep.tokenLimit, &obj.members[place-1], draft)
-			}
-		} else if r.defaultValue != nil {
-			draft.additions = append(draft.additions, r.addition...)
-			draft.reasons = append(draft.reasons, r.name+r.defaultReason)
-		}
-	}
-}
-
-// renameTokenLimit gives the token limit the only name that the provider knows it by.
-func renameTokenLimit(name string, m *member, draft *decisionDraft) {
-	if m.name != name && !m.removed {
-		m.newName = name
-		draft.reasons = append(draft.reasons, m.name+"=renamed")
-	}
-}
-
-// applyRule applies a rule to the member that the client sent.
-func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
-	why := ""
-	switch {
-	case r.dropped:
-		m.removed, why = true, "=dropped"
-	case obj.skeleton[m.start] == 'n':
-		m.replacement, why = r.defaultValue, r.defaultReason
-	case r.enforced:
-		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
-			m.replacement, why = r.defaultValue, "=enforced"
-		}
-	case r.limited:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.maximum {
-			m.replacement, why = r.maximumRaw, "=limited"
-		}
-	}
-	if why != "" {
-		draft.reasons = append(draft.reasons, m.name+why)
-	}
-}
-
-// mergeSpellings returns the place of the token limit, in whatever spelling the client sent it. Of two spellings, the newer
-// one with a value stays.
-func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
-	place, other := obj.found[r.id], obj.found[r.aliasID]
-	if other != 0 && obj.members[other-1].removed {
-		other = 0 // by a rule of its own
-	}
-	if place == 0 {
-		return other
-	}
-	if other == 0 {
-		return place
-	}
-	keep, lose := place, other
-	if r.name == maxTokens {
-		keep, lose = other, place
-	}
-	if obj.skeleton[obj.members[keep-1].start] == 'n' && obj.skeleton[obj.members[lose-1].start] != 'n' {
-		keep, lose = lose, keep
-	}
-	obj.members[lose-1].removed = true
-	draft.reasons = append(draft.reasons, obj.members[lose-1].name+"=dropped")
-	return keep
+	return &both
 }

@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -88,18 +86,6 @@ func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *
 	return readExportResponse(res, answer, d)
 }
 
-// problemText returns what an error says, without the URL and without the password of a proxy.
-func problemText(err error) string {
-	if inner, ok := err.(*url.Error); ok {
-		err = inner.Err
-	}
-	text := err.Error()
-	if strings.Contains(text, "proxy address") {
-		return "the proxy's address cannot be used"
-	}
-	return text
-}
-
 // readExportResponse notes what a collector says, and returns what is wrong.
 func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 	switch res.StatusCode {
@@ -150,9 +136,6 @@ func retryAfter(text string) time.Duration {
 	}
 	return after
 }
-
-// problemMaxBytes bounds what is told of a problem, which may repeat what a collector sent.
-const problemMaxBytes = 500
 
 // logFailure makes a failure known, once until something has been sent again.
 func logFailure(e *exporter, name, address, problem string) {

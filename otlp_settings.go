@@ -1,37 +1,10 @@
 package chatcompletion
 
 import (
-	"net/url"
-	"strconv"
-	"strings"
+	"crypto/rand"
+	"fmt"
+	"sync"
 	"time"
-)
-
-// Defaults of Config.Telemetry.OTLP.
-const (
-	defaultExportInterval = 30 * time.Second
-	defaultExportTimeout  = 10 * time.Second
-	defaultServiceName    = "traefik"
-)
-
-// Bounds of what can be configured, and how the operator reads them.
-const (
-	minExportInterval, maxExportInterval = time.Second, time.Hour
-	minExportTimeout, maxExportTimeout   = 10 * time.Millisecond, time.Minute
-	exportIntervals                      = "from 1s to 1h"
-	exportTimeouts                       = "from 10ms to 1m"
-)
-
-// Values of OTLP.Compression.
-const (
-	compressionGzip = "gzip"
-	compressionNone = "none"
-)
-
-// Attributes of the resource.
-const (
-	serviceNameAttribute     = "service.name"
-	serviceInstanceAttribute = "service.instance.id"
 )
 
 // otlpSettings is what is sent by OTLP, and where. It comes from the configuration, else from the environment.
@@ -58,173 +31,28 @@ type otlpSignal struct {
 	gzip    bool
 }
 
-// otlpConfigured is what the configuration says; what it does not say is empty.
-type otlpConfigured struct {
-	endpoint    string
-	headers     []*credential
-	timeout     time.Duration
-	compression string
+// theInstance is service.instance.id of this process, so that the series of several Traefiks are not taken for one.
+var (
+	theInstanceMu sync.Mutex
+	theInstance   string
+)
+
+// instanceID returns a random UUID, always the same.
+func instanceID() string {
+	theInstanceMu.Lock()
+	defer theInstanceMu.Unlock()
+	if theInstance == "" {
+		random := make([]byte, 16)
+		_, _ = rand.Read(random)
+		random[6] = random[6]&0x0f | 0x40
+		random[8] = random[8]&0x3f | 0x80
+		theInstance = fmt.Sprintf("%x-%x-%x-%x-%x", random[:4], random[4:6], random[6:8], random[8:10], random[10:])
+	}
+	return theInstance
 }
 
-// newOTLPSettings reads OTLP, and what it does not say from the environment. It returns nil if nothing is to be sent.
-//
-// With an endpoint in the configuration, the variables of the environment that choose one, switch off, or hold keys are
-// not asked: a key is meant for the endpoint beside it.
-func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv func(string) string) *otlpSettings {
-	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
-	c.endpoint = parseEndpoint(bad, config.Endpoint)
-	c.timeout = parseDuration(bad, "telemetry.otlp.timeout", config.Timeout, minExportTimeout, maxExportTimeout, exportTimeouts)
-	c.compression = parseCompression(bad, config.Compression)
-	s := &otlpSettings{spanWait: spanMaxWait, linger: exporterLinger, backoff: exportBackoff}
-	s.interval = parseDuration(bad, "telemetry.otlp.interval", config.Interval, minExportInterval, maxExportInterval, exportIntervals)
-	isConfigured := c.endpoint != ""
-	metrics := parseBool(bad, "telemetry.otlp.metrics", config.Metrics, isConfigured || exportsByOTLP(getenv, "OTEL_METRICS_EXPORTER"))
-	traces := parseBool(bad, "telemetry.otlp.traces", config.Traces, isConfigured || exportsByOTLP(getenv, "OTEL_TRACES_EXPORTER"))
-	if !isConfigured && isTrue(getenv, "OTEL_SDK_DISABLED") {
-		return nil
-	}
-	if metrics {
-		s.metrics = newSignal(c, getenv, "metrics")
-	}
-	if traces {
-		s.traces = newSignal(c, getenv, "traces")
-	}
-	if s.metrics == nil && s.traces == nil {
-		return nil
-	}
-	if s.interval == 0 {
-		s.interval = environmentDuration(getenv, "OTEL_METRIC_EXPORT_INTERVAL", minExportInterval, maxExportInterval, exportIntervals)
-	}
-	if s.interval == 0 {
-		s.interval = defaultExportInterval
-	}
-	if s.interval < s.spanWait {
-		s.spanWait = s.interval
-	}
-	s.resource = resourceAttributes(getenv)
-	s.key = settingsKey(s)
-	return s
-}
-
-// settingsKey returns a text that equal settings share.
-func settingsKey(s *otlpSettings) string {
-	parts := append([]string{s.interval.String()}, s.resource...)
-	for _, signal := range []*otlpSignal{s.metrics, s.traces} {
-		if signal == nil {
-			parts = append(parts, "")
-			continue
-		}
-		parts = append(parts, signal.url, signal.timeout.String(), strconv.FormatBool(signal.gzip))
-		for _, header := range signal.headers {
-			parts = append(parts, header.header, header.value)
-			if header.source != nil {
-				parts = append(parts, header.source.id)
-			}
-		}
-	}
-	return strings.Join(parts, "\x00")
-}
-
-// newSignal returns how a signal is sent, nil if it is not.
-func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlpSignal {
-	signal := &otlpSignal{name: name, headers: c.headers, timeout: c.timeout}
-	if c.endpoint != "" {
-		signal.url = c.endpoint + "/v1/" + name
-	} else if !findCollector(signal, getenv) {
-		return nil
-	}
-	if signal.timeout == 0 {
-		variable, _ := signalVariable(getenv, name, "TIMEOUT")
-		signal.timeout = environmentDuration(getenv, variable, minExportTimeout, maxExportTimeout, exportTimeouts)
-	}
-	if signal.timeout == 0 {
-		signal.timeout = defaultExportTimeout
-	}
-	compression := c.compression
-	if compression == "" {
-		variable, value := signalVariable(getenv, name, "COMPRESSION")
-		if value != "" && value != compressionGzip && value != compressionNone {
-			ignoreVariable(variable, "is neither gzip nor none")
-		}
-		compression = value
-	}
-	signal.gzip = compression != compressionNone
-	return signal
-}
-
-// parseEndpoint reads OTLP.Endpoint.
-func parseEndpoint(bad *problems, text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
-	}
-	if problem := urlProblem(text, collectorExample, "send credentials in a header"); problem != "" {
-		bad.add("telemetry.otlp.endpoint", "%s", problem)
-	}
-	return strings.TrimRight(text, "/")
-}
-
-// collectorExample is what OTLP.Endpoint looks like.
-const collectorExample = "http://collector:4318"
-
-// urlProblem tells what is wrong with the base URL of a server, without repeating it: it may hold a password.
-func urlProblem(text, example, instead string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(text, " "+controlCharacters):
-		return "is no URL such as " + example
-	case u.User != nil:
-		return "has a user or a password in it; " + instead
-	case strings.ContainsAny(text, "?#"):
-		return "has a query or a fragment"
-	}
-	return ""
-}
-
-// parseExportHeaders reads OTLP.Headers.
-func parseExportHeaders(bad *problems, configured map[string]string, secrets *secretSettings) []*credential {
-	var found []*credential
-	seen := map[string]bool{}
-	for _, name := range sortedKeys(configured) {
-		key := "telemetry.otlp.headers"
-		if headerName.MatchString(name) {
-			key += "." + name
-		}
-		canonical := parseHeaderName(bad, key, name)
-		if seen[canonical] {
-			bad.add(key, "is given twice")
-		}
-		seen[canonical] = true
-		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "", secrets)
-		switch {
-		case problem != "":
-			bad.add(key, "%s", problem)
-		case header == nil:
-			bad.add(key, "is empty")
-		default:
-			found = append(found, header)
-		}
-	}
-	return found
-}
-
-// parseDuration reads a time within bounds; 0: none is configured.
-func parseDuration(bad *problems, key, text string, least, most time.Duration, bounds string) time.Duration {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return 0
-	}
-	duration, err := time.ParseDuration(text)
-	if err != nil || duration < least || duration > most {
-		bad.add(key, "%q is no time %s, such as 15s", shortened(text), bounds)
-	}
-	return duration
-}
-
-func parseCompression(bad *problems, text string) string {
-	text = strings.ToLower(strings.TrimSpace(text))
-	if text != "" && text != compressionGzip && text != compressionNone {
-		bad.add("telemetry.otlp.compression", "%q is neither %q nor %q", shortened(text), compressionGzip, compressionNone)
-	}
-	return text
-}
+// Attributes of the resource.
+const (
+	serviceNameAttribute     = "service.name"
+	serviceInstanceAttribute = "service.instance.id"
+)

@@ -168,7 +168,3 @@ func setPath(req *http.Request, escapedPath string) {
 	req.URL.Opaque = ""
 	req.RequestURI = req.URL.RequestURI() // Traefik's reverse proxy reads the path from here
 }
-
-func denied() *apiError {
-	return &apiError{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
-}

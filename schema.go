@@ -230,18 +230,6 @@ func checkOneOf(name, got string, values []string) *apiError {
 	return invalidRequest("invalid_value", name, "Invalid value: "+quoted(got)+". Supported values are: '"+strings.Join(values, "', '")+"'.")
 }
 
-// unquote returns the text of a JSON string that has been parsed before.
-func unquote(value []byte) string {
-	if bytes.IndexByte(value, '\\') < 0 {
-		return string(value[1 : len(value)-1])
-	}
-	var text string
-	if json.Unmarshal(value, &text) != nil {
-		return ""
-	}
-	return text
-}
-
 func wrongType(name, expected string, value json.RawMessage) *apiError {
 	return invalidRequest("invalid_type", name, "Invalid type for '"+name+"': expected "+expected+", but got "+typeName(value)+" instead.")
 }
@@ -268,25 +256,4 @@ func typeName(value json.RawMessage) string {
 
 func missingParameter(name string) *apiError {
 	return invalidRequest("missing_required_parameter", name, "Missing required parameter: '"+name+"'.")
-}
-
-// modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
-const modelMaxBytes = 256
-
-// controlCharacters may stand in no text that becomes a header's value.
-const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
-	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
-
-// notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
-// surrogate pairs, which parsers read differently.
-const notInModels = controlCharacters + "\ufffd"
-
-// isModelName tells whether the text can be the name of a model, wherever it came from.
-func isModelName(model string) bool {
-	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
-}
-
-func invalidModel() *apiError {
-	return invalidRequest("invalid_value", "model", "Invalid 'model': the name of a model is UTF-8 of at most "+
-		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }

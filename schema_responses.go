@@ -6,9 +6,6 @@ import (
 	"strconv"
 )
 
-// maxOutputTokens is the token limit of the Responses API.
-const maxOutputTokens = "max_output_tokens"
-
 // responsesParameters is the request schema of OpenAI's Responses API, as published with its SDKs. Instead of the input,
 // a conversation, a previous response or a prompt may stand.
 func responsesParameters() []*parameter {

@@ -2,28 +2,12 @@ package chatcompletion
 
 import (
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
-)
-
-// Defaults of Config.Secrets.
-const (
-	defaultSecretRefresh  = time.Minute
-	defaultSecretMaxStale = time.Hour
-)
-
-// Bounds of what can be configured, and how the operator reads them.
-const (
-	minSecretRefresh, maxSecretRefresh   = time.Second, time.Hour
-	minSecretMaxStale, maxSecretMaxStale = time.Second, 365 * 24 * time.Hour
-	secretRefreshes                      = "from 1s to 1h"
-	secretMaxStales                      = "from 1s to 8760h"
 )
 
 // secretMaxBytes bounds a key, and a token file: what is larger is no key.
@@ -77,113 +61,6 @@ type secretReference struct {
 type lookUpProblem struct {
 	kind string
 	text string
-}
-
-// parseSecrets reads Config.Secrets.
-func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *secretSettings {
-	s := &secretSettings{pace: secretPace{
-		refresh: defaultSecretRefresh, maxStale: defaultSecretMaxStale,
-		retry: time.Second, maxRetry: 10 * time.Second, pause: 5 * time.Second, linger: 10 * time.Second, timeout: 5 * time.Second,
-	}}
-	if refresh := parseDuration(bad, "secrets.refresh", config.Refresh, minSecretRefresh, maxSecretRefresh, secretRefreshes); refresh > 0 {
-		s.pace.refresh = refresh
-	}
-	if maxStale := parseDuration(bad, "secrets.maxStale", config.MaxStale, minSecretMaxStale, maxSecretMaxStale, secretMaxStales); maxStale > 0 {
-		s.pace.maxStale = maxStale
-	}
-	if s.pace.refresh > s.pace.maxStale/2 {
-		s.pace.refresh = s.pace.maxStale / 2 // else the first look-up that fails ends the key
-	}
-	s.dir = parseAbsolutePath(bad, "secrets.dir", config.Dir)
-	api := &kubernetesAPI{
-		url:       parseSecretsEndpoint(bad, config.Endpoint),
-		tokenFile: parseAbsolutePath(bad, "secrets.tokenFile", config.TokenFile),
-		caFile:    parseAbsolutePath(bad, "secrets.caFile", config.CAFile),
-		namespace: strings.TrimSpace(config.Namespace),
-	}
-	if api.namespace != "" && !isNamespace(api.namespace) {
-		bad.add("secrets.namespace", "%q is no name of a namespace", shortened(api.namespace))
-	}
-	if s.dir != "" {
-		checkUnusedWithDir(bad, api)
-		return s
-	}
-	if api.url == "" {
-		useInClusterDefaults(api, getenv)
-	}
-	if api.url == "" {
-		checkUnusedWithoutEndpoint(bad, api)
-		return s
-	}
-	s.api = api
-	return s
-}
-
-// useInClusterDefaults completes what is not configured by what a pod has.
-func useInClusterDefaults(api *kubernetesAPI, getenv func(string) string) {
-	host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
-	if host == "" || port == "" {
-		return
-	}
-	api.url = "https://" + net.JoinHostPort(host, port)
-	api.isOwn = true
-	if api.tokenFile == "" {
-		api.tokenFile = serviceAccountFolder + "/token"
-	}
-	if api.caFile == "" {
-		api.caFile = serviceAccountFolder + "/ca.crt"
-	}
-}
-
-// checkUnusedWithDir finds the keys that have no effect beside secrets.dir.
-func checkUnusedWithDir(bad *problems, api *kubernetesAPI) {
-	configured := [][]string{{"endpoint", api.url}, {"tokenFile", api.tokenFile}, {"caFile", api.caFile}, {"namespace", api.namespace}}
-	for _, pair := range configured {
-		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect beside %q; keep one of them", "secrets.dir")
-		}
-	}
-}
-
-// checkUnusedWithoutEndpoint finds the keys that have no effect outside of a cluster without secrets.endpoint.
-func checkUnusedWithoutEndpoint(bad *problems, api *kubernetesAPI) {
-	for _, pair := range [][]string{{"tokenFile", api.tokenFile}, {"caFile", api.caFile}} {
-		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect outside of a cluster without %q", "secrets.endpoint")
-		}
-	}
-}
-
-// parseAbsolutePath reads the path of a file or a directory.
-func parseAbsolutePath(bad *problems, key, path string) string {
-	path = strings.TrimSpace(path)
-	if path == "" {
-		return ""
-	}
-	if !filepath.IsAbs(path) || strings.ContainsAny(path, controlCharacters) {
-		bad.add(key, "is no absolute path")
-	}
-	return filepath.Clean(path)
-}
-
-// parseSecretsEndpoint reads the URL of an API server. Secrets travel in the clear only within this machine, as from
-// kubectl proxy.
-func parseSecretsEndpoint(bad *problems, text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
-	}
-	if problem := urlProblem(text, "https://kubernetes.example.com:6443", "set secrets.tokenFile"); problem != "" {
-		bad.add("secrets.endpoint", "%s", problem)
-	} else if u, err := url.Parse(text); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		bad.add("secrets.endpoint", "is not encrypted; use https, or http for this machine only, such as http://127.0.0.1:8001 of kubectl proxy")
-	}
-	return strings.TrimRight(text, "/")
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // newSource returns a source that is not known yet.

@@ -3,7 +3,6 @@ package chatcompletion
 import (
 	"encoding/json"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -18,20 +17,6 @@ const (
 // level have no say in it.
 type callLog struct {
 	out io.Writer
-}
-
-// parseLog reads Telemetry.Log; nil: there is no log.
-func parseLog(bad *problems, value string) *callLog {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "":
-		return nil
-	case logStdout:
-		return &callLog{out: os.Stdout}
-	case logStderr:
-		return &callLog{out: os.Stderr}
-	}
-	bad.add("telemetry.log", "%q is neither %q nor %q", value, logStdout, logStderr)
-	return nil
 }
 
 // callLine is a line of the log, with the names that spans have.

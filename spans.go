@@ -4,68 +4,16 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
-// Headers of W3C Trace Context.
-const (
-	traceParentHeader = "Traceparent"
-	traceStateHeader  = "Tracestate"
-)
-
-// traceParent is a traceparent: its version, the ids of the trace and of the caller's span, and flags.
-var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
-
-// The ids that mean none.
-const (
-	noTraceID = "00000000000000000000000000000000"
-	noSpanID  = "0000000000000000"
-)
-
-// traceStateMaxBytes is how much of a tracestate a span keeps. W3C asks for at least 512.
-const traceStateMaxBytes = 512
-
 // sampler decides which calls become spans: those whose caller's span is recorded, and a part of those without a caller's.
 type sampler struct {
 	bound    uint64 // of the 63 random bits of a trace id
 	isAlways bool   // all of the latter
-}
-
-// parseSampler reads Traces.SampleRatio.
-func parseSampler(bad *problems, ratio any) *sampler {
-	if isUnset(ratio) {
-		return &sampler{bound: 1 << 63, isAlways: true}
-	}
-	number, ok := parseNumber(ratio)
-	if !ok || number < 0 || number > 1 {
-		bad.add("telemetry.traces.sampleRatio", "%q is not a number from 0 to 1", fmt.Sprint(ratio))
-		return nil
-	}
-	return &sampler{bound: uint64(math.Ldexp(number, 63)), isAlways: number == 1}
-}
-
-// startSpan begins the span of a call, if it is to become one.
-func startSpan(t *telemetry, header http.Header, pl *plan, c *Call) {
-	if header[traceParentHeader] == nil && t.sampler.isAlways {
-		c.Trace = newTrace(header)
-	} else {
-		c.Trace = startTrace(t.sampler, header)
-	}
-	if t.contentMaxBytes > 0 && c.Trace != nil && c.Response.kind == completions {
-		captureCall(t, pl, c)
-	}
-}
-
-// captureCall keeps the prompt of a call, and has the answer kept.
-func captureCall(t *telemetry, pl *plan, c *Call) {
-	c.Response.capture = &capture{left: t.contentMaxBytes}
-	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		c.Input = captureInput(plainBody(pl), t.contentMaxBytes)
-	}
 }
 
 // startTrace gives a call its place in a trace, and the request to the provider a traceparent that says so. It returns nil
@@ -92,6 +40,44 @@ func newTrace(header http.Header) *Trace {
 	header[traceParentHeader] = []string{parent}
 	delete(header, traceStateHeader)
 	return &Trace{TraceID: parent[3:35], SpanID: parent[36:52]}
+}
+
+// Headers of W3C Trace Context.
+const (
+	traceParentHeader = "Traceparent"
+	traceStateHeader  = "Tracestate"
+)
+
+// traceParent is a traceparent: its version, the ids of the trace and of the caller's span, and flags.
+var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
+
+// The ids that mean none.
+const (
+	noTraceID = "00000000000000000000000000000000"
+	noSpanID  = "0000000000000000"
+)
+
+// traceStateMaxBytes is how much of a tracestate a span keeps. W3C asks for at least 512.
+const traceStateMaxBytes = 512
+
+// startSpan begins the span of a call, if it is to become one.
+func startSpan(t *telemetry, header http.Header, pl *plan, c *Call) {
+	if header[traceParentHeader] == nil && t.sampler.isAlways {
+		c.Trace = newTrace(header)
+	} else {
+		c.Trace = startTrace(t.sampler, header)
+	}
+	if t.contentMaxBytes > 0 && c.Trace != nil && c.Response.kind == completions {
+		captureCall(t, pl, c)
+	}
+}
+
+// captureCall keeps the prompt of a call, and has the answer kept.
+func captureCall(t *telemetry, pl *plan, c *Call) {
+	c.Response.capture = &capture{left: t.contentMaxBytes}
+	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
+		c.Input = captureInput(plainBody(pl), t.contentMaxBytes)
+	}
 }
 
 // traceParentOf returns the parts of the one valid traceparent that a request has; nil: it has none.
@@ -141,59 +127,3 @@ func siblingTrace(t *Trace, header http.Header) *Trace {
 	}
 	return &sibling
 }
-
-// spanParameters are the parameters of a request that a span shows, and what it calls them.
-var spanParameters = [][2]string{
-	{"temperature", "gen_ai.request.temperature"},
-	{"top_p", "gen_ai.request.top_p"},
-	{maxTokens, "gen_ai.request.max_tokens"},
-	{maxCompletionTokens, "gen_ai.request.max_tokens"},
-	{maxOutputTokens, "gen_ai.request.max_tokens"},
-	{"dimensions", "gen_ai.embeddings.dimension.count"},
-	{"frequency_penalty", "gen_ai.request.frequency_penalty"},
-	{"presence_penalty", "gen_ai.request.presence_penalty"},
-	{"seed", "gen_ai.request.seed"},
-	{"n", "gen_ai.request.choice.count"},
-	{"stop", "gen_ai.request.stop_sequences"},
-	{"reasoning_effort", "gen_ai.request.reasoning.level"},
-}
-
-// requestParameters returns the parameters of a request as the provider gets them, once the policy has been applied.
-func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
-	var shown []Parameter
-	for _, names := range spanParameters {
-		if value := finalValue(ep, obj, names[0]); value != "" {
-			shown = append(shown, Parameter{Name: names[1], Value: value})
-		}
-	}
-	return shown
-}
-
-// finalValue returns the value of a parameter as the provider gets it, "" if it gets none.
-func finalValue(ep *endpoint, obj *jsonObject, name string) string {
-	id, known := ep.parameters.ids[name]
-	if !known {
-		return ""
-	}
-	place := obj.found[id]
-	if place == 0 {
-		for _, r := range ep.rules {
-			if r.id == id && (r.aliasID == id || obj.found[r.aliasID] == 0) {
-				return string(r.defaultValue)
-			}
-		}
-		return ""
-	}
-	m := &obj.members[place-1]
-	value := m.replacement
-	if value == nil {
-		value = bodyValue(obj, m)
-	}
-	if m.removed || value[0] == 'n' || len(value) > spanValueMaxBytes {
-		return ""
-	}
-	return string(value)
-}
-
-// spanValueMaxBytes bounds a parameter that a span shows.
-const spanValueMaxBytes = 1 << 10

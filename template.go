@@ -120,19 +120,3 @@ func invalidPathValue(part templatePart) *apiError {
 	return invalidRequest("invalid_template_value", "", part.source+" key "+part.key+" cannot stand in a path: "+
 		"send at most 256 plain characters without dot segments and escapes")
 }
-
-// kongGroup is a named group as Kong and PCRE write it, which Go reads since 1.22 only.
-var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
-
-// parseModelPattern reads a regular expression on the path; Kong marks one with a tilde.
-func parseModelPattern(bad *problems, text string) *regexp.Regexp {
-	if text == "" {
-		return nil
-	}
-	pattern, err := regexp.Compile(kongGroup.ReplaceAllString(strings.TrimPrefix(text, "~"), "(?P<$1"))
-	if err != nil {
-		bad.add("modelPattern", "%v", err)
-		return nil
-	}
-	return pattern
-}

@@ -1,6 +1,8 @@
 package chatcompletion
 
-import "sync"
+import (
+	"sync"
+)
 
 // What is remembered, so that no client can make it grow: as many skeletons as an application has, the schemas of its tools
 // included.

@@ -33,28 +33,6 @@ type modelList struct {
 	Data []json.RawMessage `json:"data"`
 }
 
-// namedModels returns the models that clients may ask for, nil if the configuration does not name them all.
-func namedModels(config *Config, p *policy) map[string]bool {
-	isFixed := p.model != "" && p.modelTemplate == nil
-	if !p.modelOverride && isFixed {
-		return map[string]bool{p.model: true}
-	}
-	if !p.modelOverride || p.allowedModels == nil || strings.Contains(p.allowedText, "*") {
-		return nil
-	}
-	names := map[string]bool{}
-	for _, name := range parseNames(config.AllowedModels) {
-		names[name] = true
-	}
-	for alias := range p.aliases {
-		names[alias] = true
-	}
-	if isFixed {
-		names[p.model] = true
-	}
-	return names
-}
-
 // listModels answers with the models that a client may use, or with the one that it asks for; or it returns the request that is
 // to be handed on.
 func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) *http.Request {
@@ -114,12 +92,6 @@ func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name st
 		return nil
 	}
 	return startModels(m, rw, req, "/"+url.PathEscape(name))
-}
-
-// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
-func modelNotFound(name string) *apiError {
-	return &apiError{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
-		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
 }
 
 // notForModels are headers of a request that would make another one of it, or another answer than the whole list.
@@ -196,10 +168,6 @@ func bufferModels(m *middleware, held *bufferedResponse, req *http.Request) {
 	if out := startModels(m, held, req.WithContext(ctx), ""); out != nil {
 		m.next.ServeHTTP(held, out)
 	}
-}
-
-func invalidModelList() *apiError {
-	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
 }
 
 // filteredList returns a provider's list with the aliases, and without what clients may not use. Together sends the bare

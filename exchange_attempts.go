@@ -7,61 +7,78 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
+	"net/http/httputil"
+	"os"
 	"strconv"
-	"sync"
 	"time"
 )
 
-// What a circuit allows itself. It is short: a provider that is back is soon asked again.
-const (
-	maxPause       = time.Minute     // that a provider is left alone because it says so
-	failuresToOpen = 3               // after which a provider is left alone that says nothing
-	openDuration   = 5 * time.Second // for which it is, then
-)
+// newProxy returns the handler that has a provider answer.
+func newProxy(u *upstream) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:      transportOf(u),
+		Rewrite:        director(u),
+		ModifyResponse: acceptResponse,
+		ErrorHandler:   failProxy,
+	}
+}
+
+// director returns what directs a request to a provider.
+func director(u *upstream) func(*httputil.ProxyRequest) {
+	return func(proxied *httputil.ProxyRequest) {
+		out := proxied.Out
+		out.URL.RawQuery = proxied.In.URL.RawQuery // as the client wrote it
+		out.URL.Scheme = u.scheme
+		out.URL.Host = u.authority
+		out.Host = u.authority
+		for _, name := range clientAddrHeaders {
+			delete(out.Header, name)
+		}
+	}
+}
+
+// clientAddrHeaders are headers that tell a provider who the client is. ReverseProxy removes the other ones.
+var clientAddrHeaders = []string{
+	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
+	"X-Real-Ip", "Via",
+}
+
+// failProxy answers for a provider that does not, unless another one is to.
+func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
+	outcome := ""
+	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
+		outcome = proxyOutcome(req.Context(), err) // of a request that is not governed
+	} else {
+		failAttempt(x, err)
+		if x.attempt.failed {
+			return
+		}
+		outcome = x.attempt.outcome
+		x.response.failure = outcome
+	}
+	switch outcome {
+	case errorClientGone:
+		rw.WriteHeader(statusClientClosedRequest)
+	case errorTimeout:
+		writeAPIError(rw, providerTimeout())
+	default:
+		writeAPIError(rw, providerUnreachable())
+	}
+}
+
+// proxyOutcome returns the error.type of an answer that has not come.
+func proxyOutcome(ctx context.Context, err error) string {
+	if ctx.Err() == context.Canceled {
+		return errorClientGone
+	}
+	if os.IsTimeout(err) || errors.Is(err, context.Canceled) { // by the attempt, whose patience ended
+		return errorTimeout
+	}
+	return errorConnectionFailed
+}
 
 // outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
 const outcomeSkipped = "skipped"
-
-// parseFallbacks reads Config.Fallbacks into policies that differ from p in the provider.
-func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) []*policy {
-	if len(config.Fallbacks) > 0 && p.upstream == nil {
-		bad.add("fallbacks", "need %q for the first provider; without it, Traefik's failover services can be used", "host")
-	}
-	var all []*policy
-	for i, keys := range config.Fallbacks {
-		parent := fallbackParent(i)
-		q := *p
-		q.isFallback = true
-		parseProvider(bad, &providerConfig{prefix: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
-		p.keyNames = append(p.keyNames, q.keyNames...)
-		q.circuit = &circuit{}
-		if keys.Model != "" {
-			setFallbackModel(bad, parent+"model", keys.Model, &q, pattern)
-		}
-		q.endpoints = newEndpoints(bad, config, &q)
-		all = append(all, &q)
-	}
-	for _, q := range all {
-		q.keyNames = p.keyNames
-	}
-	return all
-}
-
-// setFallbackModel enforces the model of a fallback, whatever the client asks for.
-func setFallbackModel(bad *problems, key, model string, p *policy, pattern *regexp.Regexp) {
-	p.model, p.modelOverride = model, false
-	p.modelTemplate = nil // not in one assignment: Yaegi panics at a nil there
-	p.aliases = nil
-	p.allowedModels = nil
-	p.configuredModels = map[string]bool{model: true}
-	if !isModelName(model) {
-		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(model), modelMaxBytes)
-	}
-	if isTemplate(model) {
-		p.modelTemplate = parseTemplate(bad, key, model, pattern)
-	}
-}
 
 // attempt is what became of a request at one provider.
 type attempt struct {
@@ -279,55 +296,4 @@ func failAttempt(x *exchange, err error) {
 	}
 	a.failed = !a.isLast && a.outcome != errorClientGone
 	addAttempt(x.response, a.outcome)
-}
-
-// circuit leaves a provider alone for a while that cannot answer.
-type circuit struct {
-	mu       sync.Mutex
-	failures int // in a row
-	until    time.Time
-}
-
-// isOpen tells whether a provider is left alone.
-func isOpen(c *circuit, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return now.Before(c.until)
-}
-
-func closeCircuit(c *circuit) {
-	c.mu.Lock()
-	c.failures = 0
-	c.mu.Unlock()
-}
-
-// recordCircuitFailure notes that a provider has failed, and what it says of when to ask again.
-func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
-	pause := parseRetryAfter(retryAfter, now)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failures++
-	if pause == 0 && c.failures >= failuresToOpen {
-		pause = openDuration
-	}
-	if until := now.Add(pause); until.After(c.until) {
-		c.until = until
-	}
-}
-
-// parseRetryAfter returns for how long a provider wants to be left alone: it says so in seconds or with a date.
-func parseRetryAfter(text string, now time.Time) time.Duration {
-	pause := time.Duration(0)
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		pause = time.Duration(seconds) * time.Second
-	} else if date, err := http.ParseTime(text); err == nil {
-		pause = date.Sub(now)
-	}
-	if pause > maxPause {
-		return maxPause
-	}
-	if pause < 0 {
-		return 0
-	}
-	return pause
 }

@@ -34,8 +34,6 @@ var (
 	dataAfterReturn   = []byte("\rdata:")
 	dataAfterMark     = []byte("\ufeffdata:")
 	errorLine         = []byte("\nevent: error")
-	blankLine         = []byte("\n\n")
-	lineFeed          = []byte("\n")
 	carriageReturn    = []byte("\r")
 	returnAndFeed     = []byte("\r\n")
 	byteOrderMark     = []byte("\ufeff")

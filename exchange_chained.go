@@ -1,47 +1,10 @@
 package chatcompletion
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
 )
-
-// exchange is a governed request on its way to the provider. It is in the request's context, where no client can put it, for
-// those who meet the request later: another instance of the middleware on its path, and the callbacks of a reverse proxy.
-//
-// Of several instances, as in model-based routing, the first one reads the body, meters the call and treats the stream. A
-// later one governs what the one before made of the body, if it has rules, and has its own provider answer.
-type exchange struct {
-	kind            kind   // if it is models, the request is not governed, and there is nothing else here
-	clientPath      string // as the first instance got it
-	plan            *plan
-	before          *decision // of the instance before; nil: there is none, or it has enforced nothing
-	reportOnly      bool      // nothing has been enforced so far
-	response        *responseWriter
-	attempt         *attempt // at a provider that the middleware forwards to; nil: there was none so far
-	modelSuffix     string   // of models: what stands behind the path of the list
-	modelsKeyHeader string   // of models: the header with the key of the provider of the instance before
-}
-
-// exchangeKey is that of a passage in a context: a pointer, since Yaegi takes types of the same shape for one.
-var exchangeKey = new(int)
-
-// exchangeOf returns the passage in a context; nil: there is none yet.
-func exchangeOf(ctx context.Context) *exchange {
-	x, has := ctx.Value(exchangeKey).(*exchange)
-	if !has {
-		return nil
-	}
-	return x
-}
-
-// applyDecision has the answer treated, and told of, as a verdict says.
-func applyDecision(w *responseWriter, pl *plan) {
-	w.usageAdded = pl.usageAdded || pl.decision.addsUsage
-	w.decision = pl.decision
-	w.call.Request = pl.decision.request
-}
 
 // serveChained handles a request that an instance before has governed and meters.
 func serveChained(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
@@ -184,36 +147,6 @@ func removeMembers(body []byte, names []string) []byte {
 		m.removed = containsText(names, m.name)
 	}
 	return plainBody(&plan{pieces: splice(obj, edits(obj, nil))})
-}
-
-func containsText(names []string, name string) bool {
-	for _, known := range names {
-		if known == name {
-			return true
-		}
-	}
-	return false
-}
-
-// mergeDecisions returns a verdict with the decisions of the one before it, too.
-func mergeDecisions(before, d *decision) *decision {
-	both := *d
-	request := *d.request
-	both.requestedModel = before.requestedModel
-	both.request = &request
-	if d == before {
-		both.addsUsage = false // it has been asked for
-		return &both
-	}
-	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
-	if all != "" {
-		both.policy = []string{all}
-	}
-	request.Policy = all
-	if request.ReportOnly && !before.request.ReportOnly { // the metrics count what was done
-		request.Policy, request.ReportOnly = before.request.Policy, false
-	}
-	return &both
 }
 
 // rejectChained notes that a request is refused that is metered already.

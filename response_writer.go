@@ -2,60 +2,11 @@ package chatcompletion
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"regexp"
 	"time"
 )
-
-// serveExchange has the provider answer a governed request, and meters the call.
-func serveExchange(m *middleware, w *responseWriter, req *http.Request, pl *plan) {
-	d, c := pl.decision, w.call
-	c.Request = d.request
-	c.GatewayDuration = time.Since(w.start)
-	w.decision = d
-	w.usageAdded = d.addsUsage
-	x := &exchange{kind: c.Response.kind, clientPath: req.URL.Path, plan: pl, reportOnly: w.policy.reportOnly, response: w}
-	ctx := req.Context()
-	sendPlan(m, x, w, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
-	if w.needsCleanup {
-		completeResponse(w)
-	}
-	w.complete = true
-	finish(w, ctx)
-}
-
-// sendPlan hands a request on: to the one provider, or to several until one has answered.
-func sendPlan(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
-	if m.providers != nil {
-		tryProviders(m, x, rw, req)
-		return
-	}
-	writePlan(m.policy, req, x.plan)
-	m.next.ServeHTTP(rw, req)
-}
-
-// finish leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
-func finish(w *responseWriter, ctx context.Context) {
-	if w.needsCleanup {
-		cleanup(w)
-	}
-	c := w.call
-	c.Duration = time.Since(c.Start)
-	if w.window != nil {
-		finishWindow(w)
-	}
-	c.Status = w.status
-	if c.Status != http.StatusOK || !w.complete || c.Response.stream || c.Response.failed {
-		c.ErrorType = callErrorType(w, ctx)
-	}
-	header := w.ResponseWriter.Header()
-	removeLogTrailers(header)
-	setLogHeaders(header, w.decision, c)
-	publish(w.policy.telemetry, c)
-	w.recorded = true
-}
 
 // responseWriter hands the provider's answer on to the client, and keeps what metering needs to know. Traefik sees it
 // without Flush, whatever methods it has (traefik/traefik#10269), so that it flushes by itself what must not wait. Header

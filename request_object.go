@@ -39,8 +39,6 @@ const (
 var colons = map[string]bool{colon: true, colonSpace: true}
 
 var (
-	quote            = []byte{'"'}
-	comma            = []byte{','}
 	escapedBackslash = []byte(`\\`)
 	escapedQuote     = []byte(`\"`)
 	escapedSlash     = []byte(`\/`)
@@ -266,15 +264,6 @@ func nameStart(obj *jsonObject, i int) int {
 		from = obj.members[i-1].end
 	}
 	return from + bytes.IndexByte(obj.skeleton[from:], '"')
-}
-
-// fold returns what is common to all spellings of a name that some JSON reader takes for the same. Upper case first
-// folds the long s, lower case the Kelvin sign, as encoding/json does.
-func fold(name string) string {
-	if nul := strings.IndexByte(name, 0); nul >= 0 {
-		name = name[:nul]
-	}
-	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
 }
 
 // edit puts a value, or nothing, in the place of a part of the body. All bodies with one skeleton have as many fillers

@@ -2,13 +2,6 @@ package chatcompletion
 
 import (
 	"bytes"
-	"strings"
-)
-
-// Values of Config.StreamUsage.
-const (
-	streamUsageAuto  = "auto"
-	streamUsageNever = "never"
 )
 
 // streamOptions and includeUsage are by what OpenAI's API is asked for the usage of a stream.
@@ -22,28 +15,6 @@ var (
 	usageOptions          = []byte(`{"include_usage":true}`)
 	streamOptionsAddition = []byte(`,"stream_options":`)
 )
-
-// parseStreamUsage tells whether streams are asked for their usage.
-func parseStreamUsage(bad *problems, value string) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case streamUsageAuto, "":
-		return true
-	case streamUsageNever:
-	default:
-		bad.add("streamUsage", "%q is neither %q nor %q", value, streamUsageAuto, streamUsageNever)
-	}
-	return false
-}
-
-// leavesStreamOptions tells whether no rule says what becomes of the options of a stream, whatever the client sends.
-func leavesStreamOptions(rules []*rule) bool {
-	for _, r := range rules {
-		if r.name == streamOptions && (r.dropped || r.enforced) {
-			return false
-		}
-	}
-	return true
-}
 
 // isStream tells whether a request asks for a stream.
 func isStream(ep *endpoint, obj *jsonObject) bool {

@@ -11,15 +11,6 @@ import (
 	"time"
 )
 
-// Values of error.type, beside the provider's status codes and the codes of refusals.
-const (
-	errorClientGone       = "client_gone"       // the client left before the answer was complete
-	errorProviderCut      = "provider_cut"      // the answer broke off
-	errorErrorEvent       = "error_event"       // the answer says that it is an error, after a status of 200
-	errorTimeout          = "timeout"           // Traefik's patience with the provider or the client ended
-	errorConnectionFailed = "connection_failed" // Traefik could not reach the provider
-)
-
 // statusClientClosedRequest is what Traefik answers a client that has left.
 const statusClientClosedRequest = 499
 

@@ -1,25 +1,8 @@
 package chatcompletion
 
-import "strings"
-
-// endpoint is what the policy demands of the requests to one kind of governed endpoint.
-type endpoint struct {
-	kind       kind
-	postOnly   bool   // its requests are POSTs with a body of JSON, and nothing else
-	path       string // of the provider, behind the base of its paths
-	parameters *parameterSet
-	rules      []*rule
-	tokenLimit string          // the only name that the provider knows it by; empty: it knows both, or none
-	addsUsage  bool            // of every stream
-	parses     bool            // its values are looked into, so that their number counts
-	strict     bool            // its parameters are those of the published schema
-	elsewhere  map[string]bool // names that params.extra has for other endpoints in use
-	target     *Target         // for the records of calls
-	decisions  *decisionCache
-}
-
-// governedKinds are the kinds of endpoints whose requests are governed.
-var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
+import (
+	"strings"
+)
 
 // newEndpoints decides what a configuration demands at each kind of governed endpoint of a provider.
 func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
@@ -46,6 +29,9 @@ func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
 	}
 	return all
 }
+
+// governedKinds are the kinds of endpoints whose requests are governed.
+var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
 
 // namesElsewhere are parameters that the configuration means for other endpoints, where those are in use. A provider that is
 // not OpenAI may have what is only of responses there at completions, too.
@@ -141,3 +127,31 @@ func loosen(parameters []*parameter) {
 		}
 	}
 }
+
+// parseStreamUsage tells whether streams are asked for their usage.
+func parseStreamUsage(bad *problems, value string) bool {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case streamUsageAuto, "":
+		return true
+	case streamUsageNever:
+	default:
+		bad.add("streamUsage", "%q is neither %q nor %q", value, streamUsageAuto, streamUsageNever)
+	}
+	return false
+}
+
+// leavesStreamOptions tells whether no rule says what becomes of the options of a stream, whatever the client sends.
+func leavesStreamOptions(rules []*rule) bool {
+	for _, r := range rules {
+		if r.name == streamOptions && (r.dropped || r.enforced) {
+			return false
+		}
+	}
+	return true
+}
+
+// Values of Config.StreamUsage.
+const (
+	streamUsageAuto  = "auto"
+	streamUsageNever = "never"
+)

@@ -95,20 +95,6 @@ func contentParts(content json.RawMessage) []contentPart {
 	return parts
 }
 
-// truncated returns at most maxBytes of a text, in whole characters.
-func truncated(text string, maxBytes int) string {
-	if maxBytes < 0 {
-		maxBytes = 0
-	}
-	if len(text) <= maxBytes {
-		return text
-	}
-	for maxBytes > 0 && text[maxBytes]&0xc0 == 0x80 {
-		maxBytes--
-	}
-	return text[:maxBytes]
-}
-
 // capture collects what an answer's choices say.
 type capture struct {
 	left    int // how many bytes it still takes

@@ -1,5 +1,8 @@
 package chatcompletion
 
+// openAIDefaults is the provider where none is named: it is spoken to as OpenAI's API is published.
+var openAIDefaults = &preset{genAIName: "openai", basePath: "/v1", authHeader: authorization, streamUsage: true, strict: true}
+
 // preset is what is known of a provider: where it is, and how it wants to be spoken to.
 type preset struct {
 	name        string // in Config.Provider
@@ -43,3 +46,18 @@ var presets = []preset{
 	{"llamacpp", "llama_cpp", "", 8080, true, "/v1", authorization, maxTokens, true, false, nil, []string{"n_predict"}},
 	{"openai-compatible", "openai", "", 0, false, "/v1", authorization, "", true, false, nil, nil},
 }
+
+// versionSegment is where OpenAI's paths begin, behind whatever a router has before them.
+const versionSegment = "/v1/"
+
+// The two spellings of one parameter. OpenAI's newer models take only the second, most other providers know the first.
+const (
+	maxTokens           = "max_tokens"
+	maxCompletionTokens = "max_completion_tokens"
+)
+
+// maxOutputTokens is the token limit of the Responses API.
+const maxOutputTokens = "max_output_tokens"
+
+// Defaults of the configuration.
+const authorization = "Authorization"

@@ -4,28 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
 )
 
-// Values of error.type, and codes of errors, of answers that end at a bound.
-const (
-	errorStreamTimeout    = "stream_timeout"
-	errorResponseTooLarge = "response_too_large"
-)
-
 // errLimit is what a provider's proxy gets that writes more than fits.
 var errLimit = errors.New("the answer is larger than maxResponseBytes")
-
-// parseResponseLimits reads Config.MaxResponseBytes and Config.MaxStreamDuration.
-func parseResponseLimits(bad *problems, config *Config, p *policy) {
-	if !isUnset(config.MaxResponseBytes) {
-		p.maxResponseBytes = int64(parseInteger(bad, "maxResponseBytes", config.MaxResponseBytes, 0, math.MaxInt32, "bytes"))
-	}
-	p.maxStreamDuration = parseDuration(bad, "maxStreamDuration", config.MaxStreamDuration, time.Second, 24*time.Hour, "from 1s to 24h")
-}
 
 // responseLimit is how long and how large an answer may be. Of several instances of the middleware, the least counts.
 type responseLimit struct {

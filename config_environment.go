@@ -1,13 +1,10 @@
 package chatcompletion
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -148,44 +145,6 @@ func parsePairs(list string) (map[string]string, bool) {
 		pairs[name] = decoded
 	}
 	return pairs, true
-}
-
-// theInstance is service.instance.id of this process, so that the series of several Traefiks are not taken for one.
-var (
-	theInstanceMu sync.Mutex
-	theInstance   string
-)
-
-// instanceID returns a random UUID, always the same.
-func instanceID() string {
-	theInstanceMu.Lock()
-	defer theInstanceMu.Unlock()
-	if theInstance == "" {
-		random := make([]byte, 16)
-		_, _ = rand.Read(random)
-		random[6] = random[6]&0x0f | 0x40
-		random[8] = random[8]&0x3f | 0x80
-		theInstance = fmt.Sprintf("%x-%x-%x-%x-%x", random[:4], random[4:6], random[6:8], random[8:10], random[10:])
-	}
-	return theInstance
-}
-
-// warned are the warnings about the environment that were given. It does not change, and every middleware reads it.
-var (
-	warnedMu sync.Mutex
-	warned   = map[string]bool{}
-)
-
-// logWarnOnce tells the operator something that does not change while this Traefik runs.
-func logWarnOnce(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	warnedMu.Lock()
-	isKnown := warned[text]
-	warned[text] = true
-	warnedMu.Unlock()
-	if !isKnown {
-		logWarn("%s", text)
-	}
 }
 
 // ignoreVariable tells that a variable of the environment is not used. Its value may be a secret.

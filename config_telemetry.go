@@ -1,0 +1,129 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// parseTelemetry reads Config.Telemetry.
+func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secrets *secretSettings) *telemetry {
+	settings := config.Telemetry
+	t := &telemetry{registry: theRegistry}
+	t.target.Provider = settings.Provider
+	checkAttribute(bad, "telemetry.provider", settings.Provider)
+	t.labels = parseLabels(bad, config, pattern)
+	t.target.MaxSeries = parseInteger(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
+	if log := parseLog(bad, settings.Log); log != nil {
+		t.sinks = append(t.sinks, log)
+		t.wantsDetails = true
+	}
+	t.sampler = parseSampler(bad, settings.Traces.SampleRatio)
+	t.otlp = newOTLPSettings(bad, settings.OTLP, secrets, os.Getenv)
+	t.spans = t.otlp != nil && t.otlp.traces != nil
+	t.wantsDetails = t.wantsDetails || t.spans
+	maxBytes := parseInteger(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
+	if parseBool(bad, "telemetry.traces.captureContent", settings.Traces.CaptureContent, false) {
+		t.contentMaxBytes = maxBytes
+	}
+	return t
+}
+
+// Defaults of Config.Telemetry.
+const (
+	defaultMaxSeries       = 2000
+	defaultContentMaxBytes = 4096
+)
+
+// parseLog reads Telemetry.Log; nil: there is no log.
+func parseLog(bad *problems, value string) *callLog {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "":
+		return nil
+	case logStdout:
+		return &callLog{out: os.Stdout}
+	case logStderr:
+		return &callLog{out: os.Stderr}
+	}
+	bad.add("telemetry.log", "%q is neither %q nor %q", value, logStdout, logStderr)
+	return nil
+}
+
+// parseSampler reads Traces.SampleRatio.
+func parseSampler(bad *problems, ratio any) *sampler {
+	if isUnset(ratio) {
+		return &sampler{bound: 1 << 63, isAlways: true}
+	}
+	number, ok := parseNumber(ratio)
+	if !ok || number < 0 || number > 1 {
+		bad.add("telemetry.traces.sampleRatio", "%q is not a number from 0 to 1", fmt.Sprint(ratio))
+		return nil
+	}
+	return &sampler{bound: uint64(math.Ldexp(number, 63)), isAlways: number == 1}
+}
+
+// checkAttribute refuses a configured text that no attribute can have.
+func checkAttribute(bad *problems, key, text string) {
+	if !attributeText(text) {
+		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(text), labelMaxBytes)
+	}
+}
+
+// labelName is what OpenTelemetry and, with dots as underscores, Prometheus take for the name of an attribute.
+var labelName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,62}$`)
+
+// parseLabels reads Config.Telemetry.Labels.
+func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label {
+	configured := config.Telemetry.Labels
+	var labels []label
+	names := map[string]string{}
+	for _, name := range sortedKeys(configured) {
+		key := "telemetry.labels." + name
+		exposed := prometheusName(name)
+		switch {
+		case !labelName.MatchString(name):
+			bad.add(key, "is no name of a label: letters, digits, dots and underscores, the first one a letter")
+		case reservedLabel(exposed):
+			bad.add(key, "%q is needed for something else", name)
+		case names[exposed] != "":
+			bad.add(key, "is the same to Prometheus as %q", names[exposed])
+		}
+		names[exposed] = name
+		l := label{name: name, template: parseLabel(bad, key, configured[name], config.AuthHeader.Name, pattern)}
+		if parts := l.template.parts; len(parts) == 1 && parts[0].source == headers {
+			l.header = http.CanonicalHeaderKey(parts[0].key)
+		}
+		labels = append(labels, l)
+	}
+	return labels
+}
+
+// parseLabel reads the value of a label. What it takes from the request is public: credentials are not.
+func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Regexp) *template {
+	t := parseTemplate(bad, key, text, pattern)
+	for _, part := range t.parts {
+		if (part.source == headers && (isCredential(part.key) || strings.EqualFold(part.key, authHeader))) ||
+			(part.source == queryParams && isCredentialParameter(part.key)) {
+			bad.add(key, "$(%s.%s) would publish credentials", part.source, part.key)
+		}
+		checkAttribute(bad, key, part.text) // empty in a reference
+	}
+	return t
+}
+
+// reservedLabel tells whether a label's name, as Prometheus sees it, is one of the conventions or of Prometheus.
+func reservedLabel(exposed string) bool {
+	for _, prefix := range []string{"gen_ai_", "chat_completion_", "otel_", "__"} {
+		if strings.HasPrefix(exposed, prefix) {
+			return true
+		}
+	}
+	switch exposed {
+	case "le", "quantile", "job", "instance", "error_type", "server_address", "server_port", "http_response_status_code":
+		return true
+	}
+	return false
+}
