@@ -55,9 +55,9 @@ func FuzzAnswerHeaders(f *testing.F) {
 	}
 	sink := &keptCalls{}
 	p.telemetry.registry = newRegistry()
-	p.telemetry.wantsDetails = true
+	wantDetails(p)
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
-	handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	handler := middlewareTo(p, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for name, values := range said {
 			rw.Header()[name] = values
 		}
@@ -72,7 +72,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 				rw.Header()[name] = []string{forgedMark}
 			}
 		}
-	})}
+	}))
 	f.Fuzz(func(t *testing.T, header []byte, status uint16, content []byte, stream bool) {
 		if status < 200 || status > 999 {
 			return

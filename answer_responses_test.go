@@ -9,18 +9,18 @@ import (
 )
 
 // answerIn reads an answer as it comes in pieces, each of them a window of its own.
-func answerIn(kind kind, stream bool, pieces ...string) *Response {
-	resp := &Response{kind: kind, stream: stream, wantsDetails: true}
+func answerIn(kind kind, stream bool, pieces ...string) *responseReader {
+	reader := &responseReader{record: &Response{}, kind: kind, stream: stream, wantsDetails: true}
 	window := []byte{}
 	if stream {
 		window = []byte("\n")
 	}
 	for _, piece := range pieces {
 		window = append(window, piece...)
-		window = append([]byte{}, scanWindow(resp, window, false)...)
+		window = append([]byte{}, scanWindow(reader, window, false)...)
 	}
-	scanWindow(resp, window, true)
-	return resp
+	scanWindow(reader, window, true)
+	return reader
 }
 
 // inPieces divides a text into pieces of a size.
@@ -114,19 +114,19 @@ func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
 				step = 1
 			}
 			for i := 0; i <= len(stream); i += step {
-				resp := answerIn(responses, true, stream[:i], stream[i:])
-				if got := (ending{resp.finished, resp.failed, resp.Usage, resp.FinishReasons}); !reflect.DeepEqual(got, want) {
+				reader := answerIn(responses, true, stream[:i], stream[i:])
+				if got := (ending{reader.finished, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
 				}
-				if resp.Model != "gpt-5-2025-08-07" || resp.ID != "resp_1" || resp.events != strings.Count("\n"+stream, "\ndata:") {
-					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, resp.Model, resp.ID, resp.events)
+				if reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1" || reader.events != strings.Count("\n"+stream, "\ndata:") {
+					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
 				}
-				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.Usage.Known) {
+				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
 					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
 				}
 			}
-			if resp := answerIn(responses, true, inPieces(stream, 3)...); resp.finished != want.finished || resp.Usage != want.usage {
-				t.Errorf("%s, %q, in pieces: got %+v", name, last, resp)
+			if reader := answerIn(responses, true, inPieces(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
+				t.Errorf("%s, %q, in pieces: got %+v", name, last, reader)
 			}
 		}
 	}
@@ -134,12 +134,12 @@ func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
 
 func TestErrorInTheDataEndsAResponse(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
-		if resp := answerIn(responses, true, line+"\n\n"); !resp.failed {
+		if reader := answerIn(responses, true, line+"\n\n"); !reader.failed {
 			t.Errorf("%q is no failure", line)
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
-		if resp := answerIn(responses, true, line+"\n\n"); resp.failed || resp.ending != "" {
+		if reader := answerIn(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
 			t.Errorf("%q is a failure", line)
 		}
 	}
@@ -152,8 +152,8 @@ func TestLastEventMayBeLong(t *testing.T) {
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
 	stream = stream[:at] + long + stream[at:]
 	for size := 500; size < len(stream); size *= 3 {
-		if resp := answerIn(responses, true, inPieces(stream, size)...); !resp.finished || resp.failed || resp.Usage != known(75, 11, 1186, 1024) {
-			t.Errorf("in pieces of %d: got %+v", size, resp)
+		if reader := answerIn(responses, true, inPieces(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != known(75, 11, 1186, 1024) {
+			t.Errorf("in pieces of %d: got %+v", size, reader)
 		}
 	}
 }
@@ -181,12 +181,12 @@ func TestResponseIsReadAsAWhole(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, size := range []int{16 << 10, 16 << 20} {
-			resp := answerIn(responses, false, inPieces(test.body, size)...)
-			if resp.failed != test.failed || resp.Usage != test.usage || !reflect.DeepEqual(resp.FinishReasons, test.reasons) {
-				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, resp)
+			reader := answerIn(responses, false, inPieces(test.body, size)...)
+			if reader.failed != test.failed || reader.record.Usage != test.usage || !reflect.DeepEqual(reader.record.FinishReasons, test.reasons) {
+				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, reader)
 			}
-			if strings.Contains(test.body, `"model"`) && (resp.Model != "gpt-5-2025-08-07" || resp.ID != "resp_1") {
-				t.Errorf("%s: the model is %q, the id %q", test.name, resp.Model, resp.ID)
+			if strings.Contains(test.body, `"model"`) && (reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1") {
+				t.Errorf("%s: the model is %q, the id %q", test.name, reader.record.Model, reader.record.ID)
 			}
 		}
 	}
@@ -216,8 +216,8 @@ func TestEmbeddingsHaveNoOutput(t *testing.T) {
 			`{"object":"list","data":[` + strings.TrimSuffix(floats, ",") + `],"model":"m","usage":` + test.usage + `}`,
 			`{"usage":` + test.usage + `,"model":"m","object":"list","data":[` + strings.TrimSuffix(floats, ",") + `]}`,
 		} {
-			if resp := answerIn(embeddings, false, body[:5000], body[5000:]); resp.Usage != test.want || resp.Model != "m" || resp.failed {
-				t.Errorf("%s: got %+v", test.name, resp)
+			if reader := answerIn(embeddings, false, body[:5000], body[5000:]); reader.record.Usage != test.want || reader.record.Model != "m" || reader.failed {
+				t.Errorf("%s: got %+v", test.name, reader)
 			}
 		}
 	}
@@ -243,6 +243,6 @@ func BenchmarkTypedEvents(b *testing.B) {
 	window := []byte("\n" + strings.Repeat(event, windowChunks))
 	b.SetBytes(int64(len(window)))
 	for i := 0; i < b.N; i++ {
-		scanWindow(&Response{kind: responses, stream: true, Model: "m"}, window, false)
+		scanWindow(&responseReader{record: &Response{Model: "m"}, kind: responses, stream: true}, window, false)
 	}
 }

@@ -43,7 +43,7 @@ func TestRequestToAHostCanBeSentAgain(t *testing.T) {
 	m, _ := handler.(*middleware)
 	for _, length := range []int{1, joinMaxBytes + 1} {
 		asked := false
-		m.providers[0].next = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		m.policy.providers[0].handler = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 			asked = true
 			first, _ := io.ReadAll(req.Body)
 			if req.GetBody == nil {

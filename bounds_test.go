@@ -19,7 +19,7 @@ func boundedStream(t *testing.T, next http.Handler) *middleware {
 	t.Helper()
 	m := guarded(t, CreateConfig(), next)
 	m.policy.maxStreamDuration = shortTime
-	m.next = limitResponses(m.policy, next)
+	m.policy.providers[0].handler = limitResponses(m.policy, next)
 	return m
 }
 

@@ -322,9 +322,3 @@ const (
 	defaultModelHeader         = "X-Ai-Model"
 	defaultMaxRequestBodyBytes = 10 << 20
 )
-
-// Values of Config.Mode.
-const (
-	modeEnforce = "enforce"
-	modeReport  = "report"
-)

@@ -5,33 +5,42 @@ import (
 )
 
 // newEndpoints decides what a configuration demands at each kind of governed endpoint of a provider.
-func newEndpoints(bad *problems, config *Config, p *policy) map[kind]*endpoint {
+func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
-	asksUsage := parseStreamUsage(bad, config.StreamUsage)
+	addsUsage := parseStreamUsage(bad, config.StreamUsage)
 	for _, k := range governedKinds {
-		ep := newEndpoint(k, p)
+		ep := newEndpoint(k, pr.preset)
+		ep.models = rules
+		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
+		ep.wantsDetails = p.telemetry.wantsDetails
+		ep.target = newTarget(p, pr, operations[k])
 		if k == completions {
 			ep.elsewhere = namesElsewhere(ep, p.routes)
 		}
 		if k != governedPassthrough {
 			parseRules(bad, config, ep)
 		}
-		for _, name := range bypassParams(p, ep, p.preset) {
+		for _, name := range bypassParams(ep, pr.preset) {
 			if r, isNew := ruleFor(ep, name); isNew {
 				r.dropped = true
 			}
 		}
-		ep.addsUsage = ep.addsUsage && asksUsage && leavesStreamOptions(ep.rules)
+		ep.addsUsage = ep.addsUsage && addsUsage && leavesStreamOptions(ep.rules)
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
-		all[k] = &endpoint{kind: k, path: path, target: all[completions].target} // of calls that are refused
+		all[k] = &endpoint{kind: k, path: path, models: rules, target: all[completions].target} // of calls that are refused
 	}
 	return all
 }
 
 // governedKinds are the kinds of endpoints whose requests are governed.
 var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
+
+// operations are the values of gen_ai.operation.name of governed endpoints.
+var operations = map[kind]string{
+	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
+}
 
 // namesElsewhere are parameters that the configuration means for other endpoints, where those are in use. A provider that is
 // not OpenAI may have what is only of responses there at completions, too.
@@ -52,30 +61,29 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 }
 
 // bypassParams returns the parameters of a provider that would get around the rules of a policy for models and tokens.
-func bypassParams(p *policy, ep *endpoint, provider *preset) []string {
+func bypassParams(ep *endpoint, known *preset) []string {
 	var names []string
-	if !p.modelOverride || p.allowedModels != nil {
-		names = append(names, provider.modelNames...)
+	if !ep.models.override || ep.models.allowed != nil {
+		names = append(names, known.modelNames...)
 	}
 	for _, r := range ep.rules {
 		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.limited || r.defaultValue != nil) {
-			names = append(names, provider.tokenLimits...)
+			names = append(names, known.tokenLimits...)
 		}
 	}
 	return names
 }
 
-// newEndpoint returns an endpoint of a policy's provider without rules.
-func newEndpoint(k kind, p *policy) *endpoint {
-	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: p.preset.strict, decisions: &decisionCache{bySkeleton: map[string]*decision{}}}
-	operation := chatOperation
+// newEndpoint returns an endpoint of a provider without rules.
+func newEndpoint(k kind, known *preset) *endpoint {
+	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: known.strict, decisions: &decisionCache{bySkeleton: map[string]*decision{}}}
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {
 	case completions:
 		parameters = chatParameters()
 		ep.path = "/chat/completions"
-		ep.tokenLimit = p.preset.tokenLimit
-		ep.addsUsage = p.preset.streamUsage
+		ep.tokenLimit = known.tokenLimit
+		ep.addsUsage = known.streamUsage
 		ep.parses = true
 	case responses:
 		parameters = responsesParameters()
@@ -84,27 +92,23 @@ func newEndpoint(k kind, p *policy) *endpoint {
 	case embeddings:
 		parameters = embeddingsParameters()
 		ep.path = "/embeddings"
-		operation = embeddingsOperation
-	case governedPassthrough:
-		operation = passthroughOperation
 	}
 	if !ep.strict {
 		loosen(parameters)
 	}
 	ep.parameters = newParameterSet(parameters)
-	ep.target = newTarget(p, operation)
 	return ep
 }
 
 // newTarget returns what the records of all calls of an operation at a provider have in common.
-func newTarget(p *policy, operation string) *Target {
+func newTarget(p *policy, pr *provider, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
-	if target.Provider == "" || p.isFallback { // which Telemetry.Provider is not the name of
-		target.Provider = p.preset.genAIName
+	if target.Provider == "" || pr != p.providers[0] { // which Telemetry.Provider is not the name of
+		target.Provider = pr.preset.genAIName
 	}
-	if p.upstream != nil {
-		target.ServerAddress, target.ServerPort = p.upstream.host, p.upstream.port
+	if pr.upstream != nil {
+		target.ServerAddress, target.ServerPort = pr.upstream.host, pr.upstream.port
 	}
 	target.key = strings.Join([]string{target.Operation, target.Provider, target.ServerAddress, target.ServerPort}, "\x00")
 	return &target

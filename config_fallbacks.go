@@ -5,47 +5,43 @@ import (
 	"regexp"
 )
 
-// parseFallbacks reads Config.Fallbacks into policies that differ from p in the provider.
-func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) []*policy {
-	if len(config.Fallbacks) > 0 && p.upstream == nil {
+// parseFallbacks adds the providers of Config.Fallbacks to those of a policy.
+func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
+	first := p.providers[0]
+	if len(config.Fallbacks) > 0 && first.upstream == nil {
 		bad.add("fallbacks", "need %q for the first provider; without it, Traefik's failover services can be used", "host")
 	}
-	var all []*policy
+	keyHeaders := []string{first.auth.header}
 	for i, keys := range config.Fallbacks {
-		parent := fallbackParent(i)
-		q := *p
-		q.isFallback = true
-		parseProvider(bad, &providerConfig{prefix: parent, keys: keys, timeouts: config.Timeouts}, &q, secrets, pattern)
-		p.keyNames = append(p.keyNames, q.keyNames...)
-		q.circuit = &circuit{}
+		prefix := fallbackPrefix(i)
+		pr := parseProvider(bad, &providerConfig{prefix: prefix, keys: keys, timeouts: config.Timeouts}, p.modelHeader, secrets, pattern)
+		keyHeaders = append(keyHeaders, pr.auth.header)
+		rules := p.models
 		if keys.Model != "" {
-			setFallbackModel(bad, parent+"model", keys.Model, &q, pattern)
+			rules = fallbackModel(bad, prefix+"model", keys.Model, pattern)
 		}
-		q.endpoints = newEndpoints(bad, config, &q)
-		all = append(all, &q)
+		pr.endpoints = newEndpoints(bad, config, p, pr, rules)
+		p.providers = append(p.providers, pr)
 	}
-	for _, q := range all {
-		q.keyNames = p.keyNames
+	for _, pr := range p.providers[1:] {
+		pr.auth.dropsClientKey = true
+		pr.auth.keyHeaders = keyHeaders
 	}
-	return all
 }
 
-// setFallbackModel enforces the model of a fallback, whatever the client asks for.
-func setFallbackModel(bad *problems, key, model string, p *policy, pattern *regexp.Regexp) {
-	p.model, p.modelOverride = model, false
-	p.modelTemplate = nil // not in one assignment: Yaegi panics at a nil there
-	p.aliases = nil
-	p.allowedModels = nil
-	p.configuredModels = map[string]bool{model: true}
+// fallbackModel returns the rules of a fallback with a model of its own: it is enforced, whatever the client requests.
+func fallbackModel(bad *problems, key, model string, pattern *regexp.Regexp) *modelRules {
+	rules := &modelRules{model: model, configured: map[string]bool{model: true}}
 	if !isModelName(model) {
 		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(model), modelMaxBytes)
 	}
 	if isTemplate(model) {
-		p.modelTemplate = parseTemplate(bad, key, model, pattern)
+		rules.template = parseTemplate(bad, key, model, pattern)
 	}
+	return rules
 }
 
-// fallbackParent is what stands before the keys of one of the fallbacks.
-func fallbackParent(place int) string {
+// fallbackPrefix returns what the keys of one of the fallbacks begin with.
+func fallbackPrefix(place int) string {
 	return fmt.Sprintf("fallbacks[%d].", place)
 }

@@ -38,7 +38,7 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "tls.", config.TLS.Unknown)
 	checkUnknownKeys(bad, "timeouts.", config.Timeouts.Unknown)
 	for i, fallback := range config.Fallbacks {
-		parent := fallbackParent(i)
+		parent := fallbackPrefix(i)
 		checkUnknownKeys(bad, parent, fallback.Unknown)
 		checkUnknownKeys(bad, parent+"tls.", fallback.TLS.Unknown)
 		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)

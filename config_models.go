@@ -5,31 +5,30 @@ import (
 	"strings"
 )
 
-// parseModels reads the keys about models, and finds what they say against each other. It returns modelPattern.
-func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
-	p.model = strings.TrimSpace(config.Model)
-	p.modelOverride = parseBool(bad, "allowModelOverride", config.AllowModelOverride, p.model == "")
-	p.aliases = config.ModelAliases
-	parseAllowedModels(bad, config.AllowedModels, p)
-	if !isModelName(p.model) {
-		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(p.model), modelMaxBytes)
+// parseModels reads the keys about models, and finds contradictions between them. pattern is Config.ModelPattern.
+func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRules {
+	rules := &modelRules{model: strings.TrimSpace(config.Model)}
+	rules.override = parseBool(bad, "allowModelOverride", config.AllowModelOverride, rules.model == "")
+	rules.aliases = config.ModelAliases
+	parseAllowedModels(bad, config.AllowedModels, rules)
+	if !isModelName(rules.model) {
+		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(rules.model), modelMaxBytes)
 	}
-	if p.model == "" && !p.modelOverride {
+	if rules.model == "" && !rules.override {
 		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
 	}
-	pattern := parseModelPattern(bad, config.ModelPattern)
-	if isTemplate(p.model) {
-		p.modelTemplate = parseTemplate(bad, "model", p.model, pattern)
+	if isTemplate(rules.model) {
+		rules.template = parseTemplate(bad, "model", rules.model, pattern)
 	} else {
-		checkModel(bad, p)
+		checkModel(bad, rules)
 		if pattern != nil && !usesCaptures(config) {
 			bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
 		}
 	}
-	parseAliases(bad, p)
-	p.configuredModels = configuredModels(config, p)
-	p.namedModels = namedModels(config, p)
-	return pattern
+	parseAliases(bad, rules)
+	rules.configured = configuredModels(config, rules)
+	rules.named = namedModels(config, rules)
+	return rules
 }
 
 // parseModelPattern reads a regular expression on the path; Kong marks one with a tilde.
@@ -49,38 +48,38 @@ func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
 
 // configuredModels are the names of models that are in the configuration: there are only so many.
-func configuredModels(config *Config, p *policy) map[string]bool {
+func configuredModels(config *Config, rules *modelRules) map[string]bool {
 	models := map[string]bool{}
-	for _, target := range p.aliases {
+	for _, target := range rules.aliases {
 		models[target] = true
 	}
 	for _, pattern := range parseNames(config.AllowedModels) {
 		models[pattern] = true // a client cannot ask for more of one with * than itself
 	}
-	if p.modelTemplate == nil {
-		models[p.model] = true
+	if rules.template == nil {
+		models[rules.model] = true
 	}
 	return models
 }
 
 // namedModels returns the models that clients may ask for, nil if the configuration does not name them all.
-func namedModels(config *Config, p *policy) map[string]bool {
-	isFixed := p.model != "" && p.modelTemplate == nil
-	if !p.modelOverride && isFixed {
-		return map[string]bool{p.model: true}
+func namedModels(config *Config, rules *modelRules) map[string]bool {
+	isFixed := rules.model != "" && rules.template == nil
+	if !rules.override && isFixed {
+		return map[string]bool{rules.model: true}
 	}
-	if !p.modelOverride || p.allowedModels == nil || strings.Contains(p.allowedText, "*") {
+	if !rules.override || rules.allowed == nil || strings.Contains(rules.allowedText, "*") {
 		return nil
 	}
 	names := map[string]bool{}
 	for _, name := range parseNames(config.AllowedModels) {
 		names[name] = true
 	}
-	for alias := range p.aliases {
+	for alias := range rules.aliases {
 		names[alias] = true
 	}
 	if isFixed {
-		names[p.model] = true
+		names[rules.model] = true
 	}
 	return names
 }
@@ -98,34 +97,34 @@ func usesCaptures(config *Config) bool {
 }
 
 // checkModel finds whether a configured model could ever be used.
-func checkModel(bad *problems, p *policy) {
-	model := p.model
-	if target, isAlias := p.aliases[model]; isAlias {
+func checkModel(bad *problems, rules *modelRules) {
+	model := rules.model
+	if target, isAlias := rules.aliases[model]; isAlias {
 		model = target
 	}
-	if model != "" && !isAllowed(p, model) {
-		bad.add("model", "%q is not among allowedModels (%s)", model, p.allowedText)
+	if model != "" && !isAllowed(rules, model) {
+		bad.add("model", "%q is not among allowedModels (%s)", model, rules.allowedText)
 	}
 }
 
-func parseAliases(bad *problems, p *policy) {
-	for _, alias := range sortedKeys(p.aliases) {
-		key, target := "modelAliases."+alias, p.aliases[alias]
+func parseAliases(bad *problems, rules *modelRules) {
+	for _, alias := range sortedKeys(rules.aliases) {
+		key, target := "modelAliases."+alias, rules.aliases[alias]
 		if alias == "" {
 			bad.add("modelAliases", "has an alias without a name")
 		}
-		if _, chained := p.aliases[target]; chained && target != alias {
+		if _, chained := rules.aliases[target]; chained && target != alias {
 			bad.add(key, "%q is an alias itself", target)
 		}
 		if target == "" || !isModelName(target) {
 			bad.add(key, "%q is no name of a model", shortened(target))
-		} else if !isAllowed(p, target) {
-			bad.add(key, "%q is not among allowedModels (%s)", target, p.allowedText)
+		} else if !isAllowed(rules, target) {
+			bad.add(key, "%q is not among allowedModels (%s)", target, rules.allowedText)
 		}
 	}
 }
 
-func parseAllowedModels(bad *problems, patterns []string, p *policy) {
+func parseAllowedModels(bad *problems, patterns []string, rules *modelRules) {
 	patterns = parseNames(patterns)
 	if len(patterns) == 0 {
 		return
@@ -139,6 +138,6 @@ func parseAllowedModels(bad *problems, patterns []string, p *policy) {
 		bad.add("allowedModels", "%v", err)
 		return
 	}
-	p.allowedModels = allowed
-	p.allowedText = strings.Join(patterns, ", ")
+	rules.allowed = allowed
+	rules.allowedText = strings.Join(patterns, ", ")
 }

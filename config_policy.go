@@ -17,35 +17,30 @@ type policy struct {
 	name                string // of the middleware, as Traefik has it
 	routes              []route
 	chainedRoutes       []route        // for what another instance has governed
-	modelPath           *regexp.Regexp // of one model behind the list of models
-	preset              *preset        // of the provider
-	isRebased           bool           // the provider's paths are not the client's
-	path                string         // that the provider is asked for at every endpoint; empty: none is configured
-	pathTemplate        *template      // nil: path is no template
-	upstream            *upstream      // that is forwarded to; nil: the next handler
-	endpoints           map[kind]*endpoint
-	model               string    // enforced, or the default where clients may choose
-	modelTemplate       *template // nil: model is no template
-	modelOverride       bool
-	aliases             map[string]string
-	allowedModels       *regexp.Regexp // nil: all
-	allowedText         string         // the patterns, for the client
-	modelHeader         string         // canonical
-	credential          *credential    // nil: the client's own credentials pass
-	keyHeader           *keyHeader     // of the first provider, that a client's own key is moved to; nil: it stays where it is
+	modelPath           *regexp.Regexp // of one model below the list of models
+	models              *modelRules
+	modelHeader         string      // canonical
+	providers           []*provider // in the order in which they are tried; all but the first are fallbacks
 	maxRequestBodyBytes int64
-	maxResponseBytes    int64         // 0: as many as there are
-	maxStreamDuration   time.Duration // 0: as long as there are events
-	reportOnly          bool
-	configuredModels    map[string]bool // that the configuration names
-	namedModels         map[string]bool // all that clients may ask for; nil: the configuration does not name them all
-	hasRules            bool            // it has rules for a request that another policy has governed
+	maxResponseBytes    int64         // 0: unlimited
+	maxStreamDuration   time.Duration // 0: unlimited
+	reportOnly          bool          // decisions are reported, not enforced
+	hasRules            bool          // it has rules for a request that another instance has governed
 	telemetry           *telemetry
-	exposes             bool // it answers with the metrics
-	fallbacks           []*policy
-	isFallback          bool     // of another policy
-	keyNames            []string // of the headers that carry the keys of the provider and its fallbacks
-	circuit             *circuit // of the provider
+	exposes             bool // the middleware serves the metrics
+}
+
+// provider is one provider of a policy, and what is specific to it.
+type provider struct {
+	preset       *preset
+	isRebased    bool      // its paths are not the client's
+	path         string    // of every endpoint; empty: not configured
+	pathTemplate *template // nil: path is a literal
+	upstream     *upstream // that the middleware forwards to; nil: the router's service
+	auth         *providerAuth
+	endpoints    map[kind]*endpoint
+	circuit      *circuit
+	handler      http.Handler // forwards to it; set by New
 }
 
 // newPolicy checks the configuration and decides what it means.
@@ -59,28 +54,30 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	secrets.resolvedByTraefik = strings.HasSuffix(name, "@kubernetescrd")
 	p.maxRequestBodyBytes = int64(parseInteger(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
 	parseResponseLimits(bad, config, p)
-	pattern := parseModels(bad, config, p)
+	pattern := parseModelPattern(bad, config.ModelPattern)
+	p.models = parseModels(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
-	parseProvider(bad, firstProviderConfig(config), p, secrets, pattern)
-	p.routes = parseRoutes(bad, config.Routes, p.preset.basePath)
+	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
+	p.providers = []*provider{first}
+	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
 	p.chainedRoutes = chainedRoutes(p.routes)
 	p.modelPath = modelPathPattern(p.routes)
-	p.endpoints = newEndpoints(bad, config, p)
+	first.endpoints = newEndpoints(bad, config, p, first, p.models)
 	p.hasRules = hasRules(p)
 	p.exposes = parseExpose(bad, config)
-	p.fallbacks = parseFallbacks(bad, config, p, secrets, pattern)
-	p.circuit = &circuit{}
+	parseFallbacks(bad, config, p, secrets, pattern)
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
 	return p, nil
 }
 
-// hasRules tells whether a policy has rules of its own for a request that another one has governed.
+// hasRules reports whether a policy has rules of its own for a request that another one has governed.
 func hasRules(p *policy) bool {
-	ep := p.endpoints[completions]
-	return p.model != "" || p.aliases != nil || p.allowedModels != nil || p.reportOnly || ep.rules != nil || !ep.addsUsage ||
-		p.endpoints[embeddings].rules != nil || p.endpoints[responses].rules != nil
+	rules, endpoints := p.models, p.providers[0].endpoints
+	ep := endpoints[completions]
+	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.addsUsage ||
+		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
 }
 
 func parseMode(bad *problems, mode string) bool {

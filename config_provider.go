@@ -28,30 +28,30 @@ func firstProviderConfig(config *Config) *providerConfig {
 	}, timeouts: config.Timeouts, isFirst: true}
 }
 
-// parseProvider reads what a policy has to know of a provider.
-func parseProvider(bad *problems, provider *providerConfig, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
-	keys := &provider.keys
-	p.preset = parsePreset(bad, provider.prefix, keys.Provider)
-	p.path, p.pathTemplate = parsePath(bad, provider.prefix+"path", keys.Path, pattern)
-	p.upstream = parseUpstream(bad, provider, p.preset)
-	p.isRebased = p.path == "" && (keys.Provider != "" || p.upstream != nil)
-	header := parseKeyHeader(bad, provider, p.preset)
-	if !provider.isFirst && header.name == p.modelHeader {
-		bad.add(provider.prefix+"authHeader.name", "%q carries the model", header.name)
+// parseProvider reads the keys about one provider.
+func parseProvider(bad *problems, keys *providerConfig, modelHeader string, secrets *secretSettings, pattern *regexp.Regexp) *provider {
+	pr := &provider{preset: parsePreset(bad, keys.prefix, keys.keys.Provider), circuit: &circuit{}}
+	pr.path, pr.pathTemplate = parsePath(bad, keys.prefix+"path", keys.keys.Path, pattern)
+	pr.upstream = parseUpstream(bad, keys, pr.preset)
+	pr.isRebased = pr.path == "" && (keys.keys.Provider != "" || pr.upstream != nil)
+	header := parseKeyHeader(bad, keys, pr.preset)
+	if !keys.isFirst && header.name == modelHeader {
+		bad.add(keys.prefix+"authHeader.name", "%q carries the model", header.name)
 	}
-	p.keyNames = []string{header.name}
-	without := "requests are answered 503"
-	if !provider.isFirst {
-		without = "requests are not sent there"
+	consequence := "requests are answered 503"
+	if !keys.isFirst {
+		consequence = "requests are not sent there"
 	}
+	pr.auth = &providerAuth{header: header.name}
 	var problem string
-	p.credential, problem = newSecret(provider.prefix+"token", without, keys.Token, header.name, header.prefix, secrets)
+	pr.auth.credential, problem = newSecret(keys.prefix+"token", consequence, keys.keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {
-		bad.add(provider.prefix+"token", "%s", problem)
+		bad.add(keys.prefix+"token", "%s", problem)
 	}
-	if p.credential == nil && (keys.Provider != "" || keys.AuthHeader.Name != "") {
-		p.keyHeader = header
+	if pr.auth.credential == nil && (keys.keys.Provider != "" || keys.keys.AuthHeader.Name != "") {
+		pr.auth.clientKeyHeader = header
 	}
+	return pr
 }
 
 // parsePreset returns what is known of a provider by its name.

@@ -31,7 +31,7 @@ func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler
 		cancel()
 		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.exporter) })
 	})
-	return &middleware{next: next, policy: p}
+	return middlewareTo(p, next)
 }
 
 // ask sends a body and returns what the client gets of the answer.
@@ -221,7 +221,7 @@ func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
 	ask(handler, prompt, "Traceparent", callersParent+"-01")
 	for i, sampled := range []bool{false, true} {
 		call := sink.calls[i]
-		if got := call.Input != nil && call.Response.Content != nil && call.Response.capture != nil; got != sampled {
+		if got := call.Input != nil && call.Response.Content != nil; got != sampled {
 			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Response.Content)
 		}
 		if line := string(newLine(call)); strings.Contains(line, "canary") {
@@ -312,15 +312,15 @@ func FuzzContent(f *testing.F) {
 			t.Errorf("input %q", got)
 		}
 		for _, stream := range []bool{false, true} {
-			resp := &Response{capture: &capture{left: most}}
-			captureWindow(resp.capture, text, stream)
-			captureWindow(resp.capture, text, stream)
+			reader := &responseReader{record: &Response{}, capture: &capture{left: most}}
+			captureWindow(reader.capture, text, stream)
+			captureWindow(reader.capture, text, stream)
 			sum := 0
-			for _, choice := range resp.capture.choices {
+			for _, choice := range reader.capture.choices {
 				sum += len(choice.text) + len(strings.Join(choice.calls, ""))
 			}
-			if sum > most || len(resp.capture.choices) > maxMatches || !utf8.Valid(captured(resp)) {
-				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(resp.capture.choices), most, maxMatches)
+			if sum > most || len(reader.capture.choices) > maxMatches || !utf8.Valid(captured(reader)) {
+				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(reader.capture.choices), most, maxMatches)
 			}
 		}
 	})

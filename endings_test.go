@@ -9,6 +9,20 @@ import (
 	"testing"
 )
 
+// middlewareTo returns a middleware whose first provider is a handler.
+func middlewareTo(p *policy, next http.Handler) *middleware {
+	p.providers[0].handler = newHandler(p, p.providers[0], next)
+	return &middleware{policy: p}
+}
+
+// wantDetails has a policy read and record what sinks with details want.
+func wantDetails(p *policy) {
+	p.telemetry.wantsDetails = true
+	for _, ep := range p.providers[0].endpoints {
+		ep.wantsDetails = true
+	}
+}
+
 // inFrontOf returns a middleware in front of a handler, which keeps the records of its calls.
 func inFrontOf(t *testing.T, next http.HandlerFunc, config *Config) (*middleware, *keptCalls) {
 	t.Helper()

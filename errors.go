@@ -104,6 +104,15 @@ func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	writeJSON(rw, apiErr.status, errorJSON(apiErr))
 }
 
+// policyHeader is the access-log header that says what was decided, a refusal included.
+const policyHeader = "X-Ai-Policy"
+
+// writePolicyError answers with the refusal, and tells the operator.
+func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
+	writeAPIError(rw, apiErr)
+	rw.Header().Set(policyHeader, "refused="+apiErr.code)
+}
+
 // write500 answers for a fault, in the place of an answer that may have begun to be prepared.
 func write500(rw http.ResponseWriter) {
 	removeRepresentation(rw.Header())
@@ -131,8 +140,15 @@ func writeJSON(rw http.ResponseWriter, status int, body []byte) {
 	_, _ = rw.Write(body)
 }
 
-// writePolicyError answers with the refusal, and tells the operator.
-func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
-	writeAPIError(rw, apiErr)
-	rw.Header().Set(policyHeader, "refused="+apiErr.code)
+// recoverUngoverned is deferred where a request is not governed, and has not been handed on.
+func recoverUngoverned(name string, rw http.ResponseWriter) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if isAbort(cause) {
+		abort()
+	}
+	logPanic(name, cause)
+	write500(rw)
 }

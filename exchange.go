@@ -6,27 +6,33 @@ import (
 	"time"
 )
 
-// exchange is a governed request on its way to the provider. It is in the request's context, where no client can put it, for
-// those who meet the request later: another instance of the middleware on its path, and the callbacks of a reverse proxy.
+// exchange is one governed request from its arrival to its record. It is in the request's context, where no client can put
+// it, for those who meet the request later: chained instances of the middleware, and the callbacks of a reverse proxy.
 //
-// Of several instances, as in model-based routing, the first one reads the body, meters the call and treats the stream. A
-// later one governs what the one before made of the body, if it has rules, and has its own provider answer.
+// Of chained instances, as in routing by model, the first one reads the body, meters the call and treats the response. Each
+// further one applies its own rules to the plan of the one before, if it has rules, and forwards to its own provider.
 type exchange struct {
-	kind            kind   // if it is models, the request is not governed, and there is nothing else here
-	clientPath      string // as the first instance got it
-	plan            *plan
-	before          *decision // of the instance before; nil: there is none, or it has enforced nothing
-	reportOnly      bool      // nothing has been enforced so far
-	response        *responseWriter
-	attempt         *attempt // at a provider that the middleware forwards to; nil: there was none so far
-	modelSuffix     string   // of models: what stands behind the path of the list
-	modelsKeyHeader string   // of models: the header with the key of the provider of the instance before
+	policy     *policy // of the first instance
+	clientPath string  // as the first instance got it
+	kind       kind    // of the endpoint, at the latest instance
+	provider   *provider
+	plan       *plan     // of the latest instance, for its first provider; nil: nothing has been decided
+	decision   *decision // of the plan that is sent
+	before     *decision // of the instance before the latest; nil: there is none, or it has enforced nothing
+	reportOnly bool      // nothing has been enforced so far
+	attempt    *attempt  // at a provider that the middleware forwards to; nil: there was none so far
+	attempts   []string  // the outcome of each
+	response   *responseWriter
+	call       *Call
+	errorType  string         // of a response of the middleware's own; empty: the response tells
+	recorded   bool           // the call has its record
+	models     *modelsRequest // nil: the request is governed; else there is nothing beside this
 }
 
-// exchangeKey is that of a passage in a context: a pointer, since Yaegi takes types of the same shape for one.
+// exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
 var exchangeKey = new(int)
 
-// exchangeOf returns the passage in a context; nil: there is none yet.
+// exchangeOf returns the exchange in a context; nil: there is none.
 func exchangeOf(ctx context.Context) *exchange {
 	x, has := ctx.Value(exchangeKey).(*exchange)
 	if !has {
@@ -35,73 +41,75 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
-// serveExchange has the provider answer a governed request, and meters the call.
-func serveExchange(m *middleware, w *responseWriter, req *http.Request, pl *plan) {
-	d, c := pl.decision, w.call
-	c.Request = d.request
-	c.GatewayDuration = time.Since(w.start)
-	w.decision = d
-	w.usageAdded = d.addsUsage
-	x := &exchange{kind: c.Response.kind, clientPath: req.URL.Path, plan: pl, reportOnly: w.policy.reportOnly, response: w}
-	ctx := req.Context()
-	sendPlan(m, x, w, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
-	if w.needsCleanup {
-		completeResponse(w)
+// newExchange begins the exchange of a request that has arrived at an endpoint.
+func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWriter, req *http.Request) *exchange {
+	t := p.telemetry
+	call := &Call{Start: start, Target: ep.target}
+	if t.labels != nil {
+		call.Labels = labelsOf(t.labels, req)
 	}
-	w.complete = true
-	finish(w, ctx)
+	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
+	w.reader.record = &call.Response
+	w.reader.kind = ep.kind
+	w.reader.wantsDetails = t.wantsDetails
+	return &exchange{policy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 
-// sendPlan hands a request on: to the one provider, or to several until one has answered.
-func sendPlan(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
-	if m.providers != nil {
-		tryProviders(m, x, rw, req)
+// startSpan gives the call its place in a trace, and has content captured where that is configured.
+func startSpan(x *exchange, pl *plan, header http.Header) {
+	t := x.policy.telemetry
+	if header[traceParentHeader] == nil && t.sampler.isAlways {
+		x.call.Trace = newTrace(header)
+	} else {
+		x.call.Trace = startTrace(t.sampler, header)
+	}
+	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
+		captureContent(x, pl, t.contentMaxBytes)
+	}
+}
+
+// captureContent keeps the prompt of a call, and has the response kept.
+func captureContent(x *exchange, pl *plan, maxBytes int) {
+	x.response.reader.capture = &capture{left: maxBytes}
+	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
+		x.call.Input = captureInput(plainBody(pl), maxBytes)
+	}
+}
+
+// usePlan has the response treated, and the call recorded, as a plan says.
+func usePlan(x *exchange, pl *plan) {
+	x.decision = pl.decision
+	x.call.Request = pl.decision.request
+	x.response.usageAdded = pl.usageAdded || pl.decision.addsUsage
+}
+
+// send sends the plan to the one provider, or to several until one has responded.
+func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
+	pr := p.providers[0]
+	if pr.upstream != nil {
+		tryProviders(x, p, rw, req)
 		return
 	}
-	writePlan(m.policy, req, x.plan)
-	m.next.ServeHTTP(rw, req)
+	writePlan(x.plan, req, p.modelHeader)
+	pr.handler.ServeHTTP(rw, req)
 }
 
-// finish leaves nothing running, and makes known what was decided and what the call used, however the answer ended.
-func finish(w *responseWriter, ctx context.Context) {
-	if w.needsCleanup {
-		cleanup(w)
-	}
-	c := w.call
-	c.Duration = time.Since(c.Start)
-	if w.window != nil {
-		finishWindow(w)
-	}
-	c.Status = w.status
-	if c.Status != http.StatusOK || !w.complete || c.Response.stream || c.Response.failed {
-		c.ErrorType = callErrorType(w, ctx)
-	}
-	header := w.ResponseWriter.Header()
-	removeLogTrailers(header)
-	setLogHeaders(header, w.decision, c)
-	publish(w.policy.telemetry, c)
-	w.recorded = true
-}
-
-// applyDecision has the answer treated, and told of, as a verdict says.
-func applyDecision(w *responseWriter, pl *plan) {
-	w.usageAdded = pl.usageAdded || pl.decision.addsUsage
-	w.decision = pl.decision
-	w.call.Request = pl.decision.request
-}
-
-// rejectExchange answers with the refusal, and records the call.
-func rejectExchange(w *responseWriter, apiErr *apiError) {
-	c, rw := w.call, w.ResponseWriter
-	writePolicyError(rw, apiErr)
-	w.status = apiErr.status
-	w.complete = true
-	rw.Header()[errorTypeHeader] = []string{apiErr.code}
-	c.Duration = time.Since(c.Start)
-	c.GatewayDuration = c.Duration
-	c.Status = apiErr.status
-	c.ErrorType = apiErr.code
-	c.Request = &Request{Policy: "refused=" + apiErr.code}
-	publish(w.policy.telemetry, c)
-	w.recorded = true
+// limitResponses keeps the responses to governed requests within the limits of a policy. It is only there if there are limits:
+// it costs others nothing.
+func limitResponses(p *policy, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		x := exchangeOf(req.Context())
+		if x == nil || x.models != nil {
+			next.ServeHTTP(rw, req)
+			return
+		}
+		maxBytes := p.maxResponseBytes
+		if req.Method == http.MethodHead {
+			maxBytes = 0 // the response announces the length of a body that does not come
+		}
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		applyLimit(x.response, maxBytes, p.maxStreamDuration, cancel)
+		next.ServeHTTP(rw, req.WithContext(ctx))
+	})
 }

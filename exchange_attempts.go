@@ -54,7 +54,7 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 			return
 		}
 		outcome = x.attempt.outcome
-		x.response.failure = outcome
+		x.errorType = outcome
 	}
 	switch outcome {
 	case errorClientGone:
@@ -92,102 +92,81 @@ type attempt struct {
 	outcome        string          // the status, or why there is none
 }
 
-// tryProviders has the first provider answer that can, of one or several. What comes before the first byte of an answer costs the
-// client time only.
-func tryProviders(m *middleware, x *exchange, rw http.ResponseWriter, req *http.Request) {
-	for i, provider := range m.providers {
-		isLast := i == len(m.providers)-1 || x.plan.invalid // the rest of a faulty body can be read only once
-		if tryProvider(provider, i > 0, isLast, x, rw, req) {
+// tryProviders calls the providers of a policy in their order until one has responded. What comes before the first byte of a
+// response costs the client only time.
+func tryProviders(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
+	for i, pr := range p.providers {
+		isLast := i == len(p.providers)-1 || x.plan.invalid // the rest of an invalid body can be read only once
+		if tryProvider(x, p, pr, isLast, rw, req) {
 			return
 		}
 	}
 }
 
-// tryProvider tells whether a provider has answered, or nobody is to.
-func tryProvider(m *middleware, isFallback, isLast bool, x *exchange, rw http.ResponseWriter, req *http.Request) bool {
-	p, w := m.policy, x.response
-	ep := p.endpoints[x.kind]
-	w.call.Target = ep.target
-	if !isLast && isOpen(p.circuit, time.Now()) {
-		addAttempt(w, outcomeSkipped)
+// tryProvider reports whether the client has its response, from a provider or without one.
+func tryProvider(x *exchange, p *policy, pr *provider, isLast bool, rw http.ResponseWriter, req *http.Request) bool {
+	x.call.Target = pr.endpoints[x.kind].target
+	if !isLast && isOpen(pr.circuit, time.Now()) {
+		addAttempt(x, outcomeSkipped)
 		return false
 	}
 	start := time.Now()
 	var apiErr *apiError
 	pl, out := x.plan, cloneRequest(req)
-	if isFallback && (x.reportOnly || p.reportOnly) {
-		pl = copyForFallback(x.plan, w)
-	}
-	if isFallback && !x.reportOnly {
-		body, asked := withoutUnsupportedUsage(ep, x.plan.decoded, x.plan.usageAdded)
-		pl = &plan{decision: pl.decision, decoded: body, pieces: [][]byte{body}, usageAdded: asked}
-		if !p.reportOnly {
-			pl, apiErr = planBody(p, ep, req, body, pl)
-			if apiErr == nil && x.before != nil {
-				pl.decision = mergeDecisions(x.before, pl.decision)
-			}
-		}
+	if pr != p.providers[0] {
+		pl, apiErr = planFor(x, p, pr, req)
 	}
 	if apiErr == nil {
-		apiErr = addressProvider(p, ep, pl, out)
+		apiErr = addressProvider(pr, x.kind, pl, out)
 	}
 	if x.attempt != nil {
-		startNextAttempt(w.call, start, out.Header)
+		startNextAttempt(x.call, start, out.Header)
 	}
 	if apiErr != nil {
-		return rejectAttempt(w, apiErr, isLast, rw)
+		return rejectAttempt(x, apiErr, isLast, rw)
 	}
-	w.credential = p.credential
-	w.start = w.call.Start
-	applyDecision(w, pl)
-	writePlan(p, out, pl)
+	x.provider = pr
+	x.response.start = x.call.Start
+	usePlan(x, pl)
+	writePlan(pl, out, p.modelHeader)
 	if pl.pieces != nil {
 		out.GetBody = replayBody(pl.pieces)
 	}
 	x.attempt = &attempt{client: req.Context(), isLast: isLast}
-	return callProvider(m, x.attempt, x, rw, out)
+	return callProvider(x, pr, rw, out)
 }
 
-// copyForFallback returns what was judged with a request of its own: spans share what they say of a request and its provider.
-func copyForFallback(pl *plan, w *responseWriter) *plan {
-	own := *pl
-	v := *w.decision
-	request := *v.request
-	v.request = &request
-	own.decision = &v
-	return &own
-}
-
-// callProvider tells whether a provider has answered, or nobody is to.
-func callProvider(m *middleware, a *attempt, x *exchange, rw http.ResponseWriter, out *http.Request) bool {
+// callProvider forwards to a provider, and reports whether the client has its response.
+func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.Request) bool {
+	a := x.attempt
 	ctx, cancel := context.WithCancel(a.client)
 	defer cancel()
-	a.firstByteTimer = time.AfterFunc(m.policy.upstream.firstByte, cancel)
+	a.firstByteTimer = time.AfterFunc(pr.upstream.firstByte, cancel)
 	defer a.firstByteTimer.Stop()
 	x.response.mayRetry = !a.isLast
-	m.next.ServeHTTP(rw, out.WithContext(ctx))
+	pr.handler.ServeHTTP(rw, out.WithContext(ctx))
 	if !a.failed {
-		if a.err == nil { // else the client has left, or nobody is to be asked
-			closeCircuit(m.policy.circuit)
+		if a.err == nil { // else the client has left, or this was the last provider
+			closeCircuit(pr.circuit)
 		}
 		return true
 	}
-	if isProviderFault(m.policy, a) {
-		recordCircuitFailure(m.policy.circuit, a.retryAfter, time.Now())
+	if isProviderFault(pr, a) {
+		recordCircuitFailure(pr.circuit, a.retryAfter, time.Now())
 	}
-	recordAttempt(x.response, a)
+	recordAttempt(x)
 	return false
 }
 
 // isProviderFault tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
 // by a request that the provider cannot bear, or a key of its own that has been used too often.
-func isProviderFault(p *policy, a *attempt) bool {
+func isProviderFault(pr *provider, a *attempt) bool {
 	switch a.status {
 	case 0:
 		var failed *net.OpError
 		return a.outcome == errorTimeout || (errors.As(a.err, &failed) && failed.Op == "dial")
 	case http.StatusTooManyRequests:
-		return p.credential != nil
+		return pr.auth.credential != nil
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
@@ -204,28 +183,26 @@ func cloneRequest(req *http.Request) *http.Request {
 }
 
 // addAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
-func addAttempt(w *responseWriter, outcome string) {
-	w.needsCleanup = true
-	w.attempts = append(w.attempts, w.call.Target.Provider+"="+outcome)
+func addAttempt(x *exchange, outcome string) {
+	x.attempts = append(x.attempts, x.call.Target.Provider+"="+outcome)
 }
 
 // rejectAttempt does without a provider that cannot be asked, and tells whether it was the last one.
-func rejectAttempt(w *responseWriter, apiErr *apiError, isLast bool, rw http.ResponseWriter) bool {
-	addAttempt(w, apiErr.code)
+func rejectAttempt(x *exchange, apiErr *apiError, isLast bool, rw http.ResponseWriter) bool {
+	addAttempt(x, apiErr.code)
 	if isLast {
-		rejectChained(w, apiErr)
-		writeAPIError(rw, apiErr)
+		rejectPlanned(x, apiErr, rw)
 	}
 	return isLast
 }
 
 // recordAttempt makes the record of an attempt that failed. The one that follows has a record of its own.
-func recordAttempt(w *responseWriter, a *attempt) {
-	failed := *w.call
+func recordAttempt(x *exchange) {
+	failed := *x.call
 	failed.Duration = time.Since(failed.Start)
-	failed.Status = a.status
-	failed.ErrorType = a.outcome
-	publish(w.policy.telemetry, &failed)
+	failed.Status = x.attempt.status
+	failed.ErrorType = x.attempt.outcome
+	publish(x.policy.telemetry, &failed)
 }
 
 // startNextAttempt makes of the record of a call that of the next attempt, with a span of its own.
@@ -271,7 +248,7 @@ func acceptResponse(answer *http.Response) error {
 		a.status = 0
 		return context.DeadlineExceeded
 	}
-	addAttempt(x.response, a.outcome)
+	addAttempt(x, a.outcome)
 	return nil
 }
 
@@ -295,5 +272,5 @@ func failAttempt(x *exchange, err error) {
 		a.outcome = proxyOutcome(a.client, err)
 	}
 	a.failed = !a.isLast && a.outcome != errorClientGone
-	addAttempt(x.response, a.outcome)
+	addAttempt(x, a.outcome)
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -35,63 +33,50 @@ type modelList struct {
 
 // listModels answers with the models that a client may use, or with the one that it asks for; or it returns the request that is
 // to be handed on.
-func listModels(m *middleware, rw http.ResponseWriter, req *http.Request) *http.Request {
-	p := m.policy
+func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		writePolicyError(rw, methodNotAllowed(req.Method, http.MethodGet))
 		return nil
 	}
 	if p.reportOnly {
-		return preparePassthrough(m, passthrough, rw, req)
+		return preparePassthrough(p, passthrough, rw, req)
 	}
 	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
-		return showModel(m, rw, req, one[1])
+		return showModel(p, rw, req, one[1])
 	}
-	if p.namedModels != nil {
+	if p.models.named != nil {
 		var listed [][]byte
-		for _, name := range sortedKeys(p.namedModels) {
+		for _, name := range sortedKeys(p.models.named) {
 			listed = append(listed, modelObject(p, name))
 		}
 		writeJSON(rw, http.StatusOK, listOf(listed))
 		return nil
 	}
-	filterModels(m, rw, req)
+	filterModels(p, rw, req)
 	return nil
 }
 
 // modelObject returns what is told of a model that a configuration names.
 func modelObject(p *policy, name string) []byte {
-	return marshal(model{ID: name, Object: "model", OwnedBy: p.endpoints[completions].target.Provider})
-}
-
-// modelPathPattern returns what finds the model that a path names behind that of a list of models.
-func modelPathPattern(routes []route) *regexp.Regexp {
-	var lists []string
-	for _, r := range routes {
-		if r.kind == models && !r.isSuffixAlias {
-			lists = append(lists, regexp.QuoteMeta(r.suffix))
-		}
-	}
-	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
+	return marshal(model{ID: name, Object: "model", OwnedBy: p.providers[0].endpoints[completions].target.Provider})
 }
 
 // showModel answers with one model, or returns the request for it.
-func showModel(m *middleware, rw http.ResponseWriter, req *http.Request, name string) *http.Request {
-	p := m.policy
+func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) *http.Request {
 	target := name
-	if aliased, isAlias := p.aliases[name]; isAlias {
+	if aliased, isAlias := p.models.aliases[name]; isAlias {
 		target = aliased
 	}
-	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p, target) || (p.namedModels != nil && !p.namedModels[name]) {
+	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[name]) {
 		writePolicyError(rw, modelNotFound(name))
 		return nil
 	}
-	if p.namedModels != nil || target != name {
+	if p.models.named != nil || target != name {
 		writeJSON(rw, http.StatusOK, modelObject(p, name))
 		return nil
 	}
-	return startModels(m, rw, req, "/"+url.PathEscape(name))
+	return startModels(p, rw, req, "/"+url.PathEscape(name))
 }
 
 // notForModels are headers of a request that would make another one of it, or another answer than the whole list.
@@ -100,20 +85,27 @@ var notForModels = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
 }
 
-// startModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
-func startModels(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
-	x := &exchange{kind: models, modelSuffix: behind}
-	if cred := m.policy.credential; cred != nil {
-		x.modelsKeyHeader = cred.header
-	}
-	return modelsRequest(m, rw, req.WithContext(context.WithValue(req.Context(), exchangeKey, x)), behind)
+// modelsRequest is what chained instances know of a request for models, which is not governed.
+type modelsRequest struct {
+	suffix    string // of the path, after that of the list
+	keyHeader string // that carries the key of the provider of the instance before; empty: it has none
 }
 
-// modelsRequest returns a request for models with the key and the path of the provider; nil: it is refused. It is a GET: of HEAD,
+// startModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
+func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
+	models := &modelsRequest{suffix: suffix}
+	if cred := p.providers[0].auth.credential; cred != nil {
+		models.keyHeader = cred.header
+	}
+	ctx := context.WithValue(req.Context(), exchangeKey, &exchange{models: models})
+	return forwardedModels(p, rw, req.WithContext(ctx), suffix)
+}
+
+// forwardedModels returns a request for models with the key and the path of the provider; nil: it is refused. It is a GET: of HEAD,
 // the server keeps the body back.
-func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, behind string) *http.Request {
-	p, out, pl := m.policy, cloneRequest(req), &plan{}
-	if apiErr := addressProvider(p, p.endpoints[models], pl, out); apiErr != nil {
+func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
+	out, pl := cloneRequest(req), &plan{}
+	if apiErr := addressProvider(p.providers[0], models, pl, out); apiErr != nil {
 		writePolicyError(rw, apiErr)
 		return nil
 	}
@@ -123,20 +115,20 @@ func modelsRequest(m *middleware, rw http.ResponseWriter, req *http.Request, beh
 	out.Method = http.MethodGet
 	removeBody(out)
 	if pl.path != "" {
-		setPath(out, pl.path+behind)
+		setPath(out, pl.path+suffix)
 	}
 	return out
 }
 
 // filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
 // answer is the client's.
-func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
+func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	held := &bufferedResponse{header: http.Header{}}
-	bufferModels(m, held, req)
+	bufferModels(p, held, req)
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var ok bool
-		if body, ok = filteredList(m.policy, held); !ok || held.incomplete {
+		if body, ok = filteredList(p, held); !ok || held.incomplete {
 			writeAPIError(rw, invalidModelList())
 			return
 		}
@@ -155,18 +147,18 @@ func filterModels(m *middleware, rw http.ResponseWriter, req *http.Request) {
 }
 
 // bufferModels has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
-func bufferModels(m *middleware, held *bufferedResponse, req *http.Request) {
+func bufferModels(p *policy, held *bufferedResponse, req *http.Request) {
 	defer func() {
 		cause := recover()
 		held.incomplete = cause != nil || held.incomplete
 		if cause != nil && !isAbort(cause) {
-			logPanic(m.policy.name, cause)
+			logPanic(p.name, cause)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(req.Context(), modelListTimeout)
 	defer cancel()
-	if out := startModels(m, held, req.WithContext(ctx), ""); out != nil {
-		m.next.ServeHTTP(held, out)
+	if out := startModels(p, held, req.WithContext(ctx), ""); out != nil {
+		p.providers[0].handler.ServeHTTP(held, out)
 	}
 }
 
@@ -191,12 +183,12 @@ func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 	for _, element := range list.Data {
 		one := &model{}
 		_ = json.Unmarshal(element, one) // members may be of other types, but for the id
-		if one.ID != "" && isAllowed(p, one.ID) {
+		if one.ID != "" && isAllowed(p.models, one.ID) {
 			kept = append(kept, element)
 			seen[one.ID] = true
 		}
 	}
-	for _, alias := range sortedKeys(p.aliases) {
+	for _, alias := range sortedKeys(p.models.aliases) {
 		if !seen[alias] {
 			kept = append(kept, modelObject(p, alias))
 		}

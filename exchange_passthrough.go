@@ -7,28 +7,28 @@ import (
 )
 
 // serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
-func serveUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
-	out, isServed := planUngoverned(m, k, start, rw, req)
+func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	out, isServed := respondUngoverned(p, k, start, rw, req)
 	if out != nil {
-		m.next.ServeHTTP(rw, out)
+		p.providers[0].handler.ServeHTTP(rw, out)
 	}
 	return isServed
 }
 
-// planUngoverned answers what is not governed, or returns the request that is to be handed on.
-func planUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
+// respondUngoverned answers what is not governed, or returns the request that is to be handed on.
+func respondUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
 	out = nil
 	isServed = true
-	defer recoverUngoverned(m.policy.name, rw)
+	defer recoverUngoverned(p.name, rw)
 	switch {
 	case req.Method == http.MethodOptions:
-		out = preflight(m.policy, req)
+		out = preflight(p, req)
 	case dangerousMethods[strings.ToUpper(req.Method)]:
-		rejectMethod(m.policy, k, start, rw, req)
+		rejectMethod(p, k, start, rw, req)
 	case k == models:
-		out = listModels(m, rw, req)
+		out = listModels(p, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
-		out = preparePassthrough(m, k, rw, req)
+		out = preparePassthrough(p, k, rw, req)
 	default:
 		isServed = false
 	}
@@ -37,9 +37,9 @@ func planUngoverned(m *middleware, k kind, start time.Time, rw http.ResponseWrit
 
 // rejectMethod refuses a request of a method that is dangerous.
 func rejectMethod(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) {
-	w := &responseWriter{ResponseWriter: rw, policy: p, call: &Call{Start: start, Target: p.endpoints[k].target}, start: start}
-	defer recoverExchange(w, req)
-	rejectExchange(w, methodNotAllowed(req.Method, http.MethodPost))
+	x := newExchange(p, p.providers[0].endpoints[k], start, rw, req)
+	defer recoverExchange(x, req)
+	rejectExchange(x, methodNotAllowed(req.Method, http.MethodPost))
 }
 
 // hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
@@ -54,7 +54,7 @@ var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": 
 // preflight returns what a browser asks before its request, to be handed on, and no more: no body, no upgrade of the connection, not the
 // provider's key, and not the client's where the provider's would take its place.
 func preflight(p *policy, req *http.Request) *http.Request {
-	if p.credential != nil {
+	if p.providers[0].auth.credential != nil {
 		removeCredentials(req.Header)
 	}
 	for _, name := range []string{"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length"} {
@@ -66,9 +66,9 @@ func preflight(p *policy, req *http.Request) *http.Request {
 
 // preparePassthrough returns a request, to be handed on, with the provider's key and path, and nothing else changed; nil: it is refused.
 // The answer goes through the original writer, so that upgrades of the connection work.
-func preparePassthrough(m *middleware, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
-	p, pl := m.policy, &plan{}
-	if apiErr := addressProvider(p, p.endpoints[k], pl, req); apiErr != nil {
+func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
+	pl := &plan{}
+	if apiErr := addressProvider(p.providers[0], k, pl, req); apiErr != nil {
 		writePolicyError(rw, apiErr)
 		return nil
 	}

@@ -6,24 +6,25 @@ import (
 )
 
 // recoverExchange is deferred. It takes care of a call that is not recorded when its handler ends: a panic is under way.
-func recoverExchange(w *responseWriter, req *http.Request) {
-	if !w.recorded {
-		endPanicked(w, req, recover())
+func recoverExchange(x *exchange, req *http.Request) {
+	if !x.recorded {
+		endPanicked(x, req, recover())
 	}
 }
 
 // endPanicked ends a call in the midst of which there was a panic: that of a reverse proxy whose answer broke off, or a fault.
-func endPanicked(w *responseWriter, req *http.Request, cause any) {
+func endPanicked(x *exchange, req *http.Request, cause any) {
+	w := x.response
 	if isAbort(cause) {
-		finishAborted(w, req)
+		finishAborted(x, req)
 		if w.limit == nil || !w.limit.replaced {
 			abort()
 		}
 		return
 	}
-	logPanic(w.policy.name, cause)
+	logPanic(x.policy.name, cause)
 	isWhole := w.complete
-	ignorePanic(func() { recordPanic(w) })
+	ignorePanic(func() { recordPanic(x) })
 	ignorePanic(func() {
 		if w.status == 0 {
 			write500(w.ResponseWriter)
@@ -37,14 +38,14 @@ func endPanicked(w *responseWriter, req *http.Request, cause any) {
 }
 
 // finishAborted makes known what an answer used that broke off.
-func finishAborted(w *responseWriter, req *http.Request) {
-	defer recoverExchange(w, req)
-	finish(w, req.Context())
+func finishAborted(x *exchange, req *http.Request) {
+	defer recoverExchange(x, req)
+	finish(x, req.Context())
 }
 
 // recordPanic leaves nothing running of a call, and counts it. Sinks may be what has failed, if they have been reached.
-func recordPanic(w *responseWriter) {
-	c := w.call
+func recordPanic(x *exchange) {
+	w, c := x.response, x.call
 	reached := c.Status > 0
 	c.Duration = time.Since(c.Start)
 	c.ErrorType = errorPanic
@@ -55,7 +56,7 @@ func recordPanic(w *responseWriter) {
 	if c.Request == nil {
 		c.Request = &Request{}
 	}
-	w.recorded = true
+	x.recorded = true
 	closeStream(w)
 	if w.limit != nil && w.limit.timer != nil {
 		w.limit.timer.Stop()
@@ -64,21 +65,8 @@ func recordPanic(w *responseWriter) {
 		_ = w.decoder.close()
 	}
 	if reached {
-		recordCall(w.policy.telemetry.registry, c)
+		recordCall(x.policy.telemetry.registry, c)
 	} else {
-		publish(w.policy.telemetry, c)
+		publish(x.policy.telemetry, c)
 	}
-}
-
-// recoverUngoverned is deferred where a request is not governed, and has not been handed on.
-func recoverUngoverned(name string, rw http.ResponseWriter) {
-	cause := recover()
-	if cause == nil {
-		return
-	}
-	if isAbort(cause) {
-		abort()
-	}
-	logPanic(name, cause)
-	write500(rw)
 }

@@ -34,8 +34,8 @@ func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failin
 	m, sink, transport := handler.(*middleware), &keptCalls{}, &failing{errRefused}
 	m.policy.telemetry.spans = true
 	m.policy.telemetry.sinks = append(m.policy.telemetry.sinks, sink)
-	for _, provider := range m.providers {
-		provider.next.(*httputil.ReverseProxy).Transport = transport
+	for _, provider := range m.policy.providers {
+		provider.handler.(*httputil.ReverseProxy).Transport = transport
 	}
 	return m, sink, transport
 }
@@ -93,7 +93,7 @@ func TestClientThatLeavesClosesNoCircuit(t *testing.T) {
 	leave()
 	transport.err = context.Canceled
 	chat(gone, m)
-	if got := m.policy.circuit.failures; got != 2 {
+	if got := m.policy.providers[0].circuit.failures; got != 2 {
 		t.Errorf("%d failures in a row, want 2", got)
 	}
 }

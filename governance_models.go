@@ -2,34 +2,48 @@ package chatcompletion
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
+// modelRules is what a policy says about the models of requests.
+type modelRules struct {
+	model       string    // enforced, or the default where clients may choose
+	template    *template // of model; nil: model is a literal
+	override    bool      // clients may choose their model
+	aliases     map[string]string
+	allowed     *regexp.Regexp  // nil: all models
+	allowedText string          // the patterns, for the client
+	configured  map[string]bool // names in the configuration, which no client made up
+	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
+}
+
 // decideModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
-func decideModel(p *policy, ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
+func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
 	if draft.requestedModel == "" && ep.kind == governedPassthrough {
 		return nil
 	}
+	rules := ep.models
 	draft.model = draft.requestedModel
-	configured := p.model
-	if p.modelTemplate != nil && (draft.requestedModel == "" || !p.modelOverride) {
+	configured := rules.model
+	if rules.template != nil && (draft.requestedModel == "" || !rules.override) {
 		var apiErr *apiError
-		if configured, apiErr = render(p.modelTemplate, req); apiErr != nil {
+		if configured, apiErr = render(rules.template, req); apiErr != nil {
 			return apiErr
 		}
 	}
 	why := ""
 	if draft.requestedModel == "" {
 		draft.model, why = configured, "model=set"
-	} else if draft.requestedModel != configured && !p.modelOverride {
+	} else if draft.requestedModel != configured && !rules.override {
 		draft.model, why = configured, "model=enforced"
 	}
 	if !isModelName(draft.requestedModel) || !isModelName(draft.model) {
 		return invalidModel()
 	}
-	if target, isAlias := p.aliases[draft.model]; isAlias {
+	if target, isAlias := rules.aliases[draft.model]; isAlias {
 		draft.model = target
 		if why == "" {
 			why = "model=aliased"
@@ -38,8 +52,8 @@ func decideModel(p *policy, ep *endpoint, req *http.Request, obj *jsonObject, dr
 	if draft.model == "" {
 		return noModel()
 	}
-	if !isAllowed(p, draft.model) {
-		return modelNotAllowed(p, draft)
+	if !isAllowed(rules, draft.model) {
+		return modelNotAllowed(rules, draft)
 	}
 	if draft.model != draft.requestedModel {
 		replaceModel(obj, draft, why)
@@ -75,24 +89,21 @@ func noModel() *apiError {
 }
 
 // modelNotAllowed refuses the model of a request, and says which ones there are.
-func modelNotAllowed(p *policy, draft *decisionDraft) *apiError {
+func modelNotAllowed(rules *modelRules, draft *decisionDraft) *apiError {
 	asked := draft.requestedModel
-	if asked == "" || !p.modelOverride {
+	if asked == "" || !rules.override {
 		asked = draft.model
 	}
 	apiErr := modelNotFound(asked)
-	apiErr.message += " Ask for one of: " + p.allowedText + "."
+	apiErr.message += " Ask for one of: " + rules.allowedText + "."
 	return apiErr
 }
 
 // isAllowed tells whether a model may be used. Gemini lists its models with a folder in front, and knows them without.
-func isAllowed(p *policy, model string) bool {
-	return p.allowedModels == nil || p.allowedModels.MatchString(model) ||
-		p.allowedModels.MatchString(strings.TrimPrefix(model, "models/"))
+func isAllowed(rules *modelRules, model string) bool {
+	return rules.allowed == nil || rules.allowed.MatchString(model) ||
+		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
 }
-
-// modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
-const modelMaxBytes = 256
 
 // notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
 // surrogate pairs, which parsers read differently.

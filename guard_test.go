@@ -64,7 +64,7 @@ func guarded(t *testing.T, config *Config, next http.Handler) *middleware {
 		t.Fatal(err)
 	}
 	p.telemetry.registry = newRegistry()
-	return newMiddleware(context.Background(), next, p)
+	return middlewareTo(p, next)
 }
 
 // outcome is how a handler has ended.
@@ -283,7 +283,7 @@ func TestPanicInASecondInstanceIsAnsweredOnce(t *testing.T) {
 }
 
 func TestPanicAtWhatIsNotGovernedIsAnswered(t *testing.T) {
-	withoutSecret := func(p *policy) { p.credential = &credential{source: &secretSource{}} }
+	withoutSecret := func(p *policy) { p.providers[0].auth.credential = &credential{source: &secretSource{}} }
 	withoutPattern := func(p *policy) { p.modelPath = nil }
 	tests := []struct {
 		name, path string

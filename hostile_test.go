@@ -36,11 +36,11 @@ func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
 }
 
 func TestReasonAtTheEndOfAWindowIsKeptOnce(t *testing.T) {
-	resp := &Response{wantsDetails: true}
+	reader := &responseReader{record: &Response{}, wantsDetails: true}
 	text := []byte(strings.Repeat("x", windowBytes) + `"finish_reason":"stop"},{"finish_reason":"length"},`)
-	rest := scanWindow(resp, text, false)
-	scanWindow(resp, append(append([]byte(nil), rest...), `"usage":{}`...), true)
-	if got := strings.Join(resp.FinishReasons, " "); got != "stop length" {
+	rest := scanWindow(reader, text, false)
+	scanWindow(reader, append(append([]byte(nil), rest...), `"usage":{}`...), true)
+	if got := strings.Join(reader.record.FinishReasons, " "); got != "stop length" {
 		t.Errorf("got %q, want %q", got, "stop length")
 	}
 }
@@ -112,7 +112,7 @@ func TestRefusedRequestIsNotCaptured(t *testing.T) {
 		}
 		p.telemetry.spans = true
 		p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { calls = append(calls, c) }))
-		handler := &middleware{next: http.NotFoundHandler(), policy: p}
+		handler := middlewareTo(p, http.NotFoundHandler())
 		for _, body := range []string{`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, `{"messages":[{"role":"user","content":"Hi"}],"n":0}`} {
 			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 		}

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// New returns the middleware in front of next. An error names every problem of the configuration with its key.
+// New returns the middleware, which calls next for the router's service. An error names every problem of the configuration with
+// its key.
 func New(ctx context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
 	p, err := newPolicy(config, name)
 	if err != nil {
@@ -23,38 +24,34 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
-	m := newMiddleware(ctx, next, p)
-	if p.upstream != nil {
-		m.providers = []*middleware{m}
-		for _, fallback := range p.fallbacks {
-			m.providers = append(m.providers, newMiddleware(ctx, next, fallback))
-		}
+	for _, pr := range p.providers {
+		startCredential(ctx, pr.auth.credential)
+		pr.handler = newHandler(p, pr, next)
 	}
-	return m, nil
+	return &middleware{policy: p}, nil
 }
 
+// middleware is one instance: a policy that is applied to the requests of its routers.
 type middleware struct {
-	next      http.Handler // which reaches the provider
-	policy    *policy
-	providers []*middleware // that are forwarded to, tried in their order, the first one being this; nil: next is the service's
+	policy *policy
 }
 
-func newMiddleware(ctx context.Context, next http.Handler, p *policy) *middleware {
-	startCredential(ctx, p.credential)
-	if p.upstream != nil {
-		next = newProxy(p.upstream)
+// newHandler returns the handler that forwards to a provider: next is the router's service.
+func newHandler(p *policy, pr *provider, next http.Handler) http.Handler {
+	if pr.upstream != nil {
+		next = newProxy(pr.upstream)
 	}
 	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
 		next = limitResponses(p, next)
 	}
-	return &middleware{next: next, policy: p}
+	return next
 }
 
-// ServeHTTP governs one request, hands on its answer, and records the call.
+// ServeHTTP serves one request: which instance is it, which endpoint is it for, and is that governed?
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	if x, handed := req.Context().Value(exchangeKey).(*exchange); handed { // as exchangeOf, whose call would cost every request
-		serveChained(m, x, rw, req)
+	if x, isChained := req.Context().Value(exchangeKey).(*exchange); isChained { // as exchangeOf, whose call would cost every request
+		serveChained(x, p, rw, req)
 		return
 	}
 	start := time.Now()
@@ -63,33 +60,36 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if p.routes != nil {
 		k = kindOf(p.routes, req.URL.Path)
 	}
-	ep := p.endpoints[k]
+	ep := p.providers[0].endpoints[k]
 	if !ep.postOnly || req.Method != http.MethodPost {
-		if serveUngoverned(m, k, start, rw, req) {
+		if serveUngoverned(p, k, start, rw, req) {
 			return
 		}
 	}
-	t := p.telemetry
-	call := &Call{Start: start, Target: ep.target, Response: Response{kind: k, wantsDetails: t.wantsDetails}}
-	w := &responseWriter{ResponseWriter: rw, client: rw, policy: p, credential: p.credential, call: call, start: start}
-	defer recoverExchange(w, req)
-	if t.labels != nil {
-		call.Labels = labelsOf(t.labels, req)
+	serveGoverned(newExchange(p, ep, start, rw, req), req)
+}
+
+// serveGoverned is the life of a governed request: what the provider is sent is decided, the provider is called, and the call
+// is recorded.
+func serveGoverned(x *exchange, req *http.Request) {
+	defer recoverExchange(x, req)
+	p := x.policy
+	pl, apiErr := planFor(x, p, x.provider, req)
+	if apiErr == nil && x.provider.upstream == nil {
+		apiErr = addressProvider(x.provider, x.kind, pl, req)
 	}
-	pl, apiErr := planRequest(p, ep, req)
-	if p.reportOnly {
-		pl = reportOnly(p, pl, apiErr)
-		apiErr = nil // not in one assignment with j: Yaegi drops a nil there
-	}
-	if apiErr == nil && m.providers == nil {
-		apiErr = addressProvider(p, ep, pl, req)
-	}
-	if t.spans {
-		startSpan(t, req.Header, pl, call)
+	if p.telemetry.spans {
+		startSpan(x, pl, req.Header)
 	}
 	if apiErr != nil {
-		rejectExchange(w, apiErr)
+		rejectExchange(x, apiErr)
 		return
 	}
-	serveExchange(m, w, req, pl)
+	usePlan(x, pl)
+	x.plan = pl
+	x.call.GatewayDuration = time.Since(x.call.Start)
+	ctx := req.Context()
+	send(x, p, x.response, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
+	complete(x.response)
+	finish(x, ctx)
 }

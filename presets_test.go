@@ -208,7 +208,7 @@ func TestProviderIsRecordedUnderItsName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.endpoints[completions].target.Provider; got != want.system {
+		if got := p.providers[0].endpoints[completions].target.Provider; got != want.system {
 			t.Errorf("%s is %q, want %q", want.provider, got, want.system)
 		}
 	}
@@ -237,7 +237,7 @@ func TestProviderIsWhereItsDocumentsSay(t *testing.T) {
 			t.Errorf("%s: %v", row.provider, err)
 			continue
 		}
-		if u := p.fallbacks[0].upstream; u.scheme+"://"+u.authority != want {
+		if u := p.providers[1].upstream; u.scheme+"://"+u.authority != want {
 			t.Errorf("%s is asked at %s://%s, want %s", row.provider, u.scheme, u.authority, want)
 		}
 	}

@@ -80,18 +80,7 @@ type Response struct {
 	// Content is the text of its choices, if the configuration asks for content: JSON as the conventions have it, truncated.
 	Content []byte
 
-	kind         kind     // of the endpoint
-	stream       bool     // it is an event stream
-	wantsDetails bool     // id, finish reasons and all of the usage are wanted
-	partial      int      // how many bytes of an event have been looked at without its end
-	events       int      // how many events with data have come
-	finished     bool     // a choice has ended, or all of the last event of a response has come
-	ending       string   // the type of that event, once its beginning has come
-	done         bool     // [DONE] has come
-	failed       bool     // it says that it is an error
-	capture      *capture // nil: no content is wanted
-
-	small *smallResponse // what fillDetails has to look at yet; nil: nothing
+	details *smallResponse // of which fillDetails takes the rest; nil: nothing is left to take
 }
 
 // Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the output.
@@ -159,3 +148,9 @@ const errorPanic = "panic"
 
 // reportDecision stands before what would have been decided.
 const reportDecision = "mode=report"
+
+// Values of Config.Mode.
+const (
+	modeEnforce = "enforce"
+	modeReport  = "report"
+)

@@ -7,7 +7,6 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,12 +15,6 @@ import (
 // allocateMaxBytes is how much memory a request gets for its announced Content-Length alone; beyond that, memory
 // follows the bytes that really come.
 const allocateMaxBytes = 2 << 20
-
-// joinMaxBytes is up to which size of the client's body the pieces of the provider's are copied into one: net/http sends
-// what it knows to be in memory together with the header, in one packet less. Above, the copy would cost more.
-const joinMaxBytes = 16 << 10
-
-var jsonType = []string{"application/json"}
 
 // readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
 // are those read so far.
@@ -137,57 +130,4 @@ func removeBody(req *http.Request) {
 	req.Body = http.NoBody
 	req.ContentLength = 0
 	req.TransferEncoding = nil
-}
-
-// writePlan makes of the client's request the one that the provider gets.
-func writePlan(p *policy, req *http.Request, pl *plan) {
-	header := req.Header
-	if pl.decision.model != nil {
-		header[p.modelHeader] = pl.decision.model
-	}
-	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
-	delete(header, "Accept-Encoding")
-	delete(header, "Connection") // see keepUpgrade
-	req.Trailer = nil
-	if pl.path != "" {
-		setPath(req, pl.path)
-	}
-	if pl.pieces == nil {
-		restoreBody(req, pl.raw)
-		return
-	}
-	if len(pl.decoded) > joinMaxBytes {
-		setBodyPieces(req, pl.pieces)
-	} else {
-		body := bytes.NewReader(bytes.Join(pl.pieces, nil))
-		req.Body = io.NopCloser(body)
-		req.ContentLength = body.Size()
-	}
-	req.TransferEncoding = nil
-	delete(header, "Content-Length") // the transport knows
-	// As what it was read: another type, or character set, would let the provider read something else.
-	header["Content-Type"] = jsonType
-	delete(header, "Content-Encoding")
-}
-
-// setBodyPieces gives a request a body that is not copied into one.
-func setBodyPieces(req *http.Request, body [][]byte) {
-	req.ContentLength = 0
-	for _, piece := range body {
-		req.ContentLength += int64(len(piece))
-	}
-	pieces := append(net.Buffers{}, body...) // which reading takes away from
-	req.Body = io.NopCloser(&pieces)
-}
-
-// replayBody returns what gives the transport a body once more, if a connection turns out to be closed.
-func replayBody(body [][]byte) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(bytes.Join(body, nil))), nil
-	}
-}
-
-// restoreBody gives back what has been read of a body. The server closes its own, so that Close need not reach it.
-func restoreBody(req *http.Request, raw []byte) {
-	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }

@@ -46,10 +46,10 @@ func FuzzRequestHeaders(f *testing.F) {
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	var seen *http.Request
 	var body []byte
-	handler := &middleware{policy: p, next: http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	handler := middlewareTo(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		seen = req
 		body, _ = io.ReadAll(req.Body)
-	})}
+	}))
 	f.Fuzz(func(t *testing.T, header []byte, length bool) {
 		raw := "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
 		if length {

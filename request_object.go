@@ -46,8 +46,6 @@ var (
 	// escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
 	modelName           = []byte("model")
-	// placeholder stands in the skeleton for the inside of a long string. JSON allows DEL, and nobody writes it.
-	placeholder = []byte{0x7f}
 )
 
 // jsonObject is the top level of a JSON object: its members in their order, and where they stand. Requests of one

@@ -34,7 +34,7 @@ func (d *decoder) run(encoding string, w *responseWriter) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			w.failure = errorPanic
-			logPanic(w.policy.name, cause)
+			logPanic(w.instance, cause)
 		}
 		d.needsMore <- false
 	}()

@@ -11,7 +11,6 @@ import (
 // answer back, as Traefik's Buffering does; Traefik's access log and its spans can show them to the operator.
 const (
 	modelUsedHeader    = "X-Ai-Model"
-	policyHeader       = "X-Ai-Policy"
 	inputTokensHeader  = "X-Ai-Input-Tokens"
 	outputTokensHeader = "X-Ai-Output-Tokens"
 	firstChunkHeader   = "X-Ai-Ttft-Ms"

@@ -23,24 +23,8 @@ type responseLimit struct {
 	aborted     bool               // it was ended
 }
 
-// limitResponses has governed requests answered within the bounds of a policy. It is there only if there are some: it costs others
-// nothing.
-func limitResponses(p *policy, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		x := exchangeOf(req.Context())
-		if x == nil || x.response == nil {
-			next.ServeHTTP(rw, req)
-			return
-		}
-		ctx, cancel := context.WithCancel(req.Context())
-		defer cancel()
-		applyLimit(x.response, p, req.Method, cancel)
-		next.ServeHTTP(rw, req.WithContext(ctx))
-	})
-}
-
-// applyLimit applies the bounds of a policy to the answer that comes.
-func applyLimit(w *responseWriter, p *policy, method string, cancel context.CancelFunc) {
+// applyLimit applies the limits of an instance to the response; 0: unlimited.
+func applyLimit(w *responseWriter, maxBytes int64, maxDuration time.Duration, cancel context.CancelFunc) {
 	limit := w.limit
 	if limit == nil {
 		limit = &responseLimit{}
@@ -48,12 +32,11 @@ func applyLimit(w *responseWriter, p *policy, method string, cancel context.Canc
 		w.needsCleanup = true
 	}
 	limit.cancel = cancel
-	if p.maxStreamDuration > 0 && (limit.maxDuration == 0 || p.maxStreamDuration < limit.maxDuration) {
-		limit.maxDuration = p.maxStreamDuration
+	if maxDuration > 0 && (limit.maxDuration == 0 || maxDuration < limit.maxDuration) {
+		limit.maxDuration = maxDuration
 	}
-	// The answer to HEAD announces the length of a body that does not come.
-	if p.maxResponseBytes > 0 && (limit.maxBytes == 0 || p.maxResponseBytes < limit.maxBytes) && method != http.MethodHead {
-		limit.maxBytes = p.maxResponseBytes
+	if maxBytes > 0 && (limit.maxBytes == 0 || maxBytes < limit.maxBytes) {
+		limit.maxBytes = maxBytes
 	}
 }
 
@@ -91,7 +74,7 @@ func rejectResponse(w *responseWriter) {
 	w.fastPath = true
 	w.out = &limitWriter{w: w, next: w.ResponseWriter} // nothing is left
 	w.window = nil
-	w.call.Response.stream = false
+	w.reader.stream = false
 	w.failure = errorResponseTooLarge
 	removeRepresentation(w.ResponseWriter.Header())
 	writeAPIError(w.ResponseWriter, responseTooLarge(w.limit.maxBytes))
@@ -148,7 +131,7 @@ func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 // isBetweenEvents tells whether what a client has got of a stream ends with an event: what is in the window, and the last piece.
 // What is kept back of a stream is then not sent any more.
 func isBetweenEvents(w *responseWriter, last []byte) bool {
-	if !w.call.Response.stream || w.window == nil {
+	if !w.reader.stream || w.window == nil {
 		return false
 	}
 	if w.filtersUsage {
@@ -168,8 +151,8 @@ func endLimit(w *responseWriter, isBroken bool) {
 		return
 	}
 	scanFullWindow(w, nil)
-	resp := &w.call.Response
-	if resp.done || (resp.finished && (resp.ending != "" || !isBroken)) {
+	reader := &w.reader
+	if reader.done || (reader.finished && (reader.ending != "" || !isBroken)) {
 		return
 	}
 	abortStream(w, streamTimeout(w.limit.maxDuration), isBetweenEvents(w, nil))

@@ -2,20 +2,12 @@ package chatcompletion
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"net/http"
-	"os"
 	"sort"
-	"strconv"
 	"time"
 )
 
 // statusClientClosedRequest is what Traefik answers a client that has left.
 const statusClientClosedRequest = 499
-
-// maxStatus is the last status that HTTP knows a class for.
-const maxStatus = 599
 
 // windowChunks is after how many chunks the window is looked at. Traefik sends at most 32 KiB at a time.
 const windowChunks = 32
@@ -41,7 +33,7 @@ func scanFullWindow(w *responseWriter, err error) {
 	}
 	if w.window != nil {
 		meterChunks(w)
-		rest := scanWindow(&w.call.Response, w.window.Bytes(), false)
+		rest := scanWindow(&w.reader, w.window.Bytes(), false)
 		if len(rest) < w.window.Len() {
 			w.window.Reset()
 			_, _ = w.window.Write(rest) // moves it to the front
@@ -52,24 +44,24 @@ func scanFullWindow(w *responseWriter, err error) {
 
 // finishWindow reads the last window.
 func finishWindow(w *responseWriter) {
-	resp, seen := &w.call.Response, w.window.Bytes()
-	if resp.stream || resp.kind != completions || resp.capture != nil || len(seen) > smallResponseMaxBytes || !readSmallResponse(resp, seen) {
+	reader, seen := &w.reader, w.window.Bytes()
+	if reader.stream || reader.kind != completions || reader.capture != nil || len(seen) > smallResponseMaxBytes || !readSmallResponse(reader, seen) {
 		scanLast(w, seen)
 	}
 }
 
 // scanLast reads a last window of any kind.
 func scanLast(w *responseWriter, window []byte) {
-	resp := &w.call.Response
-	if resp.stream {
+	reader := &w.reader
+	if reader.stream {
 		meterChunks(w)
 	}
-	scanWindow(resp, window, true)
-	if resp.stream {
-		finishChunkTimes(w.call, w.lastChunk)
+	scanWindow(reader, window, true)
+	if reader.stream {
+		finishChunkTimes(w)
 	}
-	if resp.capture != nil {
-		resp.Content = captured(resp)
+	if reader.capture != nil {
+		reader.record.Content = captured(reader)
 	}
 }
 
@@ -106,20 +98,21 @@ const fastChunk = 10 * time.Millisecond
 
 // finishChunkTimes makes the times between chunks agree with the events: several may have come at once, which are 0 apart,
 // and one may have come in pieces.
-func finishChunkTimes(c *Call, lastChunk time.Duration) {
+func finishChunkTimes(w *responseWriter) {
+	c := w.call
 	times := c.Chunks
 	if times == nil {
 		return
 	}
-	events := c.Response.events - 1
-	if c.Response.done {
+	events := w.reader.events - 1
+	if w.reader.done {
 		events--
 	}
 	if events < 1 {
 		c.Chunks = nil
 		return
 	}
-	times.Sum = lastChunk - c.FirstChunk
+	times.Sum = w.lastChunk - c.FirstChunk
 	surplus := -int64(events)
 	for _, count := range times.Counts {
 		surplus += count
@@ -135,47 +128,4 @@ func finishChunkTimes(c *Call, lastChunk time.Duration) {
 		times.Counts[i] -= count
 		surplus -= count
 	}
-}
-
-// callErrorType tells how a call ended: "" if as it should.
-func callErrorType(w *responseWriter, ctx context.Context) string {
-	resp := &w.call.Response
-	switch {
-	case w.failure != "":
-		return w.failure
-	case w.fromTraefik:
-		return traefikErrorType(w.status)
-	case w.status > maxStatus:
-		return other
-	case w.status >= http.StatusBadRequest:
-		return providerErrorType(w)
-	case resp.failed:
-		return errorErrorEvent
-	case w.writeErr == nil && (resp.done || (resp.finished && resp.ending != "") || (w.complete && (!resp.stream || resp.finished))):
-		return ""
-	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
-		return errorTimeout
-	case w.writeErr != nil || ctx.Err() != nil:
-		return errorClientGone
-	}
-	return errorProviderCut
-}
-
-// providerErrorType returns the provider's status. After 401, the key is looked up again.
-func providerErrorType(w *responseWriter) string {
-	if w.status == http.StatusUnauthorized {
-		credentialRefused(w.credential, w.start)
-	}
-	return strconv.Itoa(w.status)
-}
-
-// traefikErrorType tells why Traefik answered instead of a provider.
-func traefikErrorType(status int) string {
-	switch status {
-	case statusClientClosedRequest:
-		return errorClientGone
-	case http.StatusGatewayTimeout:
-		return errorTimeout
-	}
-	return errorConnectionFailed
 }

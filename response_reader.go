@@ -15,9 +15,6 @@ const (
 	overlapBytes = 4 << 10
 )
 
-// maxMatches bounds how many places of a window are looked at for one name: a provider could write thousands.
-const maxMatches = 16
-
 // Names and values that are looked for. In a JSON string their quotes would be escaped: no text of a client or a model can
 // look like them. What follows them is then checked.
 var (
@@ -39,37 +36,52 @@ var (
 	byteOrderMark     = []byte("\ufeff")
 )
 
+// responseReader reads what the record tells of a provider's response, window by window.
+type responseReader struct {
+	record       *Response // of what has been read
+	kind         kind      // of the endpoint
+	stream       bool      // the response is an event stream
+	wantsDetails bool      // id, finish reasons and all of the usage are wanted
+	partial      int       // bytes of an event that have been scanned without its end
+	events       int       // with data, so far
+	finished     bool      // a choice has ended, or the last event of a Responses stream is complete
+	ending       string    // the type of that event, once its beginning has come
+	done         bool      // [DONE] has come
+	failed       bool      // the response says that it is an error
+	capture      *capture  // nil: no content is wanted
+}
+
 // scanWindow reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
 // with a line feed that is not the provider's, so that every line does.
-func scanWindow(resp *Response, window []byte, last bool) []byte {
-	if resp.kind == responses && !last && isInsideEvent(resp, window) {
+func scanWindow(reader *responseReader, window []byte, last bool) []byte {
+	if reader.kind == responses && !last && isInsideEvent(reader, window) {
 		return window
 	}
-	if resp.stream && bytes.IndexByte(window, '\r') >= 0 {
+	if reader.stream && bytes.IndexByte(window, '\r') >= 0 {
 		window = withLineFeeds(window, last)
 	}
 	end := len(window)
 	if !last {
-		end = windowEnd(resp, window)
+		end = windowEnd(reader, window)
 	}
 	counted := end // what is counted must not be so twice
 	if end == len(window) && !last && end > overlapBytes {
 		counted = end - overlapBytes
 	}
-	if resp.stream {
-		resp.events += bytes.Count(window[:counted], dataLine)
+	if reader.stream {
+		reader.events += bytes.Count(window[:counted], dataLine)
 	}
-	if resp.kind == responses {
-		scanResponses(resp, window[:end], last)
-		resp.partial = len(window) - counted
+	if reader.kind == responses {
+		scanResponses(reader, window[:end], last)
+		reader.partial = len(window) - counted
 		return window[counted:]
 	}
-	scanCommon(resp, window[:end])
-	if resp.stream {
-		scanEvents(resp, window[:end])
+	scanCommon(reader, window[:end])
+	if reader.stream {
+		scanEvents(reader, window[:end])
 	}
-	if resp.wantsDetails {
-		scanDetails(resp, window[:counted])
+	if reader.wantsDetails {
+		scanDetails(reader, window[:counted])
 	}
 	return window[counted:]
 }
@@ -89,29 +101,8 @@ func withLineFeeds(window []byte, last bool) []byte {
 // for what it wants to know.
 const smallResponseMaxBytes = 4 << 10
 
-// smallResponse is what is read of a small answer.
-type smallResponse struct {
-	ID      string          `json:"id"`
-	Model   string          `json:"model"`
-	Usage   smallUsage      `json:"usage"`
-	Error   json.RawMessage `json:"error"`
-	Choices []smallChoice   `json:"choices"`
-}
-
-type smallChoice struct {
-	FinishReason string `json:"finish_reason"`
-}
-
-type smallUsage struct {
-	PromptTokens     int64        `json:"prompt_tokens"`
-	CompletionTokens int64        `json:"completion_tokens"`
-	TotalTokens      int64        `json:"total_tokens"`
-	Prompt           usageDetails `json:"prompt_tokens_details"`
-	Completion       usageDetails `json:"completion_tokens_details"`
-}
-
 // readSmallResponse reads an answer as most are, and tells whether it is one: with a plain usage, and no error.
-func readSmallResponse(resp *Response, body []byte) bool {
+func readSmallResponse(reader *responseReader, body []byte) bool {
 	members := &smallResponse{}
 	if json.Unmarshal(body, members) != nil || members.Error != nil {
 		return false
@@ -122,74 +113,50 @@ func readSmallResponse(resp *Response, body []byte) bool {
 		len(members.Model) > modelMaxBytes {
 		return false
 	}
-	resp.Model = members.Model
-	resp.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if resp.wantsDetails {
-		resp.small = members
+	reader.record.Model = members.Model
+	reader.record.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
+	if reader.wantsDetails {
+		reader.record.details = members
 	}
 	return true
 }
 
-// fillDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
-// little for many calls at once.
-func fillDetails(calls []*Call) {
-	for _, c := range calls {
-		resp, members := &c.Response, c.Response.small
-		if members == nil {
-			continue
-		}
-		resp.small = nil
-		if len(members.ID) <= modelMaxBytes {
-			resp.ID = members.ID
-		}
-		for i, choice := range members.Choices {
-			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxMatches {
-				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
-			}
-		}
-		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
-		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
-			takeUsageDetails(resp, prompt, completion)
-		}
-	}
-}
-
 // scanCommon reads what all answers have, streams or not.
-func scanCommon(resp *Response, window []byte) {
-	if resp.Model == "" {
-		findModel(resp, window)
+func scanCommon(reader *responseReader, window []byte) {
+	if reader.record.Model == "" {
+		findModel(reader, window)
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(resp, window, hit)
+		findUsage(reader, window, hit)
 	}
 	if bytes.Contains(window, errorKey) {
-		resp.failed = resp.failed || isFailure(window)
+		reader.failed = reader.failed || isFailure(window)
 	}
-	if resp.capture != nil {
-		captureWindow(resp.capture, window, resp.stream)
+	if reader.capture != nil {
+		captureWindow(reader.capture, window, reader.stream)
 	}
 }
 
 // findModel reads the first model that a window names.
-func findModel(resp *Response, window []byte) {
+func findModel(reader *responseReader, window []byte) {
 	if at := bytes.Index(window, modelStart); at >= 0 {
 		text := window[at+len(modelStart):]
 		if end := bytes.IndexByte(text, '"'); end >= 0 && end <= modelMaxBytes {
-			resp.Model = string(text[:end])
+			reader.record.Model = string(text[:end])
 		}
 		return
 	}
-	resp.Model = textAfter(window, bytes.Index(window, modelKey), modelKey)
+	reader.record.Model = textAfter(window, bytes.Index(window, modelKey), modelKey)
 }
 
 // windowEnd returns where a window is cut so that the next one begins with a whole event: its end if there is no good
 // place.
-func windowEnd(resp *Response, window []byte) int {
+func windowEnd(reader *responseReader, window []byte) int {
 	kept := overlapBytes
-	if resp.kind == responses {
+	if reader.kind == responses {
 		kept = responseMaxBytes
 	}
-	if resp.stream {
+	if reader.stream {
 		if end := bytes.LastIndex(window, blankLine) + 1; len(window)-end <= kept {
 			return end
 		}
@@ -201,23 +168,23 @@ func windowEnd(resp *Response, window []byte) int {
 	return len(window)
 }
 
-func scanEvents(resp *Response, window []byte) {
-	if at := bytes.LastIndex(window, doneMark); at >= 0 && !resp.done {
+func scanEvents(reader *responseReader, window []byte) {
+	if at := bytes.LastIndex(window, doneMark); at >= 0 && !reader.done {
 		line := window[bytes.LastIndexByte(window[:at], '\n')+1 : at]
-		resp.done = string(bytes.TrimSpace(line)) == "data:"
+		reader.done = string(bytes.TrimSpace(line)) == "data:"
 	}
-	if !resp.finished {
-		resp.finished = bytes.Contains(window, finishReasonStart) || textAfter(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
+	if !reader.finished {
+		reader.finished = bytes.Contains(window, finishReasonStart) || textAfter(window, bytes.LastIndex(window, finishReasonKey), finishReasonKey) != ""
 	}
-	resp.failed = resp.failed || bytes.Contains(window, errorLine)
+	reader.failed = reader.failed || bytes.Contains(window, errorLine)
 }
 
 // scanDetails reads what spans and log lines hold beside.
-func scanDetails(resp *Response, window []byte) {
-	if resp.ID == "" {
-		resp.ID = textAfter(window, bytes.Index(window, idKey), idKey)
+func scanDetails(reader *responseReader, window []byte) {
+	if reader.record.ID == "" {
+		reader.record.ID = textAfter(window, bytes.Index(window, idKey), idKey)
 	}
-	if resp.stream && !resp.finished {
+	if reader.stream && !reader.finished {
 		return
 	}
 	// From the end: in most events of a stream, the reason is null.
@@ -232,8 +199,8 @@ func scanDetails(resp *Response, window []byte) {
 		}
 		window = window[:at]
 	}
-	if len(resp.FinishReasons) < maxMatches {
-		resp.FinishReasons = append(resp.FinishReasons, reasons...)
+	if len(reader.record.FinishReasons) < maxMatches {
+		reader.record.FinishReasons = append(reader.record.FinishReasons, reasons...)
 	}
 }
 

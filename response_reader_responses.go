@@ -18,52 +18,52 @@ var lastEvent = regexp.MustCompile(`\n(?:event:[ \t]*|data:[ \t]*\{[ \t]*"(?:typ
 
 // isInsideEvent tells whether a window of a stream holds nothing but the beginning of an event, as it did before. Such a window may
 // become large, and is not searched from its beginning then.
-func isInsideEvent(resp *Response, window []byte) bool {
-	if !resp.stream || resp.partial == 0 || len(window) > responseMaxBytes {
+func isInsideEvent(reader *responseReader, window []byte) bool {
+	if !reader.stream || reader.partial == 0 || len(window) > responseMaxBytes {
 		return false
 	}
-	seen := resp.partial - 3 // the end of an event may have begun
+	seen := reader.partial - 3 // the end of an event may have begun
 	if seen < 0 || lastEventEnd(window[seen:]) > 0 {
 		return false
 	}
-	resp.partial = len(window)
+	reader.partial = len(window)
 	return true
 }
 
 // scanResponses reads a window of an answer of the Responses API.
-func scanResponses(resp *Response, window []byte, last bool) {
-	if !resp.stream && last && readResponsesObject(resp, window) {
+func scanResponses(reader *responseReader, window []byte, last bool) {
+	if !reader.stream && last && readResponsesObject(reader, window) {
 		return
 	}
-	if resp.Model == "" {
-		findModel(resp, window)
+	if reader.record.Model == "" {
+		findModel(reader, window)
 	}
-	if resp.wantsDetails && resp.ID == "" {
-		resp.ID = textAfter(window, bytes.Index(window, idKey), idKey)
+	if reader.wantsDetails && reader.record.ID == "" {
+		reader.record.ID = textAfter(window, bytes.Index(window, idKey), idKey)
 	}
-	if resp.stream && resp.ending == "" {
+	if reader.stream && reader.ending == "" {
 		place := lastEvent.FindSubmatchIndex(window)
 		if place == nil {
 			return
 		}
-		resp.ending = string(window[place[2]:place[3]])
-		resp.failed = resp.ending == "error" || resp.ending == "response.failed"
+		reader.ending = string(window[place[2]:place[3]])
+		reader.failed = reader.ending == "error" || reader.ending == "response.failed"
 		window = window[place[0]:]
-		if readLastEvent(resp, window) || (last && len(window) <= responseMaxBytes) {
+		if readLastEvent(reader, window) || (last && len(window) <= responseMaxBytes) {
 			return // it is whole, or broken off
 		}
 	}
-	if resp.stream && resp.finished {
+	if reader.stream && reader.finished {
 		return // what comes behind the last event is not its usage
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(resp, window, hit)
+		findUsage(reader, window, hit)
 	}
-	resp.finished = bytes.Contains(window, blankLine)
+	reader.finished = bytes.Contains(window, blankLine)
 }
 
 // readLastEvent reads the last event of a stream, and tells whether it is whole.
-func readLastEvent(resp *Response, event []byte) bool {
+func readLastEvent(reader *responseReader, event []byte) bool {
 	at := bytes.Index(event, dataLine)
 	if at < 0 {
 		return false
@@ -75,15 +75,15 @@ func readLastEvent(resp *Response, event []byte) bool {
 	if json.NewDecoder(bytes.NewReader(data)).Decode(&members) != nil {
 		return false
 	}
-	resp.finished = true
+	reader.finished = true
 	if members.Response != nil {
-		readResponsesObject(resp, members.Response)
+		readResponsesObject(reader, members.Response)
 	}
 	return true
 }
 
 // readResponsesObject reads a whole answer, and tells whether it is one.
-func readResponsesObject(resp *Response, body []byte) bool {
+func readResponsesObject(reader *responseReader, body []byte) bool {
 	var members struct {
 		ID     string          `json:"id"`
 		Model  string          `json:"model"`
@@ -94,25 +94,25 @@ func readResponsesObject(resp *Response, body []byte) bool {
 	if json.Unmarshal(body, &members) != nil {
 		return false
 	}
-	resp.failed = resp.failed || members.Status == "failed" || holdsError(members.Error)
+	reader.failed = reader.failed || members.Status == "failed" || holdsError(members.Error)
 	if members.Model != "" && isModelName(members.Model) {
-		resp.Model = members.Model
+		reader.record.Model = members.Model
 	}
 	if len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(resp, members.Usage)
+		readUsage(reader, members.Usage)
 	}
-	if resp.wantsDetails {
-		takeResponsesDetails(resp, members.ID, members.Status)
+	if reader.wantsDetails {
+		takeResponsesDetails(reader, members.ID, members.Status)
 	}
 	return true
 }
 
 // takeResponsesDetails takes over what only spans and log lines hold.
-func takeResponsesDetails(resp *Response, id, status string) {
+func takeResponsesDetails(reader *responseReader, id, status string) {
 	if id != "" && isModelName(id) {
-		resp.ID = id
+		reader.record.ID = id
 	}
 	if status != "" && isModelName(status) {
-		resp.FinishReasons = []string{status}
+		reader.record.FinishReasons = []string{status}
 	}
 }

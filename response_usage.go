@@ -9,9 +9,12 @@ import (
 // usageMaxBytes is how much of a usage is read. Known ones have less than a kilobyte.
 const usageMaxBytes = 8 << 10
 
+// maxMatches bounds the matches of one name that are examined in a window: a provider could write thousands.
+const maxMatches = 16
+
 // findUsage reads the last usage of a window; hit is where the name of one of its members may end. It may stand in an
 // event of its own, in a choice (Moonshot), or below a member of the provider's (Groq).
-func findUsage(resp *Response, window []byte, hit int) {
+func findUsage(reader *responseReader, window []byte, hit int) {
 	for hits := 0; hit >= 0 && hits < maxMatches; hits++ {
 		at := bytes.LastIndex(window[:hit], usageKey)
 		if at < 0 {
@@ -26,9 +29,9 @@ func findUsage(resp *Response, window []byte, hit int) {
 		if len(value) > usageMaxBytes {
 			value = value[:usageMaxBytes] // else each of many that do not end would be read up to the end of the window
 		}
-		if len(value) > 0 && value[0] == '{' && readUsage(resp, value) {
-			if !resp.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
-				preferOwnUsage(resp, window)
+		if len(value) > 0 && value[0] == '{' && readUsage(reader, value) {
+			if !reader.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
+				preferOwnUsage(reader, window)
 			}
 			return
 		}
@@ -37,20 +40,20 @@ func findUsage(resp *Response, window []byte, hit int) {
 }
 
 // preferOwnUsage takes the usage of an answer itself if others stand inside of it, such as that of a provider's tool.
-func preferOwnUsage(resp *Response, window []byte) {
+func preferOwnUsage(reader *responseReader, window []byte) {
 	var members struct {
 		Usage json.RawMessage `json:"usage"`
 	}
 	if json.Unmarshal(window, &members) == nil && len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(resp, members.Usage)
+		readUsage(reader, members.Usage)
 	}
 }
 
 // readUsage reads the usage that value begins with. What total_tokens has beyond the sum is output: Gemini and xAI leave
 // the tokens of reasoning out of completion_tokens.
-func readUsage(resp *Response, value []byte) bool {
-	if resp.kind == embeddings {
-		return readInputUsage(resp, value)
+func readUsage(reader *responseReader, value []byte) bool {
+	if reader.kind == embeddings {
+		return readInputUsage(reader, value)
 	}
 	var counts map[string]int64
 	// Members that are no whole numbers, such as prompt_tokens_details, make an error, and do not keep the others from being
@@ -58,20 +61,20 @@ func readUsage(resp *Response, value []byte) bool {
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
 	input, output := counts["prompt_tokens"], counts["completion_tokens"]
 	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
-		return readOddUsage(resp, value)
+		return readOddUsage(reader, value)
 	}
 	if total := counts["total_tokens"]; total > input+output && total <= maxTokenCount {
 		output = total - input
 	}
-	keepUsage(resp, value, input, output)
+	keepUsage(reader, value, input, output)
 	return true
 }
 
 // keepUsage keeps what a usage says.
-func keepUsage(resp *Response, value []byte, input, output int64) {
-	resp.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if resp.wantsDetails {
-		readUsageDetails(resp, value)
+func keepUsage(reader *responseReader, value []byte, input, output int64) {
+	reader.record.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
+	if reader.wantsDetails {
+		readUsageDetails(reader, value)
 	}
 }
 
@@ -79,7 +82,7 @@ func keepUsage(resp *Response, value []byte, input, output int64) {
 const maxTokenCount = 1e12
 
 // readOddUsage reads a usage that has zeros, other names, fractions, or several lines of data in its event.
-func readOddUsage(resp *Response, value []byte) bool {
+func readOddUsage(reader *responseReader, value []byte) bool {
 	if bytes.Contains(value, dataLine) {
 		value = bytes.ReplaceAll(value, dataLine, lineFeed)
 	}
@@ -95,12 +98,12 @@ func readOddUsage(resp *Response, value []byte) bool {
 	if total, hasTotal := tokenCount(counts["total_tokens"], nil); hasTotal && hasInput && total > input+output {
 		output = total - input
 	}
-	keepUsage(resp, value, input, output)
+	keepUsage(reader, value, input, output)
 	return true
 }
 
 // readInputUsage reads the usage of embeddings, which have no output: some providers tell only the total.
-func readInputUsage(resp *Response, value []byte) bool {
+func readInputUsage(reader *responseReader, value []byte) bool {
 	var counts map[string]json.RawMessage
 	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
 		return false
@@ -112,7 +115,7 @@ func readInputUsage(resp *Response, value []byte) bool {
 	if !hasInput || input < 0 {
 		return false
 	}
-	resp.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
+	reader.record.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
 	return true
 }
 
@@ -131,16 +134,8 @@ func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
 	return int64(count), true
 }
 
-// usageDetails are members that tell what a part of the tokens was.
-type usageDetails struct {
-	CachedTokens        float64 `json:"cached_tokens"`
-	CacheCreationTokens float64 `json:"cache_creation_tokens"`
-	CacheWriteTokens    float64 `json:"cache_write_tokens"`
-	ReasoningTokens     float64 `json:"reasoning_tokens"`
-}
-
 // readUsageDetails reads what only spans and log lines hold.
-func readUsageDetails(resp *Response, value []byte) {
+func readUsageDetails(reader *responseReader, value []byte) {
 	var details struct {
 		Prompt     usageDetails `json:"prompt_tokens_details"`
 		Completion usageDetails `json:"completion_tokens_details"`
@@ -148,21 +143,6 @@ func readUsageDetails(resp *Response, value []byte) {
 		Output     usageDetails `json:"output_tokens_details"`
 	}
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
-	takeUsageDetails(resp, &details.Prompt, &details.Completion)
-	takeUsageDetails(resp, &details.Input, &details.Output)
-}
-
-// takeUsageDetails takes over parts of the tokens that can be parts.
-func takeUsageDetails(resp *Response, prompt, completion *usageDetails) {
-	u := &resp.Usage
-	input, output := float64(u.InputTokens), float64(u.OutputTokens)
-	if count := prompt.CachedTokens; count > 0 && count <= input {
-		u.CacheReadInputTokens = int64(count)
-	}
-	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
-		u.CacheCreationInputTokens = int64(count)
-	}
-	if count := completion.ReasoningTokens; count > 0 && count <= output {
-		u.ReasoningOutputTokens = int64(count)
-	}
+	takeUsageDetails(&reader.record.Usage, &details.Prompt, &details.Completion)
+	takeUsageDetails(&reader.record.Usage, &details.Input, &details.Output)
 }

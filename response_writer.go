@@ -27,14 +27,13 @@ type responseWriter struct {
 	countedOpen       bool           // it is an event stream that is counted as open
 	needsCleanup      bool           // any of decoder, hides, encoded, trailers, bound, streams and attempts
 
-	policy     *policy // which meters the call
-	decision   *decision
-	credential *credential // of the provider that answers
-	attempts   []string    // what became of each, of providers that the middleware forwards to
-	mayRetry   bool        // the next one may have to answer instead
-	failure    string      // error.type of an answer that is our own
+	instance string    // the name of the middleware, for log lines
+	registry *registry // that counts open streams
+	mayRetry bool      // another provider may have to respond instead
+	failure  string    // error.type of a response that was ended or replaced here
 
 	call        *Call
+	reader      responseReader
 	start       time.Time       // of the call
 	usageAdded  bool            // the provider was asked for a usage that the client did not ask for
 	status      int             // 0: no answer
@@ -43,7 +42,6 @@ type responseWriter struct {
 	lastChunk   time.Duration   // when the last chunk before those came
 	writeErr    error           // of the client's connection
 	complete    bool            // the answer is complete, as far as HTTP can tell
-	recorded    bool            // so is the call
 }
 
 // WriteHeader decides how the answer is treated, at its header. Informational answers pass.
@@ -79,7 +77,7 @@ func openStream(w *responseWriter) {
 	}
 	w.needsCleanup = true
 	w.countedOpen = true
-	w.policy.telemetry.registry.streams.Add(1)
+	w.registry.streams.Add(1)
 	if w.limit != nil {
 		startTimer(w.limit)
 	}
@@ -89,7 +87,7 @@ func openStream(w *responseWriter) {
 func closeStream(w *responseWriter) {
 	if w.countedOpen {
 		w.countedOpen = false
-		w.policy.telemetry.registry.streams.Add(-1)
+		w.registry.streams.Add(-1)
 	}
 }
 
@@ -129,7 +127,7 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 		return err
 	}
 	_, _ = w.window.Write(chunk)
-	begun := !w.call.Response.stream || w.call.FirstChunk > 0
+	begun := !w.reader.stream || w.call.FirstChunk > 0
 	if begun {
 		w.arrivals = append(w.arrivals, time.Since(w.start))
 	} else {
@@ -153,15 +151,12 @@ func cleanup(w *responseWriter) {
 		_ = w.decoder.close()
 	}
 	if w.opaque {
-		countLost(w.policy.telemetry.registry, lostUsage, 1)
+		countLost(w.registry, lostUsage, 1)
 	}
 	if w.announcesTrailers {
 		removeLogHeaders(w.ResponseWriter.Header())
 	}
 	flushBuffered(w)
-	if w.attempts != nil {
-		setAttemptsHeader(w.ResponseWriter.Header(), w.attempts)
-	}
 }
 
 // flushBuffered sends what was kept back of a stream that has ended.
@@ -242,7 +237,7 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 
 // beginStream prepares for events.
 func beginStream(w *responseWriter, header http.Header) {
-	w.call.Response.stream = true
+	w.reader.stream = true
 	w.fastPath = false
 	_ = w.window.WriteByte('\n') // see look
 	if w.usageAdded {
@@ -276,15 +271,23 @@ func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
 	if w.decoder != nil {
 		return w.decoder.write(chunk)
 	}
-	if w.window != nil && w.call.Response.stream {
+	if w.window != nil && w.reader.stream {
 		return len(chunk), writeScanned(w, chunk)
 	}
 	return w.Write(chunk)
 }
 
-// completeResponse ends an answer that is decoded or bounded. One whose compressed bytes stop early or are corrupt must look broken, and
-// so must one that is cut.
-func completeResponse(w *responseWriter) {
+// complete notes that the provider's handler has returned.
+func complete(w *responseWriter) {
+	if w.needsCleanup {
+		completeUncommon(w)
+	}
+	w.complete = true
+}
+
+// completeUncommon ends a response that is decoded or limited. One whose compressed bytes stop early or are corrupt must look
+// broken, and so must one that was aborted.
+func completeUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}

@@ -9,6 +9,47 @@ import (
 	"strings"
 )
 
+// canonicalPath returns what a path has been looked up as, escaped, which no server takes for another; "" if it is that itself.
+func canonicalPath(path string) string {
+	normal := normalizePath(path)
+	if isCanonical(path, normal) {
+		return ""
+	}
+	return (&url.URL{Path: normal}).EscapedPath()
+}
+
+// joinBase returns the provider's path for one of OpenAI's: what stands behind the version goes behind the base. Other
+// paths are the provider's own.
+func joinBase(base, escapedPath string) string {
+	at := strings.Index(strings.ToLower(escapedPath), versionSegment)
+	if at < 0 {
+		return escapedPath
+	}
+	return base + escapedPath[at+len(versionSegment)-1:]
+}
+
+// chainedRoutes returns the routes for requests that an instance before has governed: those of the configuration, and behind
+// them where OpenAI has the endpoints of each kind.
+func chainedRoutes(routes []route) []route {
+	if len(routes) > 0 && routes[len(routes)-1].suffix == anyPath {
+		return routes
+	}
+	return append(append([]route{}, routes...),
+		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
+		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
+}
+
+// modelPathPattern returns what finds the model that a path names behind that of a list of models.
+func modelPathPattern(routes []route) *regexp.Regexp {
+	var lists []string
+	for _, r := range routes {
+		if r.kind == models && !r.isSuffixAlias {
+			lists = append(lists, regexp.QuoteMeta(r.suffix))
+		}
+	}
+	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
+}
+
 // kind is what an endpoint is to the middleware.
 type kind string
 

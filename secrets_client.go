@@ -8,12 +8,21 @@ import (
 	"strings"
 )
 
-// authorize replaces the client's credentials by the provider's key. Without a key there is no request. The header is
+// providerAuth is how requests authenticate to a provider.
+type providerAuth struct {
+	header          string      // canonical, that carries the key
+	credential      *credential // nil: the client's own credentials pass
+	clientKeyHeader *keyHeader  // that a client's own key is moved to, without a credential; nil: it stays where it is
+	dropsClientKey  bool        // of a fallback: a client's own key is for the first provider
+	keyHeaders      []string    // of a fallback: the headers that carry the keys of all providers of the policy
+}
+
+// authorize replaces the client's credentials with the provider's key. Without a key there is no request. The header is
 // copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
-func authorize(p *policy, req *http.Request) *apiError {
-	cred := p.credential
+func authorize(auth *providerAuth, req *http.Request) *apiError {
+	cred := auth.credential
 	if cred == nil {
-		forwardClientKey(p, req)
+		forwardClientKey(auth, req)
 		return nil
 	}
 	value := cred.value
@@ -23,29 +32,26 @@ func authorize(p *policy, req *http.Request) *apiError {
 	if value == "" {
 		return credentialsUnavailable()
 	}
-	removeClientIdentity(p, req)
+	removeClientIdentity(auth, req)
 	req.Header[cred.header] = []string{value}
 	return nil
 }
 
-// forwardClientKey leaves a client's own key to the provider, where that reads it. A fallback gets none: the key is the first
-// provider's.
-func forwardClientKey(p *policy, req *http.Request) {
-	if p.isFallback {
-		removeClientIdentity(p, req)
-	} else if p.keyHeader != nil {
-		moveClientKey(p.keyHeader, req)
+// forwardClientKey leaves a client's own key to the first provider, where that reads it.
+func forwardClientKey(auth *providerAuth, req *http.Request) {
+	if auth.dropsClientKey {
+		removeClientIdentity(auth, req)
+	} else if auth.clientKeyHeader != nil {
+		moveClientKey(auth.clientKeyHeader, req)
 	}
 }
 
-// removeClientIdentity takes the client's own identity out of a request, and at a fallback what was meant for other providers.
-func removeClientIdentity(p *policy, req *http.Request) {
+// removeClientIdentity removes the client's own credentials from a request, and at a fallback what was meant for other providers.
+func removeClientIdentity(auth *providerAuth, req *http.Request) {
 	req.Header = req.Header.Clone()
 	removeCredentials(req.Header)
-	if p.isFallback {
-		for _, name := range p.keyNames {
-			delete(req.Header, name)
-		}
+	for _, name := range auth.keyHeaders {
+		delete(req.Header, name)
 	}
 	if req.URL.RawQuery != "" {
 		removeQueryCredentials(req)

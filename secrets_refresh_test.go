@@ -306,17 +306,17 @@ func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.credential.source.pace.pause = time.Millisecond
-	p.credential.source.pace.linger = 20 * time.Millisecond
+	p.providers[0].auth.credential.source.pace.pause = time.Millisecond
+	p.providers[0].auth.credential.source.pace.linger = 20 * time.Millisecond
 	told := operatorSees(t, func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		startCredential(ctx, p.credential)
+		startCredential(ctx, p.providers[0].auth.credential)
 		valid := "Bearer sk-one"
-		handler := &middleware{policy: p, next: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		handler := middlewareTo(p, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Authorization") != valid {
 				rw.WriteHeader(http.StatusUnauthorized)
 			}
-		})}
+		}))
 		status := func() int {
 			recorder := httptest.NewRecorder()
 			handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/v1/chat/completions",
@@ -333,7 +333,7 @@ func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
 		}
 		eventually(t, "the new key is sent", func() bool { return status() == http.StatusOK })
 		cancel()
-		awaitRetired(t, p.credential.source)
+		awaitRetired(t, p.providers[0].auth.credential.source)
 	})
 	if !strings.Contains(told, "token: the answer to the key is 401, ") || strings.Contains(told, "sk-") {
 		t.Errorf("the operator is told %q", told)

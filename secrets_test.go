@@ -66,7 +66,7 @@ func awaitRetired(t *testing.T, source *secretSource) {
 // sent returns what a request carries, or the code of its refusal.
 func sent(cred *credential) string {
 	req := &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}}
-	if apiErr := authorize(&policy{credential: cred}, req); apiErr != nil {
+	if apiErr := authorize(&providerAuth{credential: cred}, req); apiErr != nil {
 		return apiErr.code
 	}
 	return req.Header.Get("Authorization")
@@ -131,7 +131,7 @@ func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
 			startCredential(ctx, cred)
 			client := http.Header{"Cookie": {"session"}, "Authorization": {"Bearer client"}}
 			req := &http.Request{URL: &url.URL{}, Header: client}
-			if apiErr := authorize(&policy{credential: cred}, req); apiErr != nil {
+			if apiErr := authorize(&providerAuth{credential: cred}, req); apiErr != nil {
 				t.Fatal(apiErr.message)
 			}
 			if got := req.Header.Get(test.header); got != test.want {
@@ -165,7 +165,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	for _, test := range tests {
 		told := operatorSees(t, func() {
 			cred, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
-			apiErr := authorize(&policy{credential: cred}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
+			apiErr := authorize(&providerAuth{credential: cred}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
 			if apiErr == nil || apiErr.status != http.StatusServiceUnavailable {
 				t.Errorf("%s: refusal %v, want one with status 503", test.token, apiErr)
 			}

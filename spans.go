@@ -60,26 +60,6 @@ const (
 // traceStateMaxBytes is how much of a tracestate a span keeps. W3C asks for at least 512.
 const traceStateMaxBytes = 512
 
-// startSpan begins the span of a call, if it is to become one.
-func startSpan(t *telemetry, header http.Header, pl *plan, c *Call) {
-	if header[traceParentHeader] == nil && t.sampler.isAlways {
-		c.Trace = newTrace(header)
-	} else {
-		c.Trace = startTrace(t.sampler, header)
-	}
-	if t.contentMaxBytes > 0 && c.Trace != nil && c.Response.kind == completions {
-		captureCall(t, pl, c)
-	}
-}
-
-// captureCall keeps the prompt of a call, and has the answer kept.
-func captureCall(t *telemetry, pl *plan, c *Call) {
-	c.Response.capture = &capture{left: t.contentMaxBytes}
-	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		c.Input = captureInput(plainBody(pl), t.contentMaxBytes)
-	}
-}
-
 // traceParentOf returns the parts of the one valid traceparent that a request has; nil: it has none.
 func traceParentOf(header http.Header) []string {
 	parents := header[traceParentHeader]

@@ -210,9 +210,9 @@ func watched(t *testing.T, config *Config, next http.Handler) (http.Handler, *ke
 	}
 	sink := &keptCalls{}
 	p.telemetry.registry = newRegistry()
-	p.telemetry.wantsDetails = true
+	wantDetails(p)
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
-	return &middleware{next: next, policy: p}, sink
+	return middlewareTo(p, next), sink
 }
 
 func TestProviderGetsTheTraceOfTheCall(t *testing.T) {

@@ -33,11 +33,8 @@ func (r *recorder) Flush() { r.calls = append(r.calls, "flush") }
 // writerTo returns what a provider's answer is written to, in front of a client.
 func writerTo(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	t.Helper()
-	p, err := newPolicy(CreateConfig(), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &responseWriter{ResponseWriter: rw, client: rw, policy: p, call: &Call{}}
+	call := &Call{}
+	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: responseReader{record: &call.Response}}
 }
 
 func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {

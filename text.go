@@ -64,15 +64,12 @@ const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\
 	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
 
 var (
-	quote = []byte{'"'}
-	comma = []byte{','}
-)
-
-// Names and values that are looked for. In a JSON string their quotes would be escaped: no text of a client or a model can
-// look like them. What follows them is then checked.
-var (
+	quote     = []byte{'"'}
+	comma     = []byte{','}
 	blankLine = []byte("\n\n")
 	lineFeed  = []byte("\n")
+	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, and nobody writes it.
+	placeholder = []byte{0x7f}
 )
 
 func containsText(names []string, name string) bool {
@@ -108,3 +105,6 @@ func fold(name string) string {
 	}
 	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
 }
+
+// modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
+const modelMaxBytes = 256

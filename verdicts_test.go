@@ -150,20 +150,20 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	}
 	send := func(body string) {
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, apiErr := planRequest(p, p.endpoints[completions], req); apiErr != nil {
+		if _, apiErr := planRequest(p.providers[0].endpoints[completions], req); apiErr != nil {
 			t.Fatal(apiErr.message)
 		}
 	}
 	for i := 0; i < 5000; i++ {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
-	if got := len(p.endpoints[completions].decisions.bySkeleton); got > rememberedVerdicts {
+	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got > rememberedVerdicts {
 		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
 	}
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
 	}
-	memory := p.endpoints[completions].decisions
+	memory := p.providers[0].endpoints[completions].decisions
 	before := len(memory.bySkeleton)
 	send(sized(skeletonMaxBytes))
 	if got := len(memory.bySkeleton); got != before {
@@ -191,11 +191,11 @@ func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
 	for _, text := range []string{"one", "another"} {
 		body := `{"model":"m","tools":[` + strings.TrimSuffix(strings.Repeat(tool, 500), ",") + `],"messages":[{"role":"user","content":"` + text + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, apiErr := planRequest(p, p.endpoints[completions], req); apiErr != nil {
+		if _, apiErr := planRequest(p.providers[0].endpoints[completions], req); apiErr != nil {
 			t.Fatal(apiErr.message)
 		}
 	}
-	if got := len(p.endpoints[completions].decisions.bySkeleton); got != 1 {
+	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got != 1 {
 		t.Errorf("%d verdicts are remembered, want 1", got)
 	}
 }
@@ -206,11 +206,11 @@ func TestBodyWithTheFillerIsNotRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ep := p.endpoints[completions]
+	ep := p.providers[0].endpoints[completions]
 	for _, content := range []string{string(placeholder), string(placeholder) + strings.Repeat(" long", 100)} {
 		body := `{"model":"m","messages":[{"role":"user","content":"` + content + `"},{"role":"user","content":"` + string(placeholder) + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		if _, apiErr := planRequest(p, ep, req); apiErr != nil {
+		if _, apiErr := planRequest(ep, req); apiErr != nil {
 			t.Fatal(apiErr.message)
 		}
 		if got := len(ep.decisions.bySkeleton); got != 0 {

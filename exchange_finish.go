@@ -1,0 +1,108 @@
+package chatcompletion
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// finish stops what still runs, sets the access-log headers, and records the call, however the response ended.
+func finish(x *exchange, ctx context.Context) {
+	w, c := x.response, x.call
+	if w.needsCleanup {
+		cleanup(w)
+	}
+	c.Duration = time.Since(c.Start)
+	if w.window != nil {
+		finishWindow(w)
+	}
+	c.Status = w.status
+	if c.Status != http.StatusOK || !w.complete || w.reader.stream || w.reader.failed {
+		c.ErrorType = endedBy(x, ctx)
+	}
+	header := w.ResponseWriter.Header()
+	removeLogTrailers(header)
+	setLogHeaders(header, x.decision, c)
+	if x.attempts != nil {
+		setAttemptsHeader(header, x.attempts)
+	}
+	publish(x.policy.telemetry, c)
+	x.recorded = true
+}
+
+// rejectExchange responds with an error before a provider is called, and records the call.
+func rejectExchange(x *exchange, apiErr *apiError) {
+	w, c := x.response, x.call
+	writePolicyError(w.ResponseWriter, apiErr)
+	w.status = apiErr.status
+	w.complete = true
+	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
+	c.Duration = time.Since(c.Start)
+	c.GatewayDuration = c.Duration
+	c.Status = apiErr.status
+	c.ErrorType = apiErr.code
+	c.Request = &Request{Policy: "refused=" + apiErr.code}
+	publish(x.policy.telemetry, c)
+	x.recorded = true
+}
+
+// rejectPlanned responds with an error after the first instance has decided, which then records the call.
+func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
+	x.errorType = apiErr.code
+	before := x.decision
+	x.decision = mergeDecisions(before, &decision{model: before.model, policy: []string{"refused=" + apiErr.code}, request: before.request})
+	x.call.Request = x.decision.request
+	writeAPIError(rw, apiErr)
+}
+
+// maxStatus is the last status that HTTP has a class for.
+const maxStatus = 599
+
+// endedBy returns the error.type of an exchange, "" if it ended as it should.
+func endedBy(x *exchange, ctx context.Context) string {
+	w := x.response
+	reader := &w.reader
+	switch {
+	case w.failure != "":
+		return w.failure
+	case x.errorType != "":
+		return x.errorType
+	case w.fromTraefik:
+		return traefikErrorType(w.status)
+	case w.status > maxStatus:
+		return other
+	case w.status >= http.StatusBadRequest:
+		return providerErrorType(x)
+	case reader.failed:
+		return errorErrorEvent
+	case w.writeErr == nil && (reader.done || (reader.finished && reader.ending != "") || (w.complete && (!reader.stream || reader.finished))):
+		return ""
+	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
+		return errorTimeout
+	case w.writeErr != nil || ctx.Err() != nil:
+		return errorClientGone
+	}
+	return errorProviderCut
+}
+
+// providerErrorType returns the provider's status. After 401, the key is looked up again.
+func providerErrorType(x *exchange) string {
+	if x.response.status == http.StatusUnauthorized {
+		credentialRefused(x.provider.auth.credential, x.call.Start)
+	}
+	return strconv.Itoa(x.response.status)
+}
+
+// traefikErrorType returns why Traefik responded instead of a provider.
+func traefikErrorType(status int) string {
+	switch status {
+	case statusClientClosedRequest:
+		return errorClientGone
+	case http.StatusGatewayTimeout:
+		return errorTimeout
+	}
+	return errorConnectionFailed
+}

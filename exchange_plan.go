@@ -1,0 +1,134 @@
+package chatcompletion
+
+import (
+	"net/http"
+)
+
+// planFor decides what a provider is sent, and nothing else does: the first instance decides on the request, a chained
+// instance reapplies its own rules to the plan of the one before, and a fallback decides on what the first provider was
+// to be sent.
+func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
+	ep := pr.endpoints[x.kind]
+	switch {
+	case x.plan == nil:
+		return planFirst(p, ep, req)
+	case pr != p.providers[0]:
+		return planFallback(x, p, ep, req)
+	}
+	return reapply(x, p, pr, req)
+}
+
+// planFirst decides on a request as the client sent it.
+func planFirst(p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	pl, apiErr := planRequest(ep, req)
+	if p.reportOnly {
+		return reportOnly(ep.models, pl, apiErr), nil
+	}
+	return pl, apiErr
+}
+
+// planFallback decides what a fallback is sent instead of the plan for the first provider.
+func planFallback(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	own := *x.plan
+	if x.reportOnly || p.reportOnly {
+		own.decision = copyDecision(x.decision)
+	}
+	if x.reportOnly {
+		return &own, nil
+	}
+	body, added := withoutUnsupportedUsage(ep, x.plan.decoded, x.plan.usageAdded)
+	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added}
+	if p.reportOnly {
+		return pl, nil
+	}
+	pl, apiErr := planBody(ep, req, body, pl)
+	if apiErr == nil && x.before != nil {
+		pl.decision = mergeDecisions(x.before, pl.decision)
+	}
+	return pl, apiErr
+}
+
+// copyDecision returns a decision with a request of its own: spans share what they say of a request and its provider.
+func copyDecision(d *decision) *decision {
+	own := *d
+	request := *d.request
+	own.request = &request
+	return &own
+}
+
+// reapply applies the rules of a chained instance to the plan of the instance before.
+func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
+	ep := pr.endpoints[x.kind]
+	before, pl := x.plan, &plan{}
+	x.before = before.decision
+	if ep.kind == deny {
+		return before, denied()
+	}
+	var apiErr *apiError
+	if x.reportOnly {
+		pl, apiErr = planRequest(ep, req)
+	} else {
+		pl.decision = before.decision
+		body := plainBody(before)
+		if names := bypassParams(x.policy.providers[0].endpoints[x.kind], pr.preset); names != nil {
+			body = removeMembers(body, names)
+		}
+		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, before.usageAdded || before.decision.addsUsage)
+		pl.pieces = [][]byte{pl.decoded}
+		if p.hasRules {
+			pl, apiErr = planBody(ep, req, pl.decoded, pl)
+		}
+	}
+	if p.reportOnly {
+		pl = reportOnly(ep.models, pl, apiErr)
+		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
+		if !x.reportOnly {
+			pl.pieces = [][]byte{pl.decoded}
+		}
+	}
+	if apiErr != nil {
+		return before, apiErr
+	}
+	if x.reportOnly && !p.reportOnly {
+		x.before = nil // nothing of what it decided has been done
+	} else {
+		pl.decision = mergeDecisions(before.decision, pl.decision)
+	}
+	x.reportOnly = x.reportOnly && p.reportOnly
+	return pl, nil
+}
+
+// addressProvider decides which path the provider is asked for, and puts the provider's key in the place of the client's.
+func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
+	if pr.isRebased || pr.path != "" || k == governedPassthrough {
+		path, apiErr := providerPath(pr, pr.endpoints[k], req)
+		if apiErr != nil {
+			return apiErr
+		}
+		pl.path = path
+	}
+	return authorize(pr.auth, req)
+}
+
+// providerPath returns the path, escaped, that the provider is asked for; "" for the client's own.
+func providerPath(pr *provider, ep *endpoint, req *http.Request) (string, *apiError) {
+	switch {
+	case pr.pathTemplate != nil:
+		return render(pr.pathTemplate, req)
+	case pr.path != "":
+		return pr.path, nil
+	case pr.isRebased && ep.path != "":
+		return pr.preset.basePath + ep.path, nil
+	}
+	path := ""
+	if ep.kind == governedPassthrough {
+		path = canonicalPath(req.URL.Path)
+	}
+	if !pr.isRebased {
+		return path, nil
+	}
+	if path == "" {
+		path = req.URL.EscapedPath()
+	}
+	return joinBase(pr.preset.basePath, path), nil
+}

@@ -1,0 +1,75 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+)
+
+// maxFinishReasons bounds the finish reasons that a record keeps: a provider could write thousands of choices.
+const maxFinishReasons = 16
+
+// smallResponse is what is read of a small answer.
+type smallResponse struct {
+	ID      string          `json:"id"`
+	Model   string          `json:"model"`
+	Usage   smallUsage      `json:"usage"`
+	Error   json.RawMessage `json:"error"`
+	Choices []smallChoice   `json:"choices"`
+}
+
+type smallChoice struct {
+	FinishReason string `json:"finish_reason"`
+}
+
+type smallUsage struct {
+	PromptTokens     int64        `json:"prompt_tokens"`
+	CompletionTokens int64        `json:"completion_tokens"`
+	TotalTokens      int64        `json:"total_tokens"`
+	Prompt           usageDetails `json:"prompt_tokens_details"`
+	Completion       usageDetails `json:"completion_tokens_details"`
+}
+
+// fillDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
+// little for many calls at once.
+func fillDetails(calls []*Call) {
+	for _, c := range calls {
+		resp, members := &c.Response, c.Response.details
+		if members == nil {
+			continue
+		}
+		resp.details = nil
+		if len(members.ID) <= modelMaxBytes {
+			resp.ID = members.ID
+		}
+		for i, choice := range members.Choices {
+			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxFinishReasons {
+				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
+			}
+		}
+		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
+		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
+			takeUsageDetails(&resp.Usage, prompt, completion)
+		}
+	}
+}
+
+// usageDetails are members that tell what a part of the tokens was.
+type usageDetails struct {
+	CachedTokens        float64 `json:"cached_tokens"`
+	CacheCreationTokens float64 `json:"cache_creation_tokens"`
+	CacheWriteTokens    float64 `json:"cache_write_tokens"`
+	ReasoningTokens     float64 `json:"reasoning_tokens"`
+}
+
+// takeUsageDetails takes over parts of the tokens that can be parts.
+func takeUsageDetails(u *Usage, prompt, completion *usageDetails) {
+	input, output := float64(u.InputTokens), float64(u.OutputTokens)
+	if count := prompt.CachedTokens; count > 0 && count <= input {
+		u.CacheReadInputTokens = int64(count)
+	}
+	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
+		u.CacheCreationInputTokens = int64(count)
+	}
+	if count := completion.ReasoningTokens; count > 0 && count <= output {
+		u.ReasoningOutputTokens = int64(count)
+	}
+}
