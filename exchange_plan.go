@@ -10,21 +10,20 @@ import (
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
 	switch {
+	case x.plan == nil && p.reportOnly:
+		return planReport(ep, req)
 	case x.plan == nil:
-		return planFirst(p, ep, req)
+		return planRequest(ep, req)
 	case pr != p.providers[0]:
 		return planFallback(x, p, ep, req)
 	}
 	return reapply(x, p, pr, req)
 }
 
-// planFirst decides on a request as the client sent it.
-func planFirst(p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
+// planReport decides on a request, and plans to send it unchanged.
+func planReport(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := planRequest(ep, req)
-	if p.reportOnly {
-		return reportOnly(ep.models, pl, apiErr), nil
-	}
-	return pl, apiErr
+	return reportOnly(ep.models, pl, apiErr), nil
 }
 
 // planFallback decides what a fallback is sent instead of the plan for the first provider.
