@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"strings"
-)
+import "strings"
 
 // newEndpoints decides what a configuration demands at each kind of governed endpoint of a provider.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {

@@ -29,18 +29,6 @@ type exchange struct {
 	models     *modelsRequest // nil: the request is governed; else there is nothing beside this
 }
 
-// exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
-var exchangeKey = new(int)
-
-// exchangeOf returns the exchange in a context; nil: there is none.
-func exchangeOf(ctx context.Context) *exchange {
-	x, has := ctx.Value(exchangeKey).(*exchange)
-	if !has {
-		return nil
-	}
-	return x
-}
-
 // newExchange begins the exchange of a request that has arrived at an endpoint.
 func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWriter, req *http.Request) *exchange {
 	t := p.telemetry
@@ -55,25 +43,16 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	return &exchange{policy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 
-// startSpan gives the call its place in a trace, and has content captured where that is configured.
-func startSpan(x *exchange, pl *plan, header http.Header) {
-	t := x.policy.telemetry
-	if header[traceParentHeader] == nil && t.sampler.isAlways {
-		x.call.Trace = newTrace(header)
-	} else {
-		x.call.Trace = startTrace(t.sampler, header)
-	}
-	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
-		captureContent(x, pl, t.contentMaxBytes)
-	}
-}
+// exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
+var exchangeKey = new(int)
 
-// captureContent keeps the prompt of a call, and has the response kept.
-func captureContent(x *exchange, pl *plan, maxBytes int) {
-	x.response.reader.capture = &capture{left: maxBytes}
-	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		x.call.Input = captureInput(plainBody(pl), maxBytes)
+// exchangeOf returns the exchange in a context; nil: there is none.
+func exchangeOf(ctx context.Context) *exchange {
+	x, has := ctx.Value(exchangeKey).(*exchange)
+	if !has {
+		return nil
 	}
+	return x
 }
 
 // usePlan has the response treated, and the call recorded, as a plan says.
@@ -112,4 +91,25 @@ func limitResponses(p *policy, next http.Handler) http.Handler {
 		applyLimit(x.response, maxBytes, p.maxStreamDuration, cancel)
 		next.ServeHTTP(rw, req.WithContext(ctx))
 	})
+}
+
+// startSpan gives the call its place in a trace, and has content captured where that is configured.
+func startSpan(x *exchange, pl *plan, header http.Header) {
+	t := x.policy.telemetry
+	if header[traceParentHeader] == nil && t.sampler.isAlways {
+		x.call.Trace = newTrace(header)
+	} else {
+		x.call.Trace = startTrace(t.sampler, header)
+	}
+	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
+		captureContent(x, pl, t.contentMaxBytes)
+	}
+}
+
+// captureContent keeps the prompt of a call, and has the response kept.
+func captureContent(x *exchange, pl *plan, maxBytes int) {
+	x.response.reader.capture = &capture{left: maxBytes}
+	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
+		x.call.Input = captureInput(plainBody(pl), maxBytes)
+	}
 }

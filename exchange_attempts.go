@@ -1,96 +1,12 @@
 package chatcompletion
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"os"
-	"strconv"
 	"time"
 )
-
-// newProxy returns the handler that has a provider answer.
-func newProxy(u *upstream) http.Handler {
-	return &httputil.ReverseProxy{
-		Transport:      transportOf(u),
-		Rewrite:        director(u),
-		ModifyResponse: acceptResponse,
-		ErrorHandler:   failProxy,
-	}
-}
-
-// director returns what directs a request to a provider.
-func director(u *upstream) func(*httputil.ProxyRequest) {
-	return func(proxied *httputil.ProxyRequest) {
-		out := proxied.Out
-		out.URL.RawQuery = proxied.In.URL.RawQuery // as the client wrote it
-		out.URL.Scheme = u.scheme
-		out.URL.Host = u.authority
-		out.Host = u.authority
-		for _, name := range clientAddrHeaders {
-			delete(out.Header, name)
-		}
-	}
-}
-
-// clientAddrHeaders are headers that tell a provider who the client is. ReverseProxy removes the other ones.
-var clientAddrHeaders = []string{
-	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
-	"X-Real-Ip", "Via",
-}
-
-// failProxy answers for a provider that does not, unless another one is to.
-func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
-	outcome := ""
-	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
-		outcome = proxyOutcome(req.Context(), err) // of a request that is not governed
-	} else {
-		failAttempt(x, err)
-		if x.attempt.failed {
-			return
-		}
-		outcome = x.attempt.outcome
-		x.errorType = outcome
-	}
-	switch outcome {
-	case errorClientGone:
-		rw.WriteHeader(statusClientClosedRequest)
-	case errorTimeout:
-		writeAPIError(rw, providerTimeout())
-	default:
-		writeAPIError(rw, providerUnreachable())
-	}
-}
-
-// proxyOutcome returns the error.type of an answer that has not come.
-func proxyOutcome(ctx context.Context, err error) string {
-	if ctx.Err() == context.Canceled {
-		return errorClientGone
-	}
-	if os.IsTimeout(err) || errors.Is(err, context.Canceled) { // by the attempt, whose patience ended
-		return errorTimeout
-	}
-	return errorConnectionFailed
-}
-
-// outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
-const outcomeSkipped = "skipped"
-
-// attempt is what became of a request at one provider.
-type attempt struct {
-	client         context.Context // of the client's request, which outlives the attempt
-	firstByteTimer *time.Timer     // ends the attempt, unless the answer begins before
-	isLast         bool            // its answer is the client's, whatever it is
-	status         int             // of the answer; 0: there is none
-	retryAfter     string          // what the provider says of when it wants to be asked again
-	err            error           // why there is none
-	failed         bool            // the next provider is to be tried
-	outcome        string          // the status, or why there is none
-}
 
 // tryProviders calls the providers of a policy in their order until one has responded. What comes before the first byte of a
 // response costs the client only time.
@@ -158,6 +74,21 @@ func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.R
 	return false
 }
 
+// attempt is what became of a request at one provider.
+type attempt struct {
+	client         context.Context // of the client's request, which outlives the attempt
+	firstByteTimer *time.Timer     // ends the attempt, unless the answer begins before
+	isLast         bool            // its answer is the client's, whatever it is
+	status         int             // of the answer; 0: there is none
+	retryAfter     string          // what the provider says of when it wants to be asked again
+	err            error           // why there is none
+	failed         bool            // the next provider is to be tried
+	outcome        string          // the status, or why there is none
+}
+
+// outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
+const outcomeSkipped = "skipped"
+
 // isProviderFault tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
 // by a request that the provider cannot bear, or a key of its own that has been used too often.
 func isProviderFault(pr *provider, a *attempt) bool {
@@ -171,15 +102,6 @@ func isProviderFault(pr *provider, a *attempt) bool {
 		return true
 	}
 	return false
-}
-
-// cloneRequest returns a copy of a request whose header and URL can be changed.
-func cloneRequest(req *http.Request) *http.Request {
-	out := req.WithContext(req.Context())
-	url := *req.URL
-	out.URL = &url
-	out.Header = req.Header.Clone()
-	return out
 }
 
 // addAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
@@ -214,63 +136,11 @@ func startNextAttempt(c *Call, start time.Time, header http.Header) {
 	}
 }
 
-// Why an answer is none for the client.
-var (
-	errNextProvider = errors.New("another provider is tried")
-	errNoResponse   = errors.New("the provider's status is none of an answer")
-)
-
-// acceptResponse looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
-func acceptResponse(answer *http.Response) error {
-	x := exchangeOf(answer.Request.Context())
-	isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && x == nil
-	if answer.StatusCode < http.StatusOK && !isUpgrade {
-		return errNoResponse
-	}
-	if x == nil || x.attempt == nil {
-		return nil
-	}
-	a := x.attempt
-	a.status = answer.StatusCode
-	a.outcome = strconv.Itoa(answer.StatusCode)
-	if a.status == http.StatusTooManyRequests || a.status >= http.StatusInternalServerError {
-		a.retryAfter = answer.Header.Get("Retry-After")
-		if !a.isLast {
-			return errNextProvider
-		}
-	} else if !a.isLast {
-		if err := awaitFirstByte(answer); err != nil {
-			a.status = 0
-			return err
-		}
-	}
-	if !a.firstByteTimer.Stop() {
-		a.status = 0
-		return context.DeadlineExceeded
-	}
-	addAttempt(x, a.outcome)
-	return nil
-}
-
-// awaitFirstByte waits for the first byte of an answer's body.
-func awaitFirstByte(answer *http.Response) error {
-	first := make([]byte, 1)
-	n, err := io.ReadFull(answer.Body, first)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	// What NopCloser does not close, the end of the attempt does.
-	answer.Body = io.NopCloser(io.MultiReader(bytes.NewReader(first[:n]), answer.Body))
-	return nil
-}
-
-// failAttempt notes why there is no answer for the client, and whether the next provider is tried.
-func failAttempt(x *exchange, err error) {
-	a := x.attempt
-	a.err = err
-	if err != errNextProvider {
-		a.outcome = proxyOutcome(a.client, err)
-	}
-	a.failed = !a.isLast && a.outcome != errorClientGone
-	addAttempt(x, a.outcome)
+// cloneRequest returns a copy of a request whose header and URL can be changed.
+func cloneRequest(req *http.Request) *http.Request {
+	out := req.WithContext(req.Context())
+	url := *req.URL
+	out.URL = &url
+	out.Header = req.Header.Clone()
+	return out
 }

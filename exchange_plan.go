@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // planFor decides what a provider is sent, and nothing else does: the first instance decides on the request, a chained
 // instance reapplies its own rules to the plan of the one before, and a fallback decides on what the first provider was

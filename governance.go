@@ -29,6 +29,27 @@ func newDecision(rules *modelRules, requested, model string, edits []edit, decis
 	return d
 }
 
+// mergeDecisions returns a verdict with the decisions of the one before it, too.
+func mergeDecisions(before, d *decision) *decision {
+	both := *d
+	request := *d.request
+	both.requestedModel = before.requestedModel
+	both.request = &request
+	if d == before {
+		both.addsUsage = false // it has been asked for
+		return &both
+	}
+	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
+	if all != "" {
+		both.policy = []string{all}
+	}
+	request.Policy = all
+	if request.ReportOnly && !before.request.ReportOnly { // the metrics count what was done
+		request.Policy, request.ReportOnly = before.request.Policy, false
+	}
+	return &both
+}
+
 // decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
 // other requests.
 func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiError) {
@@ -67,25 +88,4 @@ type decisionDraft struct {
 	model          string
 	additions      []byte // members that the client did not send, each behind a comma
 	reasons        []string
-}
-
-// mergeDecisions returns a verdict with the decisions of the one before it, too.
-func mergeDecisions(before, d *decision) *decision {
-	both := *d
-	request := *d.request
-	both.requestedModel = before.requestedModel
-	both.request = &request
-	if d == before {
-		both.addsUsage = false // it has been asked for
-		return &both
-	}
-	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
-	if all != "" {
-		both.policy = []string{all}
-	}
-	request.Policy = all
-	if request.ReportOnly && !before.request.ReportOnly { // the metrics count what was done
-		request.Policy, request.ReportOnly = before.request.Policy, false
-	}
-	return &both
 }

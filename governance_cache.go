@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"sync"
-)
+import "sync"
 
 // What is remembered, so that no client can make it grow: as many skeletons as an application has, the schemas of its tools
 // included.

@@ -84,8 +84,28 @@ func replaceModel(obj *jsonObject, draft *decisionDraft, why string) {
 	draft.additions = append(append(draft.additions, `,"model":`...), value...)
 }
 
+// isAllowed tells whether a model may be used. Gemini lists its models with a folder in front, and knows them without.
+func isAllowed(rules *modelRules, model string) bool {
+	return rules.allowed == nil || rules.allowed.MatchString(model) ||
+		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
+}
+
+// isModelName tells whether the text can be the name of a model, wherever it came from.
+func isModelName(model string) bool {
+	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
+}
+
+// notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
+// surrogate pairs, which parsers read differently.
+const notInModels = controlCharacters + "\ufffd"
+
 func noModel() *apiError {
 	return invalidRequest("missing_required_parameter", "model", "you must provide a model parameter")
+}
+
+func invalidModel() *apiError {
+	return invalidRequest("invalid_value", "model", "Invalid 'model': the name of a model is UTF-8 of at most "+
+		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }
 
 // modelNotAllowed refuses the model of a request, and says which ones there are.
@@ -97,24 +117,4 @@ func modelNotAllowed(rules *modelRules, draft *decisionDraft) *apiError {
 	apiErr := modelNotFound(asked)
 	apiErr.message += " Ask for one of: " + rules.allowedText + "."
 	return apiErr
-}
-
-// isAllowed tells whether a model may be used. Gemini lists its models with a folder in front, and knows them without.
-func isAllowed(rules *modelRules, model string) bool {
-	return rules.allowed == nil || rules.allowed.MatchString(model) ||
-		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
-}
-
-// notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
-// surrogate pairs, which parsers read differently.
-const notInModels = controlCharacters + "\ufffd"
-
-// isModelName tells whether the text can be the name of a model, wherever it came from.
-func isModelName(model string) bool {
-	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
-}
-
-func invalidModel() *apiError {
-	return invalidRequest("invalid_value", "model", "Invalid 'model': the name of a model is UTF-8 of at most "+
-		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }

@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"time"
-)
+import "time"
 
 // Call is the record of one request that reached a governed endpoint, made when it has ended, however it ended.
 type Call struct {

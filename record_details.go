@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
 
 // maxFinishReasons bounds the finish reasons that a record keeps: a provider could write thousands of choices.
 const maxFinishReasons = 16

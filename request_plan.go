@@ -42,6 +42,17 @@ func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	return planBody(ep, req, body, pl)
 }
 
+// methodError refuses a request before its body is read; nil: it is served.
+func methodError(endpoint kind, method string) *apiError {
+	if endpoint == deny {
+		return denied()
+	}
+	if method == http.MethodPost || endpoint == governedPassthrough {
+		return nil
+	}
+	return methodNotAllowed(method, http.MethodPost)
+}
+
 // planEncoded judges a body that may have to be decompressed, and may not even have come.
 func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*plan, *apiError) {
 	if apiErr != nil {
@@ -75,17 +86,6 @@ func decideUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) 
 	return apiErr
 }
 
-// methodError refuses a request before its body is read; nil: it is served.
-func methodError(endpoint kind, method string) *apiError {
-	if endpoint == deny {
-		return denied()
-	}
-	if method == http.MethodPost || endpoint == governedPassthrough {
-		return nil
-	}
-	return methodNotAllowed(method, http.MethodPost)
-}
-
 // reportOnly turns a judgement into one that changes and refuses nothing, but tells.
 func reportOnly(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	decisions := []string{reportDecision}
@@ -102,6 +102,28 @@ func reportOnly(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 		d.request.Stream = pl.decision.request.Stream
 	}
 	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}
+}
+
+// removeMembers returns a body without the members of some names.
+func removeMembers(body []byte, names []string) []byte {
+	obj := wholeJSONObject(body)
+	if readMembers(obj) != nil {
+		return body
+	}
+	for i := range obj.members {
+		m := &obj.members[i]
+		m.removed = containsText(names, m.name)
+	}
+	return plainBody(&plan{pieces: splice(obj, edits(obj, nil))})
+}
+
+// withoutUnsupportedUsage returns a body as it can be sent to a provider, and whether it asks for a usage that the client did not ask for:
+// some providers cannot be asked, whatever an instance before has done.
+func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, bool) {
+	if !added || ep.addsUsage {
+		return body, added
+	}
+	return removeMembers(body, []string{streamOptions}), false
 }
 
 // writePlan makes of the client's request the one that the provider gets.
@@ -135,6 +157,12 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	delete(header, "Content-Encoding")
 }
 
+// joinMaxBytes is up to which size of the client's body the pieces of the provider's are copied into one: net/http sends
+// what it knows to be in memory together with the header, in one packet less. Above, the copy would cost more.
+const joinMaxBytes = 16 << 10
+
+var jsonType = []string{"application/json"}
+
 // setBodyPieces gives a request a body that is not copied into one.
 func setBodyPieces(req *http.Request, body [][]byte) {
 	req.ContentLength = 0
@@ -155,32 +183,4 @@ func replayBody(body [][]byte) func() (io.ReadCloser, error) {
 // restoreBody gives back what has been read of a body. The server closes its own, so that Close need not reach it.
 func restoreBody(req *http.Request, raw []byte) {
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
-}
-
-// joinMaxBytes is up to which size of the client's body the pieces of the provider's are copied into one: net/http sends
-// what it knows to be in memory together with the header, in one packet less. Above, the copy would cost more.
-const joinMaxBytes = 16 << 10
-
-var jsonType = []string{"application/json"}
-
-// removeMembers returns a body without the members of some names.
-func removeMembers(body []byte, names []string) []byte {
-	obj := wholeJSONObject(body)
-	if readMembers(obj) != nil {
-		return body
-	}
-	for i := range obj.members {
-		m := &obj.members[i]
-		m.removed = containsText(names, m.name)
-	}
-	return plainBody(&plan{pieces: splice(obj, edits(obj, nil))})
-}
-
-// withoutUnsupportedUsage returns a body as it can be sent to a provider, and whether it asks for a usage that the client did not ask for:
-// some providers cannot be asked, whatever an instance before has done.
-func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, bool) {
-	if !added || ep.addsUsage {
-		return body, added
-	}
-	return removeMembers(body, []string{streamOptions}), false
 }

@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // streamOptions and includeUsage are by what OpenAI's API is asked for the usage of a stream.
 const (

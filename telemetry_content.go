@@ -1,8 +1,6 @@
 package chatcompletion
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
 
 // contentMessage is a message of gen_ai.input.messages and gen_ai.output.messages.
 type contentMessage struct {
