@@ -48,16 +48,16 @@ func links(text string) []string {
 
 // anchors are the anchors that GitHub makes of the headings in a text of Markdown.
 func anchors(text string) map[string]bool {
-	anchors := map[string]bool{}
+	found := map[string]bool{}
 	for _, heading := range markdownHeading.FindAllStringSubmatch(fencedBlock.ReplaceAllString(text, ""), -1) {
 		slug := slugOf(linkedText.ReplaceAllString(heading[1], "$1"))
 		unique := slug
-		for n := 1; anchors[unique]; n++ {
+		for n := 1; found[unique]; n++ {
 			unique = fmt.Sprintf("%s-%d", slug, n)
 		}
-		anchors[unique] = true
+		found[unique] = true
 	}
-	return anchors
+	return found
 }
 
 // slugOf is what GitHub makes of a heading: letters in lower case, digits, hyphens and underscores stay, spaces become
@@ -138,7 +138,7 @@ func TestLinksOfMarkdownAndHTMLAreFound(t *testing.T) {
 	}
 }
 
-func TestDocumentREADMEIsShort(t *testing.T) {
+func TestReadmeDocumentIsShort(t *testing.T) {
 	const most = 150
 	if lines := strings.Count(readText(t, "README.md"), "\n"); lines > most {
 		t.Errorf("README.md has %d lines, want at most %d: details belong into docs", lines, most)
