@@ -23,7 +23,9 @@ var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
 var elsewhere = regexp.MustCompile(`(?m)^ *(caFile|token): (/|urn:k8s:).*\n`)
 
 // documents are those with blocks of YAML.
-var documents = []string{"README.md", "docs/configuration.md", "docs/recipes.md", "docs/scaling.md", "docs/security.md"}
+var documents = []string{
+	"README.md", "docs/configuration.md", "docs/installation.md", "docs/recipes.md", "docs/scaling.md", "docs/security.md",
+}
 
 // yamlBlocks are the blocks of the documents, each under a name.
 func yamlBlocks(t *testing.T) map[string]string {

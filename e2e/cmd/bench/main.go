@@ -65,7 +65,7 @@ func main() {
 	plugin := flag.String("plugin", "", "folder of the plugin's source; this repository without it")
 	profiles := flag.String("pprof", "", "folder to save a CPU profile of each case in")
 	peers := flag.Bool("peers", false, "measure gateways of other projects, too, in the part gateways: Portkey (needs npm), nginx with njs")
-	write := flag.Bool("write", false, "write tables and plots into README.md and docs, too")
+	write := flag.Bool("write", false, "write tables and plots into docs, too")
 	flag.Parse()
 
 	o := full()

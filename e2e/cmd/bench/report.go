@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -45,7 +44,10 @@ func inherited(name, fallback string) string {
 	return fallback
 }
 
-// block writes a part between its marks to out and, if it is to, into the documents.
+// benchmarks is the document that has the tables.
+const benchmarks = "docs/benchmarks.md"
+
+// block writes a part between its marks to out and, with -write, into the document.
 func (b *bench) block(ctx context.Context, out io.Writer, p part, footer string) error {
 	mark := "bench " + p.name
 	var content bytes.Buffer
@@ -62,16 +64,7 @@ func (b *bench) block(ctx context.Context, out io.Writer, p part, footer string)
 	if _, err := fmt.Fprintf(out, "%s\n\n", document.End(mark)); err != nil || !b.options.write {
 		return err
 	}
-	documents := []string{filepath.Join("docs", "benchmarks.md")}
-	if p.name == "cases" {
-		documents = append(documents, "README.md")
-	}
-	for _, name := range documents {
-		if err := document.Write(name, mark, content.String()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return document.Write(benchmarks, mark, content.String())
 }
 
 // rounded shows no digits that the measurement does not support.

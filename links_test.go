@@ -1,0 +1,146 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// markdownDocuments are the paths of all documents that a reader may open.
+func markdownDocuments(t *testing.T) []string {
+	t.Helper()
+	documents := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
+	for _, pattern := range []string{"docs/*.md", "examples/*/README.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d documents, %v", pattern, len(found), err)
+		}
+		documents = append(documents, found...)
+	}
+	return documents
+}
+
+// Parts of Markdown, and of the HTML in it.
+var (
+	fencedBlock     = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	markdownLink    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	htmlLink        = regexp.MustCompile(`(?:href|src|srcset)="([^"]+)"`)
+	markdownHeading = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
+	linkedText      = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	absoluteURL     = regexp.MustCompile(`^[a-z]+:`)
+)
+
+// links are the targets of the links in a text of Markdown.
+func links(text string) []string {
+	text = fencedBlock.ReplaceAllString(text, "")
+	var targets []string
+	for _, link := range []*regexp.Regexp{markdownLink, htmlLink} {
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			targets = append(targets, found[1])
+		}
+	}
+	return targets
+}
+
+// anchors are the anchors that GitHub makes of the headings in a text of Markdown.
+func anchors(text string) map[string]bool {
+	found := map[string]bool{}
+	for _, heading := range markdownHeading.FindAllStringSubmatch(fencedBlock.ReplaceAllString(text, ""), -1) {
+		slug := slugOf(linkedText.ReplaceAllString(heading[1], "$1"))
+		unique := slug
+		for n := 1; found[unique]; n++ {
+			unique = fmt.Sprintf("%s-%d", slug, n)
+		}
+		found[unique] = true
+	}
+	return found
+}
+
+// slugOf is what GitHub makes of a heading: letters in lower case, digits, hyphens and underscores stay, spaces become
+// hyphens, and all else is dropped.
+func slugOf(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, strings.TrimSpace(heading))
+}
+
+func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
+	found := 0
+	for _, path := range markdownDocuments(t) {
+		for _, target := range links(readText(t, path)) {
+			if absoluteURL.MatchString(target) {
+				continue
+			}
+			found++
+			if problem := linkProblem(t, path, target); problem != "" {
+				t.Errorf("%s links to %s: %s", path, target, problem)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document links to another one")
+	}
+}
+
+// linkProblem is what is wrong with a relative link in the document at the path, empty if nothing is.
+func linkProblem(t *testing.T, path, target string) string {
+	t.Helper()
+	file, anchor, hasAnchor := strings.Cut(target, "#")
+	linked := path
+	if file != "" {
+		linked = filepath.Join(filepath.Dir(path), filepath.FromSlash(file))
+	}
+	if strings.HasPrefix(linked, "..") || filepath.IsAbs(file) {
+		return "it leaves the repository"
+	}
+	if _, err := os.Stat(linked); err != nil {
+		return err.Error()
+	}
+	if !hasAnchor {
+		return ""
+	}
+	if filepath.Ext(linked) != ".md" {
+		return "only Markdown has anchors"
+	}
+	if !anchors(readText(t, linked))[anchor] {
+		return "there is no such heading"
+	}
+	return ""
+}
+
+func TestLinkedAnchorsAreThoseOfGitHub(t *testing.T) {
+	const text = "# One, two: `three`\n\n## What it costs\n\n```sh\n# no heading\n```\n\n## What it costs\n\n### [A_b](c.md#d) – ü/e?\n"
+	got := anchors(text)
+	for _, want := range []string{"one-two-three", "what-it-costs", "what-it-costs-1", "a_b--üe"} {
+		if !got[want] {
+			t.Errorf("no anchor %s in %v", want, got)
+		}
+	}
+	if len(got) != 4 {
+		t.Errorf("anchors %v, want 4", got)
+	}
+}
+
+func TestLinksOfMarkdownAndHTMLAreFound(t *testing.T) {
+	const text = "[a\nb](one.md) ![c](two.svg) <img src=\"three.svg\"> <a href=\"four.md\">\n\n```\n[d](five.md)\n```\n"
+	if got, want := fmt.Sprint(links(text)), "[one.md two.svg three.svg four.md]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestReadmeDocumentIsShort(t *testing.T) {
+	const most = 150
+	if lines := strings.Count(readText(t, "README.md"), "\n"); lines > most {
+		t.Errorf("README.md has %d lines, want at most %d: details belong into docs", lines, most)
+	}
+}
