@@ -74,7 +74,7 @@ func TestDocumentsNameTestsAndCasesThatExist(t *testing.T) {
 
 // TestEveryGuaranteeNamesWhatShowsIt reads the table of what docs/security.md guarantees.
 func TestEveryGuaranteeNamesWhatShowsIt(t *testing.T) {
-	_, text, _ := strings.Cut(readText(t, "docs/security.md"), "\n## What is guaranteed\n")
+	_, text, _ := strings.Cut(readText(t, "docs/security.md"), "\n## Guarantees\n")
 	text, _, _ = strings.Cut(text, "\n## ")
 	rows := regexp.MustCompile(`(?m)^\| (.+) \| (.+) \|$`).FindAllStringSubmatch(text, -1)
 	guarantees := 0
