@@ -23,7 +23,6 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	pr := p.providers[0]
 	x.provider = pr
 	x.kind = chainedKind(p, x, req.URL.Path)
-	x.response.reader.kind = x.kind
 	pl, apiErr := planFor(x, p, pr, req)
 	x.call.Target = pr.endpoints[x.kind].target
 	if apiErr == nil && pr.upstream == nil {
