@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// parseModels reads the keys about models, and finds what they say against each other. It returns modelPattern.
+// parseModels parses the keys about models and reports contradictions among them. It returns the compiled
+// Config.ModelPattern.
 func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	p.model = strings.TrimSpace(config.Model)
 	p.modelOverride = parseBool(bad, "allowModelOverride", config.AllowModelOverride, p.model == "")
 	p.aliases = config.ModelAliases
 	parseAllowedModels(bad, config.AllowedModels, p)
 	if !isModelName(p.model) {
-		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(p.model), modelMaxBytes)
+		bad.add("model", "must be UTF-8 of at most %d bytes without control characters, got %q", modelMaxBytes, shortened(p.model))
 	}
 	if p.model == "" && !p.modelOverride {
-		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
+		bad.add("allowModelOverride", "false requires a model to enforce; set %q", "model")
 	}
 	pattern := parseModelPattern(bad, config.ModelPattern)
 	if isTemplate(p.model) {
@@ -32,7 +33,7 @@ func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	return pattern
 }
 
-// parseModelPattern reads a regular expression on the path; Kong marks one with a tilde.
+// parseModelPattern compiles Config.ModelPattern. Kong marks a regular expression with a leading tilde.
 func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 	if text == "" {
 		return nil
@@ -45,17 +46,18 @@ func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 	return pattern
 }
 
-// kongGroup is a named group as Kong and PCRE write it, which Go reads since 1.22 only.
+// kongGroup matches a named group in the syntax of Kong and PCRE, which Go accepts only since 1.22.
 var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
 
-// configuredModels are the names of models that are in the configuration: there are only so many.
+// configuredModels returns the model names in the configuration. Their number is bounded, so metrics may
+// have all of them.
 func configuredModels(config *Config, p *policy) map[string]bool {
 	models := map[string]bool{}
 	for _, target := range p.aliases {
 		models[target] = true
 	}
 	for _, pattern := range parseNames(config.AllowedModels) {
-		models[pattern] = true // a client cannot ask for more of one with * than itself
+		models[pattern] = true // with *, it counts only as the literal name
 	}
 	if p.modelTemplate == nil {
 		models[p.model] = true
@@ -63,7 +65,8 @@ func configuredModels(config *Config, p *policy) map[string]bool {
 	return models
 }
 
-// namedModels returns the models that clients may ask for, nil if the configuration does not name them all.
+// namedModels returns the models that clients may request, or nil if the configuration does not name them
+// all.
 func namedModels(config *Config, p *policy) map[string]bool {
 	isFixed := p.model != "" && p.modelTemplate == nil
 	if !p.modelOverride && isFixed {
@@ -85,7 +88,7 @@ func namedModels(config *Config, p *policy) map[string]bool {
 	return names
 }
 
-// usesCaptures tells whether anything refers to what modelPattern finds.
+// usesCaptures reports whether a path, a fallback's model or a label refers to a group of modelPattern.
 func usesCaptures(config *Config) bool {
 	texts := []string{config.Path}
 	for _, fallback := range config.Fallbacks {
@@ -97,14 +100,14 @@ func usesCaptures(config *Config) bool {
 	return strings.Contains(strings.Join(texts, " "), "$("+uriCaptures+".")
 }
 
-// checkModel finds whether a configured model could ever be used.
+// checkModel reports a configured model that allowedModels excludes.
 func checkModel(bad *problems, p *policy) {
 	model := p.model
 	if target, isAlias := p.aliases[model]; isAlias {
 		model = target
 	}
 	if model != "" && !isAllowed(p, model) {
-		bad.add("model", "%q is not among allowedModels (%s)", model, p.allowedText)
+		bad.add("model", "%q does not match allowedModels (%s)", model, p.allowedText)
 	}
 }
 
@@ -112,15 +115,15 @@ func parseAliases(bad *problems, p *policy) {
 	for _, alias := range sortedKeys(p.aliases) {
 		key, target := "modelAliases."+alias, p.aliases[alias]
 		if alias == "" {
-			bad.add("modelAliases", "has an alias without a name")
+			bad.add("modelAliases", "alias names must not be empty")
 		}
 		if _, chained := p.aliases[target]; chained && target != alias {
-			bad.add(key, "%q is an alias itself", target)
+			bad.add(key, "%q is itself an alias; use the name of the provider's model", target)
 		}
 		if target == "" || !isModelName(target) {
-			bad.add(key, "%q is no name of a model", shortened(target))
+			bad.add(key, "invalid model name %q", shortened(target))
 		} else if !isAllowed(p, target) {
-			bad.add(key, "%q is not among allowedModels (%s)", target, p.allowedText)
+			bad.add(key, "%q does not match allowedModels (%s)", target, p.allowedText)
 		}
 	}
 }
