@@ -3,10 +3,11 @@ package chatcompletion
 // Config is the configuration of one instance of the middleware. No key is required: an empty
 // configuration validates requests and sets X-Ai-Model for routing and access logs.
 //
-// Traefik matches keys without regard to case. A field of type any takes a boolean or a number, or a
-// string that holds one as JSON writes it: Traefik's file provider and container labels turn every
-// scalar into a string. An empty string in such a field is the same as no value. Sizes are in bytes.
-// Durations are in Go's syntax, such as 500ms, 30s or 1m30s; a number without a unit is refused.
+// Traefik matches keys without regard to case. A field of type any takes a boolean or a number, or
+// a string that holds one as JSON writes it: Traefik's file provider and container labels turn
+// every scalar into a string. An empty string in such a field is the same as no value. Sizes are in
+// bytes. Durations are in Go's syntax, such as 500ms, 30s or 1m30s; a number without a unit is
+// refused.
 //
 // The comment of each field states its default and what New refuses, apart from values of another
 // type, which are always refused. New reports all problems of a configuration at once.
@@ -19,52 +20,58 @@ type Config struct {
 	//	urn:k8s:secret:name:key              a key of a Kubernetes Secret, found through Secrets
 	//	urn:k8s:secret:namespace/name:key    the same in another namespace
 	//
-	// In a Kubernetes Middleware, Traefik's CRD provider resolves the form without a namespace itself
-	// and rejects the other one. Default: none; the client's own credentials are forwarded, and with
-	// Provider or AuthHeader.Name its key is moved to the header that the provider reads. Refused:
-	// other values that begin with urn:, relative paths, control characters, and urn:k8s:secret outside
-	// a cluster without Secrets.Dir or Secrets.Endpoint.
+	// In a Kubernetes Middleware, Traefik's CRD provider resolves the form without a namespace
+	// itself and rejects the other one.
+	// Default: none; the client's own credentials are forwarded, and with Provider or
+	// AuthHeader.Name its key is moved to the header that the provider reads. Refused: other values
+	// that begin with urn:, relative paths, control characters, and urn:k8s:secret outside a
+	// cluster without Secrets.Dir or Secrets.Endpoint.
 	Token string
 	// Secrets configures how the keys are looked up that Token and OTLP.Headers refer to with
 	// urn:k8s:secret or urn:file.
 	Secrets Secrets
-	// Model is the model that is enforced, or the default if AllowModelOverride is true. It may refer
-	// to the request with $(uri_captures.name), $(headers.name) and $(query_params.name), as in Kong's
-	// ai-proxy; a request that lacks the value gets status 400. Default: none. Refused: more than 256
-	// bytes, control characters, invalid UTF-8, invalid references, and a fixed model that AllowedModels
-	// does not match.
+	// Model is the model that is enforced, or the default if AllowModelOverride is true. It may
+	// refer to the request with $(uri_captures.name), $(headers.name) and $(query_params.name), as
+	// in Kong's ai-proxy; a request that lacks the value gets status 400.
+	// Default: none. Refused: more than 256 bytes, control characters, invalid UTF-8, invalid
+	// references, and a fixed model that AllowedModels does not match.
 	Model string
-	// ModelPattern is a regular expression, matched against the escaped path of the request. Its named
-	// groups are the uri_captures of Model, Path and Telemetry.Labels. Kong's spelling is accepted:
-	// ~/(?<model>[^#?/]+)/chat/completions$. Default: none. Refused: invalid expressions, and a pattern
-	// that nothing refers to.
+	// ModelPattern is a regular expression, matched against the escaped path of the request. Its
+	// named groups are the uri_captures of Model, Path and Telemetry.Labels. Kong's spelling is
+	// accepted: ~/(?<model>[^#?/]+)/chat/completions$.
+	// Default: none. Refused: invalid expressions, and a pattern that nothing refers to.
 	ModelPattern string
-	// AllowModelOverride selects whether the client's model is used (true) or replaced by Model (false).
+	// AllowModelOverride selects whether the client's model is used (true) or replaced by Model
+	// (false).
 	// Default: true if Model is empty, else false, as in Traefik Hub. Refused: false without Model.
 	AllowModelOverride any
 	// Params are parameters set in every request to an endpoint that has them.
 	Params Params
-	// AllowParamsOverride selects whether Params only fill in what the client left out (true) or also
-	// replace what it sent (false). Default: false, as in Traefik Hub.
+	// AllowParamsOverride selects whether Params only fill in what the client left out (true) or
+	// also replace what it sent (false).
+	// Default: false, as in Traefik Hub.
 	AllowParamsOverride any
 	// Limits are ceilings: a client's value above its ceiling is lowered to it.
 	Limits Limits
-	// DropParams are the names of parameters to remove, such as temperature for a model that rejects
-	// it. Default: none. Refused: model, messages, input and stream, other spellings of known names,
+	// DropParams are the names of parameters to remove, such as temperature for a model that
+	// rejects it.
+	// Default: none. Refused: model, messages, input and stream, other spellings of known names,
 	// and what Params or Limits set.
 	DropParams []string
 	// AllowedModels are patterns of the models that may be used. An asterisk matches any text, the
 	// empty text included; all other characters match themselves. Patterns are matched after
-	// ModelAliases are resolved. Default: all models are allowed.
+	// ModelAliases are resolved.
+	// Default: all models are allowed.
 	AllowedModels []string
-	// ModelAliases maps the model names that clients use to those of the provider, case-sensitively.
+	// ModelAliases maps the model names that clients use to those of the provider,
+	// case-sensitively.
 	// Default: none. Refused: an alias of another alias, an invalid model name, and a target that
 	// AllowedModels does not match.
 	ModelAliases map[string]string
 	// ModelHeader is the request header that carries the final model to later routers and to the
-	// provider. The client's own header of this name is always removed. Default: X-Ai-Model. Refused:
-	// invalid header names, and headers that carry credentials or are reserved for HTTP or this
-	// middleware.
+	// provider. The client's own header of this name is always removed.
+	// Default: X-Ai-Model. Refused: invalid header names, and headers that carry credentials or are
+	// reserved for HTTP or this middleware.
 	ModelHeader string
 	// Routes maps the ends of paths, such as /v1/models, to the kind of the endpoint:
 	//
@@ -76,63 +83,74 @@ type Config struct {
 	//	passthrough              forwarded unmodified, with Token and Path
 	//	deny                     refused with status 403
 	//
-	// The longest match wins; matching respects segment boundaries and ignores case. The key * stands
-	// for all other paths. Default: completions, also for paths that no key matches. Refused: other
-	// kinds, models at *, keys with ?, #, % or another *, and two keys that mean the same paths.
+	// The longest match wins; matching respects segment boundaries and ignores case. The key *
+	// stands for all other paths.
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models at *,
+	// keys with ?, #, % or another *, and two keys that mean the same paths.
 	Routes map[string]string
 	// Provider is the name of the provider, without regard to case. It determines the paths of the
 	// provider's endpoints, AuthHeader, the name of the token limit, whether usage is requested for
-	// streams, Telemetry.Provider, and whether values unknown to OpenAI are refused. The configuration
-	// reference (docs/configuration.md) lists the names. Default: none; requests follow OpenAI's API at
-	// the client's paths, or below /v1 with Host. Refused: other names.
+	// streams, Telemetry.Provider, and whether values unknown to OpenAI are refused. The
+	// configuration reference (docs/configuration.md) lists the names.
+	// Default: none; requests follow OpenAI's API at the client's paths, or below /v1 with Host.
+	// Refused: other names.
 	Provider string
-	// Path replaces the path of every request to the provider, whatever the endpoint and Provider. The
-	// query is kept. It may refer to the request as Model does. Default: that of Provider, else the
-	// client's. Refused: a path without a leading slash, spaces, control characters, ?, # and %, and
-	// invalid references.
+	// Path replaces the path of every request to the provider, whatever the endpoint and Provider.
+	// The query is kept. It may refer to the request as Model does.
+	// Default: that of Provider, OpenAI's below /v1 with Host alone, else the client's. Refused: a
+	// path without a leading slash, spaces, control characters, ?, # and %, and invalid references.
 	Path string
 	// Host is the name or the IP address of the provider's host. With it, the middleware forwards
-	// requests itself and never calls the router's service. Default: none; the router's service is the
-	// provider. Refused: anything but a host, such as a URL.
+	// requests itself and never calls the router's service.
+	// Default: none; the router's service is the provider. Refused: anything but a host, such as a
+	// URL.
 	Host string
-	// Port is the provider's port. Default: that of Provider, else 443 with TLS and 80 without. Refused:
-	// less than 1, more than 65535, and a port without Host.
+	// Port is the provider's port.
+	// Default: that of Provider, else 443 with TLS and 80 without. Refused: less than 1, more than
+	// 65535, and a port without Host.
 	Port any
 	// TLS configures TLS for connections to Host. Refused: without Host.
 	TLS TLS
-	// Timeouts limit the wait for Host. They do not limit how long a stream lasts. Refused: without
-	// Host.
+	// Timeouts limit the wait for Host. They do not limit how long a stream lasts.
+	// Refused: without Host.
 	Timeouts Timeouts
-	// Fallbacks are the providers to fail over to, in order, when Host or the fallback before cannot be
-	// reached, exceeds its timeout, or responds with status 429 or 5xx. There is no failover once a byte
-	// of a response has reached the client. Default: none. Refused: without Host.
+	// Fallbacks are the providers to fail over to, in order, when Host or the fallback before
+	// cannot be reached, exceeds its timeout, or responds with status 429 or 5xx. There is no
+	// failover once a byte of a response has reached the client.
+	// Default: none. Refused: without Host.
 	Fallbacks []Fallback
 	// AuthHeader is the request header that carries Token to the provider.
 	AuthHeader AuthHeader
 	// MaxRequestBodySize is the maximum size of a request body in bytes, both as received and
-	// decompressed. Default: 10485760 (10 MiB). Refused: less than 1, more than 2147483647.
+	// decompressed.
+	// Default: 10485760 (10 MiB). Refused: less than 1, more than 2147483647.
 	MaxRequestBodySize any
-	// MaxResponseBytes is the maximum size of a governed response body in bytes, as the client receives
-	// it. A response whose Content-Length exceeds it is replaced by a 502; any other response is aborted
-	// at the limit. Default: none. Refused: less than 1, more than 2147483647.
+	// MaxResponseBytes is the maximum size of a governed response body in bytes, as the client
+	// receives it. A response whose Content-Length exceeds it is replaced by a 502; any other
+	// response is aborted at the limit.
+	// Default: none. Refused: less than 1, more than 2147483647.
 	MaxResponseBytes any
-	// MaxStreamDuration is the maximum duration of a governed event stream, counted from its header; the
-	// stream is then aborted. Default: none. Refused: less than 1s, more than 24h.
+	// MaxStreamDuration is the maximum duration of a governed event stream, counted from its
+	// header; the stream is then aborted.
+	// Default: none. Refused: less than 1s, more than 24h.
 	MaxStreamDuration string
-	// Mode is enforce or report. In report mode, no request is refused for its content and no body is
-	// changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The provider and
-	// the key are the same in both modes. Default: enforce. Refused: other values.
+	// Mode is enforce or report. In report mode, no request is refused for its content and no body
+	// is changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The
+	// provider and the key are the same in both modes.
+	// Default: enforce. Refused: other values.
 	Mode string
-	// StreamUsage is auto or never. With auto, the middleware requests the usage of every stream of chat
-	// completions, if Provider supports that, and removes the usage event for clients that did not
-	// request it. With never, requests and streams stay unmodified, and a stream is metered without
-	// tokens unless it reports its usage anyway. Default: auto. Refused: other values.
+	// StreamUsage is auto or never. With auto, the middleware requests the usage of every stream of
+	// chat completions, if Provider supports that, and removes the usage event for clients that did
+	// not request it. With never, requests and streams stay unmodified, and a stream is metered
+	// without tokens unless it reports its usage anyway.
+	// Default: auto. Refused: other values.
 	StreamUsage string
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
-	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding requests.
-	// Its one value, prometheus, publishes the metrics of all chat-completion middlewares of this
-	// Traefik. Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
+	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
+	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
+	// of this Traefik.
+	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -141,28 +159,31 @@ type Config struct {
 // Params are values of parameters. A parameter without a value here is left to the client. Values
 // must be valid in the published schema.
 //
-// MaxTokens and MaxCompletionTokens are two spellings of one parameter: at most one may be set, and it
-// governs both. If Config.Provider knows one spelling only, that one is sent. The Responses API calls
-// the parameter max_output_tokens.
+// MaxTokens and MaxCompletionTokens are two spellings of one parameter: at most one may be set, and
+// it governs both. If Config.Provider knows one spelling only, that one is sent. The Responses API
+// calls the parameter max_output_tokens.
 type Params struct {
 	// Temperature is sent as temperature. Default: none. Refused: less than 0, more than 2.
 	Temperature any
 	// TopP is sent as top_p. Default: none. Refused: less than 0, more than 1.
 	TopP any
-	// MaxTokens is sent as max_tokens: an integer number of tokens. Default: none. Refused: less than 1,
-	// and both MaxTokens and MaxCompletionTokens.
+	// MaxTokens is sent as max_tokens: an integer number of tokens.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
 	MaxTokens any
-	// MaxCompletionTokens is sent as max_completion_tokens: an integer number of tokens. Default: none.
-	// Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
+	// MaxCompletionTokens is sent as max_completion_tokens: an integer number of tokens.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
 	MaxCompletionTokens any
-	// FrequencyPenalty is sent as frequency_penalty. Default: none. Refused: less than -2, more than 2.
+	// FrequencyPenalty is sent as frequency_penalty.
+	// Default: none. Refused: less than -2, more than 2.
 	FrequencyPenalty any
-	// PresencePenalty is sent as presence_penalty. Default: none. Refused: less than -2, more than 2.
+	// PresencePenalty is sent as presence_penalty.
+	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
-	// Extra maps any other parameter, such as seed or reasoning_effort, to its value. A string is sent
-	// as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any JSON but
-	// a string. Default: none. Refused: model, messages, input, stream, names with a key of their own,
-	// other spellings of known names, and values that the schema does not allow.
+	// Extra maps any other parameter, such as seed or reasoning_effort, to its value. A string is
+	// sent as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any
+	// JSON but a string.
+	// Default: none. Refused: model, messages, input, stream, names with a key of their own, other
+	// spellings of known names, and values that the schema does not allow.
 	Extra map[string]any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -170,18 +191,21 @@ type Params struct {
 
 // TLS configures TLS for the connection to a provider. The minimum version is TLS 1.2.
 type TLS struct {
-	// Enabled selects TLS (true) or plaintext (false). Default: false for the providers that usually run
-	// on the user's own machines (ollama, vllm and llamacpp), else true.
+	// Enabled selects TLS (true) or plaintext (false).
+	// Default: false for the providers that usually run on the user's own machines (ollama, vllm
+	// and llamacpp), else true.
 	Enabled any
 	// ServerName is the name that the provider's certificate must match, which is also sent as SNI.
 	// Default: Host. Refused: anything but a host, and a name without TLS.
 	ServerName string
-	// CAFile is the absolute path of a PEM file with the certificate authorities to verify the provider
-	// with. It is read when the configuration is loaded. Default: the system's authorities. Refused:
-	// relative paths, files without certificates, and a file without TLS.
+	// CAFile is the absolute path of a PEM file with the certificate authorities to verify the
+	// provider with. It is read when the configuration is loaded.
+	// Default: the system's authorities. Refused: relative paths, files without certificates, and a
+	// file without TLS.
 	CAFile string
-	// InsecureSkipVerify accepts any certificate, which exposes the key and the prompts to whoever can
-	// intercept the connection. Default: false. Refused: without TLS.
+	// InsecureSkipVerify accepts any certificate, which exposes the key and the prompts to whoever
+	// can intercept the connection.
+	// Default: false. Refused: without TLS.
 	InsecureSkipVerify any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -189,12 +213,13 @@ type TLS struct {
 
 // Timeouts limit the wait for each provider, fallbacks included.
 type Timeouts struct {
-	// Connect is the timeout of the TCP connection, and once more of its TLS handshake. Default: 10s.
-	// Refused: less than 1ms, more than 10m.
+	// Connect is the timeout of the TCP connection, and once more of its TLS handshake.
+	// Default: 10s. Refused: less than 1ms, more than 10m.
 	Connect string
-	// FirstByte is the time from the start of an attempt until the response header arrives. If another
-	// provider can be tried next, it extends to the first byte of the body. Default: 10m, the timeout of
-	// OpenAI's SDKs. Refused: less than 1ms, more than 1h.
+	// FirstByte is the time from the start of an attempt until the response header arrives. If
+	// another provider can be tried next, it extends to the first byte of the body. Connecting and
+	// sending the request count, except for passthrough and the list of models.
+	// Default: 10m, the timeout of OpenAI's SDKs. Refused: less than 1ms, more than 1h.
 	FirstByte string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -213,12 +238,14 @@ type Fallback struct {
 	TLS TLS
 	// Path is like Config.Path. Default: that of Provider.
 	Path string
-	// Model replaces the client's model at this provider, without ModelAliases and AllowedModels. Report
-	// mode does not apply it. Default: the model for the first provider. Refused: more than 256 bytes,
-	// control characters, invalid UTF-8, and invalid references.
+	// Model replaces the client's model at this provider, without ModelAliases and AllowedModels.
+	// Report mode does not apply it.
+	// Default: the model for the first provider. Refused: more than 256 bytes, control characters,
+	// invalid UTF-8, and invalid references.
 	Model string
-	// Token is the provider's key, like Config.Token. Default: none; no key is sent, since a client's
-	// credentials are forwarded to the first provider only.
+	// Token is the provider's key, like Config.Token.
+	// Default: none; no key is sent, since a client's credentials are forwarded to the first
+	// provider only.
 	Token string
 	// AuthHeader is like Config.AuthHeader. Refused: Config.ModelHeader.
 	AuthHeader AuthHeader
@@ -226,26 +253,27 @@ type Fallback struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Limits are ceilings for the parameters of the same names. A request without a token limit gets the
-// ceiling as its limit, since the provider's own maximum would apply otherwise. A request without a
-// value of another parameter stays without it.
+// Limits are ceilings for the parameters of the same names. A request without a token limit gets
+// the ceiling as its limit, since the provider's own maximum would apply otherwise. A request
+// without a value of another parameter stays without it.
 type Limits struct {
 	// Temperature is the maximum of temperature. Default: none. Refused: less than 0, more than 2.
 	Temperature any
 	// TopP is the maximum of top_p. Default: none. Refused: less than 0, more than 1.
 	TopP any
-	// MaxTokens is the maximum number of tokens, sent as max_tokens if the client set no token limit.
+	// MaxTokens is the maximum number of tokens, sent as max_tokens if the client set no token
+	// limit.
 	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
 	MaxTokens any
-	// MaxCompletionTokens is the maximum number of tokens, sent as max_completion_tokens if the client
-	// set no token limit. Default: none. Refused: less than 1, and both MaxTokens and
-	// MaxCompletionTokens.
+	// MaxCompletionTokens is the maximum number of tokens, sent as max_completion_tokens if the
+	// client set no token limit.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
 	MaxCompletionTokens any
-	// FrequencyPenalty is the maximum of frequency_penalty. Default: none. Refused: less than -2, more
-	// than 2.
+	// FrequencyPenalty is the maximum of frequency_penalty.
+	// Default: none. Refused: less than -2, more than 2.
 	FrequencyPenalty any
-	// PresencePenalty is the maximum of presence_penalty. Default: none. Refused: less than -2, more
-	// than 2.
+	// PresencePenalty is the maximum of presence_penalty.
+	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
 	// N is the maximum number of choices. Default: none. Refused: less than 1, more than 128.
 	N any
@@ -253,40 +281,45 @@ type Limits struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Secrets configures where keys in Kubernetes Secrets are found, and how long a key that is looked up
-// remains valid. Without Dir and Endpoint, keys are read from the API server of the cluster that
+// Secrets configures where keys in Kubernetes Secrets are found, and how long a key that is looked
+// up remains valid. Without Dir and Endpoint, keys are read from the API server of the cluster that
 // Traefik runs in, at KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT; outside a cluster,
 // references to Kubernetes are refused.
 //
-// Keys are looked up in the background, once for all middlewares with the same reference and the same
-// Secrets. A failed look-up is retried after 1s, 2s, 4s, 8s and then every 10s, or every Refresh if
-// that is shorter.
+// Keys are looked up in the background, once for all middlewares with the same reference and the
+// same Secrets. A failed look-up is retried after 1s, 2s, 4s, 8s and then every 10s, or every
+// Refresh if that is shorter.
 type Secrets struct {
-	// Dir is the absolute path of a directory with mounted Secrets. A reference is the file Dir/name/key,
-	// or Dir/namespace/name/key with a namespace. Default: none. Refused: relative paths, and Endpoint,
-	// TokenFile, CAFile or Namespace beside it.
+	// Dir is the absolute path of a directory with mounted Secrets. A reference is the file
+	// Dir/name/key, or Dir/namespace/name/key with a namespace.
+	// Default: none. Refused: relative paths, and Endpoint, TokenFile, CAFile or Namespace beside
+	// it.
 	Dir string
-	// Endpoint is the URL of another API server, such as https://10.0.0.1:6443. Default: the API server
-	// of Traefik's own cluster. Refused: other schemes than http and https, a URL with credentials, a
-	// query or a fragment, and http to any host but this machine.
+	// Endpoint is the URL of another API server, such as https://10.0.0.1:6443.
+	// Default: the API server of Traefik's own cluster. Refused: other schemes than http and https,
+	// a URL with credentials, a query or a fragment, and http to any host but this machine.
 	Endpoint string
 	// TokenFile is the absolute path of a file with the token for the API server, read for every
-	// look-up. Default: that of Traefik's service account; with Endpoint none, which suits kubectl proxy.
+	// look-up.
+	// Default: that of Traefik's service account; with Endpoint none, which suits kubectl proxy.
 	// Refused: relative paths, and outside a cluster without Endpoint.
 	TokenFile string
 	// CAFile is the absolute path of a PEM file with the certificate authorities to verify the API
-	// server with, read for every look-up. Default: that of Traefik's service account; with Endpoint the
-	// system's authorities. Refused: relative paths, and outside a cluster without Endpoint.
+	// server with, read for every look-up.
+	// Default: that of Traefik's service account; with Endpoint the system's authorities. Refused:
+	// relative paths, and outside a cluster without Endpoint.
 	CAFile string
-	// Namespace applies to references without a namespace. Default: that of Traefik's service account;
-	// with Endpoint none. Refused: invalid names.
+	// Namespace applies to references without a namespace.
+	// Default: that of Traefik's service account; with Endpoint none. Refused: invalid names.
 	Namespace string
-	// Refresh is the interval between two look-ups of a key, capped at half of MaxStale. A provider's
-	// response with status 401 to a governed request triggers a look-up at once, but not within 5s of
-	// the one before. Default: 1m. Refused: less than 1s, more than 1h.
+	// Refresh is the interval between two look-ups of a key, capped at half of MaxStale. A
+	// provider's response with status 401 to a governed request triggers a look-up at once, but not
+	// within 5s of the one before.
+	// Default: 1m. Refused: less than 1s, more than 1h.
 	Refresh string
-	// MaxStale is how long a key stays in use after its last successful look-up while look-ups fail,
-	// whatever the reason. Default: 1h. Refused: less than 1s, more than 8760h.
+	// MaxStale is how long a key stays in use after its last successful look-up while look-ups
+	// fail, whatever the reason.
+	// Default: 1h. Refused: less than 1s, more than 8760h.
 	MaxStale string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -294,12 +327,13 @@ type Secrets struct {
 
 // AuthHeader is the header that carries the provider's key.
 type AuthHeader struct {
-	// Name is the name of the header. Default: that of Config.Provider, else Authorization. Refused:
-	// invalid header names, and headers reserved for HTTP or this middleware.
+	// Name is the name of the header.
+	// Default: that of Config.Provider, else Authorization. Refused: invalid header names, and
+	// headers reserved for HTTP or this middleware.
 	Name string
-	// Prefix precedes the key. A prefix that does not end in a space, = or : gets a space appended. An
-	// empty prefix sends the key alone. Default: "Bearer " for Authorization, else empty. Refused:
-	// control characters.
+	// Prefix precedes the key. A prefix that does not end in a space, = or : gets a space appended.
+	// An empty prefix sends the key alone.
+	// Default: "Bearer " for Authorization, else empty. Refused: control characters.
 	Prefix *string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -307,23 +341,26 @@ type AuthHeader struct {
 
 // Telemetry configures what an instance records of its calls, and where the records go.
 type Telemetry struct {
-	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini.
-	// Fallbacks keep their own. Default: that of Config.Provider, else openai. Refused: more than 128
-	// bytes, control characters, and invalid UTF-8.
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or
+	// gcp.gemini. Fallbacks keep their own.
+	// Default: that of Config.Provider, else openai. Refused: more than 128 bytes, control
+	// characters, and invalid UTF-8.
 	Provider string
-	// Labels maps names of additional attributes of metrics, spans and log lines to their values: fixed
-	// text, or references to the request as in Model. A request that lacks the value gets no label. A
-	// value of more than 128 bytes, with control characters or with invalid UTF-8 becomes _OTHER.
-	// Default: none. Refused: names that are invalid, the same in Prometheus, or reserved for the GenAI
-	// conventions or Prometheus; fixed text that would become _OTHER; invalid references, and those to
-	// headers and query parameters that carry credentials.
+	// Labels maps names of additional attributes of metrics, spans and log lines to their values:
+	// fixed text, or references to the request as in Model. A request that lacks the value gets no
+	// label. A value of more than 128 bytes, with control characters or with invalid UTF-8 becomes
+	// _OTHER.
+	// Default: none. Refused: names that are invalid, the same in Prometheus, or reserved for the
+	// GenAI conventions or Prometheus; fixed text that would become _OTHER; invalid references, and
+	// those to headers and query parameters that carry credentials.
 	Labels map[string]string
 	// MaxSeries is the maximum number of attribute combinations in this Traefik, all middlewares
-	// together. In any further combination, models and labels become _OTHER, and the loss is counted.
+	// together. In any further combination, models and labels become _OTHER, and the loss is
+	// counted.
 	// Default: 2000. Refused: less than 1, more than 100000.
 	MaxSeries any
-	// Log is stdout or stderr of Traefik, which gets one line of JSON for each call. Default: none.
-	// Refused: other values.
+	// Log is stdout or stderr of Traefik, which gets one line of JSON for each call.
+	// Default: none. Refused: other values.
 	Log string
 	// OTLP configures the export of metrics and spans.
 	OTLP OTLP
@@ -345,25 +382,29 @@ type Telemetry struct {
 // and OTEL_SDK_DISABLED. A variable with an invalid value is logged and ignored.
 type OTLP struct {
 	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and
-	// /v1/traces are appended to it. Default: that of the environment; without one nothing is sent.
-	// Refused: other schemes than http and https, and a URL with credentials, a query or a fragment.
+	// /v1/traces are appended to it.
+	// Default: that of the environment; without one nothing is sent. Refused: other schemes than
+	// http and https, and a URL with credentials, a query or a fragment.
 	Endpoint string
 	// Headers maps names of headers of every export to their values, which may be references as in
-	// Config.Token. Default: none; if the endpoint is that of the environment, the environment's.
-	// Refused: empty values, invalid or duplicate header names, and headers reserved for HTTP.
+	// Config.Token.
+	// Default: none; if the endpoint is that of the environment, the environment's. Refused: empty
+	// values, invalid or duplicate header names, and headers reserved for HTTP.
 	Headers map[string]string
-	// Interval is the time between two exports of metrics. Spans are sent after at most 5s, or after
-	// Interval if that is shorter. Default: 30s. Refused: less than 1s, more than 1h.
+	// Interval is the time between two exports of metrics. Spans are sent after at most 5s, or
+	// after Interval if that is shorter.
+	// Default: 30s. Refused: less than 1s, more than 1h.
 	Interval string
 	// Timeout is the timeout of one export. Default: 10s. Refused: less than 10ms, more than 1m.
 	Timeout string
 	// Compression is gzip or none. Default: gzip. Refused: other values.
 	Compression string
-	// Metrics enables the export of metrics. Default: true; if the endpoint is that of the environment,
-	// what OTEL_METRICS_EXPORTER selects.
+	// Metrics enables the export of metrics.
+	// Default: true; if the endpoint is that of the environment, what OTEL_METRICS_EXPORTER
+	// selects.
 	Metrics any
-	// Traces enables the export of spans. Default: true; if the endpoint is that of the environment,
-	// what OTEL_TRACES_EXPORTER selects.
+	// Traces enables the export of spans.
+	// Default: true; if the endpoint is that of the environment, what OTEL_TRACES_EXPORTER selects.
 	Traces any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -371,11 +412,12 @@ type OTLP struct {
 
 // Traces configures which calls become spans, and their content.
 type Traces struct {
-	// SampleRatio is the fraction of the calls without a traceparent header that become spans. A call
-	// with the header becomes a span if its sampled flag is set. Default: 1. Refused: less than 0, more
-	// than 1.
+	// SampleRatio is the fraction of the calls without a traceparent header that become spans. A
+	// call with the header becomes a span if its sampled flag is set.
+	// Default: 1. Refused: less than 0, more than 1.
 	SampleRatio any
-	// CaptureContent adds prompts and responses, which are personal data, to the spans. Default: false.
+	// CaptureContent adds prompts and responses, which are personal data, to the spans.
+	// Default: false.
 	CaptureContent any
 	// ContentMaxBytes is the maximum size in bytes of the prompt, and of the response, in a span.
 	// Default: 4096. Refused: less than 1, more than 1048576.
@@ -384,8 +426,8 @@ type Traces struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// CreateConfig returns the default configuration. Fields of type any stay nil: into one that holds a
-// value, Traefik would decode only values of the same type.
+// CreateConfig returns the default configuration. Fields of type any stay nil: into one that holds
+// a value, Traefik would decode only values of the same type.
 func CreateConfig() *Config {
 	return &Config{
 		ModelHeader: defaultModelHeader,

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// signalVariable returns the name and the value of the variable that holds a setting of a signal: the
-// signal's own variable, else the variable for all signals.
+// signalVariable returns the name and the value of the variable that holds a setting of a signal:
+// the signal's own variable, else the variable for all signals.
 func signalVariable(getenv func(string) string, signal, setting string) (string, string) {
 	own := "OTEL_EXPORTER_OTLP_" + strings.ToUpper(signal) + "_" + setting
 	if value := strings.TrimSpace(getenv(own)); value != "" {
@@ -19,8 +19,8 @@ func signalVariable(getenv func(string) string, signal, setting string) (string,
 	return general, strings.TrimSpace(getenv(general))
 }
 
-// findCollector reads the endpoint and the headers of a signal from the environment. It reports whether
-// there is an endpoint that accepts HTTP.
+// findCollector reads the endpoint and the headers of a signal from the environment. It reports
+// whether there is an endpoint that accepts HTTP.
 func findCollector(signal *otlpSignal, getenv func(string) string) bool {
 	variable, endpoint := signalVariable(getenv, signal.name, "ENDPOINT")
 	if endpoint == "" {
@@ -93,7 +93,8 @@ func isTrue(getenv func(string) string, variable string) bool {
 	return false
 }
 
-// environmentDuration reads a duration in milliseconds. It returns 0 if the variable is unset or invalid.
+// environmentDuration reads a duration in milliseconds. It returns 0 if the variable is unset or
+// invalid.
 func environmentDuration(getenv func(string) string, variable string, least, most time.Duration, bounds string) time.Duration {
 	value := strings.TrimSpace(getenv(variable))
 	if value == "" {
@@ -149,8 +150,8 @@ func parsePairs(list string) (map[string]string, bool) {
 	return pairs, true
 }
 
-// ignoreVariable logs that a variable of the environment is not used, without its value, which may be a
-// secret.
+// ignoreVariable logs that a variable of the environment is not used, without its value, which may
+// be a secret.
 func ignoreVariable(variable, problem string) {
 	logWarnOnce("the environment variable %s is ignored: %s", variable, problem)
 }

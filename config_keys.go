@@ -49,8 +49,8 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
 }
 
-// checkUnknownKeys reports the unknown keys below a parent, which ends in a dot, with the nearest known
-// key of each.
+// checkUnknownKeys reports the unknown keys below a parent, which ends in a dot, with the nearest
+// known key of each.
 func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	for _, key := range sortedKeys(unknown) {
 		problem := fmt.Sprintf("unknown key %q", parent+key)
@@ -68,8 +68,8 @@ func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 // listPlace matches an index of a list, which is empty in knownKeys.
 var listPlace = regexp.MustCompile(`\[[0-9]+\]`)
 
-// nearestKey returns the known key that is most similar to a key below a parent, preferring keys below
-// the same parent. It returns "" if the names share less than half of their letters.
+// nearestKey returns the known key that is most similar to a key below a parent, preferring keys
+// below the same parent. It returns "" if the names share less than half of their letters.
 func nearestKey(parent, key string) string {
 	nearest, least := "", len(key)+2
 	for _, known := range knownKeys {

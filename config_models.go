@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// parseModels parses the keys about models and reports contradictions among them. It returns the compiled
-// Config.ModelPattern.
+// parseModels parses the keys about models and reports contradictions among them. It returns the
+// compiled Config.ModelPattern.
 func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	p.model = strings.TrimSpace(config.Model)
 	p.modelOverride = parseBool(bad, "allowModelOverride", config.AllowModelOverride, p.model == "")
@@ -33,7 +33,8 @@ func parseModels(bad *problems, config *Config, p *policy) *regexp.Regexp {
 	return pattern
 }
 
-// parseModelPattern compiles Config.ModelPattern. Kong marks a regular expression with a leading tilde.
+// parseModelPattern compiles Config.ModelPattern. Kong marks a regular expression with a leading
+// tilde.
 func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 	if text == "" {
 		return nil
@@ -49,8 +50,8 @@ func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 // kongGroup matches a named group in the syntax of Kong and PCRE, which Go accepts only since 1.22.
 var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
 
-// configuredModels returns the model names in the configuration. Their number is bounded, so metrics may
-// have all of them.
+// configuredModels returns the model names in the configuration. Their number is bounded, so
+// metrics may have all of them.
 func configuredModels(config *Config, p *policy) map[string]bool {
 	models := map[string]bool{}
 	for _, target := range p.aliases {
@@ -65,8 +66,8 @@ func configuredModels(config *Config, p *policy) map[string]bool {
 	return models
 }
 
-// namedModels returns the models that clients may request, or nil if the configuration does not name them
-// all.
+// namedModels returns the models that clients may request, or nil if the configuration does not
+// name them all.
 func namedModels(config *Config, p *policy) map[string]bool {
 	isFixed := p.model != "" && p.modelTemplate == nil
 	if !p.modelOverride && isFixed {
@@ -88,7 +89,8 @@ func namedModels(config *Config, p *policy) map[string]bool {
 	return names
 }
 
-// usesCaptures reports whether a path, a fallback's model or a label refers to a group of modelPattern.
+// usesCaptures reports whether a path, a fallback's model or a label refers to a group of
+// modelPattern.
 func usesCaptures(config *Config) bool {
 	texts := []string{config.Path}
 	for _, fallback := range config.Fallbacks {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// newOTLPSettings parses OTLP and completes it from the environment. It returns nil if nothing is to be
-// sent.
+// newOTLPSettings parses OTLP and completes it from the environment. It returns nil if nothing is
+// to be sent.
 //
-// With an endpoint in the configuration, the variables that select an endpoint, disable the export or
-// hold credentials are not read: credentials are meant for the endpoint configured with them.
+// With an endpoint in the configuration, the variables that select an endpoint, disable the export
+// or hold credentials are not read: credentials are meant for the endpoint configured with them.
 func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv func(string) string) *otlpSettings {
 	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
 	c.endpoint = parseEndpoint(bad, config.Endpoint)

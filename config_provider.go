@@ -96,8 +96,8 @@ func parseKeyHeader(bad *problems, provider *providerConfig, known *preset) *key
 	return header
 }
 
-// parsePath parses the path of requests to a provider. It returns a template if the path refers to the
-// request.
+// parsePath parses the path of requests to a provider. It returns a template if the path refers to
+// the request.
 func parsePath(bad *problems, key, text string, pattern *regexp.Regexp) (string, *template) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -169,7 +169,8 @@ const (
 	firstByteTimeouts       = "from 1ms to 1h"
 )
 
-// checkUnusedWithoutHost reports the keys that have no effect without a host. A fallback requires a host.
+// checkUnusedWithoutHost reports the keys that have no effect without a host. A fallback requires a
+// host.
 func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
 	if !provider.isFirst {
 		bad.add(provider.prefix+"host", "must be set, since the provider has no default host")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token limit
-// share one rule.
+// ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token
+// limit share one rule.
 func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 	id, known := ep.parameters.ids[name]
 	if !known {
@@ -35,8 +35,8 @@ func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 // parameterName matches the valid names of parameters. They need no escapes in JSON.
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
 
-// parameterKey is a key of params or limits: the key, the name of the parameter in a request, and the
-// configured value.
+// parameterKey is a key of params or limits: the key, the name of the parameter in a request, and
+// the configured value.
 type parameterKey struct {
 	key   string
 	name  string
@@ -91,7 +91,8 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	}
 }
 
-// tokenLimitName returns the name at an endpoint of the token limit that the configuration calls name.
+// tokenLimitName returns the name at an endpoint of the token limit that the configuration calls
+// name.
 func tokenLimitName(ep *endpoint, name string) string {
 	switch {
 	case ep.kind == responses:
@@ -163,8 +164,8 @@ func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
 	return true
 }
 
-// parseNumberKey returns the JSON of a configured number. It returns nil if there is none, or if the
-// endpoint has no such parameter.
+// parseNumberKey returns the JSON of a configured number. It returns nil if there is none, or if
+// the endpoint has no such parameter.
 func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	id, known := set.ids[k.name]
 	if isUnset(k.value) || !known {
@@ -183,8 +184,9 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	return value
 }
 
-// parseExtra returns the sorted keys of params.extra that apply to an endpoint. At completions these are all
-// keys except those meant for other endpoints; elsewhere they are the keys that the schema knows.
+// parseExtra returns the sorted keys of params.extra that apply to an endpoint. At completions
+// these are all keys except those meant for other endpoints; elsewhere they are the keys that the
+// schema knows.
 func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
@@ -215,8 +217,8 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 	return keys
 }
 
-// parseExtraKey returns the JSON of a parameter in params.extra: with its type restored, or as configured
-// if the schema accepts only that.
+// parseExtraKey returns the JSON of a parameter in params.extra: with its type restored, or as
+// configured if the schema accepts only that.
 func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	value := marshal(typedValue(k.value))
 	id, published := set.ids[k.name]
@@ -231,7 +233,8 @@ func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	return value
 }
 
-// typedValue restores the types of scalars that Traefik's file provider or a label turned into strings.
+// typedValue restores the types of scalars that Traefik's file provider or a label turned into
+// strings.
 func typedValue(value any) any {
 	switch v := value.(type) {
 	case string:

@@ -97,8 +97,8 @@ func checkUnusedWithoutEndpoint(bad *problems, api *kubernetesAPI) {
 	}
 }
 
-// parseSecretsEndpoint parses the URL of an API server. Secrets are read in plaintext from this machine
-// only, as from kubectl proxy.
+// parseSecretsEndpoint parses the URL of an API server. Secrets are read in plaintext from this
+// machine only, as from kubectl proxy.
 func parseSecretsEndpoint(bad *problems, text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {

@@ -102,7 +102,8 @@ func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label 
 	return labels
 }
 
-// parseLabel parses the value of a label. Labels are published, so they must not refer to credentials.
+// parseLabel parses the value of a label. Labels are published, so they must not refer to
+// credentials.
 func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Regexp) *template {
 	t := parseTemplate(bad, key, text, pattern)
 	for _, part := range t.parts {
@@ -115,8 +116,8 @@ func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Reg
 	return t
 }
 
-// reservedLabel reports whether the Prometheus form of a label's name is used by the GenAI conventions, by
-// this plugin or by Prometheus itself.
+// reservedLabel reports whether the Prometheus form of a label's name is used by the GenAI
+// conventions, by this plugin or by Prometheus itself.
 func reservedLabel(exposed string) bool {
 	for _, prefix := range []string{"gen_ai_", "chat_completion_", "otel_", "__"} {
 		if strings.HasPrefix(exposed, prefix) {
