@@ -146,7 +146,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	if known.port != 0 {
 		byDefault = known.port
 	}
-	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "a port")
+	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "TCP port")
 	u.port = strconv.Itoa(port)
 	u.authority = net.JoinHostPort(address, u.port)
 	if port == schemesPort {
