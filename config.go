@@ -1,315 +1,433 @@
 package chatcompletion
 
-// Config is the configuration of one middleware. Traefik matches keys without regard to case. Fields of type any take
-// a boolean or a number, and also a string that holds one: Traefik's file provider and container labels turn every
-// scalar into a string. Sizes are in bytes.
+// Config is the configuration of one instance of the middleware. No key is required: an empty
+// configuration validates requests and sets X-Ai-Model for routing and access logs.
+//
+// Traefik matches keys without regard to case. A field of type any takes a boolean or a number, or
+// a string that holds one as JSON writes it: Traefik's file provider and container labels turn
+// every scalar into a string. An empty string in such a field is the same as no value. Sizes are in
+// bytes. Durations are in Go's syntax, such as 500ms, 30s or 1m30s; a number without a unit is
+// refused.
+//
+// The comment of each field states its default and what New refuses, apart from values of another
+// type, which are always refused. New reports all problems of a configuration at once.
 type Config struct {
-	// Token is the provider's key: a literal, urn:env:NAME for an environment variable of Traefik, urn:file:/path for a
-	// file, or urn:k8s:secret:name:key or urn:k8s:secret:namespace/name:key for a key in a Secret of Kubernetes, which
-	// Secrets tells where to find. Traefik's Kubernetes CRD provider replaces the form without a namespace by itself, and
-	// fails at the other. Default: none, the client's own credentials pass; with Provider or AuthHeader, its key is moved to the
-	// header that the provider reads. Refused: other references, and control characters.
+	// Token is the provider's API key, or a reference to it:
+	//
+	//	urn:env:NAME                         an environment variable of Traefik, read on each load
+	//	                                     of the configuration
+	//	urn:file:/path                       a file, looked up again every Secrets.Refresh
+	//	urn:k8s:secret:name:key              a key of a Kubernetes Secret, found through Secrets
+	//	urn:k8s:secret:namespace/name:key    the same in another namespace
+	//
+	// In a Kubernetes Middleware, Traefik's CRD provider resolves the form without a namespace
+	// itself and rejects the other one.
+	// Default: none; the client's own credentials are forwarded, and with Provider or
+	// AuthHeader.Name its key is moved to the header that the provider reads. Refused: other values
+	// that begin with urn:, relative paths, control characters, and urn:k8s:secret outside a
+	// cluster without Secrets.Dir or Secrets.Endpoint.
 	Token string
-	// Secrets is where keys are looked up that Token or OTLP.Headers refer to with urn:k8s:secret: or urn:file:, and how
-	// often.
+	// Secrets configures how the keys are looked up that Token and OTLP.Headers refer to with
+	// urn:k8s:secret or urn:file.
 	Secrets Secrets
-	// Model is the model that is enforced, or the default where clients may choose their own. It may refer to the request
-	// with $(uri_captures.name), $(headers.name) and $(query_params.name), as in Kong's ai-proxy; a request that lacks the
-	// value is answered 400. Default: none. Refused: more than 256 bytes, control characters, and a model that
-	// AllowedModels does not match.
+	// Model is the model that is enforced, or the default if AllowModelOverride is true. It may
+	// refer to the request with $(uri_captures.name), $(headers.name) and $(query_params.name), as
+	// in Kong's ai-proxy; a request that lacks the value gets status 400.
+	// Default: none. Refused: more than 256 bytes, control characters, invalid UTF-8, invalid
+	// references, and a fixed model that AllowedModels does not match.
 	Model string
-	// ModelPattern is a regular expression on the escaped path of the request, whose named groups are the uri_captures
-	// of Model, Path and Telemetry.Labels. Kong's spelling, ~/(?<model>[^#?/]+)/chat/completions$, is accepted. Default: none.
+	// ModelPattern is a regular expression, matched against the escaped path of the request. Its
+	// named groups are the uri_captures of Model, Path and Telemetry.Labels. Kong's spelling is
+	// accepted: ~/(?<model>[^#?/]+)/chat/completions$.
+	// Default: none. Refused: invalid expressions, and a pattern that nothing refers to.
 	ModelPattern string
-	// AllowModelOverride tells whether a client's own model is used (true) or replaced by Model (false). Default: true
-	// if Model is empty, else false, as in Traefik Hub. Refused: false without a Model.
+	// AllowModelOverride selects whether the client's model is used (true) or replaced by Model
+	// (false).
+	// Default: true if Model is empty, else false, as in Traefik Hub. Refused: false without Model.
 	AllowModelOverride any
-	// Params are the parameters that are applied to every request to an endpoint that has them.
+	// Params are parameters set in every request to an endpoint that has them.
 	Params Params
-	// AllowParamsOverride tells whether Params only fill in what a client left out (true), or replace what it sent
-	// (false). Default: false, as in Traefik Hub.
+	// AllowParamsOverride selects whether Params only fill in what the client left out (true) or
+	// also replace what it sent (false).
+	// Default: false, as in Traefik Hub.
 	AllowParamsOverride any
-	// Limits are ceilings: a client's value above is lowered.
+	// Limits are ceilings: a client's value above its ceiling is lowered to it.
 	Limits Limits
-	// DropParams are the names of parameters that are removed, such as temperature for a model that refuses it. Default:
-	// none. Refused: model, messages, input and stream, and what Params or Limits set.
+	// DropParams are the names of parameters to remove, such as temperature for a model that
+	// rejects it.
+	// Default: none. Refused: model, messages, input and stream, other spellings of known names,
+	// and what Params or Limits set.
 	DropParams []string
-	// AllowedModels are patterns of the models that may be used, * standing for any text, compared after ModelAliases.
-	// Default: all models.
+	// AllowedModels are patterns of the models that may be used. An asterisk matches any text, the
+	// empty text included; all other characters match themselves. Patterns are matched after
+	// ModelAliases are resolved.
+	// Default: all models are allowed.
 	AllowedModels []string
-	// ModelAliases maps names of models as clients know them to those of the provider. Default: none. Refused: an alias of
-	// an alias.
+	// ModelAliases maps the model names that clients use to those of the provider,
+	// case-sensitively.
+	// Default: none. Refused: an alias of another alias, an invalid model name, and a target that
+	// AllowedModels does not match.
 	ModelAliases map[string]string
-	// ModelHeader is the header of the request that carries the final model to later routers and to the provider. A
-	// client's own is always removed. Default: X-Ai-Model. Refused: names that HTTP or this middleware needs otherwise.
+	// ModelHeader is the request header that carries the final model to later routers and to the
+	// provider. The client's own header of this name is always removed.
+	// Default: X-Ai-Model. Refused: invalid header names, and headers that carry credentials or are
+	// reserved for HTTP or this middleware.
 	ModelHeader string
-	// Routes maps the ends of paths, such as /v1/models, to what the endpoint is: completions, embeddings or responses
-	// (governed), models (a GET is answered with the models that may be used), passthrough (handed on as it is, with Token and
-	// Path), "passthrough: governed" (the same, with the model in the body governed), or deny (403). The longest match counts, on
-	// the boundaries of segments and without regard to case; * is the rest. Default: everything is completions, and so is what
-	// no key matches. Refused: other kinds, models at *, and keys that mean the same paths.
+	// Routes maps the ends of paths, such as /v1/models, to the kind of the endpoint:
+	//
+	//	completions              chat completions, governed
+	//	embeddings               embeddings, governed
+	//	responses                creating a response of the Responses API, governed
+	//	models                   GET returns the list of models that may be used
+	//	passthrough: governed    forwarded; the model that a JSON body names is governed
+	//	passthrough              forwarded unmodified, with Token and Path
+	//	deny                     refused with status 403
+	//
+	// The longest match wins; matching respects segment boundaries and ignores case. The key *
+	// stands for all other paths.
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models at *,
+	// keys with ?, #, % or another *, and two keys that mean the same paths.
 	Routes map[string]string
-	// Provider is the name of the provider, which decides on the paths that it is asked for, AuthHeader, the name of the token
-	// limit, whether it is asked for the usage of streams, Telemetry.Provider, and whether values that OpenAI does not know are
-	// refused. The reference lists the names. Default: none, which is OpenAI at the client's paths; with Host at those below
-	// /v1. Refused: other names.
+	// Provider is the name of the provider, without regard to case. It determines the paths of the
+	// provider's endpoints, AuthHeader, the name of the token limit, whether usage is requested for
+	// streams, Telemetry.Provider, and whether values unknown to OpenAI are refused. The
+	// configuration reference (docs/configuration.md) lists the names.
+	// Default: none; requests follow OpenAI's API at the client's paths, or below /v1 with Host.
+	// Refused: other names.
 	Provider string
-	// Path is the path that the provider is asked for, at every endpoint and instead of Provider's; the query stays. It may
-	// refer to the request as Model does. Default: the client's. Refused: what begins with no slash; spaces, controls, ?, # and %.
+	// Path replaces the path of every request to the provider, whatever the endpoint and Provider.
+	// The query is kept. It may refer to the request as Model does.
+	// Default: that of Provider, OpenAI's below /v1 with Host alone, else the client's. Refused: a
+	// path without a leading slash, spaces, control characters, ?, # and %, and invalid references.
 	Path string
-	// Host is the provider's host: requests are forwarded there by the middleware itself, and the router's service is never
-	// called. Default: none, the router's service is the provider. Refused: what is no name and no address of a host.
+	// Host is the name or the IP address of the provider's host. With it, the middleware forwards
+	// requests itself and never calls the router's service.
+	// Default: none; the router's service is the provider. Refused: anything but a host, such as a
+	// URL.
 	Host string
-	// Port is the provider's port. Default: that of Provider, else 443 with TLS and 80 without. Refused: less than 1, more than
+	// Port is the provider's port.
+	// Default: that of Provider, else 443 with TLS and 80 without. Refused: less than 1, more than
 	// 65535, and a port without Host.
 	Port any
-	// TLS is how the connection to Host is secured. Refused: without Host.
+	// TLS configures TLS for connections to Host. Refused: without Host.
 	TLS TLS
-	// Timeouts bound the wait for Host. A stream may then last as long as it does. Refused: without Host.
+	// Timeouts limit the wait for Host. They do not limit how long a stream lasts.
+	// Refused: without Host.
 	Timeouts Timeouts
-	// Fallbacks are providers that are tried in their order where Host, or the one before, cannot be reached, takes too long,
-	// or answers 429 or 5xx; never once a byte of an answer has reached the client. Default: none. Refused: without Host.
+	// Fallbacks are the providers to fail over to, in order, when Host or the fallback before
+	// cannot be reached, exceeds its timeout, or responds with status 429 or 5xx. There is no
+	// failover once a byte of a response has reached the client.
+	// Default: none. Refused: without Host.
 	Fallbacks []Fallback
-	// AuthHeader is the header of the request to the provider that carries Token.
+	// AuthHeader is the request header that carries Token to the provider.
 	AuthHeader AuthHeader
-	// MaxRequestBodySize is the largest body that is accepted, in bytes, compressed and decompressed. Default: 10485760
-	// (10 MiB). Refused: less than 1.
+	// MaxRequestBodySize is the maximum size of a request body in bytes, both as received and
+	// decompressed.
+	// Default: 10485760 (10 MiB). Refused: less than 1, more than 2147483647.
 	MaxRequestBodySize any
-	// MaxResponseBytes is the largest body of a governed answer, in bytes as the client gets them. An answer that announces more
-	// is 502 instead; another one breaks off where it has more. Default: none. Refused: less than 1, more than 2147483647.
+	// MaxResponseBytes is the maximum size of a governed response body in bytes, as the client
+	// receives it. A response whose Content-Length exceeds it is replaced by a 502; any other
+	// response is aborted at the limit.
+	// Default: none. Refused: less than 1, more than 2147483647.
 	MaxResponseBytes any
-	// MaxStreamDuration is how long a governed event stream may last, from its header on; then it breaks off. It is written as
-	// Go writes it: 30m. Default: none, as long as both sides want. Refused: less than 1s, more than 24h.
+	// MaxStreamDuration is the maximum duration of a governed event stream, counted from its
+	// header; the stream is then aborted.
+	// Default: none. Refused: less than 1s, more than 24h.
 	MaxStreamDuration string
-	// Mode is enforce, or report: no request is refused for its content, no body is changed, and X-Ai-Policy says what
-	// would have been. Where and with which key the provider is asked is the same in both. Default: enforce.
+	// Mode is enforce or report. In report mode, no request is refused for its content and no body
+	// is changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The
+	// provider and the key are the same in both modes.
+	// Default: enforce. Refused: other values.
 	Mode string
-	// StreamUsage is auto: every stream of chat completions is asked for its usage, if Provider takes that, and the event with
-	// it is kept from clients that did not ask; or never: what a client asks for stays as it is, and streams whose usage it did
-	// not want are metered without tokens. Default: auto.
+	// StreamUsage is auto or never. With auto, the middleware requests the usage of every stream of
+	// chat completions, if Provider supports that, and removes the usage event for clients that did
+	// not request it. With never, requests and streams stay unmodified, and a stream is metered
+	// without tokens unless it reports its usage anyway.
+	// Default: auto. Refused: other values.
 	StreamUsage string
-	// Telemetry is what is made known about the calls.
+	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
-	// Expose makes this middleware an endpoint that answers by itself: prometheus publishes the metrics of all
-	// chat-completion middlewares of this Traefik. Default: none. Refused: other values, and all keys beside it but
-	// Telemetry.
+	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
+	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
+	// of this Traefik.
+	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Params are values of parameters; one that is not configured is left to the client. Values must be within the
-// published schema, for example temperature from 0 to 2. MaxTokens and MaxCompletionTokens are one parameter with two
-// spellings, of which one may be configured; it governs both. Config.Provider may know one spelling only, and the Responses
-// API calls it max_output_tokens: then that is what is sent.
-type Params struct {
-	// Temperature is sent as temperature: a number from 0 to 2.
-	Temperature any
-	// TopP is sent as top_p: a number from 0 to 1.
-	TopP any
-	// MaxTokens is sent as max_tokens: a whole number of tokens, at least 1.
-	MaxTokens any
-	// MaxCompletionTokens is sent as max_completion_tokens: a whole number of tokens, at least 1.
-	MaxCompletionTokens any
-	// FrequencyPenalty is sent as frequency_penalty: a number from -2 to 2.
-	FrequencyPenalty any
-	// PresencePenalty is sent as presence_penalty: a number from -2 to 2.
-	PresencePenalty any
-	// Extra holds any other parameter by its name in the request, such as seed or reasoning_effort. A string that is
-	// JSON of the type that the schema wants, or any JSON but a string for names unknown to it, is sent as that JSON.
-	// Refused: model, messages, input, stream, and the names that have a key of their own.
-	Extra map[string]any
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// TLS is how a connection to a provider is secured.
-type TLS struct {
-	// Enabled tells whether TLS is spoken. Default: true, but false for the providers that run on one's own machines: ollama,
-	// vllm and llamacpp.
-	Enabled any
-	// ServerName is the name that the provider's certificate has to be for, and that is asked for by SNI. Default: Host.
-	ServerName string
-	// CAFile is the absolute path of a file with the certificates, in PEM, that the provider is verified by. It is read when a
-	// configuration is loaded. Default: those of the system. Refused: a relative path, and a file without certificates.
-	CAFile string
-	// InsecureSkipVerify takes any certificate: whoever is on the way reads the key. Default: false.
-	InsecureSkipVerify any
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// Timeouts bound the wait for a provider. They are written as Go writes them: 30s, 10m.
-type Timeouts struct {
-	// Connect is for the connection, and once more for its TLS handshake. Default: 10s. Refused: less than 1ms, more than 10m.
-	Connect string
-	// FirstByte is for a provider from being chosen until the first byte of its answer: that of the header; with Fallbacks, but
-	// for the last of them, that of the body. Default: 10m, as long as OpenAI's SDKs wait. Refused: less than 1ms, more than 1h.
-	FirstByte string
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// Fallback is a provider that is tried after others. Its keys mean what those of the same names in Config do; the rest of
-// the configuration is the same for all providers.
-type Fallback struct {
-	// Provider is as Config.Provider.
-	Provider string
-	// Host is as Config.Host. Default: that of Provider. Refused: none at all.
-	Host string
-	// Port is as Config.Port.
-	Port any
-	// TLS is as Config.TLS.
-	TLS TLS
-	// Path is as Config.Path. Default: that of Provider.
-	Path string
-	// Model is enforced there, whatever the client asks for, but in report mode. Default: that of the first provider.
-	Model string
-	// Token is the provider's key, as Config.Token. Default: none is sent; a client's own is only for the first provider.
-	Token string
-	// AuthHeader is as Config.AuthHeader.
-	AuthHeader AuthHeader
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// Limits are ceilings for the parameters of the same names. A request without a token limit gets the ceiling as its
-// limit; for the other parameters, a request without a value stays without.
-type Limits struct {
-	// Temperature is the highest temperature: a number from 0 to 2.
-	Temperature any
-	// TopP is the highest top_p: a number from 0 to 1.
-	TopP any
-	// MaxTokens is the highest token limit, sent as max_tokens where the client set none. At least 1.
-	MaxTokens any
-	// MaxCompletionTokens is the highest token limit, sent as max_completion_tokens where the client set none. At least 1.
-	MaxCompletionTokens any
-	// FrequencyPenalty is the highest frequency_penalty: a number from -2 to 2.
-	FrequencyPenalty any
-	// PresencePenalty is the highest presence_penalty: a number from -2 to 2.
-	PresencePenalty any
-	// N is the highest number of choices: a whole number from 1 to 128.
-	N any
-	// Unknown receives the keys that are none of the above; New refuses them.
-	Unknown map[string]any `mapstructure:",remain"`
-}
-
-// Secrets tells where keys in Secrets of Kubernetes are found, and how long a key counts. Without Dir and Endpoint, the API
-// server of the cluster that Traefik runs in is asked, as the environment variables KUBERNETES_SERVICE_HOST and _PORT say;
-// outside of a cluster, references to Kubernetes are refused then.
+// Params are values of parameters. A parameter without a value here is left to the client. Values
+// must be valid in the published schema.
 //
-// Keys are looked up in the background, once for all middlewares with the same reference and the same Secrets. A source that
-// fails is asked again after 1s, 2s, 4s, 8s, and then every 10s, or every Refresh if that is shorter. Durations are written
-// as Go writes them: 30s, 1m.
-type Secrets struct {
-	// Dir is the absolute path of a directory that Secrets are mounted in: Dir/name/key, and Dir/namespace/name/key for
-	// references with a namespace. Default: none. Refused: a relative path, and the keys about the API beside it.
-	Dir string
-	// Endpoint is the URL of an API server that is asked instead of the cluster's own, such as https://10.0.0.1:6443.
-	// Default: none. Refused: what is no URL with http or https and a host; a user, a query or a fragment; http to another
-	// host than this one.
-	Endpoint string
-	// TokenFile is the absolute path of a file with the token for the API server, which is read for every look-up. Default:
-	// that of Traefik's service account; with Endpoint none, as kubectl proxy wants it. Refused: a relative path.
-	TokenFile string
-	// CAFile is the absolute path of a file with the certificates, in PEM, that the API server is verified by. It is read for
-	// every look-up. Default: that of Traefik's service account; with Endpoint those of the system. Refused: a relative
-	// path.
+// MaxTokens and MaxCompletionTokens are two spellings of one parameter: at most one may be set, and
+// it governs both. If Config.Provider knows one spelling only, that one is sent. The Responses API
+// calls the parameter max_output_tokens.
+type Params struct {
+	// Temperature is sent as temperature. Default: none. Refused: less than 0, more than 2.
+	Temperature any
+	// TopP is sent as top_p. Default: none. Refused: less than 0, more than 1.
+	TopP any
+	// MaxTokens is sent as max_tokens: an integer number of tokens.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
+	MaxTokens any
+	// MaxCompletionTokens is sent as max_completion_tokens: an integer number of tokens.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
+	MaxCompletionTokens any
+	// FrequencyPenalty is sent as frequency_penalty.
+	// Default: none. Refused: less than -2, more than 2.
+	FrequencyPenalty any
+	// PresencePenalty is sent as presence_penalty.
+	// Default: none. Refused: less than -2, more than 2.
+	PresencePenalty any
+	// Extra maps any other parameter, such as seed or reasoning_effort, to its value. A string is
+	// sent as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any
+	// JSON but a string.
+	// Default: none. Refused: model, messages, input, stream, names with a key of their own, other
+	// spellings of known names, and values that the schema does not allow.
+	Extra map[string]any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// TLS configures TLS for the connection to a provider. The minimum version is TLS 1.2.
+type TLS struct {
+	// Enabled selects TLS (true) or plaintext (false).
+	// Default: false for the providers that usually run on the user's own machines (ollama, vllm
+	// and llamacpp), else true.
+	Enabled any
+	// ServerName is the name that the provider's certificate must match, which is also sent as SNI.
+	// Default: Host. Refused: anything but a host, and a name without TLS.
+	ServerName string
+	// CAFile is the absolute path of a PEM file with the certificate authorities to verify the
+	// provider with. It is read when the configuration is loaded.
+	// Default: the system's authorities. Refused: relative paths, files without certificates, and a
+	// file without TLS.
 	CAFile string
-	// Namespace is that of references without one. Default: that of Traefik's service account; with Endpoint there is none.
+	// InsecureSkipVerify accepts any certificate, which exposes the key and the prompts to whoever
+	// can intercept the connection.
+	// Default: false. Refused: without TLS.
+	InsecureSkipVerify any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Timeouts limit the wait for each provider, fallbacks included.
+type Timeouts struct {
+	// Connect is the timeout of the TCP connection, and once more of its TLS handshake.
+	// Default: 10s. Refused: less than 1ms, more than 10m.
+	Connect string
+	// FirstByte is the time from the start of an attempt until the response header arrives. If
+	// another provider can be tried next, it extends to the first byte of the body. Connecting and
+	// sending the request count, except for passthrough and the list of models.
+	// Default: 10m, the timeout of OpenAI's SDKs. Refused: less than 1ms, more than 1h.
+	FirstByte string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Fallback is a provider to fail over to. Its keys mean the same as the keys of Config with these
+// names; all other configuration applies to every provider.
+type Fallback struct {
+	// Provider is like Config.Provider.
+	Provider string
+	// Host is like Config.Host. Default: that of Provider. Refused: no host at all.
+	Host string
+	// Port is like Config.Port.
+	Port any
+	// TLS is like Config.TLS.
+	TLS TLS
+	// Path is like Config.Path. Default: that of Provider.
+	Path string
+	// Model replaces the client's model at this provider, without ModelAliases and AllowedModels.
+	// Report mode does not apply it.
+	// Default: the model for the first provider. Refused: more than 256 bytes, control characters,
+	// invalid UTF-8, and invalid references.
+	Model string
+	// Token is the provider's key, like Config.Token.
+	// Default: none; no key is sent, since a client's credentials are forwarded to the first
+	// provider only.
+	Token string
+	// AuthHeader is like Config.AuthHeader. Refused: Config.ModelHeader.
+	AuthHeader AuthHeader
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Limits are ceilings for the parameters of the same names. A request without a token limit gets
+// the ceiling as its limit, since the provider's own maximum would apply otherwise. A request
+// without a value of another parameter stays without it.
+type Limits struct {
+	// Temperature is the maximum of temperature. Default: none. Refused: less than 0, more than 2.
+	Temperature any
+	// TopP is the maximum of top_p. Default: none. Refused: less than 0, more than 1.
+	TopP any
+	// MaxTokens is the maximum number of tokens, sent as max_tokens if the client set no token
+	// limit.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
+	MaxTokens any
+	// MaxCompletionTokens is the maximum number of tokens, sent as max_completion_tokens if the
+	// client set no token limit.
+	// Default: none. Refused: less than 1, and both MaxTokens and MaxCompletionTokens.
+	MaxCompletionTokens any
+	// FrequencyPenalty is the maximum of frequency_penalty.
+	// Default: none. Refused: less than -2, more than 2.
+	FrequencyPenalty any
+	// PresencePenalty is the maximum of presence_penalty.
+	// Default: none. Refused: less than -2, more than 2.
+	PresencePenalty any
+	// N is the maximum number of choices. Default: none. Refused: less than 1, more than 128.
+	N any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Secrets configures where keys in Kubernetes Secrets are found, and how long a key that is looked
+// up remains valid. Without Dir and Endpoint, keys are read from the API server of the cluster that
+// Traefik runs in, at KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT; outside a cluster,
+// references to Kubernetes are refused.
+//
+// Keys are looked up in the background, once for all middlewares with the same reference and the
+// same Secrets. A failed look-up is retried after 1s, 2s, 4s, 8s and then every 10s, or every
+// Refresh if that is shorter.
+type Secrets struct {
+	// Dir is the absolute path of a directory with mounted Secrets. A reference is the file
+	// Dir/name/key, or Dir/namespace/name/key with a namespace.
+	// Default: none. Refused: relative paths, and Endpoint, TokenFile, CAFile or Namespace beside
+	// it.
+	Dir string
+	// Endpoint is the URL of another API server, such as https://10.0.0.1:6443.
+	// Default: the API server of Traefik's own cluster. Refused: other schemes than http and https,
+	// a URL with credentials, a query or a fragment, and http to any host but this machine.
+	Endpoint string
+	// TokenFile is the absolute path of a file with the token for the API server, read for every
+	// look-up.
+	// Default: that of Traefik's service account; with Endpoint none, which suits kubectl proxy.
+	// Refused: relative paths, and outside a cluster without Endpoint.
+	TokenFile string
+	// CAFile is the absolute path of a PEM file with the certificate authorities to verify the API
+	// server with, read for every look-up.
+	// Default: that of Traefik's service account; with Endpoint the system's authorities. Refused:
+	// relative paths, and outside a cluster without Endpoint.
+	CAFile string
+	// Namespace applies to references without a namespace.
+	// Default: that of Traefik's service account; with Endpoint none. Refused: invalid names.
 	Namespace string
-	// Refresh is the time between two look-ups of a key, and at most half of MaxStale. After an answer with status 401 to it,
-	// it is looked up at once, but not within 5s of the look-up before. Default: 1m. Refused: less than 1s, more than 1h.
+	// Refresh is the interval between two look-ups of a key, capped at half of MaxStale. A
+	// provider's response with status 401 to a governed request triggers a look-up at once, but not
+	// within 5s of the one before.
+	// Default: 1m. Refused: less than 1s, more than 1h.
 	Refresh string
-	// MaxStale is for how long after the last successful look-up a key is used while look-ups fail, whatever the reason.
+	// MaxStale is how long a key stays in use after its last successful look-up while look-ups
+	// fail, whatever the reason.
 	// Default: 1h. Refused: less than 1s, more than 8760h.
 	MaxStale string
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// AuthHeader names the header that carries the provider's key.
+// AuthHeader is the header that carries the provider's key.
 type AuthHeader struct {
-	// Name is the name of the header. Default: Authorization, or what Config.Provider wants.
+	// Name is the name of the header.
+	// Default: that of Config.Provider, else Authorization. Refused: invalid header names, and
+	// headers reserved for HTTP or this middleware.
 	Name string
-	// Prefix stands before the key. A word gets a space behind it. Default: "Bearer " for Authorization, else nothing.
+	// Prefix precedes the key. A prefix that does not end in a space, = or : gets a space appended.
+	// An empty prefix sends the key alone.
+	// Default: "Bearer " for Authorization, else empty. Refused: control characters.
 	Prefix *string
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Telemetry is what is made known about the calls of a middleware. Durations are written as Go writes them: 30s, 1m.
+// Telemetry configures what an instance records of its calls, and where the records go.
 type Telemetry struct {
-	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or gcp.gemini, but for Fallbacks.
-	// Default: that of Config.Provider, else openai, the API that is spoken.
+	// Provider is the value of gen_ai.provider.name, such as mistral_ai, azure.ai.openai or
+	// gcp.gemini. Fallbacks keep their own.
+	// Default: that of Config.Provider, else openai. Refused: more than 128 bytes, control
+	// characters, and invalid UTF-8.
 	Provider string
-	// Labels are attributes of metrics, spans and log lines by their names: fixed text, or with references to the request
-	// as in Model. A request that lacks the value has no such label. Default: none. Refused: names that are none, names
-	// that the GenAI conventions use, and references to headers that carry credentials.
+	// Labels maps names of additional attributes of metrics, spans and log lines to their values:
+	// fixed text, or references to the request as in Model. A request that lacks the value gets no
+	// label. A value of more than 128 bytes, with control characters or with invalid UTF-8 becomes
+	// _OTHER.
+	// Default: none. Refused: names that are invalid, the same in Prometheus, or reserved for the
+	// GenAI conventions or Prometheus; fixed text that would become _OTHER; invalid references, and
+	// those to headers and query parameters that carry credentials.
 	Labels map[string]string
-	// MaxSeries is how many combinations of attributes are kept in this Traefik, of all middlewares together. Models and
-	// labels of any further combination become _OTHER, which is counted. Default: 2000. Refused: less than 1, more than
-	// 100000.
+	// MaxSeries is the maximum number of attribute combinations in this Traefik, all middlewares
+	// together. In any further combination, models and labels become _OTHER, and the loss is
+	// counted.
+	// Default: 2000. Refused: less than 1, more than 100000.
 	MaxSeries any
-	// Log is stdout or stderr of Traefik, for a line of JSON for each call. Default: none.
+	// Log is stdout or stderr of Traefik, which gets one line of JSON for each call.
+	// Default: none. Refused: other values.
 	Log string
-	// OTLP is where metrics and spans are sent.
+	// OTLP configures the export of metrics and spans.
 	OTLP OTLP
-	// Traces is which calls become spans, and what is in them.
+	// Traces configures which calls become spans, and their content.
 	Traces Traces
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// OTLP is an OpenTelemetry collector that takes OTLP over HTTP, as JSON. All middlewares with the same settings share one
-// connection, one queue, and one export of the metrics of this Traefik.
+// OTLP configures the export to an OpenTelemetry Collector that accepts OTLP over HTTP as JSON. All
+// middlewares with equal settings share one connection, one queue, and one export of the metrics of
+// this Traefik.
 //
-// What is not configured is taken from the standard variables of Traefik's environment, those for one signal before those
-// for all: OTEL_EXPORTER_OTLP_COMPRESSION and _TIMEOUT, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME (by default traefik)
-// and OTEL_RESOURCE_ATTRIBUTES; and without Endpoint also OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _PROTOCOL,
-// OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED. A value that cannot be used is told to the operator, and
-// ignored.
+// Settings that are not configured are read from the standard variables of Traefik's environment;
+// variables for one signal take precedence over those for all signals. They are
+// OTEL_EXPORTER_OTLP_COMPRESSION and _TIMEOUT, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME (by
+// default traefik) and OTEL_RESOURCE_ATTRIBUTES. Without Endpoint they are also
+// OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _PROTOCOL, OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER
+// and OTEL_SDK_DISABLED. A variable with an invalid value is logged and ignored.
 type OTLP struct {
-	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and /v1/traces are added to
-	// its path. Default: that of the environment, and without one nothing is sent. Refused: what is no URL with http or
-	// https and a host, and a URL with a user, a query or a fragment.
+	// Endpoint is the base URL of the collector, such as http://collector:4318; /v1/metrics and
+	// /v1/traces are appended to it.
+	// Default: that of the environment; without one nothing is sent. Refused: other schemes than
+	// http and https, and a URL with credentials, a query or a fragment.
 	Endpoint string
-	// Headers are sent with every export. A value may be a reference as in Config.Token. Default: none; to the endpoint of
-	// the environment, those of the environment. Refused: values that are empty, and headers that HTTP needs otherwise.
+	// Headers maps names of headers of every export to their values, which may be references as in
+	// Config.Token.
+	// Default: none; if the endpoint is that of the environment, the environment's. Refused: empty
+	// values, invalid or duplicate header names, and headers reserved for HTTP.
 	Headers map[string]string
-	// Interval is the time between two exports of metrics. Spans are sent after 5s at the latest, or after Interval if that is
-	// shorter. Default: 30s. Refused: less than 1s, more than 1h.
+	// Interval is the time between two exports of metrics. Spans are sent after at most 5s, or
+	// after Interval if that is shorter.
+	// Default: 30s. Refused: less than 1s, more than 1h.
 	Interval string
-	// Timeout ends an export that takes longer. Default: 10s. Refused: less than 10ms, more than 1m.
+	// Timeout is the timeout of one export. Default: 10s. Refused: less than 10ms, more than 1m.
 	Timeout string
-	// Compression is gzip or none. Default: gzip.
+	// Compression is gzip or none. Default: gzip. Refused: other values.
 	Compression string
-	// Metrics tells whether metrics are sent. Default: true, and with the endpoint of the environment what
-	// OTEL_METRICS_EXPORTER says.
+	// Metrics enables the export of metrics.
+	// Default: true; if the endpoint is that of the environment, what OTEL_METRICS_EXPORTER
+	// selects.
 	Metrics any
-	// Traces tells whether spans are sent. Default: true, and with the endpoint of the environment what OTEL_TRACES_EXPORTER
-	// says.
+	// Traces enables the export of spans.
+	// Default: true; if the endpoint is that of the environment, what OTEL_TRACES_EXPORTER selects.
 	Traces any
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Traces tells which calls become spans, and what is in them.
+// Traces configures which calls become spans, and their content.
 type Traces struct {
-	// SampleRatio is the part of the calls without a traceparent that become spans: a number from 0 to 1. A call with one is
-	// recorded if its sampled flag is set. Default: 1.
+	// SampleRatio is the fraction of the calls without a traceparent header that become spans. A
+	// call with the header becomes a span if its sampled flag is set.
+	// Default: 1. Refused: less than 0, more than 1.
 	SampleRatio any
-	// CaptureContent puts prompts and answers into the spans. They are personal data. Default: false.
+	// CaptureContent adds prompts and responses, which are personal data, to the spans.
+	// Default: false.
 	CaptureContent any
-	// ContentMaxBytes is how much of the prompt and how much of the answer a span holds, in bytes. Default: 4096. Refused:
-	// less than 1, more than 1048576.
+	// ContentMaxBytes is the maximum size in bytes of the prompt, and of the response, in a span.
+	// Default: 4096. Refused: less than 1, more than 1048576.
 	ContentMaxBytes any
-	// Unknown receives the keys that are none of the above; New refuses them.
+	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// CreateConfig returns the configuration that holds where nothing is configured. Fields of type any stay nil: Traefik
-// would decode only values of their type into them.
+// CreateConfig returns the default configuration. Fields of type any stay nil: into one that holds
+// a value, Traefik would decode only values of the same type.
 func CreateConfig() *Config {
 	return &Config{
 		ModelHeader: defaultModelHeader,
@@ -317,7 +435,7 @@ func CreateConfig() *Config {
 	}
 }
 
-// Defaults of the configuration.
+// Defaults of Config.
 const (
 	defaultModelHeader         = "X-Ai-Model"
 	defaultMaxRequestBodyBytes = 10 << 20

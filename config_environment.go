@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// signalVariable returns the variable that holds a setting of a signal, and its value: the signal's own, else that for all.
+// signalVariable returns the name and the value of the variable that holds a setting of a signal:
+// the signal's own variable, else the variable for all signals.
 func signalVariable(getenv func(string) string, signal, setting string) (string, string) {
 	own := "OTEL_EXPORTER_OTLP_" + strings.ToUpper(signal) + "_" + setting
 	if value := strings.TrimSpace(getenv(own)); value != "" {
@@ -18,7 +19,8 @@ func signalVariable(getenv func(string) string, signal, setting string) (string,
 	return general, strings.TrimSpace(getenv(general))
 }
 
-// findCollector takes endpoint and headers from the environment, and tells whether there is an endpoint that takes HTTP.
+// findCollector reads the endpoint and the headers of a signal from the environment. It reports
+// whether there is an endpoint that accepts HTTP.
 func findCollector(signal *otlpSignal, getenv func(string) string) bool {
 	variable, endpoint := signalVariable(getenv, signal.name, "ENDPOINT")
 	if endpoint == "" {
@@ -33,12 +35,12 @@ func findCollector(signal *otlpSignal, getenv func(string) string) bool {
 		signal.url = strings.TrimRight(endpoint, "/") + "/v1/" + signal.name
 	}
 	switch protocol, value := signalVariable(getenv, signal.name, "PROTOCOL"); value {
-	case "", "http/json", "http/protobuf": // who takes the one takes the other, at the same port
+	case "", "http/json", "http/protobuf": // receivers accept both on the same port
 	case "grpc":
-		logWarnOnce("%s is grpc, but only HTTP is spoken: no %s are sent; configure telemetry.otlp.endpoint, such as http://collector:4318", protocol, signal.name)
+		logWarnOnce("%s is grpc, but only OTLP over HTTP is supported: no %s are sent; set telemetry.otlp.endpoint to an HTTP endpoint, such as http://collector:4318", protocol, signal.name)
 		return false
 	default:
-		ignoreVariable(protocol, "is none of http/json, http/protobuf and grpc")
+		ignoreVariable(protocol, "must be one of http/json, http/protobuf, grpc")
 	}
 	if signal.headers == nil {
 		signal.headers = environmentHeaders(getenv, signal.name)
@@ -46,19 +48,19 @@ func findCollector(signal *otlpSignal, getenv func(string) string) bool {
 	return true
 }
 
-// environmentHeaders returns the headers that the environment has for a signal.
+// environmentHeaders returns the export headers that the environment sets for a signal.
 func environmentHeaders(getenv func(string) string, signal string) []*credential {
 	variable, list := signalVariable(getenv, signal, "HEADERS")
 	values, ok := parsePairs(list)
 	if !ok {
-		ignoreVariable(variable, "is no list such as name=value,name=value")
+		ignoreVariable(variable, "must be a list such as name=value,name=value")
 		return nil
 	}
 	var found []*credential
 	for _, name := range sortedKeys(values) {
 		header := &credential{header: http.CanonicalHeaderKey(name)}
 		if !headerName.MatchString(name) || reservedHeaders[header.header] || !header.set(values[name]) {
-			ignoreVariable(variable, "has a name or a value that cannot be sent as a header")
+			ignoreVariable(variable, "contains an invalid header name or value")
 			return nil
 		}
 		found = append(found, header)
@@ -66,7 +68,7 @@ func environmentHeaders(getenv func(string) string, signal string) []*credential
 	return found
 }
 
-// exportsByOTLP tells whether a variable that lists exporters lets OTLP be one of them.
+// exportsByOTLP reports whether a variable that lists exporters contains otlp or is empty.
 func exportsByOTLP(getenv func(string) string, variable string) bool {
 	value := strings.TrimSpace(getenv(variable))
 	if value == "" {
@@ -86,12 +88,13 @@ func isTrue(getenv func(string) string, variable string) bool {
 		return true
 	case "false", "":
 	default:
-		ignoreVariable(variable, "is neither true nor false")
+		ignoreVariable(variable, "must be true or false")
 	}
 	return false
 }
 
-// environmentDuration reads a number of milliseconds; 0: there is none.
+// environmentDuration reads a duration in milliseconds. It returns 0 if the variable is unset or
+// invalid.
 func environmentDuration(getenv func(string) string, variable string, least, most time.Duration, bounds string) time.Duration {
 	value := strings.TrimSpace(getenv(variable))
 	if value == "" {
@@ -100,17 +103,17 @@ func environmentDuration(getenv func(string) string, variable string, least, mos
 	number, err := strconv.ParseInt(value, 10, 32)
 	duration := time.Duration(number) * time.Millisecond
 	if err != nil || duration < least || duration > most {
-		ignoreVariable(variable, "is no number of milliseconds "+bounds)
+		ignoreVariable(variable, "must be a number of milliseconds, "+bounds)
 		return 0
 	}
 	return duration
 }
 
-// resourceAttributes returns what the sender says about itself.
+// resourceAttributes returns the attributes of the resource as alternating names and values.
 func resourceAttributes(getenv func(string) string) []string {
 	attributes, ok := parsePairs(getenv("OTEL_RESOURCE_ATTRIBUTES"))
 	if !ok {
-		ignoreVariable("OTEL_RESOURCE_ATTRIBUTES", "is no list such as name=value,name=value")
+		ignoreVariable("OTEL_RESOURCE_ATTRIBUTES", "must be a list such as name=value,name=value")
 		attributes = map[string]string{}
 	}
 	if name := strings.TrimSpace(getenv("OTEL_SERVICE_NAME")); name != "" {
@@ -129,7 +132,7 @@ func resourceAttributes(getenv func(string) string) []string {
 	return pairs
 }
 
-// parsePairs reads a list such as name=value,name=value, whose values may be percent-encoded.
+// parsePairs parses a list such as name=value,name=value, whose values may be percent-encoded.
 func parsePairs(list string) (map[string]string, bool) {
 	pairs := map[string]string{}
 	for _, pair := range strings.Split(list, ",") {
@@ -147,7 +150,8 @@ func parsePairs(list string) (map[string]string, bool) {
 	return pairs, true
 }
 
-// ignoreVariable tells that a variable of the environment is not used. Its value may be a secret.
+// ignoreVariable logs that a variable of the environment is not used, without its value, which may
+// be a secret.
 func ignoreVariable(variable, problem string) {
-	logWarnOnce("the environment variable %s %s; it is ignored", variable, problem)
+	logWarnOnce("the environment variable %s is ignored: %s", variable, problem)
 }

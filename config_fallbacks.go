@@ -33,7 +33,7 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 func fallbackModel(bad *problems, key, model string, pattern *regexp.Regexp) *modelRules {
 	rules := &modelRules{model: model, configured: map[string]bool{model: true}}
 	if !isModelName(model) {
-		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(model), modelMaxBytes)
+		bad.add(key, "must be UTF-8 of at most %d bytes without control characters, got %q", modelMaxBytes, shortened(model))
 	}
 	if isTemplate(model) {
 		rules.template = parseTemplate(bad, key, model, pattern)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// knownKeys are the keys of the configuration, as users write them.
+// knownKeys lists the keys of the configuration in the spelling of the reference.
 var knownKeys = []string{
 	"token", "model", "modelPattern", "allowModelOverride", "allowParamsOverride", "dropParams", "allowedModels", "modelAliases",
 	"modelHeader", "routes", "provider", "path", "host", "port", "fallbacks", "maxRequestBodySize", "maxResponseBytes", "maxStreamDuration",
@@ -29,7 +29,7 @@ var knownKeys = []string{
 	"telemetry.traces", "telemetry.traces.sampleRatio", "telemetry.traces.captureContent", "telemetry.traces.contentMaxBytes",
 }
 
-// checkUnknown finds the keys that no field took: Traefik itself would drop a typo without a word.
+// checkUnknown reports the keys that match no field. Traefik itself would silently drop a typo.
 func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "", config.Unknown)
 	checkUnknownKeys(bad, "params.", config.Params.Unknown)
@@ -49,14 +49,15 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
 }
 
-// checkUnknownKeys names the keys below a parent, which ends in a dot, and what was probably meant by each.
+// checkUnknownKeys reports the unknown keys below a parent, which ends in a dot, with the nearest
+// known key of each.
 func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	for _, key := range sortedKeys(unknown) {
 		problem := fmt.Sprintf("unknown key %q", parent+key)
 		place := listPlace.FindString(parent)
 		meant := strings.Replace(nearestKey(listPlace.ReplaceAllString(parent, "[]"), key), "[]", place, 1)
 		if strings.EqualFold(meant, parent+key) {
-			problem = fmt.Sprintf("key %q is given twice", meant)
+			problem = fmt.Sprintf("duplicate key %q", meant)
 		} else if meant != "" {
 			problem += fmt.Sprintf("; did you mean %q?", meant)
 		}
@@ -64,11 +65,11 @@ func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	}
 }
 
-// listPlace is a place in a list, which knownKeys leave open.
+// listPlace matches an index of a list, which is empty in knownKeys.
 var listPlace = regexp.MustCompile(`\[[0-9]+\]`)
 
-// nearestKey returns the known key that looks most like one below a parent: there rather than elsewhere, and "" if none
-// shares half of its letters.
+// nearestKey returns the known key that is most similar to a key below a parent, preferring keys
+// below the same parent. It returns "" if the names share less than half of their letters.
 func nearestKey(parent, key string) string {
 	nearest, least := "", len(key)+2
 	for _, known := range knownKeys {

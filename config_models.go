@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// parseModels reads the keys about models, and finds contradictions between them. pattern is Config.ModelPattern.
+// parseModels parses the keys about models and reports contradictions among them. pattern is the
+// compiled Config.ModelPattern.
 func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRules {
 	rules := &modelRules{model: strings.TrimSpace(config.Model)}
 	rules.override = parseBool(bad, "allowModelOverride", config.AllowModelOverride, rules.model == "")
 	rules.aliases = config.ModelAliases
 	parseAllowedModels(bad, config.AllowedModels, rules)
 	if !isModelName(rules.model) {
-		bad.add("model", "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(rules.model), modelMaxBytes)
+		bad.add("model", "must be UTF-8 of at most %d bytes without control characters, got %q", modelMaxBytes, shortened(rules.model))
 	}
 	if rules.model == "" && !rules.override {
-		bad.add("allowModelOverride", "is false, but there is no model to enforce; set %q", "model")
+		bad.add("allowModelOverride", "false requires a model to enforce; set %q", "model")
 	}
 	if isTemplate(rules.model) {
 		rules.template = parseTemplate(bad, "model", rules.model, pattern)
@@ -31,7 +32,8 @@ func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRu
 	return rules
 }
 
-// parseModelPattern reads a regular expression on the path; Kong marks one with a tilde.
+// parseModelPattern compiles Config.ModelPattern. Kong marks a regular expression with a leading
+// tilde.
 func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 	if text == "" {
 		return nil
@@ -44,17 +46,18 @@ func parseModelPattern(bad *problems, text string) *regexp.Regexp {
 	return pattern
 }
 
-// kongGroup is a named group as Kong and PCRE write it, which Go reads since 1.22 only.
+// kongGroup matches a named group in the syntax of Kong and PCRE, which Go accepts only since 1.22.
 var kongGroup = regexp.MustCompile(`\(\?<([A-Za-z_])`)
 
-// configuredModels are the names of models that are in the configuration: there are only so many.
+// configuredModels returns the model names in the configuration. Their number is bounded, so
+// metrics may have all of them.
 func configuredModels(config *Config, rules *modelRules) map[string]bool {
 	models := map[string]bool{}
 	for _, target := range rules.aliases {
 		models[target] = true
 	}
 	for _, pattern := range parseNames(config.AllowedModels) {
-		models[pattern] = true // a client cannot ask for more of one with * than itself
+		models[pattern] = true // with *, it counts only as the literal name
 	}
 	if rules.template == nil {
 		models[rules.model] = true
@@ -62,7 +65,8 @@ func configuredModels(config *Config, rules *modelRules) map[string]bool {
 	return models
 }
 
-// namedModels returns the models that clients may ask for, nil if the configuration does not name them all.
+// namedModels returns the models that clients may request, or nil if the configuration does not
+// name them all.
 func namedModels(config *Config, rules *modelRules) map[string]bool {
 	isFixed := rules.model != "" && rules.template == nil
 	if !rules.override && isFixed {
@@ -84,7 +88,8 @@ func namedModels(config *Config, rules *modelRules) map[string]bool {
 	return names
 }
 
-// usesCaptures tells whether anything refers to what modelPattern finds.
+// usesCaptures reports whether a path, a fallback's model or a label refers to a group of
+// modelPattern.
 func usesCaptures(config *Config) bool {
 	texts := []string{config.Path}
 	for _, fallback := range config.Fallbacks {
@@ -96,14 +101,14 @@ func usesCaptures(config *Config) bool {
 	return strings.Contains(strings.Join(texts, " "), "$("+uriCaptures+".")
 }
 
-// checkModel finds whether a configured model could ever be used.
+// checkModel reports a configured model that allowedModels excludes.
 func checkModel(bad *problems, rules *modelRules) {
 	model := rules.model
 	if target, isAlias := rules.aliases[model]; isAlias {
 		model = target
 	}
 	if model != "" && !isAllowed(rules, model) {
-		bad.add("model", "%q is not among allowedModels (%s)", model, rules.allowedText)
+		bad.add("model", "%q does not match allowedModels (%s)", model, rules.allowedText)
 	}
 }
 
@@ -111,15 +116,15 @@ func parseAliases(bad *problems, rules *modelRules) {
 	for _, alias := range sortedKeys(rules.aliases) {
 		key, target := "modelAliases."+alias, rules.aliases[alias]
 		if alias == "" {
-			bad.add("modelAliases", "has an alias without a name")
+			bad.add("modelAliases", "alias names must not be empty")
 		}
 		if _, chained := rules.aliases[target]; chained && target != alias {
-			bad.add(key, "%q is an alias itself", target)
+			bad.add(key, "%q is itself an alias; use the name of the provider's model", target)
 		}
 		if target == "" || !isModelName(target) {
-			bad.add(key, "%q is no name of a model", shortened(target))
+			bad.add(key, "invalid model name %q", shortened(target))
 		} else if !isAllowed(rules, target) {
-			bad.add(key, "%q is not among allowedModels (%s)", target, rules.allowedText)
+			bad.add(key, "%q does not match allowedModels (%s)", target, rules.allowedText)
 		}
 	}
 }

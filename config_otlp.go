@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// newOTLPSettings reads OTLP, and what it does not say from the environment. It returns nil if nothing is to be sent.
+// newOTLPSettings parses OTLP and completes it from the environment. It returns nil if nothing is
+// to be sent.
 //
-// With an endpoint in the configuration, the variables of the environment that choose one, switch off, or hold keys are
-// not asked: a key is meant for the endpoint beside it.
+// With an endpoint in the configuration, the variables that select an endpoint, disable the export
+// or hold credentials are not read: credentials are meant for the endpoint configured with them.
 func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv func(string) string) *otlpSettings {
 	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
 	c.endpoint = parseEndpoint(bad, config.Endpoint)
@@ -46,14 +47,14 @@ func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv
 	return s
 }
 
-// Defaults of Config.Telemetry.OTLP.
+// Defaults of OTLP.
 const (
 	defaultExportInterval = 30 * time.Second
 	defaultExportTimeout  = 10 * time.Second
 	defaultServiceName    = "traefik"
 )
 
-// Bounds of what can be configured, and how the operator reads them.
+// Bounds of the durations in OTLP, and their texts in error messages.
 const (
 	minExportInterval, maxExportInterval = time.Second, time.Hour
 	minExportTimeout, maxExportTimeout   = 10 * time.Millisecond, time.Minute
@@ -67,7 +68,7 @@ const (
 	compressionNone = "none"
 )
 
-// otlpConfigured is what the configuration says; what it does not say is empty.
+// otlpConfigured holds the settings of the configuration. Those that are not configured are empty.
 type otlpConfigured struct {
 	endpoint    string
 	headers     []*credential
@@ -75,7 +76,7 @@ type otlpConfigured struct {
 	compression string
 }
 
-// settingsKey returns a text that equal settings share.
+// settingsKey returns a key that is the same for equal settings only.
 func settingsKey(s *otlpSettings) string {
 	parts := append([]string{s.interval.String()}, s.resource...)
 	for _, signal := range []*otlpSignal{s.metrics, s.traces} {
@@ -94,7 +95,7 @@ func settingsKey(s *otlpSettings) string {
 	return strings.Join(parts, "\x00")
 }
 
-// newSignal returns how a signal is sent, nil if it is not.
+// newSignal returns the settings of a signal, or nil if the signal is not sent.
 func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlpSignal {
 	signal := &otlpSignal{name: name, headers: c.headers, timeout: c.timeout}
 	if c.endpoint != "" {
@@ -113,7 +114,7 @@ func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlp
 	if compression == "" {
 		variable, value := signalVariable(getenv, name, "COMPRESSION")
 		if value != "" && value != compressionGzip && value != compressionNone {
-			ignoreVariable(variable, "is neither gzip nor none")
+			ignoreVariable(variable, "must be gzip or none")
 		}
 		compression = value
 	}
@@ -121,7 +122,7 @@ func newSignal(c *otlpConfigured, getenv func(string) string, name string) *otlp
 	return signal
 }
 
-// parseEndpoint reads OTLP.Endpoint.
+// parseEndpoint parses OTLP.Endpoint.
 func parseEndpoint(bad *problems, text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -133,10 +134,10 @@ func parseEndpoint(bad *problems, text string) string {
 	return strings.TrimRight(text, "/")
 }
 
-// collectorExample is what OTLP.Endpoint looks like.
+// collectorExample is the example of OTLP.Endpoint in error messages.
 const collectorExample = "http://collector:4318"
 
-// parseExportHeaders reads OTLP.Headers.
+// parseExportHeaders parses OTLP.Headers.
 func parseExportHeaders(bad *problems, configured map[string]string, secrets *secretSettings) []*credential {
 	var found []*credential
 	seen := map[string]bool{}
@@ -147,7 +148,7 @@ func parseExportHeaders(bad *problems, configured map[string]string, secrets *se
 		}
 		canonical := parseHeaderName(bad, key, name)
 		if seen[canonical] {
-			bad.add(key, "is given twice")
+			bad.add(key, "duplicate header name")
 		}
 		seen[canonical] = true
 		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "", secrets)
@@ -155,7 +156,7 @@ func parseExportHeaders(bad *problems, configured map[string]string, secrets *se
 		case problem != "":
 			bad.add(key, "%s", problem)
 		case header == nil:
-			bad.add(key, "is empty")
+			bad.add(key, "must not be empty")
 		default:
 			found = append(found, header)
 		}
@@ -166,7 +167,7 @@ func parseExportHeaders(bad *problems, configured map[string]string, secrets *se
 func parseCompression(bad *problems, text string) string {
 	text = strings.ToLower(strings.TrimSpace(text))
 	if text != "" && text != compressionGzip && text != compressionNone {
-		bad.add("telemetry.otlp.compression", "%q is neither %q nor %q", shortened(text), compressionGzip, compressionNone)
+		bad.add("telemetry.otlp.compression", "must be %q or %q, got %q", compressionGzip, compressionNone, shortened(text))
 	}
 	return text
 }

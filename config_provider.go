@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// providerConfig are the keys about one provider.
+// providerConfig holds the keys that configure one provider.
 type providerConfig struct {
-	prefix   string // stands before their names
+	prefix   string // of their names in the configuration
 	keys     Fallback
 	timeouts Timeouts
 	isFirst  bool
 }
 
-// firstProviderConfig returns the keys about the provider that is tried first.
+// firstProviderConfig returns the keys of the provider that is tried first.
 func firstProviderConfig(config *Config) *providerConfig {
 	return &providerConfig{keys: Fallback{
 		Provider: config.Provider, Host: config.Host, Port: config.Port, TLS: config.TLS, Path: config.Path, Token: config.Token,
@@ -28,33 +28,34 @@ func firstProviderConfig(config *Config) *providerConfig {
 	}, timeouts: config.Timeouts, isFirst: true}
 }
 
-// parseProvider reads the keys about one provider.
-func parseProvider(bad *problems, keys *providerConfig, modelHeader string, secrets *secretSettings, pattern *regexp.Regexp) *provider {
-	pr := &provider{preset: parsePreset(bad, keys.prefix, keys.keys.Provider), circuit: &circuit{}}
-	pr.path, pr.pathTemplate = parsePath(bad, keys.prefix+"path", keys.keys.Path, pattern)
-	pr.upstream = parseUpstream(bad, keys, pr.preset)
-	pr.isRebased = pr.path == "" && (keys.keys.Provider != "" || pr.upstream != nil)
-	header := parseKeyHeader(bad, keys, pr.preset)
-	if !keys.isFirst && header.name == modelHeader {
-		bad.add(keys.prefix+"authHeader.name", "%q carries the model", header.name)
+// parseProvider parses the keys of one provider.
+func parseProvider(bad *problems, configured *providerConfig, modelHeader string, secrets *secretSettings, pattern *regexp.Regexp) *provider {
+	keys := &configured.keys
+	pr := &provider{preset: parsePreset(bad, configured.prefix, keys.Provider), circuit: &circuit{}}
+	pr.path, pr.pathTemplate = parsePath(bad, configured.prefix+"path", keys.Path, pattern)
+	pr.upstream = parseUpstream(bad, configured, pr.preset)
+	pr.isRebased = pr.path == "" && (keys.Provider != "" || pr.upstream != nil)
+	header := parseKeyHeader(bad, configured, pr.preset)
+	if !configured.isFirst && header.name == modelHeader {
+		bad.add(configured.prefix+"authHeader.name", "%q carries the model", header.name)
 	}
-	consequence := "requests are answered 503"
-	if !keys.isFirst {
-		consequence = "requests are not sent there"
+	consequence := "requests get status 503"
+	if !configured.isFirst {
+		consequence = "this fallback is skipped"
 	}
 	pr.auth = &providerAuth{header: header.name}
 	var problem string
-	pr.auth.credential, problem = newSecret(keys.prefix+"token", consequence, keys.keys.Token, header.name, header.prefix, secrets)
+	pr.auth.credential, problem = newSecret(configured.prefix+"token", consequence, keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {
-		bad.add(keys.prefix+"token", "%s", problem)
+		bad.add(configured.prefix+"token", "%s", problem)
 	}
-	if pr.auth.credential == nil && (keys.keys.Provider != "" || keys.keys.AuthHeader.Name != "") {
+	if pr.auth.credential == nil && (keys.Provider != "" || keys.AuthHeader.Name != "") {
 		pr.auth.clientKeyHeader = header
 	}
 	return pr
 }
 
-// parsePreset returns what is known of a provider by its name.
+// parsePreset returns the preset of a named provider.
 func parsePreset(bad *problems, parent, name string) *preset {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if name == "" {
@@ -73,14 +74,14 @@ func parsePreset(bad *problems, parent, name string) *preset {
 		}
 	}
 	if nearest != "" {
-		bad.add(parent+"provider", "%q is not known; did you mean %q?", shortened(name), nearest)
+		bad.add(parent+"provider", "unknown provider %q; did you mean %q?", shortened(name), nearest)
 	} else {
-		bad.add(parent+"provider", "%q is none of %s", shortened(name), strings.Join(names, ", "))
+		bad.add(parent+"provider", "unknown provider %q; must be one of %s", shortened(name), strings.Join(names, ", "))
 	}
 	return openAIDefaults
 }
 
-// parseKeyHeader reads AuthHeader.
+// parseKeyHeader parses AuthHeader.
 func parseKeyHeader(bad *problems, provider *providerConfig, known *preset) *keyHeader {
 	settings := provider.keys.AuthHeader
 	header := &keyHeader{name: known.authHeader}
@@ -96,7 +97,8 @@ func parseKeyHeader(bad *problems, provider *providerConfig, known *preset) *key
 	return header
 }
 
-// parsePath reads the path that a provider is asked for, which may be a template.
+// parsePath parses the path of requests to a provider. It returns a template if the path refers to
+// the request.
 func parsePath(bad *problems, key, text string, pattern *regexp.Regexp) (string, *template) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -110,12 +112,13 @@ func parsePath(bad *problems, key, text string, pattern *regexp.Regexp) (string,
 		literal = templateReference.ReplaceAllString(text, "x")
 	}
 	if !strings.HasPrefix(text, "/") || strings.ContainsAny(literal, "?#% "+controlCharacters) {
-		bad.add(key, "%q is no path such as /v1/chat/completions", text)
+		bad.add(key, "must be a path such as /v1/chat/completions (no spaces, ?, # or %%), got %q", text)
 	}
 	return text, t
 }
 
-// parseUpstream reads where a provider is, and how it is reached; nil: it is the router's service.
+// parseUpstream parses the address of a provider and its connection settings. It returns nil if the
+// provider is the router's service.
 func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upstream {
 	keys := &provider.keys
 	host := strings.TrimSpace(keys.Host)
@@ -128,7 +131,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	}
 	address := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if !hostName.MatchString(host) && net.ParseIP(address) == nil {
-		bad.add(provider.prefix+"host", "%q is no name and no address of a host; a scheme, a port and a path have keys of their own", shortened(host))
+		bad.add(provider.prefix+"host", "must be a host name or an IP address (no scheme, port or path), got %q", shortened(host))
 	}
 	u := &upstream{host: address, connect: defaultConnectTimeout, firstByte: defaultFirstByteTimeout}
 	schemesPort := 80
@@ -144,7 +147,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	if known.port != 0 {
 		byDefault = known.port
 	}
-	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "a port")
+	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "TCP port")
 	u.port = strconv.Itoa(port)
 	u.authority = net.JoinHostPort(address, u.port)
 	if port == schemesPort {
@@ -159,7 +162,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	return u
 }
 
-// Defaults of Config.Timeouts, and their bounds as the operator reads them.
+// Defaults of Config.Timeouts, and the texts of their bounds in error messages.
 const (
 	defaultConnectTimeout   = 10 * time.Second
 	defaultFirstByteTimeout = 10 * time.Minute
@@ -167,10 +170,11 @@ const (
 	firstByteTimeouts       = "from 1ms to 1h"
 )
 
-// checkUnusedWithoutHost finds the keys that have no effect without a host.
+// checkUnusedWithoutHost reports the keys that have no effect without a host. A fallback requires a
+// host.
 func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
 	if !provider.isFirst {
-		bad.add(provider.prefix+"host", "is not configured, and not known of the provider")
+		bad.add(provider.prefix+"host", "must be set, since the provider has no default host")
 		return
 	}
 	keys := &provider.keys
@@ -184,14 +188,14 @@ func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
 	}
 }
 
-// certificateSettings are the keys about certificates.
+// certificateSettings returns the keys about certificates.
 func certificateSettings(keys *Fallback) []setting {
 	return []setting{
 		{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", keys.TLS.InsecureSkipVerify},
 	}
 }
 
-// checkUnusedWithoutTLS finds the keys that have no effect without TLS.
+// checkUnusedWithoutTLS reports the keys that have no effect without TLS.
 func checkUnusedWithoutTLS(bad *problems, provider *providerConfig) {
 	for _, s := range certificateSettings(&provider.keys) {
 		if !isUnset(s.value) {
@@ -200,13 +204,13 @@ func checkUnusedWithoutTLS(bad *problems, provider *providerConfig) {
 	}
 }
 
-// parseTLS reads how a connection to a provider is secured.
+// parseTLS parses the TLS settings of a connection to a provider.
 func parseTLS(bad *problems, provider *providerConfig, u *upstream) {
 	settings := &provider.keys.TLS
 	u.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: strings.TrimSpace(settings.ServerName)}
 	u.tls.InsecureSkipVerify = parseBool(bad, provider.prefix+"tls.insecureSkipVerify", settings.InsecureSkipVerify, false)
 	if u.tls.ServerName != "" && !hostName.MatchString(u.tls.ServerName) && net.ParseIP(u.tls.ServerName) == nil {
-		bad.add(provider.prefix+"tls.serverName", "%q is no name of a host", shortened(u.tls.ServerName))
+		bad.add(provider.prefix+"tls.serverName", "must be a host name or an IP address, got %q", shortened(u.tls.ServerName))
 	}
 	key := provider.prefix + "tls.caFile"
 	path := parseAbsolutePath(bad, key, settings.CAFile)
@@ -218,7 +222,7 @@ func parseTLS(bad *problems, provider *providerConfig, u *upstream) {
 	if err != nil {
 		bad.add(key, "cannot be read")
 	} else if !u.tls.RootCAs.AppendCertsFromPEM(certificates) {
-		bad.add(key, "holds no certificate in PEM")
+		bad.add(key, "contains no PEM certificate")
 	}
 	u.trusts = string(certificates)
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ruleFor returns the rule of a parameter, of which both spellings of the token limit share one.
+// ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token
+// limit share one rule.
 func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 	id, known := ep.parameters.ids[name]
 	if !known {
@@ -31,17 +32,18 @@ func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 	return r, true
 }
 
-// parameterName is what the name of a parameter looks like; such a name needs no escapes in JSON.
+// parameterName matches the valid names of parameters. They need no escapes in JSON.
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
 
-// parameterKey is a key of params or limits: its name there, the parameter's name in a request, and what is configured.
+// parameterKey is a key of params or limits: the key, the name of the parameter in a request, and
+// the configured value.
 type parameterKey struct {
 	key   string
 	name  string
 	value any
 }
 
-// parseRules reads params, limits and dropParams into one rule for each parameter of an endpoint.
+// parseRules parses params, limits and dropParams into one rule for each parameter of an endpoint.
 func parseRules(bad *problems, config *Config, ep *endpoint) {
 	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
 	params, limits := config.Params, config.Limits
@@ -80,7 +82,7 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 		setDropped(bad, ep, name)
 	}
 	if ep.tokenLimit != "" {
-		ruleFor(ep, ep.tokenLimit) // which gives a client's other spelling this name
+		ruleFor(ep, ep.tokenLimit) // renames the client's other spelling
 	}
 	for _, r := range ep.rules {
 		if r.defaultValue != nil {
@@ -89,7 +91,8 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	}
 }
 
-// tokenLimitName returns what the token limit of a configuration's key is called at an endpoint, "" if there is none.
+// tokenLimitName returns the name at an endpoint of the token limit that the configuration calls
+// name.
 func tokenLimitName(ep *endpoint, name string) string {
 	switch {
 	case ep.kind == responses:
@@ -109,8 +112,9 @@ func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforce
 	r.defaultValue, r.defaultReason, r.enforced = value, "=set", enforced
 }
 
-// setLimit adds a ceiling. Without a token limit the provider's own maximum would apply, so that a request without one
-// gets the ceiling; for other parameters, what the provider chooses is its default.
+// setLimit adds a ceiling. A request without a token limit gets the ceiling as its limit, since the
+// provider's maximum would apply otherwise. Other parameters that are left out keep the provider's
+// default.
 func setLimit(bad *problems, ep *endpoint, k parameterKey, value []byte) {
 	r, _ := ruleFor(ep, k.name)
 	if r.limited {
@@ -143,23 +147,25 @@ func setDropped(bad *problems, ep *endpoint, name string) {
 		bad.add("dropParams", "%q is set by params or limits", name)
 		return
 	}
-	r.dropped, r.aliasID = true, r.id // each spelling is dropped by its own name
+	r.dropped, r.aliasID = true, r.id // dropping one spelling keeps the other
 }
 
-// isParameterName refuses what cannot name a parameter, and other spellings of those that the schema knows.
+// isParameterName reports whether name is a valid name of a parameter, and adds a problem if not. A
+// different spelling of a name in the schema is not valid.
 func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
 	if !parameterName.MatchString(name) {
-		bad.add(key, "%q is no name of a parameter", name)
+		bad.add(key, "invalid parameter name %q", name)
 		return false
 	}
 	if id, known := set.folded[fold(name)]; known && set.list[id].name != name {
-		bad.add(key, "%q is no name of a parameter; did you mean %q?", name, set.list[id].name)
+		bad.add(key, "invalid parameter name %q; did you mean %q?", name, set.list[id].name)
 		return false
 	}
 	return true
 }
 
-// parseNumberKey returns the JSON of a configured number, nil without one, and where there is no such parameter.
+// parseNumberKey returns the JSON of a configured number. It returns nil if there is none, or if
+// the endpoint has no such parameter.
 func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	id, known := set.ids[k.name]
 	if isUnset(k.value) || !known {
@@ -167,7 +173,7 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	}
 	number, ok := parseNumber(k.value)
 	if !ok {
-		bad.add(k.key, "%q is not a number", fmt.Sprint(k.value))
+		bad.add(k.key, "must be a number, got %q", fmt.Sprint(k.value))
 		return nil
 	}
 	value := []byte(strconv.FormatFloat(number, 'f', -1, 64))
@@ -178,8 +184,9 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	return value
 }
 
-// parseExtra returns the keys of params.extra in order, without those that belong elsewhere: at completions they are all
-// but those that are meant for others, at other endpoints those that the schema knows.
+// parseExtra returns the sorted keys of params.extra that apply to an endpoint. At completions
+// these are all keys except those meant for other endpoints; elsewhere they are the keys that the
+// schema knows.
 func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
@@ -193,11 +200,11 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 		}
 		switch {
 		case elsewhere != "":
-			bad.add(key, "has a key of its own, %q", elsewhere)
+			bad.add(key, "must be set with %q", elsewhere)
 		case name == "model":
-			bad.add(key, "has a key of its own, %q", "model")
+			bad.add(key, "must be set with %q", "model")
 		case name == "messages" || name == "input" || name == "stream":
-			bad.add(key, "is the client's to choose")
+			bad.add(key, "must be left to the client")
 		case spellings[fold(name)] != "":
 			bad.add(key, "is another spelling of %q", spellings[fold(name)])
 		case isParameterName(bad, ep.parameters, key, name):
@@ -210,7 +217,8 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 	return keys
 }
 
-// parseExtraKey returns the JSON of a parameter in params.extra: typed, or as it came if the schema takes it only so.
+// parseExtraKey returns the JSON of a parameter in params.extra: with its type restored, or as
+// configured if the schema accepts only that.
 func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	value := marshal(typedValue(k.value))
 	id, published := set.ids[k.name]
@@ -225,7 +233,8 @@ func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	return value
 }
 
-// typedValue gives a value the type that it had before Traefik's file provider or a label made strings of all scalars.
+// typedValue restores the types of scalars that Traefik's file provider or a label turned into
+// strings.
 func typedValue(value any) any {
 	switch v := value.(type) {
 	case string:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// parseSecrets reads Config.Secrets.
+// parseSecrets parses Config.Secrets.
 func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *secretSettings {
 	s := &secretSettings{pace: secretPace{
 		refresh: defaultSecretRefresh, maxStale: defaultSecretMaxStale,
@@ -20,7 +20,7 @@ func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *se
 		s.pace.maxStale = maxStale
 	}
 	if s.pace.refresh > s.pace.maxStale/2 {
-		s.pace.refresh = s.pace.maxStale / 2 // else the first look-up that fails ends the key
+		s.pace.refresh = s.pace.maxStale / 2 // so that one failed look-up does not expire the key
 	}
 	s.dir = parseAbsolutePath(bad, "secrets.dir", config.Dir)
 	api := &kubernetesAPI{
@@ -30,7 +30,7 @@ func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *se
 		namespace: strings.TrimSpace(config.Namespace),
 	}
 	if api.namespace != "" && !isNamespace(api.namespace) {
-		bad.add("secrets.namespace", "%q is no name of a namespace", shortened(api.namespace))
+		bad.add("secrets.namespace", "invalid namespace name %q", shortened(api.namespace))
 	}
 	if s.dir != "" {
 		checkUnusedWithDir(bad, api)
@@ -53,7 +53,7 @@ const (
 	defaultSecretMaxStale = time.Hour
 )
 
-// Bounds of what can be configured, and how the operator reads them.
+// Bounds of the durations in Config.Secrets, and their texts in error messages.
 const (
 	minSecretRefresh, maxSecretRefresh   = time.Second, time.Hour
 	minSecretMaxStale, maxSecretMaxStale = time.Second, 365 * 24 * time.Hour
@@ -61,7 +61,7 @@ const (
 	secretMaxStales                      = "from 1s to 8760h"
 )
 
-// useInClusterDefaults completes what is not configured by what a pod has.
+// useInClusterDefaults fills in the settings that a pod finds in its environment.
 func useInClusterDefaults(api *kubernetesAPI, getenv func(string) string) {
 	host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
@@ -77,27 +77,28 @@ func useInClusterDefaults(api *kubernetesAPI, getenv func(string) string) {
 	}
 }
 
-// checkUnusedWithDir finds the keys that have no effect beside secrets.dir.
+// checkUnusedWithDir reports the keys that have no effect with secrets.dir.
 func checkUnusedWithDir(bad *problems, api *kubernetesAPI) {
 	configured := [][]string{{"endpoint", api.url}, {"tokenFile", api.tokenFile}, {"caFile", api.caFile}, {"namespace", api.namespace}}
 	for _, pair := range configured {
 		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect beside %q; keep one of them", "secrets.dir")
+			bad.add("secrets."+pair[0], "has no effect with %q; remove one of them", "secrets.dir")
 		}
 	}
 }
 
-// checkUnusedWithoutEndpoint finds the keys that have no effect outside of a cluster without secrets.endpoint.
+// checkUnusedWithoutEndpoint reports the keys that have no effect outside a cluster without
+// secrets.endpoint.
 func checkUnusedWithoutEndpoint(bad *problems, api *kubernetesAPI) {
 	for _, pair := range [][]string{{"tokenFile", api.tokenFile}, {"caFile", api.caFile}} {
 		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect outside of a cluster without %q", "secrets.endpoint")
+			bad.add("secrets."+pair[0], "has no effect outside a cluster without %q", "secrets.endpoint")
 		}
 	}
 }
 
-// parseSecretsEndpoint reads the URL of an API server. Secrets travel in the clear only within this machine, as from
-// kubectl proxy.
+// parseSecretsEndpoint parses the URL of an API server. Secrets are read in plaintext from this
+// machine only, as from kubectl proxy.
 func parseSecretsEndpoint(bad *problems, text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -106,7 +107,7 @@ func parseSecretsEndpoint(bad *problems, text string) string {
 	if problem := urlProblem(text, "https://kubernetes.example.com:6443", "set secrets.tokenFile"); problem != "" {
 		bad.add("secrets.endpoint", "%s", problem)
 	} else if u, err := url.Parse(text); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		bad.add("secrets.endpoint", "is not encrypted; use https, or http for this machine only, such as http://127.0.0.1:8001 of kubectl proxy")
+		bad.add("secrets.endpoint", "must use https; http is for this machine only, such as http://127.0.0.1:8001 for kubectl proxy")
 	}
 	return strings.TrimRight(text, "/")
 }

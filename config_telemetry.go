@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// parseTelemetry reads Config.Telemetry.
+// parseTelemetry parses Config.Telemetry.
 func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secrets *secretSettings) *telemetry {
 	settings := config.Telemetry
 	t := &telemetry{registry: theRegistry}
@@ -38,7 +38,7 @@ const (
 	defaultContentMaxBytes = 4096
 )
 
-// parseLog reads Telemetry.Log; nil: there is no log.
+// parseLog parses Telemetry.Log. It returns nil if no lines are to be written.
 func parseLog(bad *problems, value string) *callLog {
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "":
@@ -48,34 +48,35 @@ func parseLog(bad *problems, value string) *callLog {
 	case logStderr:
 		return &callLog{out: os.Stderr}
 	}
-	bad.add("telemetry.log", "%q is neither %q nor %q", value, logStdout, logStderr)
+	bad.add("telemetry.log", "must be %q or %q, got %q", logStdout, logStderr, value)
 	return nil
 }
 
-// parseSampler reads Traces.SampleRatio.
+// parseSampler parses Traces.SampleRatio.
 func parseSampler(bad *problems, ratio any) *sampler {
 	if isUnset(ratio) {
 		return &sampler{bound: 1 << 63, isAlways: true}
 	}
 	number, ok := parseNumber(ratio)
 	if !ok || number < 0 || number > 1 {
-		bad.add("telemetry.traces.sampleRatio", "%q is not a number from 0 to 1", fmt.Sprint(ratio))
+		bad.add("telemetry.traces.sampleRatio", "must be a number from 0 to 1, got %q", fmt.Sprint(ratio))
 		return nil
 	}
 	return &sampler{bound: uint64(math.Ldexp(number, 63)), isAlways: number == 1}
 }
 
-// checkAttribute refuses a configured text that no attribute can have.
+// checkAttribute reports a configured text that is not a valid value of an attribute.
 func checkAttribute(bad *problems, key, text string) {
 	if !attributeText(text) {
-		bad.add(key, "%q is longer than %d bytes, has control characters or is not UTF-8", shortened(text), labelMaxBytes)
+		bad.add(key, "must be UTF-8 of at most %d bytes without control characters, got %q", labelMaxBytes, shortened(text))
 	}
 }
 
-// labelName is what OpenTelemetry and, with dots as underscores, Prometheus take for the name of an attribute.
+// labelName matches the names of attributes that both OpenTelemetry and, with underscores for dots,
+// Prometheus accept.
 var labelName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,62}$`)
 
-// parseLabels reads Config.Telemetry.Labels.
+// parseLabels parses Telemetry.Labels.
 func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label {
 	configured := config.Telemetry.Labels
 	var labels []label
@@ -85,11 +86,11 @@ func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label 
 		exposed := prometheusName(name)
 		switch {
 		case !labelName.MatchString(name):
-			bad.add(key, "is no name of a label: letters, digits, dots and underscores, the first one a letter")
+			bad.add(key, "invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter")
 		case reservedLabel(exposed):
-			bad.add(key, "%q is needed for something else", name)
+			bad.add(key, "%q is reserved", name)
 		case names[exposed] != "":
-			bad.add(key, "is the same to Prometheus as %q", names[exposed])
+			bad.add(key, "has the same name in Prometheus as %q", names[exposed])
 		}
 		names[exposed] = name
 		l := label{name: name, template: parseLabel(bad, key, configured[name], config.AuthHeader.Name, pattern)}
@@ -101,7 +102,8 @@ func parseLabels(bad *problems, config *Config, pattern *regexp.Regexp) []label 
 	return labels
 }
 
-// parseLabel reads the value of a label. What it takes from the request is public: credentials are not.
+// parseLabel parses the value of a label. Labels are published, so they must not refer to
+// credentials.
 func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Regexp) *template {
 	t := parseTemplate(bad, key, text, pattern)
 	for _, part := range t.parts {
@@ -109,12 +111,13 @@ func parseLabel(bad *problems, key, text, authHeader string, pattern *regexp.Reg
 			(part.source == queryParams && isCredentialParameter(part.key)) {
 			bad.add(key, "$(%s.%s) would publish credentials", part.source, part.key)
 		}
-		checkAttribute(bad, key, part.text) // empty in a reference
+		checkAttribute(bad, key, part.text) // empty for a reference
 	}
 	return t
 }
 
-// reservedLabel tells whether a label's name, as Prometheus sees it, is one of the conventions or of Prometheus.
+// reservedLabel reports whether the Prometheus form of a label's name is used by the GenAI
+// conventions, by this plugin or by Prometheus itself.
 func reservedLabel(exposed string) bool {
 	for _, prefix := range []string{"gen_ai_", "chat_completion_", "otel_", "__"} {
 		if strings.HasPrefix(exposed, prefix) {

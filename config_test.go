@@ -10,7 +10,7 @@ func TestAliasWithoutANameIsRefused(t *testing.T) {
 	config := CreateConfig()
 	config.ModelAliases = map[string]string{"": "gpt-4o"}
 	_, err := newPolicy(config, "test")
-	if want := "modelAliases: has an alias without a name"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "modelAliases: alias names must not be empty"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
 	}
 }

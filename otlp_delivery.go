@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// delivery is what became of a request.
+// delivery is the outcome of an export request.
 type delivery struct {
 	accepted bool
-	rejected int64         // of its spans or points
-	again    bool          // it may succeed later
-	after    time.Duration // not before
+	rejected int64         // spans or points
+	again    bool          // a retry may succeed
+	after    time.Duration // the least delay of a retry
 }
 
-// compressBody returns a body as it is sent.
+// compressBody returns a body, compressed if the signal is.
 func compressBody(e *exporter, signal *otlpSignal, body []byte) []byte {
 	if !signal.gzip {
 		return body
@@ -34,7 +34,7 @@ func compressBody(e *exporter, signal *otlpSignal, body []byte) []byte {
 	return compressed.Bytes()
 }
 
-// postExport posts a body to the collector, and tells the operator if that begins to fail.
+// postExport posts a body to the collector. It logs the first of a series of failures.
 func postExport(ctx context.Context, e *exporter, signal *otlpSignal, body []byte) *delivery {
 	d := &delivery{}
 	problem := post(ctx, e, signal, body, d)
@@ -46,21 +46,21 @@ func postExport(ctx context.Context, e *exporter, signal *otlpSignal, body []byt
 	return d
 }
 
-// post returns what is wrong, "" if nothing is.
+// post sends a request and completes d. It returns the problem, or "" if there is none.
 func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *delivery) string {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, signal.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(bounded, http.MethodPost, signal.url, bytes.NewReader(body))
 	if err != nil {
-		return "the URL cannot be used"
+		return "invalid URL"
 	}
 	req.Header.Set("User-Agent", "chat-completion")
 	for _, header := range signal.headers {
 		value := currentValue(header)
 		if value == "" {
 			d.again = true
-			return "there is no value for the header " + header.header
+			return "no value for the header " + header.header
 		}
 		req.Header[header.header] = []string{value}
 	}
@@ -72,7 +72,7 @@ func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *
 	if err != nil {
 		d.again = true
 		if bounded.Err() != nil {
-			return "no answer within " + signal.timeout.String()
+			return "no response within " + signal.timeout.String()
 		}
 		return problemText(err)
 	}
@@ -86,7 +86,8 @@ func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *
 	return readExportResponse(res, answer, d)
 }
 
-// readExportResponse notes what a collector says, and returns what is wrong.
+// readExportResponse completes d from a collector's response. It returns the problem, or "" if
+// there is none.
 func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -95,7 +96,7 @@ func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 	}
 	d.accepted = res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices
 	if !d.accepted {
-		return "the answer has status " + strconv.Itoa(res.StatusCode)
+		return "response status " + strconv.Itoa(res.StatusCode)
 	}
 	var members struct {
 		PartialSuccess struct {
@@ -111,16 +112,16 @@ func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 		if count, err := number.Int64(); err == nil && count > 0 && count <= pointBatch {
 			d.rejected += count
 		} else if err == nil && count > 0 {
-			d.rejected += pointBatch // no request has more
+			d.rejected += pointBatch // the most that a request holds
 		}
 	}
 	if d.rejected == 0 {
 		return ""
 	}
-	return strconv.FormatInt(d.rejected, 10) + " are refused: " + strconv.Quote(shortened(members.PartialSuccess.ErrorMessage))
+	return strconv.FormatInt(d.rejected, 10) + " rejected by the collector: " + strconv.Quote(shortened(members.PartialSuccess.ErrorMessage))
 }
 
-// retryAfter reads a Retry-After, seconds or a date.
+// retryAfter parses a Retry-After header in seconds or as a date, and caps it at maxRetryAfter.
 func retryAfter(text string) time.Duration {
 	after := time.Duration(0)
 	if seconds, err := strconv.Atoi(text); err == nil {
@@ -137,10 +138,10 @@ func retryAfter(text string) time.Duration {
 	return after
 }
 
-// logFailure makes a failure known, once until something has been sent again.
+// logFailure logs a failure of a signal, once until an export succeeds.
 func logFailure(e *exporter, name, address, problem string) {
 	if !e.failing[name] {
 		e.failing[name] = true
-		logWarn("%s cannot be sent to %s: %s", name, address, truncated(problem, problemMaxBytes))
+		logWarn("cannot export %s to %s: %s; further failures are not logged until an export succeeds", name, address, truncated(problem, problemMaxBytes))
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// exportSpans sends spans if they are due: those of the request that failed before others.
+// exportSpans sends spans if they are due. A request that failed is retried before others are sent.
 func exportSpans(e *exporter, now time.Time) {
 	request := e.pending
 	if request == nil {
@@ -37,7 +37,7 @@ func exportSpans(e *exporter, now time.Time) {
 	countLost(e.registry, lostSpan, request.spans)
 }
 
-// takeSpans makes a request of the calls that have waited longest; nil: there are none.
+// takeSpans returns a request with the calls that were queued first, or nil if the queue is empty.
 func takeSpans(e *exporter) *spanRequest {
 	e.mu.Lock()
 	count, size := 0, 0
@@ -67,8 +67,8 @@ func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery
 	return d
 }
 
-// exportMetrics sends the metrics. If that fails, it is tried again with newer ones until they are due anyway: they count
-// from the beginning, and nothing is lost by one export that fails.
+// exportMetrics sends the metrics. A failed export is retried with current values until the next
+// one is due. Metrics are cumulative, so one failed export loses nothing.
 func exportMetrics(e *exporter, now time.Time) {
 	d := sendMetrics(context.Background(), e)
 	e.attempts++
@@ -84,7 +84,7 @@ func exportMetrics(e *exporter, now time.Time) {
 	nextInterval(e, now)
 }
 
-// nextInterval sets when metrics are due next.
+// nextInterval schedules the next export of metrics.
 func nextInterval(e *exporter, now time.Time) {
 	e.intervalEnd = e.intervalEnd.Add(e.settings.interval)
 	if e.intervalEnd.Before(now) {
@@ -94,7 +94,8 @@ func nextInterval(e *exporter, now time.Time) {
 	e.attempts = 0
 }
 
-// sendMetrics sends all metrics as they are now, in as many requests as it takes, up to the first that fails.
+// sendMetrics sends the current state of all metrics in as many requests as necessary. It stops at
+// the first that fails.
 func sendMetrics(ctx context.Context, e *exporter) *delivery {
 	now := time.Now()
 	all := &delivery{accepted: true}
@@ -110,7 +111,7 @@ func sendMetrics(ctx context.Context, e *exporter) *delivery {
 	return all
 }
 
-// flush sends what there is for the last time, within the time that one request has.
+// flush sends the remaining spans and the metrics once, within the timeout of a single request.
 func flush(e *exporter) {
 	timeout := time.Duration(0)
 	for _, signal := range []*otlpSignal{e.settings.traces, e.settings.metrics} {
@@ -133,7 +134,8 @@ func flush(e *exporter) {
 	}
 }
 
-// lastSpans returns the next request that is sent once more or for the first time, nil if there is none.
+// lastSpans returns the next request of a flush: the one that failed, then those with queued spans.
+// It returns nil if there is none.
 func lastSpans(e *exporter) *spanRequest {
 	if e.settings.traces == nil {
 		return nil
@@ -146,10 +148,11 @@ func lastSpans(e *exporter) *spanRequest {
 	return takeSpans(e)
 }
 
-// retryDelay returns how long to wait after so many attempts. What the collector asks for is the least.
+// retryDelay returns the delay before the next attempt: exponential backoff, but at least what the
+// collector requested.
 func retryDelay(e *exporter, attempts int, after time.Duration) time.Duration {
 	delay := e.settings.backoff << (attempts - 1)
-	delay = delay/2 + time.Duration(rand.Int63n(int64(delay))) // many Traefiks see the same collector fail
+	delay = delay/2 + time.Duration(rand.Int63n(int64(delay))) // jitter, since many Traefiks see the same collector fail
 	if delay < after {
 		return after
 	}

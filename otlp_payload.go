@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// scopeName names this instrumentation.
+// scopeName is the name of the instrumentation scope.
 const scopeName = "github.com/modelroute/chatcompletion"
 
 // Enumerations of OTLP.
@@ -20,17 +20,19 @@ const (
 	temporalityCumulative = 2 // of metrics
 )
 
-// OTLP as JSON is the mapping of proto3, in which 64-bit integers are strings, but with ids in hexadecimal digits. Spans are
-// put together as text: encoding/json would need maps and slices of interpreted code, which take ten times as long.
+// OTLP as JSON is the mapping of proto3, in which 64-bit integers are strings, except that ids are
+// hexadecimal. Payloads are built as text: encoding/json would need maps and slices made by
+// interpreted code, which takes ten times as long.
 
-// requestTexts are what spans say of a request, as JSON: all calls of one form share it.
+// requestTexts caches the part of a span that describes the request, as JSON. All calls with equal
+// parameters share one Request.
 type requestTexts map[*Request]string
 
-// maxRequestTexts is how many are kept at the most, and with them their requests.
+// maxRequestTexts bounds requestTexts, which also keeps the requests alive.
 const maxRequestTexts = 1000
 
-// spanPayload returns the body of a request that exports spans. It is one long loop, since interpreted calls are dear; what
-// few spans have stands elsewhere.
+// spanPayload returns the body of a request that exports spans. It is one long loop, since
+// interpreted calls are expensive; members that few spans have are built in other functions.
 func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 	spans := make([]string, len(calls))
 	for i, c := range calls {
@@ -81,7 +83,8 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 	return []byte(payloadText("resourceSpans", "scopeSpans", "spans", resource, strings.Join(spans, ",")))
 }
 
-// withTextsOfJSON returns a copy of a call whose texts are as a JSON string has them, without its quotes.
+// withTextsOfJSON returns a copy of a call with its texts escaped for JSON strings, without the
+// quotes.
 func withTextsOfJSON(c *Call) *Call {
 	escaped := *c
 	escaped.Response.ID = insideJSON(c.Response.ID)
@@ -97,18 +100,19 @@ func withTextsOfJSON(c *Call) *Call {
 	return &escaped
 }
 
+// insideJSON returns a text escaped for a JSON string, without the quotes.
 func insideJSON(text string) string {
 	text = jsonText(text)
 	return text[1 : len(text)-1]
 }
 
-// payloadText wraps spans or metrics into what says who sends them.
+// payloadText wraps spans or metrics into their resource and scope.
 func payloadText(perResource, perScope, name string, resource []string, content string) string {
 	return `{"` + perResource + `":[{"resource":{"attributes":[` + textAttributes(resource) + `]},"` + perScope +
 		`":[{"scope":{"name":"` + scopeName + `"},"` + name + `":[` + content + `]}]}]}`
 }
 
-// jsonText returns the JSON of a text.
+// jsonText returns a text as a JSON string.
 func jsonText(text string) string {
 	if strings.ContainsAny(text, notPlainJSON) || !utf8.ValidString(text) {
 		return string(marshal(text))
@@ -116,10 +120,10 @@ func jsonText(text string) string {
 	return `"` + text + `"`
 }
 
-// notPlainJSON is what a JSON string cannot have as it is.
+// notPlainJSON are the characters that must be escaped in a JSON string.
 const notPlainJSON = controlCharacters + `"\`
 
-// attribute returns an attribute behind a comma; its value is of a kind, and JSON.
+// attribute returns a comma and an attribute. Its value is JSON of the given kind.
 func attribute(name, kind, value string) string {
 	return `,{"key":"` + name + `","value":{"` + kind + `":` + value + `}}`
 }
@@ -144,7 +148,8 @@ func textsAttribute(name string, values []string) string {
 	return attribute(name, "arrayValue", `{"values":[`+strings.Join(texts, ",")+`]}`)
 }
 
-// textAttributes returns attributes of names and values by turns, without a comma before them.
+// textAttributes returns the attributes in pairs, which are alternating names and values, without a
+// leading comma.
 func textAttributes(pairs []string) string {
 	text := ""
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -157,8 +162,8 @@ func textAttributes(pairs []string) string {
 	return strings.TrimPrefix(text, ",")
 }
 
-// requestText returns what a span says of what was asked for: its name, its kind and attributes. They stand last, and the
-// list is not closed.
+// requestText returns the members of a span that describe the request: name, kind and attributes.
+// The list of attributes comes last and is left open.
 func requestText(c *Call) string {
 	request := c.Request
 	text := fmt.Sprintf(`"name":%s,"kind":%d,"attributes":[{"key":%q,"value":{"stringValue":%q}}`,
@@ -174,7 +179,8 @@ func requestText(c *Call) string {
 		text += attribute("gen_ai.request.stream", "boolValue", "true")
 	}
 	for i, p := range request.Parameters {
-		// Of two spellings of one, which a provider may get if nothing is configured for them, the newer one counts.
+		// If nothing is configured for the token limit, a request may hold both spellings; the
+		// newer one counts.
 		if i+1 == len(request.Parameters) || request.Parameters[i+1].Name != p.Name {
 			text += parameterAttribute(p)
 		}
@@ -185,7 +191,7 @@ func requestText(c *Call) string {
 	return text
 }
 
-// spanMembers returns members that not every span has, each before a comma.
+// spanMembers returns the members that not every span has, each followed by a comma.
 func spanMembers(c *Call, start int64) string {
 	text := ""
 	if c.Trace.State != "" {
@@ -200,7 +206,7 @@ func spanMembers(c *Call, start int64) string {
 	return text
 }
 
-// spanAttributes returns attributes that not every call has. What is not known is not there.
+// spanAttributes returns the attributes that not every call has. Unknown values are left out.
 func spanAttributes(c *Call) string {
 	text := ""
 	if c.FirstChunk > 0 {
@@ -219,7 +225,7 @@ func spanAttributes(c *Call) string {
 	return text
 }
 
-// usageAttributes returns what parts of the tokens were.
+// usageAttributes returns the attributes that break the tokens down.
 func usageAttributes(u *Usage) string {
 	text := ""
 	if u.CacheReadInputTokens > 0 {
@@ -234,14 +240,14 @@ func usageAttributes(u *Usage) string {
 	return text
 }
 
-// doubleParameters are the parameters whose numbers may have a fraction.
+// doubleParameters are the parameters whose attributes are doubles.
 var doubleParameters = map[string]bool{
 	"gen_ai.request.temperature": true, "gen_ai.request.top_p": true,
 	"gen_ai.request.frequency_penalty": true, "gen_ai.request.presence_penalty": true,
 }
 
-// parameterAttribute turns the JSON of a parameter into an attribute; "" if it is of another type than the conventions
-// have.
+// parameterAttribute returns the attribute of a parameter, or "" if its JSON has another type than
+// the conventions define.
 func parameterAttribute(p Parameter) string {
 	if p.Value == "" {
 		return ""
@@ -280,10 +286,11 @@ func parameterAttribute(p Parameter) string {
 	return wholeAttribute(p.Name, whole)
 }
 
-// attributeTexts are the attributes of points as JSON: all instruments of a series have the same.
+// attributeTexts caches the attributes of points as JSON. All instruments of a series have the same
+// attributes.
 type attributeTexts map[string]string
 
-// pointAttributes returns the attributes of a point, before a comma, if it has some.
+// pointAttributes returns the attributes of a point followed by a comma, or "" if it has none.
 func pointAttributes(texts attributeTexts, pairs []string) string {
 	if len(pairs) == 0 {
 		return ""
@@ -297,7 +304,7 @@ func pointAttributes(texts attributeTexts, pairs []string) string {
 	return text
 }
 
-// metricPayload returns the body of a request that exports metrics, as they were at a time.
+// metricPayload returns the body of a request that exports metrics, counted from began to at.
 func metricPayload(resource []string, texts attributeTexts, metrics []metric, began, at time.Time) []byte {
 	times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`, began.UnixNano(), at.UnixNano())
 	shown := make([]string, len(metrics))
@@ -331,11 +338,11 @@ func metricText(texts attributeTexts, m metric, times string) string {
 		i.name, i.description, i.unit, kind, strings.Join(points, ","), temporalityCumulative, monotonic)
 }
 
-// countsAsTexts makes JSON of numbers as fmt writes them.
+// countsAsTexts turns a slice of integers, as fmt prints it, into a JSON array of strings.
 var countsAsTexts = strings.NewReplacer("[", `["`, " ", `","`, "]", `"]`)
 
-// metricRequests divides metrics into as many parts as requests are needed to send them: collectors bound the size of one.
-// Metrics without a point are left out.
+// metricRequests splits metrics into requests of at most maxPoints points, since collectors limit
+// the size of a request. Metrics without points are left out.
 func metricRequests(metrics []metric, maxPoints int) [][]metric {
 	var requests [][]metric
 	var request []metric

@@ -7,37 +7,39 @@ import (
 	"time"
 )
 
-// otlpSettings is what is sent by OTLP, and where. It comes from the configuration, else from the environment.
+// otlpSettings selects what is exported by OTLP, and where to. It comes from the configuration,
+// completed from the environment.
 type otlpSettings struct {
 	metrics  *otlpSignal // nil: none are sent
 	traces   *otlpSignal // nil: none are sent
 	interval time.Duration
-	resource []string // names and values of its attributes by turns
+	resource []string // its attributes, as alternating names and values
 
-	spanWait time.Duration // how long a span waits for others
-	linger   time.Duration // how long an exporter waits for its next user
-	backoff  time.Duration // before the first retry; it doubles
+	spanWait time.Duration // the longest delay of a span
+	linger   time.Duration // how long an exporter without users waits for a new one
+	backoff  time.Duration // before the first retry; doubled for each further one
 
-	// key is the same for equal settings. It may hold secrets.
+	// key is equal for equal settings only. It may contain secrets.
 	key string
 }
 
-// otlpSignal is where metrics or spans are sent, and how.
+// otlpSignal holds the export settings of metrics or spans.
 type otlpSignal struct {
 	name    string // metrics or traces
-	url     string // the whole of it
+	url     string // with the path
 	headers []*credential
 	timeout time.Duration
 	gzip    bool
 }
 
-// theInstance is service.instance.id of this process, so that the series of several Traefiks are not taken for one.
+// theInstance is the service.instance.id of this process, which keeps the series of several
+// Traefiks apart.
 var (
 	theInstanceMu sync.Mutex
 	theInstance   string
 )
 
-// instanceID returns a random UUID, always the same.
+// instanceID returns a random UUID, the same for the life of the process.
 func instanceID() string {
 	theInstanceMu.Lock()
 	defer theInstanceMu.Unlock()

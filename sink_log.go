@@ -13,13 +13,13 @@ const (
 	logStderr = "stderr"
 )
 
-// callLog writes a line of JSON for each call to a stream of Traefik. It goes past Traefik's own log, whose format and
-// level have no say in it.
+// callLog is the sink that writes one line of JSON for each call to stdout or stderr of Traefik. It
+// bypasses Traefik's own log, so that log's format and level do not apply.
 type callLog struct {
 	out io.Writer
 }
 
-// callLine is a line of the log, with the names that spans have.
+// callLine is a line of the log. Its members have the names of span attributes.
 type callLine struct {
 	Time              string            `json:"time"`
 	Message           string            `json:"message"`
@@ -48,7 +48,8 @@ type callLine struct {
 	Labels            map[string]string `json:"labels,omitempty"`
 }
 
-// Consume writes the line of a call. A stream that Traefik cannot write to loses it: there is nowhere to tell.
+// Consume writes the line of a call. A line that cannot be written is lost: there is nowhere to
+// report it.
 func (l *callLog) Consume(c *Call) {
 	_, _ = l.out.Write(append(newLine(c), '\n'))
 }

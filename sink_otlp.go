@@ -10,54 +10,55 @@ import (
 
 // Bounds of an exporter.
 const (
-	spanQueueMax      = 2048     // spans that wait
-	spanQueueMaxBytes = 32 << 20 // of prompts and answers in them
-	spanBatch         = 512      // spans of one request
-	spanBatchMaxBytes = 4 << 20  // of prompts and answers in them
+	spanQueueMax      = 2048     // queued spans
+	spanQueueMaxBytes = 32 << 20 // of prompts and responses in the queue
+	spanBatch         = 512      // spans per request
+	spanBatchMaxBytes = 4 << 20  // of prompts and responses per request
 	spanMaxWait       = 5 * time.Second
-	pointBatch        = 1000 // points of metrics of one request, which are about a megabyte
+	pointBatch        = 1000 // metric points per request, about 1 MB
 
 	exportAttempts   = 5
 	exportBackoff    = time.Second // before the second attempt
-	maxRetryAfter    = time.Minute // that a collector can ask for
+	maxRetryAfter    = time.Minute // longest delay that a collector can request
 	exporterLinger   = 2 * time.Second
-	collectorMaxText = 64 << 10 // bytes that are read of a collector's answer
+	collectorMaxText = 64 << 10 // bytes read of a collector's response
 )
 
-// exporter sends metrics and spans to a collector. All middlewares with equal settings share one. It lives as long as one
-// of them does, and a little longer: when Traefik loads a configuration, the old middlewares go before the new ones come,
-// and streams of the old ones may flow for minutes. What an exporter without users gets is sent, too.
+// exporter sends metrics and spans to a collector. All middlewares with equal settings share one.
+// It outlives the last of them a little: when Traefik loads a configuration, the old middlewares go
+// before the new ones come, and streams of the old ones may last for minutes. Spans that arrive
+// after the last user has gone are sent, too.
 //
-// Its goroutine waits at one channel only, at which a timer, a full queue and the last user wake it: Yaegi does not come
-// back from some selects.
+// Its goroutine waits on a single channel, on which a timer, a full queue and the last user notify
+// it: some selects hang in Yaegi.
 type exporter struct {
 	settings      *otlpSettings
 	registry      *registry
 	client        *http.Client
-	notifications chan bool          // of one place, which is free while the exporter is not awake
-	release       context.CancelFunc // of the secrets in headers
+	notifications chan bool          // capacity 1; empty unless notified is set
+	release       context.CancelFunc // ends the look-ups of the secrets in headers
 
 	mu          sync.Mutex
 	users       int
-	left        time.Time // when the last user went
-	running     bool      // there is a goroutine
+	left        time.Time // when the last user left
+	running     bool      // the goroutine runs
 	notified    bool
 	queue       []*Call
 	queuedBytes int
 
-	// What follows is the goroutine's own.
+	// Only the goroutine uses the fields below.
 
-	pending     *spanRequest // that failed, and is sent again
+	pending     *spanRequest // failed and waiting for its next attempt; nil: none
 	spansDue    time.Time
 	metricsDue  time.Time       // the next attempt
-	intervalEnd time.Time       // when metrics are due at the latest
-	attempts    int             // to send metrics since they were due
-	failing     map[string]bool // by the name of the signal
+	intervalEnd time.Time       // the end of the current export interval
+	attempts    int             // to send metrics in this interval
+	failing     map[string]bool // by signal name; its failure has been logged
 	texts       requestTexts
-	compressor  *gzip.Writer // nil until it is needed
+	compressor  *gzip.Writer // nil until first used
 }
 
-// spanRequest is a request with spans.
+// spanRequest is an export request with spans.
 type spanRequest struct {
 	body     []byte
 	spans    int64
@@ -65,13 +66,13 @@ type spanRequest struct {
 	due      time.Time // the next attempt
 }
 
-// theExporters are those that take users, by the key of their settings.
+// theExporters are the exporters that accept users, by the key of their settings.
 var (
 	theExportersMu sync.Mutex
 	theExporters   = map[string]*exporter{}
 )
 
-// useExporter returns the exporter for settings. It is the caller's until ctx is done.
+// useExporter returns the exporter for settings. The caller is a user of it until ctx is done.
 func useExporter(ctx context.Context, s *otlpSettings, r *registry) *exporter {
 	e := sharedExporter(s, r)
 	if done := ctx.Done(); done != nil {
@@ -80,7 +81,7 @@ func useExporter(ctx context.Context, s *otlpSettings, r *registry) *exporter {
 	return e
 }
 
-// sharedExporter returns the exporter for settings, with one more user.
+// sharedExporter returns the exporter for settings, creating it if necessary, and adds a user.
 func sharedExporter(s *otlpSettings, r *registry) *exporter {
 	theExportersMu.Lock()
 	defer theExportersMu.Unlock()
@@ -109,7 +110,7 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 		failing: map[string]bool{}, texts: requestTexts{},
 		release: release,
 		client: &http.Client{
-			// The headers hold keys, which are for the configured address.
+			// The headers hold keys, which must not leave the configured address.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
@@ -124,7 +125,7 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 	}
 }
 
-// startHeaders begins to look up the keys that are sent along.
+// startHeaders starts the look-ups of the keys in a signal's headers.
 func startHeaders(ctx context.Context, signal *otlpSignal) {
 	if signal == nil {
 		return
@@ -134,7 +135,7 @@ func startHeaders(ctx context.Context, signal *otlpSignal) {
 	}
 }
 
-// startWorker sees to it that there is a goroutine. The caller holds the lock.
+// startWorker starts the goroutine if it is not running. The caller holds the lock.
 func startWorker(e *exporter) {
 	if !e.running {
 		e.running = true
@@ -142,7 +143,7 @@ func startWorker(e *exporter) {
 	}
 }
 
-// unsubscribe waits until a user is done.
+// unsubscribe waits until a user is done, and removes it.
 func unsubscribe(e *exporter, done <-chan struct{}) {
 	defer recoverGoroutine("telemetry.otlp")
 	<-done
@@ -153,7 +154,7 @@ func unsubscribe(e *exporter, done <-chan struct{}) {
 	e.mu.Unlock()
 }
 
-// queueSpan queues a call whose span is to be sent.
+// queueSpan queues a call to be sent as a span. It is the fast path of queueAndUnlock.
 func queueSpan(e *exporter, c *Call) {
 	e.mu.Lock()
 	if !e.running || len(e.queue) >= spanBatch-1 || c.Input != nil || c.Response.Content != nil {
@@ -164,7 +165,8 @@ func queueSpan(e *exporter, c *Call) {
 	e.mu.Unlock()
 }
 
-// queueAndUnlock queues a call that the goroutine may have to be told of, or that may be too much. The caller holds the lock.
+// queueAndUnlock queues a call unless the queue is full, and starts or notifies the goroutine if
+// necessary. The caller holds the lock.
 func queueAndUnlock(e *exporter, c *Call) {
 	size := len(c.Input) + len(c.Response.Content)
 	isFull := len(e.queue) >= spanQueueMax || e.queuedBytes+size > spanQueueMaxBytes
@@ -185,7 +187,7 @@ func queueAndUnlock(e *exporter, c *Call) {
 	}
 }
 
-// notify lets the goroutine look what there is to do. It does not block. The caller holds the lock.
+// notify wakes the goroutine. It does not block. The caller holds the lock.
 func notify(e *exporter) {
 	if !e.notified {
 		e.notified = true
@@ -193,7 +195,7 @@ func notify(e *exporter) {
 	}
 }
 
-// notifier returns what a timer calls.
+// notifier returns the function that a timer calls.
 func notifier(e *exporter) func() {
 	return func() {
 		defer recoverGoroutine("telemetry.otlp")
@@ -209,8 +211,8 @@ func run(e *exporter) {
 	}
 }
 
-// step waits until something is due, does it, and tells whether the goroutine goes on. A panic that left it would end the
-// whole of Traefik.
+// step waits until an export is due, runs it, and reports whether the goroutine continues. It
+// recovers from panics, since a panic that left the goroutine would end Traefik.
 func step(e *exporter) (goesOn bool) {
 	goesOn = true
 	defer func() {
@@ -233,7 +235,7 @@ func step(e *exporter) (goesOn bool) {
 	return true
 }
 
-// awaitDue returns when something may be due.
+// awaitDue blocks until an export may be due.
 func awaitDue(e *exporter) {
 	e.mu.Lock()
 	next := e.spansDue
@@ -261,7 +263,8 @@ func awaitDue(e *exporter) {
 	e.mu.Unlock()
 }
 
-// retire tells whether the exporter has had no user for long enough, and sees to it that there will be none.
+// retire reports whether the exporter has been without users for settings.linger. If so, it accepts
+// no new users.
 func retire(e *exporter, now time.Time) bool {
 	theExportersMu.Lock()
 	e.mu.Lock()
@@ -277,7 +280,8 @@ func retire(e *exporter, now time.Time) bool {
 	return isOver
 }
 
-// endWork ends the goroutine, unless there is something to send again.
+// endWork ends the goroutine unless spans have been queued since. It reports whether the goroutine
+// ends.
 func endWork(e *exporter) bool {
 	e.client.CloseIdleConnections()
 	e.mu.Lock()
@@ -288,9 +292,10 @@ func endWork(e *exporter) bool {
 	return isEnd
 }
 
-// recoverWorker goes on after a panic, without what may have led to it, and without it at the end.
+// recoverWorker continues after a panic without the request that may have caused it, and without
+// the queue if there are no users. It reports whether the goroutine continues.
 func recoverWorker(e *exporter, cause any) bool {
-	logFailure(e, "telemetry", "anywhere", "a panic: "+causeText(cause))
+	logFailure(e, "telemetry", "the collector", "panic: "+causeText(cause))
 	e.pending = nil
 	e.spansDue = time.Now().Add(e.settings.spanWait)
 	nextInterval(e, time.Now())

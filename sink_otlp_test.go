@@ -357,7 +357,7 @@ func TestFailureThatMayPassIsRetried(t *testing.T) {
 			if attempts, _, _ := c.counts(); attempts != exportAttempts || lostOf(r, lostSpan) != 0 {
 				t.Errorf("%d attempts, %d lost; want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
 			}
-			if lines := strings.Count(told, "\n"); lines != 1 || !strings.Contains(told, "traces cannot be sent to "+c.URL+"/v1/traces: ") {
+			if lines := strings.Count(told, "\n"); lines != 1 || !strings.Contains(told, "cannot export traces to "+c.URL+"/v1/traces: ") {
 				t.Errorf("the operator is told %q, want one line", told)
 			}
 		})
@@ -394,7 +394,7 @@ func TestFailureThatStaysIsCounted(t *testing.T) {
 			if attempts, _, _ := c.counts(); attempts != 3*test.attempts {
 				t.Errorf("%d attempts, want %d", attempts, 3*test.attempts)
 			}
-			if want := fmt.Sprintf("has status %d\n", test.status); strings.Count(told, "\n") != 1 || !strings.HasSuffix(told, want) {
+			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(told, "\n") != 1 || !strings.HasSuffix(told, want) {
 				t.Errorf("the operator is told %q, want one line that ends in %q", told, want)
 			}
 			if strings.Contains(told, "canary") {
@@ -441,7 +441,7 @@ func TestRejectedPartIsCounted(t *testing.T) {
 	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
 		t.Errorf("%d spans and %d exports lost, want 2 and 1", spans, exports)
 	}
-	if !strings.Contains(told, `2 are refused: "too old"`) {
+	if !strings.Contains(told, `2 rejected by the collector: "too old"`) {
 		t.Errorf("the operator is told %q", told)
 	}
 }
@@ -509,7 +509,7 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
 		end()
 	})
-	if !strings.Contains(told, "no answer within 20ms") {
+	if !strings.Contains(told, "no response within 20ms") {
 		t.Errorf("the operator is told %q", told)
 	}
 	if got := lostOf(r, lostExport); got != 1 {
@@ -561,7 +561,7 @@ func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the operator is told that there is no key", func() bool {
 			told, err := os.ReadFile(os.Stderr.Name())
-			return err == nil && strings.Contains(string(told), "there is no value")
+			return err == nil && strings.Contains(string(told), "no value for the header")
 		})
 		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 			t.Fatal(err)
@@ -573,7 +573,7 @@ func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
 	if got := c.headers[0].Get("Api-Key"); got != "canary" {
 		t.Errorf("key %q, want the file's", got)
 	}
-	if !strings.Contains(told, "there is no value for the header Api-Key") || !strings.Contains(told, "telemetry.otlp.headers.Api-Key: ") {
+	if !strings.Contains(told, "no value for the header Api-Key") || !strings.Contains(told, "telemetry.otlp.headers.Api-Key: ") {
 		t.Errorf("the operator is told %q", told)
 	}
 }

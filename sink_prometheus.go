@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// The formats of the metrics, and what a client names OpenMetrics by.
+// Content types of the metrics, and the media type with which a client requests OpenMetrics.
 const (
 	textFormat      = "text/plain; version=0.0.4; charset=utf-8"
 	openFormat      = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 	openMetricsType = "application/openmetrics-text"
 )
 
-// exposition answers with the metrics.
+// exposition is the handler that serves the metrics.
 type exposition struct {
 	registry *registry
 	name     string // of the middleware
 }
 
-// ServeHTTP answers with all metrics, in the format that the client prefers. The text is complete before the first byte
-// of it is sent, so that its length is known and a slow client holds up nothing.
+// ServeHTTP serves all metrics in the format that the client prefers. It renders the body before it
+// sends the first byte, so that the length is known and a slow client delays nothing.
 func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer recoverUngoverned(e.name, rw)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
@@ -58,17 +58,19 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 
 func notExposed(method string) *apiError {
 	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Ask for the metrics with GET."}
+		"Not allowed to " + shortened(method) + " here. Use GET to read the metrics."}
 }
 
-// acceptMaxBytes is how much of a header such as Accept is looked at. That of Prometheus has 330 bytes.
+// acceptMaxBytes bounds how much of a header such as Accept is parsed. Prometheus sends 330 bytes.
 const acceptMaxBytes = 1024
 
-// openMetricsVersions are the versions that a client of OpenMetrics may ask for; 0.0.1 is the draft of 1.0.0.
+// openMetricsVersions are the versions of OpenMetrics that a client may request; 0.0.1 is the draft
+// of 1.0.0.
 var openMetricsVersions = map[string]bool{"": true, "0.0.1": true, "1.0.0": true}
 
-// qualities returns how much a client wants each thing that a header such as Accept names, from 0 to 1. Of a thing that is
-// named several times, the highest counts. OpenMetrics of another version than ours is not among them.
+// qualities returns the quality, from 0 to 1, of each element of a header such as Accept. The
+// highest quality of a repeated element counts. OpenMetrics is omitted in versions that are not
+// served.
 func qualities(lines []string) map[string]float64 {
 	text := strings.Join(lines, ",")
 	if len(text) > acceptMaxBytes {
@@ -91,14 +93,15 @@ func qualities(lines []string) map[string]float64 {
 	return wanted
 }
 
-// prefersOpenMetrics tells whether a client asks for OpenMetrics, and for no text rather. Who takes anything gets text.
+// prefersOpenMetrics reports whether a client requests OpenMetrics and does not prefer text. A
+// client that accepts anything gets text.
 func prefersOpenMetrics(accept []string) bool {
 	wanted := qualities(accept)
 	open := wanted[openMetricsType]
 	return open > 0 && open >= wanted["text/plain"] && open >= wanted["text/*"] && open >= wanted["*/*"]
 }
 
-// acceptsGzip tells whether an answer may be compressed.
+// acceptsGzip reports whether the response may be compressed.
 func acceptsGzip(acceptEncoding []string) bool {
 	wanted := qualities(acceptEncoding)
 	quality, named := wanted["gzip"]
@@ -108,13 +111,14 @@ func acceptsGzip(acceptEncoding []string) bool {
 	return quality > 0
 }
 
-// What has to be escaped, in the values of labels and in help. OpenMetrics escapes a quote there, too.
+// Escapes in the values of labels and in the text of HELP. OpenMetrics escapes quotes in HELP, too.
 var (
 	valueEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 	helpEscapes  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
 )
 
-// expose writes metrics in one of the two formats. Their names are what OpenTelemetry makes of them for Prometheus.
+// expose writes metrics in one of the two formats. The names follow OpenTelemetry's mapping to
+// Prometheus.
 func expose(w io.Writer, metrics []metric, open bool) {
 	texts := map[string]string{}
 	for _, m := range metrics {
@@ -127,8 +131,9 @@ func expose(w io.Writer, metrics []metric, open bool) {
 	}
 }
 
-// exposeMetric writes what a metric is, and its points. All lines of a point are one call of Fprintf, whose format is made
-// once: interpreted code would take ten times as long to put them together.
+// exposeMetric writes a metric's metadata and its points. All lines of a point are one call of
+// Fprintf with a format that is built once: concatenating them in interpreted code would take ten
+// times as long.
 func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	i := m.instrument
 	name := prometheusName(i.name)
@@ -137,7 +142,7 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 	format := histogramFormat(name, i.bounds)
 	if i.isGauge {
-		format = name + "%s %d\n" // it has no labels
+		format = name + "%s %d\n" // a gauge has no labels
 	} else if i.bounds == nil {
 		format = name + "_total{%s} %d\n"
 	}
@@ -160,7 +165,7 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 }
 
-// describe returns the lines that say what a metric is.
+// describe returns the HELP, TYPE and UNIT lines of a metric.
 func describe(i *instrument, name string, open bool) string {
 	kind, help := "histogram", helpEscapes.Replace(i.description)
 	if i.isGauge {
@@ -181,8 +186,8 @@ func describe(i *instrument, name string, open bool) string {
 	return "# TYPE " + name + " " + kind + "\n" + unit + "# HELP " + name + " " + valueEscapes.Replace(i.description) + "\n"
 }
 
-// histogramFormat returns the lines of a histogram: the first argument is its labels, the second one its sum, and the
-// others are how many values there are up to each bound.
+// histogramFormat returns the format of a histogram's lines. The arguments are the labels, the sum,
+// and the cumulative counts of the buckets.
 func histogramFormat(name string, bounds []float64) string {
 	format := ""
 	for bucket, bound := range bounds {
@@ -192,8 +197,8 @@ func histogramFormat(name string, bounds []float64) string {
 	return format + name + `_bucket{%[1]s,le="+Inf"} ` + count + name + "_sum{%[1]s} %[2]v\n" + name + "_count{%[1]s} " + count
 }
 
-// canonical returns a number as OpenMetrics wants it for le: as a float. It is the same in both formats, so that the
-// buckets are, too.
+// canonical returns the value of le as OpenMetrics requires it: as a float. Both formats use it, so
+// that their buckets are the same.
 func canonical(number float64) string {
 	text := strconv.FormatFloat(number, 'g', -1, 64)
 	if strings.ContainsAny(text, ".e") {
@@ -202,7 +207,8 @@ func canonical(number float64) string {
 	return text + ".0"
 }
 
-// labelText returns attributes as labels. The metrics share most of their attributes, so texts keeps what was made of them.
+// labelText returns attributes as labels. It caches them in texts, since metrics share most of
+// their attributes.
 func labelText(attributes []string, texts map[string]string) string {
 	key := strings.Join(attributes, "\x00")
 	if text, isKnown := texts[key]; isKnown {

@@ -8,38 +8,39 @@ import (
 	"time"
 )
 
-// Bounds of the registry, beside Telemetry.MaxSeries.
+// Bounds of the registry, in addition to Telemetry.MaxSeries.
 const (
-	// aggregatedCalls is after how many calls the registry takes them into its series. Interpreted code is cheaper by the
-	// dozen: what a function costs to be entered is paid once.
+	// aggregatedCalls is the number of calls that the registry aggregates at a time. In interpreted
+	// code, entering a function is expensive; a batch pays for it once.
 	aggregatedCalls = 16
-	// maxKnownModels bounds the models that are remembered because a provider has answered for them.
+	// maxKnownModels bounds the models that count as known because a provider has served them.
 	maxKnownModels = 1000
-	// maxPolicyTexts is how many combinations of decisions are counted as one text; others are counted one by one.
+	// maxPolicyTexts bounds the combinations of decisions that are counted as one text. Beyond it,
+	// the decisions are counted one by one.
 	maxPolicyTexts = 1000
 )
 
 // Kinds of telemetry that can be lost.
 const (
-	lostSeries = "series" // a call that has become part of _OTHER, for there are too many series
-	lostUsage  = "usage"  // of an answer in an encoding that is not ours
+	lostSeries = "series" // a call counted as _OTHER, since there are too many series
+	lostUsage  = "usage"  // of a response in an unsupported encoding
 	lostSpan   = "span"
-	lostExport = "export" // of metrics; the next one makes up for it
+	lostExport = "export" // of metrics; the next one includes its values
 )
 
-// registry holds the state of all instruments. There is one for all middlewares of a Traefik, which lives as long as the
-// process does, so that a new configuration does not set the metrics back.
+// registry holds the state of all instruments. All middlewares of a Traefik share one. It lives as
+// long as the process, so that a new configuration does not reset the metrics.
 type registry struct {
 	mu          sync.Mutex
 	started     time.Time // zero until the first middleware
-	pending     []*Call   // not yet in the series
+	pending     []*Call   // not yet aggregated
 	series      map[string]*series
-	ordered     []*series        // as they came
-	knownModels map[string]bool  // models that a provider has answered for
-	enforced    map[string]int64 // how often each text of Request.Policy was, in enforce mode
+	ordered     []*series        // in order of creation
+	knownModels map[string]bool  // models that a provider has served
+	enforced    map[string]int64 // calls by Request.Policy in enforce mode
 	reported    map[string]int64 // the same in report mode
 	lost        map[string]int64 // by kind
-	streams     atomic.Int64     // event streams that are open
+	streams     atomic.Int64     // open event streams
 }
 
 func newRegistry() *registry {
@@ -52,7 +53,7 @@ func newRegistry() *registry {
 	}
 }
 
-// startMetrics notes when the metrics begin: with the first middleware.
+// startMetrics starts the metrics with the first middleware.
 func startMetrics(r *registry) {
 	r.mu.Lock()
 	if r.started.IsZero() {
@@ -64,7 +65,7 @@ func startMetrics(r *registry) {
 	r.mu.Unlock()
 }
 
-// Places of the histograms of a series.
+// Indexes of the histograms of a series.
 const (
 	durationHistogram = iota
 	gatewayHistogram
@@ -72,12 +73,12 @@ const (
 	inputHistogram
 	outputHistogram
 	chunkHistogram
-	histogramKinds // how many there are
+	histogramKinds // their number
 )
 
-// series is the state of the histograms for one combination of attributes.
+// series holds the histograms of one combination of attributes.
 type series struct {
-	attributes []string // names and values by turns
+	attributes []string // alternating names and values
 	histograms []*histogram
 }
 
@@ -87,7 +88,7 @@ type histogram struct {
 	sum    float64
 }
 
-// recordCall makes a call part of the metrics, at once or together with the next ones.
+// recordCall adds a call to the metrics, at once or in a batch with later calls.
 func recordCall(r *registry, c *Call) {
 	r.mu.Lock()
 	r.pending = append(r.pending, c)
@@ -98,21 +99,22 @@ func recordCall(r *registry, c *Call) {
 	r.mu.Unlock()
 }
 
-// aggregateAndUnlock unlocks the registry in any case: a call that cannot be settled must not hold up all others.
+// aggregateAndUnlock unlocks the registry even after a panic: one faulty call must not block all
+// others.
 func aggregateAndUnlock(r *registry) {
 	defer r.mu.Unlock()
 	aggregate(r)
 }
 
-// countLost counts telemetry that is lost.
+// countLost counts lost telemetry of a kind.
 func countLost(r *registry, kind string, count int64) {
 	r.mu.Lock()
 	r.lost[kind] += count
 	r.mu.Unlock()
 }
 
-// aggregate takes the waiting calls into the series. The caller holds the lock. It is one long loop, since interpreted calls
-// are dear.
+// aggregate adds the pending calls to their series. The caller holds the lock. It is one long loop,
+// since interpreted calls are expensive.
 func aggregate(r *registry) {
 	calls := r.pending
 	r.pending = make([]*Call, 0, aggregatedCalls)
@@ -157,8 +159,8 @@ func aggregate(r *registry) {
 	}
 }
 
-// boundedModel returns the model of a call that the configuration does not name: itself if a provider has answered for it,
-// else _OTHER. Clients could make up any number of names.
+// boundedModel returns the attribute for a model that the configuration does not name: the model
+// itself if a provider has served it, else _OTHER. Clients could make up any number of names.
 func boundedModel(r *registry, c *Call) string {
 	model := c.Request.Model
 	if r.knownModels[model] {
@@ -171,8 +173,9 @@ func boundedModel(r *registry, c *Call) string {
 	return model
 }
 
-// seriesOf returns the series of a call for which there is none by its very values. Beyond the configured number, models
-// and labels become _OTHER; what is left are values of the configuration and of this code, and statuses of providers.
+// seriesOf returns the series of a call that the look-up by its unmodified values did not find.
+// Beyond Telemetry.MaxSeries, models and labels become _OTHER; the remaining values come from the
+// configuration, this code, and the statuses of providers, all of which are bounded.
 func seriesOf(r *registry, c *Call, model string) *series {
 	target, answered, labels := c.Target, c.Response.Model, append([]string(nil), c.Labels...)
 	if !attributeText(answered) {
@@ -208,12 +211,13 @@ func seriesOf(r *registry, c *Call, model string) *series {
 	return s
 }
 
-// seriesKey returns what settle has as a key, too: no two series may have the same attributes.
+// seriesKey returns the key of a series. aggregate builds the same key: no two series may have
+// equal attributes.
 func seriesKey(target, model, answered, errorType string, labels []string) string {
 	return strings.Join(append([]string{target, model, answered, errorType}, labels...), "\x00")
 }
 
-// otherOf returns what stands for a value when there are too many.
+// otherOf returns _OTHER for a value, and "" for none.
 func otherOf(value string) string {
 	if value == "" {
 		return ""
@@ -228,8 +232,8 @@ func addChunks(h *histogram, times *ChunkTimes) {
 	h.sum += float64(times.Sum) / 1e9
 }
 
-// countDecisions takes texts of several decisions apart: most calls have one of a few texts, but clients can make many of
-// the few decisions.
+// countDecisions splits texts into their decisions and counts these. Most calls have one of a few
+// texts, but clients can produce many combinations of the few decisions.
 func countDecisions(texts map[string]int64) map[string]int64 {
 	counts := map[string]int64{}
 	for text, count := range texts {
@@ -242,8 +246,8 @@ func countDecisions(texts map[string]int64) map[string]int64 {
 	return counts
 }
 
-// collect returns the state of all instruments, with all calls so far. It locks the registry for a moment at a time only:
-// many series must not hold up requests.
+// collect returns the state of all instruments, including all calls so far. It holds the lock for
+// one series at a time, so that many series do not delay requests.
 func collect(r *registry) []metric {
 	r.mu.Lock()
 	aggregateAndUnlock(r)
@@ -265,7 +269,7 @@ func collect(r *registry) []metric {
 	return metrics
 }
 
-// collectCounters returns all series, and the points of the counters.
+// collectCounters returns all series and the points of the counters.
 func collectCounters(r *registry) (all []*series, decisions, lost []point) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -278,7 +282,7 @@ func collectCounters(r *registry) (all []*series, decisions, lost []point) {
 	return all, decisions, lost
 }
 
-// collectSeries adds what the histograms of a series hold to the points of each kind.
+// collectSeries appends the histograms of a series to the points of each kind.
 func collectSeries(r *registry, s *series, points [][]point) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -304,7 +308,7 @@ func withAttribute(attributes []string, name, value string) []string {
 	return append(append([]string(nil), attributes...), name, value)
 }
 
-// decisionPoints are the counts of decisions in a mode.
+// decisionPoints returns the counts of the decisions in a mode.
 func decisionPoints(texts map[string]int64, mode string) []point {
 	counts := countDecisions(texts)
 	var points []point

@@ -86,19 +86,19 @@ func TestLabelsComeFromConfigurationAndRequest(t *testing.T) {
 
 func TestLabelsAreRefused(t *testing.T) {
 	longest := strings.Repeat("a", 63)
-	reserved := " is needed for something else"
+	reserved := " is reserved"
 	tests := []struct {
 		name   string
 		labels map[string]string
 		want   string // empty: they are accepted
 	}{
 		{"names", map[string]string{"a": "1", longest: "1", "Team_1.name": "1", "a.b.c": "1"}, ""},
-		{"a name too long", map[string]string{longest + "a": "1"}, "telemetry.labels." + longest + "a: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
-		{"a hyphen", map[string]string{"x-team": "1"}, "telemetry.labels.x-team: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
-		{"a digit in front", map[string]string{"1a": "1"}, "telemetry.labels.1a: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
-		{"an underscore in front", map[string]string{"__name__": "1"}, "telemetry.labels.__name__: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
-		{"no name", map[string]string{"": "1"}, "telemetry.labels.: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
-		{"letters beyond ASCII", map[string]string{"équipe": "1"}, "telemetry.labels.équipe: is no name of a label: letters, digits, dots and underscores, the first one a letter"},
+		{"a name too long", map[string]string{longest + "a": "1"}, "telemetry.labels." + longest + "a: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
+		{"a hyphen", map[string]string{"x-team": "1"}, "telemetry.labels.x-team: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
+		{"a digit in front", map[string]string{"1a": "1"}, "telemetry.labels.1a: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
+		{"an underscore in front", map[string]string{"__name__": "1"}, "telemetry.labels.__name__: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
+		{"no name", map[string]string{"": "1"}, "telemetry.labels.: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
+		{"letters beyond ASCII", map[string]string{"équipe": "1"}, "telemetry.labels.équipe: invalid label name: use at most 63 letters, digits, dots and underscores, the first a letter"},
 
 		{"the conventions", map[string]string{"gen_ai.request.model": "1"}, `telemetry.labels.gen_ai.request.model: "gen_ai.request.model"` + reserved},
 		{"the conventions, as Prometheus has them", map[string]string{"gen_ai_request_model": "1"}, `telemetry.labels.gen_ai_request_model: "gen_ai_request_model"` + reserved},
@@ -111,7 +111,7 @@ func TestLabelsAreRefused(t *testing.T) {
 		{"the status", map[string]string{"http.response.status_code": "1"}, `telemetry.labels.http.response.status_code: "http.response.status_code"` + reserved},
 		{"what only begins alike", map[string]string{"lead": "1", "jobs": "1", "error": "1"}, ""},
 
-		{"names that Prometheus takes for one", map[string]string{"a.b": "1", "a_b": "2"}, `telemetry.labels.a_b: is the same to Prometheus as "a.b"`},
+		{"names that Prometheus takes for one", map[string]string{"a.b": "1", "a_b": "2"}, `telemetry.labels.a_b: has the same name in Prometheus as "a.b"`},
 		{"names that differ in case", map[string]string{"team": "1", "Team": "2"}, ""},
 
 		{"the client's key", map[string]string{"key": "$(headers.authorization)"}, "telemetry.labels.key: $(headers.authorization) would publish credentials"},
@@ -124,9 +124,9 @@ func TestLabelsAreRefused(t *testing.T) {
 		{"a query of that name is no credential", map[string]string{"a": "$(query_params.authorization)"}, ""},
 
 		{"a text too long", map[string]string{"a": strings.Repeat("x", labelMaxBytes+1)},
-			`telemetry.labels.a: "` + strings.Repeat("x", quotedMaxBytes) + `..." is longer than 128 bytes, has control characters or is not UTF-8`},
-		{"a text with a line feed", map[string]string{"a": "x\ny"}, `telemetry.labels.a: "x\ny" is longer than 128 bytes, has control characters or is not UTF-8`},
-		{"a text that is not UTF-8", map[string]string{"a": "\xff"}, `telemetry.labels.a: "\xff" is longer than 128 bytes, has control characters or is not UTF-8`},
+			`telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "` + strings.Repeat("x", quotedMaxBytes) + `..."`},
+		{"a text with a line feed", map[string]string{"a": "x\ny"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "x\ny"`},
+		{"a text that is not UTF-8", map[string]string{"a": "\xff"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "\xff"`},
 		{"a reference that is not closed", map[string]string{"a": "$(headers.x"}, `telemetry.labels.a: "$(headers.x": $( is not closed`},
 		{"an unknown source", map[string]string{"a": "$(header.x)"}, `telemetry.labels.a: "$(header.x)" is none of $(uri_captures.name), $(headers.name) and $(query_params.name)`},
 		{"a capture without a pattern", map[string]string{"a": "$(uri_captures.x)"}, `telemetry.labels.a: $(uri_captures.x) needs "modelPattern"`},

@@ -416,7 +416,7 @@ func TestTypoFromEveryProviderIsNamed(t *testing.T) {
 		`unknown key "allowModelOveride"; did you mean "allowModelOverride"?`,
 		`unknown key "params.temprature"; did you mean "params.temperature"?`,
 		`unknown key "telemetry.label"; did you mean "telemetry.labels"?`,
-		`limits.n: "many" is not a number`,
+		`limits.n: must be a number, got "many"`,
 		`telemetry.otlp.interval: "15" is no time from 1s to 1h, such as 15s`,
 	}
 	builder := loadThisPlugin(t)
