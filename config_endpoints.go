@@ -2,7 +2,7 @@ package chatcompletion
 
 import "strings"
 
-// newEndpoints decides what a configuration demands at each kind of governed endpoint of a provider.
+// newEndpoints returns the endpoints of a provider with their rules.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseStreamUsage(bad, config.StreamUsage)
@@ -27,7 +27,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
-		all[k] = &endpoint{kind: k, path: path, models: rules, target: all[completions].target} // of calls that are refused
+		all[k] = &endpoint{kind: k, path: path, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
 }
@@ -40,8 +40,8 @@ var operations = map[kind]string{
 	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
 }
 
-// namesElsewhere are parameters that the configuration means for other endpoints, where those are in use. A provider that is
-// not OpenAI may have what is only of responses there at completions, too.
+// namesElsewhere returns parameters that the configuration means for other endpoints in use. Providers other than OpenAI may
+// have parameters of the Responses API at chat completions, too.
 func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	names := map[string]bool{}
 	for _, r := range routes {
@@ -58,7 +58,7 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	return names
 }
 
-// bypassParams returns the parameters of a provider that would get around the rules of a policy for models and tokens.
+// bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
 	var names []string
 	if !ep.models.override || ep.models.allowed != nil {
@@ -98,11 +98,11 @@ func newEndpoint(k kind, known *preset) *endpoint {
 	return ep
 }
 
-// newTarget returns what the records of all calls of an operation at a provider have in common.
+// newTarget returns what the records of all calls with an operation at a provider have in common.
 func newTarget(p *policy, pr *provider, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
-	if target.Provider == "" || pr != p.providers[0] { // which Telemetry.Provider is not the name of
+	if target.Provider == "" || pr != p.providers[0] { // Telemetry.Provider names the first one
 		target.Provider = pr.preset.genAIName
 	}
 	if pr.upstream != nil {
@@ -112,15 +112,15 @@ func newTarget(p *policy, pr *provider, operation string) *Target {
 	return &target
 }
 
-// loosen leaves of the checks on parameters those of types and ranges: a provider that is not OpenAI has values of its own.
-// The bounds of the work for one request stay, and so do the options of a stream: who meters it depends on them.
+// loosen keeps only the checks of types and ranges: providers other than OpenAI define other values. The bounds on the work
+// for a request stay, and so does the check of stream options, on which metering depends.
 func loosen(parameters []*parameter) {
 	for _, p := range parameters {
 		switch p.name {
 		case "input", streamOptions:
 		case "messages":
 			p.check = checkLooseMessages
-		case "logprobs": // which is a count at Together
+		case "logprobs": // a count at Together
 			p.starts, p.article = "tf0123456789", "a boolean or an integer"
 		default:
 			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
@@ -130,19 +130,19 @@ func loosen(parameters []*parameter) {
 	}
 }
 
-// parseStreamUsage tells whether streams are asked for their usage.
+// parseStreamUsage reports whether the usage of streams is requested.
 func parseStreamUsage(bad *problems, value string) bool {
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case streamUsageAuto, "":
 		return true
 	case streamUsageNever:
 	default:
-		bad.add("streamUsage", "%q is neither %q nor %q", value, streamUsageAuto, streamUsageNever)
+		bad.add("streamUsage", "must be %q or %q, got %q", streamUsageAuto, streamUsageNever, value)
 	}
 	return false
 }
 
-// leavesStreamOptions tells whether no rule says what becomes of the options of a stream, whatever the client sends.
+// leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends.
 func leavesStreamOptions(rules []*rule) bool {
 	for _, r := range rules {
 		if r.name == streamOptions && (r.dropped || r.enforced) {

@@ -9,7 +9,7 @@ import (
 func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
 	first := p.providers[0]
 	if len(config.Fallbacks) > 0 && first.upstream == nil {
-		bad.add("fallbacks", "need %q for the first provider; without it, Traefik's failover services can be used", "host")
+		bad.add("fallbacks", "require %q for the first provider; without it, use a failover service of Traefik", "host")
 	}
 	keyHeaders := []string{first.auth.header}
 	for i, keys := range config.Fallbacks {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// policy is a configuration with all decided that can be decided once.
+// policy is a configuration after everything has been decided that can be decided once.
 type policy struct {
 	name                string // of the middleware, as Traefik has it
 	routes              []route
@@ -43,7 +43,7 @@ type provider struct {
 	handler      http.Handler // forwards to it; set by New
 }
 
-// newPolicy checks the configuration and decides what it means.
+// newPolicy validates the configuration and decides what it means.
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
@@ -87,7 +87,7 @@ func parseMode(bad *problems, mode string) bool {
 	case modeReport:
 		return true
 	}
-	bad.add("mode", "%q is neither %q nor %q", mode, modeEnforce, modeReport)
+	bad.add("mode", "must be %q or %q, got %q", modeEnforce, modeReport, mode)
 	return false
 }
 
@@ -120,15 +120,15 @@ func parseExpose(bad *problems, config *Config) bool {
 		return false
 	case exposePrometheus:
 	default:
-		bad.add("expose", "%q is not %q", config.Expose, exposePrometheus)
+		bad.add("expose", "must be %q, got %q", exposePrometheus, config.Expose)
 	}
 	if keys := keysBesideExpose(config); len(keys) > 0 {
-		bad.add("expose", "answers by itself, and has no use for %s", strings.Join(keys, ", "))
+		bad.add("expose", "the middleware only serves metrics; remove %s", strings.Join(keys, ", "))
 	}
 	return true
 }
 
-// keysBesideExpose returns the keys that are configured, of those that have no effect on metrics.
+// keysBesideExpose returns the configured keys that have no effect on metrics.
 func keysBesideExpose(config *Config) []string {
 	var keys []string
 	configured, byDefault := reflect.ValueOf(*config), reflect.ValueOf(*CreateConfig())

@@ -38,7 +38,6 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	}
 	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
 	w.reader.record = &call.Response
-	w.reader.kind = ep.kind
 	w.reader.wantsDetails = t.wantsDetails
 	return &exchange{policy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
@@ -59,6 +58,7 @@ func exchangeOf(ctx context.Context) *exchange {
 func usePlan(x *exchange, pl *plan) {
 	x.decision = pl.decision
 	x.call.Request = pl.decision.request
+	x.response.reader.kind = x.kind
 	x.response.usageAdded = pl.usageAdded || pl.decision.addsUsage
 }
 

@@ -74,23 +74,23 @@ func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.R
 	return false
 }
 
-// attempt is what became of a request at one provider.
+// attempt is one call of a provider, one of several that may respond.
 type attempt struct {
 	client         context.Context // of the client's request, which outlives the attempt
-	firstByteTimer *time.Timer     // ends the attempt, unless the answer begins before
-	isLast         bool            // its answer is the client's, whatever it is
-	status         int             // of the answer; 0: there is none
-	retryAfter     string          // what the provider says of when it wants to be asked again
-	err            error           // why there is none
-	failed         bool            // the next provider is to be tried
+	firstByteTimer *time.Timer     // ends the attempt unless the response begins before
+	isLast         bool            // the client gets its response, whatever it is
+	status         int             // of the response; 0: there is none
+	retryAfter     string          // the header of the response
+	err            error           // why there is no response
+	failed         bool            // the next provider is tried
 	outcome        string          // the status, or why there is none
 }
 
-// outcomeSkipped stands for a provider that was left alone, where others have a status or an error.type.
+// outcomeSkipped is the outcome of a provider whose circuit is open; others have a status or an error.type.
 const outcomeSkipped = "skipped"
 
-// isProviderFault tells whether a failure is the provider's, and concerns all clients. One client alone may be the reason of others:
-// by a request that the provider cannot bear, or a key of its own that has been used too often.
+// isProviderFault reports whether a failure concerns all clients. Other failures may be due to one client: to a request that
+// the provider cannot handle, or to the rate limit of the client's own key.
 func isProviderFault(pr *provider, a *attempt) bool {
 	switch a.status {
 	case 0:
@@ -104,12 +104,12 @@ func isProviderFault(pr *provider, a *attempt) bool {
 	return false
 }
 
-// addAttempt keeps for the operator what became of an attempt at the provider that is the call's target.
+// addAttempt notes the outcome of an attempt at the call's target for the access log.
 func addAttempt(x *exchange, outcome string) {
 	x.attempts = append(x.attempts, x.call.Target.Provider+"="+outcome)
 }
 
-// rejectAttempt does without a provider that cannot be asked, and tells whether it was the last one.
+// rejectAttempt skips a provider that cannot be called. If it was the last one, it responds with the error and reports true.
 func rejectAttempt(x *exchange, apiErr *apiError, isLast bool, rw http.ResponseWriter) bool {
 	addAttempt(x, apiErr.code)
 	if isLast {
@@ -118,7 +118,7 @@ func rejectAttempt(x *exchange, apiErr *apiError, isLast bool, rw http.ResponseW
 	return isLast
 }
 
-// recordAttempt makes the record of an attempt that failed. The one that follows has a record of its own.
+// recordAttempt records a failed attempt. The next one has its own record.
 func recordAttempt(x *exchange) {
 	failed := *x.call
 	failed.Duration = time.Since(failed.Start)
@@ -127,7 +127,7 @@ func recordAttempt(x *exchange) {
 	publish(x.policy.telemetry, &failed)
 }
 
-// startNextAttempt makes of the record of a call that of the next attempt, with a span of its own.
+// startNextAttempt turns the record of a call into that of the next attempt, with its own span.
 func startNextAttempt(c *Call, start time.Time, header http.Header) {
 	c.Start = start
 	c.GatewayDuration = time.Since(start)

@@ -23,7 +23,6 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	pr := p.providers[0]
 	x.provider = pr
 	x.kind = chainedKind(p, x, req.URL.Path)
-	x.response.reader.kind = x.kind
 	pl, apiErr := planFor(x, p, pr, req)
 	x.call.Target = pr.endpoints[x.kind].target
 	if apiErr == nil && pr.upstream == nil {
@@ -38,8 +37,8 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	send(x, p, rw, req)
 }
 
-// chainedKind returns the kind of endpoint that a request is for at a later instance: what an instance before has governed
-// passes nowhere ungoverned, and what is denied under the client's path or the present one is denied.
+// chainedKind returns the kind of endpoint that a request is for at a chained instance. A request that an instance before has
+// governed stays governed, and a request that is denied under the client's path or the present one is denied.
 func chainedKind(p *policy, x *exchange, path string) kind {
 	own := kindOf(p.chainedRoutes, path)
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, x.clientPath) == deny) {

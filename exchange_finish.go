@@ -49,7 +49,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	x.recorded = true
 }
 
-// rejectPlanned responds with an error after the first instance has decided, which then records the call.
+// rejectPlanned responds with an error after the first instance has decided. The first instance records the call.
 func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	x.errorType = apiErr.code
 	before := x.decision

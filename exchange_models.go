@@ -22,7 +22,7 @@ const (
 type model struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"`
-	Created int64  `json:"created"` // nobody knows: 0
+	Created int64  `json:"created"` // unknown: 0
 	OwnedBy string `json:"owned_by"`
 }
 
@@ -31,8 +31,8 @@ type modelList struct {
 	Data []json.RawMessage `json:"data"`
 }
 
-// listModels answers with the models that a client may use, or with the one that it asks for; or it returns the request that is
-// to be handed on.
+// listModels responds with the models that a client may use, or with the requested one, or returns the request that is to be
+// forwarded.
 func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
@@ -57,12 +57,12 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 	return nil
 }
 
-// modelObject returns what is told of a model that a configuration names.
+// modelObject returns the JSON of a model that the configuration names.
 func modelObject(p *policy, name string) []byte {
 	return marshal(model{ID: name, Object: "model", OwnedBy: p.providers[0].endpoints[completions].target.Provider})
 }
 
-// showModel answers with one model, or returns the request for it.
+// showModel responds with one model, or returns the request that is to be forwarded.
 func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) *http.Request {
 	target := name
 	if aliased, isAlias := p.models.aliases[name]; isAlias {
@@ -79,7 +79,7 @@ func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string
 	return startModels(p, rw, req, "/"+url.PathEscape(name))
 }
 
-// notForModels are headers of a request that would make another one of it, or another answer than the whole list.
+// notForModels are request headers that would change the request, or yield something else than the whole list.
 var notForModels = []string{
 	"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length", "Accept-Encoding", "Range",
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
@@ -91,7 +91,7 @@ type modelsRequest struct {
 	keyHeader string // that carries the key of the provider of the instance before; empty: it has none
 }
 
-// startModels returns the request for what stands behind the path of the provider's list; nil: it is refused.
+// startModels returns the request for the provider's list, or for the model that suffix names; nil: it was rejected.
 func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	models := &modelsRequest{suffix: suffix}
 	if cred := p.providers[0].auth.credential; cred != nil {
@@ -101,8 +101,8 @@ func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix st
 	return forwardedModels(p, rw, req.WithContext(ctx), suffix)
 }
 
-// forwardedModels returns a request for models with the key and the path of the provider; nil: it is refused. It is a GET: of HEAD,
-// the server keeps the body back.
+// forwardedModels returns a request for models with the key and the path of the provider; nil: it was rejected. It is a GET,
+// since a response to HEAD has no body to filter.
 func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	out, pl := cloneRequest(req), &plan{}
 	if apiErr := addressProvider(p.providers[0], models, pl, out); apiErr != nil {
@@ -120,8 +120,8 @@ func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffi
 	return out
 }
 
-// filterModels answers with the provider's list, as far as a client may use what is in it. Without a provider's list, its
-// answer is the client's.
+// filterModels responds with those models of the provider's list that a client may use. If the provider responds with an error,
+// the client gets that.
 func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	held := &bufferedResponse{header: http.Header{}}
 	bufferModels(p, held, req)
@@ -146,7 +146,7 @@ func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	_, _ = rw.Write(body)
 }
 
-// bufferModels has the provider answer into memory. A reverse proxy panics where an answer breaks off, or is too large.
+// bufferModels reads the provider's response into memory. A reverse proxy panics if the response breaks off or is too large.
 func bufferModels(p *policy, held *bufferedResponse, req *http.Request) {
 	defer func() {
 		cause := recover()
@@ -162,8 +162,8 @@ func bufferModels(p *policy, held *bufferedResponse, req *http.Request) {
 	}
 }
 
-// filteredList returns a provider's list with the aliases, and without what clients may not use. Together sends the bare
-// array; other members than OpenAI's are left out, for they may be lists, too.
+// filteredList returns a provider's list with the aliases, and without models that clients may not use. Together sends a bare
+// array. Members other than OpenAI's are left out, since they may be lists, too.
 func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 	body, apiErr := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
 	if apiErr != nil {
@@ -182,7 +182,7 @@ func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 	seen := map[string]bool{}
 	for _, element := range list.Data {
 		one := &model{}
-		_ = json.Unmarshal(element, one) // members may be of other types, but for the id
+		_ = json.Unmarshal(element, one) // only the id has to be of its type
 		if one.ID != "" && isAllowed(p.models, one.ID) {
 			kept = append(kept, element)
 			seen[one.ID] = true
@@ -196,34 +196,34 @@ func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 	return listOf(kept), true
 }
 
-// listOf returns the list of models, each as it is written.
+// listOf returns the list of the given JSON objects.
 func listOf(models [][]byte) []byte {
 	return append(append([]byte(`{"object":"list","data":[`), bytes.Join(models, comma)...), "]}"...)
 }
 
-// bufferedResponse is an answer that is changed before the client gets it.
+// bufferedResponse is a response that is changed before the client gets it.
 type bufferedResponse struct {
 	header     http.Header
 	status     int
 	body       bytes.Buffer
-	incomplete bool // it is not whole
+	incomplete bool // the body is not whole
 }
 
 var errTooLarge = errors.New("the list of models is too large")
 
-// Header is that of the answer.
+// Header returns the header of the response.
 func (h *bufferedResponse) Header() http.Header {
 	return h.header
 }
 
-// WriteHeader keeps the status. Informational answers are dropped.
+// WriteHeader keeps the status. Informational responses are dropped.
 func (h *bufferedResponse) WriteHeader(status int) {
 	if h.status < http.StatusOK {
 		h.status = status
 	}
 }
 
-// Write keeps what comes, as long as it is not too large for a list of models.
+// Write buffers a chunk, unless the response is too large for a list of models.
 func (h *bufferedResponse) Write(chunk []byte) (int, error) {
 	if h.status < http.StatusOK {
 		h.status = http.StatusOK

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// serveUngoverned handles what is not governed, and tells whether that was all. What it leaves is governed, or refused.
+// serveUngoverned serves requests that are not governed, and reports whether it has. The others are governed, or rejected.
 func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
 	out, isServed := respondUngoverned(p, k, start, rw, req)
 	if out != nil {
@@ -15,7 +15,7 @@ func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter,
 	return isServed
 }
 
-// respondUngoverned answers what is not governed, or returns the request that is to be handed on.
+// respondUngoverned responds to a request that is not governed, or returns the request that is to be forwarded.
 func respondUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
 	out = nil
 	isServed = true
@@ -35,24 +35,24 @@ func respondUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWrite
 	return out, isServed
 }
 
-// rejectMethod refuses a request of a method that is dangerous.
+// rejectMethod rejects a request with a dangerous method.
 func rejectMethod(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) {
 	x := newExchange(p, p.providers[0].endpoints[k], start, rw, req)
 	defer recoverExchange(x, req)
 	rejectExchange(x, methodNotAllowed(req.Method, http.MethodPost))
 }
 
-// hasNoBody tells whether a request names no model in a body, for it has none and cannot become a tunnel for others.
+// hasNoBody reports whether a request has no body that could name a model, and cannot become a tunnel.
 func hasNoBody(req *http.Request) bool {
 	return (req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0) && req.Header["Upgrade"] == nil
 }
 
-// dangerousMethods are refused at every endpoint and in every mode: they would return the key to the client, or open a
+// dangerousMethods are rejected at every endpoint and in every mode: they would return the key to the client, or open a
 // tunnel.
 var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": true}
 
-// preflight returns what a browser asks before its request, to be handed on, and no more: no body, no upgrade of the connection, not the
-// provider's key, and not the client's where the provider's would take its place.
+// preflight returns a CORS preflight to be forwarded, reduced to that: no body, no upgrade of the connection, no key of the
+// provider, and no key of the client where the provider's would replace it.
 func preflight(p *policy, req *http.Request) *http.Request {
 	if p.providers[0].auth.credential != nil {
 		removeCredentials(req.Header)
@@ -64,8 +64,8 @@ func preflight(p *policy, req *http.Request) *http.Request {
 	return req
 }
 
-// preparePassthrough returns a request, to be handed on, with the provider's key and path, and nothing else changed; nil: it is refused.
-// The answer goes through the original writer, so that upgrades of the connection work.
+// preparePassthrough returns a request to be forwarded with the provider's key and path, and otherwise unchanged; nil: it was
+// rejected. The response goes through the original writer, so that upgrades of the connection work.
 func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
 	pl := &plan{}
 	if apiErr := addressProvider(p.providers[0], k, pl, req); apiErr != nil {
@@ -79,8 +79,8 @@ func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Req
 	return req
 }
 
-// keepUpgrade leaves of the Connection header what a websocket needs. Anything else that it names, the provider's key for
-// one, the reverse proxy would remove; and another upgrade, such as to h2c, would be a tunnel around every rule.
+// keepUpgrade reduces the Connection header to what a WebSocket needs. The reverse proxy would remove every header that it
+// names, such as the provider's key, and an upgrade to h2c would be a tunnel around every rule.
 func keepUpgrade(header http.Header) {
 	isWebsocket := header["Connection"] != nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
 	delete(header, "Connection")

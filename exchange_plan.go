@@ -45,7 +45,7 @@ func planFallback(x *exchange, p *policy, ep *endpoint, req *http.Request) (*pla
 	return pl, apiErr
 }
 
-// copyDecision returns a decision with a request of its own: spans share what they say of a request and its provider.
+// copyDecision returns a copy with its own request: the exporter caches the text of a request together with its provider.
 func copyDecision(d *decision) *decision {
 	own := *d
 	request := *d.request
@@ -87,7 +87,7 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		return before, apiErr
 	}
 	if x.reportOnly && !p.reportOnly {
-		x.before = nil // nothing of what it decided has been done
+		x.before = nil // nothing that it decided was enforced
 	} else {
 		pl.decision = mergeDecisions(before.decision, pl.decision)
 	}
@@ -95,7 +95,7 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	return pl, nil
 }
 
-// addressProvider decides which path the provider is asked for, and puts the provider's key in the place of the client's.
+// addressProvider sets the provider's path in the plan, and replaces the client's credentials with the provider's key.
 func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
 	if pr.isRebased || pr.path != "" || k == governedPassthrough {
 		path, apiErr := providerPath(pr, pr.endpoints[k], req)
@@ -107,7 +107,7 @@ func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiErro
 	return authorize(pr.auth, req)
 }
 
-// providerPath returns the path, escaped, that the provider is asked for; "" for the client's own.
+// providerPath returns the provider's path for a request, escaped; "": the client's.
 func providerPath(pr *provider, ep *endpoint, req *http.Request) (string, *apiError) {
 	switch {
 	case pr.pathTemplate != nil:

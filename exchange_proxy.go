@@ -11,7 +11,7 @@ import (
 	"strconv"
 )
 
-// newProxy returns the handler that has a provider answer.
+// newProxy returns the handler that forwards to a provider.
 func newProxy(u *upstream) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport:      transportOf(u),
@@ -21,11 +21,11 @@ func newProxy(u *upstream) http.Handler {
 	}
 }
 
-// director returns what directs a request to a provider.
+// director returns the function that directs a request to a provider.
 func director(u *upstream) func(*httputil.ProxyRequest) {
 	return func(proxied *httputil.ProxyRequest) {
 		out := proxied.Out
-		out.URL.RawQuery = proxied.In.URL.RawQuery // as the client wrote it
+		out.URL.RawQuery = proxied.In.URL.RawQuery // unchanged: ReverseProxy drops parameters that it cannot parse
 		out.URL.Scheme = u.scheme
 		out.URL.Host = u.authority
 		out.Host = u.authority
@@ -35,32 +35,32 @@ func director(u *upstream) func(*httputil.ProxyRequest) {
 	}
 }
 
-// clientAddrHeaders are headers that tell a provider who the client is. ReverseProxy removes the other ones.
+// clientAddrHeaders are headers that reveal the client's address. ReverseProxy itself removes X-Forwarded-For, -Host and -Proto.
 var clientAddrHeaders = []string{
 	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
 	"X-Real-Ip", "Via",
 }
 
-// acceptResponse looks at the header of an answer, and waits for the first byte of its body, unless it is the last provider's.
-func acceptResponse(answer *http.Response) error {
-	x := exchangeOf(answer.Request.Context())
-	isUpgrade := answer.StatusCode == http.StatusSwitchingProtocols && x == nil
-	if answer.StatusCode < http.StatusOK && !isUpgrade {
+// acceptResponse checks the header of a response, and waits for the first byte of its body unless the provider is the last one.
+func acceptResponse(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	isUpgrade := res.StatusCode == http.StatusSwitchingProtocols && x == nil
+	if res.StatusCode < http.StatusOK && !isUpgrade {
 		return errNoResponse
 	}
 	if x == nil || x.attempt == nil {
 		return nil
 	}
 	a := x.attempt
-	a.status = answer.StatusCode
-	a.outcome = strconv.Itoa(answer.StatusCode)
+	a.status = res.StatusCode
+	a.outcome = strconv.Itoa(res.StatusCode)
 	if a.status == http.StatusTooManyRequests || a.status >= http.StatusInternalServerError {
-		a.retryAfter = answer.Header.Get("Retry-After")
+		a.retryAfter = res.Header.Get("Retry-After")
 		if !a.isLast {
 			return errNextProvider
 		}
 	} else if !a.isLast {
-		if err := awaitFirstByte(answer); err != nil {
+		if err := awaitFirstByte(res); err != nil {
 			a.status = 0
 			return err
 		}
@@ -73,29 +73,29 @@ func acceptResponse(answer *http.Response) error {
 	return nil
 }
 
-// Why an answer is none for the client.
+// Why the client does not get a response.
 var (
-	errNextProvider = errors.New("another provider is tried")
-	errNoResponse   = errors.New("the provider's status is none of an answer")
+	errNextProvider = errors.New("the next provider is tried")
+	errNoResponse   = errors.New("the provider sent an invalid status")
 )
 
-// awaitFirstByte waits for the first byte of an answer's body.
-func awaitFirstByte(answer *http.Response) error {
+// awaitFirstByte waits for the first byte of a response's body.
+func awaitFirstByte(res *http.Response) error {
 	first := make([]byte, 1)
-	n, err := io.ReadFull(answer.Body, first)
+	n, err := io.ReadFull(res.Body, first)
 	if err != nil && err != io.EOF {
 		return err
 	}
-	// What NopCloser does not close, the end of the attempt does.
-	answer.Body = io.NopCloser(io.MultiReader(bytes.NewReader(first[:n]), answer.Body))
+	// The end of the attempt closes what NopCloser does not.
+	res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(first[:n]), res.Body))
 	return nil
 }
 
-// failProxy answers for a provider that does not, unless another one is to.
+// failProxy responds for a provider that has not, unless the next one is tried.
 func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	outcome := ""
 	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
-		outcome = proxyOutcome(req.Context(), err) // of a request that is not governed
+		outcome = proxyOutcome(req.Context(), err) // of an ungoverned request
 	} else {
 		failAttempt(x, err)
 		if x.attempt.failed {
@@ -114,7 +114,7 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	}
 }
 
-// failAttempt notes why there is no answer for the client, and whether the next provider is tried.
+// failAttempt notes why a provider has not responded, and whether the next one is tried.
 func failAttempt(x *exchange, err error) {
 	a := x.attempt
 	a.err = err
@@ -125,12 +125,12 @@ func failAttempt(x *exchange, err error) {
 	addAttempt(x, a.outcome)
 }
 
-// proxyOutcome returns the error.type of an answer that has not come.
+// proxyOutcome returns the error.type of a response that has not come.
 func proxyOutcome(ctx context.Context, err error) string {
 	if ctx.Err() == context.Canceled {
 		return errorClientGone
 	}
-	if os.IsTimeout(err) || errors.Is(err, context.Canceled) { // by the attempt, whose patience ended
+	if os.IsTimeout(err) || errors.Is(err, context.Canceled) { // by the first byte timer
 		return errorTimeout
 	}
 	return errorConnectionFailed

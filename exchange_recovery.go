@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// recoverExchange is deferred. It takes care of a call that is not recorded when its handler ends: a panic is under way.
+// recoverExchange is deferred. If the call has no record when its handler ends, a panic is under way.
 func recoverExchange(x *exchange, req *http.Request) {
 	if !x.recorded {
 		endPanicked(x, req, recover())
 	}
 }
 
-// endPanicked ends a call in the midst of which there was a panic: that of a reverse proxy whose answer broke off, or a fault.
+// endPanicked ends an exchange after a panic: that of a reverse proxy whose response broke off, or a fault.
 func endPanicked(x *exchange, req *http.Request, cause any) {
 	w := x.response
 	if isAbort(cause) {
@@ -37,13 +37,13 @@ func endPanicked(x *exchange, req *http.Request, cause any) {
 	}
 }
 
-// finishAborted makes known what an answer used that broke off.
+// finishAborted records a call whose response broke off.
 func finishAborted(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
 	finish(x, req.Context())
 }
 
-// recordPanic leaves nothing running of a call, and counts it. Sinks may be what has failed, if they have been reached.
+// recordPanic stops what still runs of an exchange, and records it. If the sinks have been reached, they may be what panicked.
 func recordPanic(x *exchange) {
 	w, c := x.response, x.call
 	reached := c.Status > 0

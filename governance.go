@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// decision is what the policy made of a request. It is shared by all requests with the same skeleton, and so are the
-// values of its headers: whoever changes a header puts another value in its place.
+// decision is what a policy decides on a request. All requests with the same skeleton share it, and the slices that become
+// values of headers: code that changes such a header replaces the slice.
 type decision struct {
-	requestedModel string   // the client's model
-	model          []string // the model that the provider is asked for; nil: unknown
+	requestedModel string   // by the client
+	model          []string // that the provider is sent; nil: unknown
 	edits          []edit
-	policy         []string // what was decided, "what=why" behind commas, for the policy header; nil: nothing
-	addsUsage      bool     // the stream is asked for a usage that the client did not ask for
+	policy         []string // for X-Ai-Policy: "what=why", separated by commas; nil: nothing was decided
+	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
 }
 
@@ -29,14 +29,14 @@ func newDecision(rules *modelRules, requested, model string, edits []edit, decis
 	return d
 }
 
-// mergeDecisions returns a verdict with the decisions of the one before it, too.
+// mergeDecisions returns a decision that reports those of the instance before, too.
 func mergeDecisions(before, d *decision) *decision {
 	both := *d
 	request := *d.request
 	both.requestedModel = before.requestedModel
 	both.request = &request
 	if d == before {
-		both.addsUsage = false // it has been asked for
+		both.addsUsage = false // the instance before has added it
 		return &both
 	}
 	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
@@ -44,13 +44,13 @@ func mergeDecisions(before, d *decision) *decision {
 		both.policy = []string{all}
 	}
 	request.Policy = all
-	if request.ReportOnly && !before.request.ReportOnly { // the metrics count what was done
+	if request.ReportOnly && !before.request.ReportOnly { // metrics count what was done
 		request.Policy, request.ReportOnly = before.request.Policy, false
 	}
 	return &both
 }
 
-// decide checks the body of a request, decides on its model and parameters, and remembers the verdict if it holds for
+// decide validates the body of a request, decides on its model and parameters, and caches the decision if it holds for
 // other requests.
 func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiError) {
 	if ep.parses && (len(obj.skeleton) > maxSkeletonBytes || bytes.Count(obj.skeleton, comma) >= maxValues) {
@@ -82,10 +82,10 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	return d, nil
 }
 
-// decisionDraft is a verdict in the making.
+// decisionDraft is a decision in the making.
 type decisionDraft struct {
 	requestedModel string
 	model          string
-	additions      []byte // members that the client did not send, each behind a comma
+	additions      []byte // members that the client did not send, each after a comma
 	reasons        []string
 }

@@ -2,23 +2,23 @@ package chatcompletion
 
 import "sync"
 
-// What is remembered, so that no client can make it grow: as many skeletons as an application has, the schemas of its tools
-// included.
+// Bounds of a decision cache, which no client can make grow: they hold the skeletons of an application, the schemas of its
+// tools included.
 const (
-	rememberedVerdicts = 256
-	rememberedMaxBytes = 2 << 20   // of all skeletons
+	maxCachedDecisions = 256
+	cachedMaxBytes     = 2 << 20   // of all skeletons
 	skeletonMaxBytes   = 256 << 10 // of one
 )
 
-// decisionCache remembers what was decided on skeletons. The requests of an application differ in their texts, and those are
-// not in the skeleton: most need no second decision.
+// decisionCache holds decisions by skeleton. The requests of an application differ in their texts, which are not in the
+// skeleton: most need no new decision.
 type decisionCache struct {
 	mu         sync.RWMutex
 	bySkeleton map[string]*decision
 	bytes      int // of the skeletons
 }
 
-// lookupDecision returns the verdict on the envelope's skeleton, nil if none is remembered.
+// lookupDecision returns the cached decision on the skeleton of a body, nil if there is none.
 func lookupDecision(memory *decisionCache, obj *jsonObject) *decision {
 	if obj.partial {
 		return nil
@@ -29,14 +29,14 @@ func lookupDecision(memory *decisionCache, obj *jsonObject) *decision {
 	return d
 }
 
-// storeDecision keeps a verdict that follows from the skeleton alone.
+// storeDecision caches a decision that depends on the skeleton alone.
 func storeDecision(memory *decisionCache, obj *jsonObject, d *decision) {
 	if obj.partial || len(obj.skeleton) > skeletonMaxBytes {
 		return
 	}
 	memory.mu.Lock()
 	memory.bytes += len(obj.skeleton)
-	if len(memory.bySkeleton) >= rememberedVerdicts || memory.bytes > rememberedMaxBytes {
+	if len(memory.bySkeleton) >= maxCachedDecisions || memory.bytes > cachedMaxBytes {
 		memory.bySkeleton = map[string]*decision{} // all at once: what is in use is soon back
 		memory.bytes = len(obj.skeleton)
 	}

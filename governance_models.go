@@ -19,7 +19,7 @@ type modelRules struct {
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
 
-// decideModel finds the model: the client's or the configured one, then its alias, then whether it is allowed.
+// decideModel chooses the client's model or the configured one, resolves its alias, and checks that it is allowed.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
 	if draft.requestedModel == "" && ep.kind == governedPassthrough {
@@ -61,7 +61,7 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 	return nil
 }
 
-// requestedModel returns the model that the client asks for: "", null and none are the same.
+// requestedModel returns the model in the body: "", null and a missing member are the same.
 func requestedModel(obj *jsonObject) string {
 	place := obj.found[modelID]
 	if place == 0 {
@@ -84,18 +84,18 @@ func replaceModel(obj *jsonObject, draft *decisionDraft, why string) {
 	draft.additions = append(append(draft.additions, `,"model":`...), value...)
 }
 
-// isAllowed tells whether a model may be used. Gemini lists its models with a folder in front, and knows them without.
+// isAllowed reports whether a model may be used. Gemini lists its models with a prefix, and also knows them without it.
 func isAllowed(rules *modelRules, model string) bool {
 	return rules.allowed == nil || rules.allowed.MatchString(model) ||
 		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
 }
 
-// isModelName tells whether the text can be the name of a model, wherever it came from.
+// isModelName reports whether a text can be the name of a model, wherever it came from.
 func isModelName(model string) bool {
 	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
 }
 
-// notInModels may stand in no name of a model. The replacement character stands for all that is not UTF-8 and for half
+// notInModels are characters that no model name may have. The replacement character stands for invalid UTF-8 and for half
 // surrogate pairs, which parsers read differently.
 const notInModels = controlCharacters + "\ufffd"
 
@@ -108,13 +108,13 @@ func invalidModel() *apiError {
 		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }
 
-// modelNotAllowed refuses the model of a request, and says which ones there are.
+// modelNotAllowed is the error for a model that is not allowed. It lists those that are.
 func modelNotAllowed(rules *modelRules, draft *decisionDraft) *apiError {
-	asked := draft.requestedModel
-	if asked == "" || !rules.override {
-		asked = draft.model
+	name := draft.requestedModel
+	if name == "" || !rules.override {
+		name = draft.model
 	}
-	apiErr := modelNotFound(asked)
-	apiErr.message += " Ask for one of: " + rules.allowedText + "."
+	apiErr := modelNotFound(name)
+	apiErr.message += " Use one of: " + rules.allowedText + "."
 	return apiErr
 }

@@ -5,22 +5,22 @@ import (
 	"strconv"
 )
 
-// rule is what the configuration demands of one parameter.
+// rule is what the configuration says about one parameter.
 type rule struct {
 	name          string
 	id            int     // of the parameter
-	aliasID       int     // of its other spelling, else its own id
-	dropped       bool    // it is removed
-	defaultValue  []byte  // value if the client left it out, else nil
-	addition      []byte  // the same as a member of the request, behind a comma
-	defaultReason string  // for the policy header
-	enforced      bool    // absent also replaces the client's value
-	limited       bool    // a client's value is at most maximum
+	aliasID       int     // of its other spelling, else the same as id
+	dropped       bool    // the parameter is removed
+	defaultValue  []byte  // where the client sent none; nil: there is none
+	addition      []byte  // the default as a member of the body, after a comma
+	defaultReason string  // of the default, for X-Ai-Policy
+	enforced      bool    // the default also replaces the client's value
+	limited       bool    // maximum is a ceiling for the client's value
 	maximum       float64 // if limited
 	maximumRaw    []byte  // maximum as JSON
 }
 
-// applyRules applies the rules, and notes in the members of e what changes.
+// applyRules applies the rules of an endpoint. What changes is noted in the members of the body and in the draft.
 func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 	for _, r := range ep.rules {
 		place := obj.found[r.id]
@@ -39,7 +39,7 @@ func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 	}
 }
 
-// renameTokenLimit gives the token limit the only name that the provider knows it by.
+// renameTokenLimit gives the token limit the only name that the provider knows.
 func renameTokenLimit(name string, m *member, draft *decisionDraft) {
 	if m.name != name && !m.removed {
 		m.newName = name
@@ -69,12 +69,12 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 	}
 }
 
-// mergeSpellings returns the place of the token limit, in whatever spelling the client sent it. Of two spellings, the newer
-// one with a value stays.
+// mergeSpellings returns the place of the token limit in either spelling. If the client sent both, the newer one with a value
+// stays.
 func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 	place, other := obj.found[r.id], obj.found[r.aliasID]
 	if other != 0 && obj.members[other-1].removed {
-		other = 0 // by a rule of its own
+		other = 0 // by its own rule
 	}
 	if place == 0 {
 		return other
@@ -94,7 +94,7 @@ func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 	return keep
 }
 
-// requestParameters returns the parameters of a request as the provider gets them, once the policy has been applied.
+// requestParameters returns the parameters that the provider is sent, after the rules have been applied.
 func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
 	var shown []Parameter
 	for _, names := range spanParameters {
@@ -105,7 +105,7 @@ func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
 	return shown
 }
 
-// finalValue returns the value of a parameter as the provider gets it, "" if it gets none.
+// finalValue returns the value of a parameter that the provider is sent, "" if there is none.
 func finalValue(ep *endpoint, obj *jsonObject, name string) string {
 	id, known := ep.parameters.ids[name]
 	if !known {
@@ -131,7 +131,7 @@ func finalValue(ep *endpoint, obj *jsonObject, name string) string {
 	return string(value)
 }
 
-// spanParameters are the parameters of a request that a span shows, and what it calls them.
+// spanParameters are the parameters that a span shows, and their names there.
 var spanParameters = [][2]string{
 	{"temperature", "gen_ai.request.temperature"},
 	{"top_p", "gen_ai.request.top_p"},
@@ -147,5 +147,5 @@ var spanParameters = [][2]string{
 	{"reasoning_effort", "gen_ai.request.reasoning.level"},
 }
 
-// spanValueMaxBytes bounds a parameter that a span shows.
+// spanValueMaxBytes bounds the value of a parameter in a span.
 const spanValueMaxBytes = 1 << 10

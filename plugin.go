@@ -1,10 +1,40 @@
-// Package chatcompletion is a Traefik middleware that turns a route into a governed AI endpoint.
+// Package chatcompletion is a Traefik middleware that turns a route into a governed, metered AI endpoint.
 //
-// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by rewriting the body, replaces
-// the client's credentials by the provider's key, and hands the answer on as it comes, streams included.
+// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by rewriting the body,
+// swaps the client's key for the provider's, fails over between providers, streams the response back, and records
+// every call. [New] returns the middleware for a [Config]. A [Sink] receives the [Call] of each request.
 //
-// Traefik interprets the package with Yaegi. Compiled code of the standard library touches the bytes, interpreted code
-// makes the decisions; some lines look odd for Yaegi's sake and say so.
+// # Life of a request
+//
+//  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
+//  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
+//  3. newExchange begins the exchange of a governed request. Everything about the request is in it.
+//  4. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
+//  5. addressProvider sets the path and the key of the provider.
+//  6. send forwards the plan to the provider, or to several in turn until one responds.
+//  7. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
+//  8. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
+//
+// # Layers
+//
+// A file belongs to the layer that the beginning of its name says, and refers only to its own layer and those before:
+//
+//   - base: errors, log, text, config_values
+//   - record: metrics, record
+//   - provider: provider, secrets
+//   - request: routes, template, request, schema, governance
+//   - telemetry: telemetry, sink, otlp, spans
+//   - response: response
+//   - config: config
+//   - flow: exchange, plugin
+//
+// # Interpreted code
+//
+// Traefik interprets the package with Yaegi: compiled code of the standard library touches the bytes, and interpreted
+// code makes the decisions. Where a line looks odd for Yaegi's sake, a comment says so. The rules, what each step
+// costs, and the traps are in [CONTRIBUTING]; docs/architecture.md has the picture.
+//
+// [CONTRIBUTING]: https://github.com/modelroute/chatcompletion/blob/main/CONTRIBUTING.md#rules-for-interpreted-code
 package chatcompletion
 
 import (

@@ -7,18 +7,18 @@ import (
 	"net/http"
 )
 
-// plan is a request with its verdict.
+// plan is what a provider is sent for a request, and why.
 type plan struct {
 	decision   *decision
-	raw        []byte   // the client's body as it came, as far as it was read
-	decoded    []byte   // the same, decompressed
-	pieces     [][]byte // what the provider gets, in pieces; nil: the client's body
-	path       string   // that the provider is asked for, escaped; empty: the client's
-	usageAdded bool     // client asks for a usage that the client did not ask for, but an instance before
-	invalid    bool     // report mode lets pass what is refused otherwise
+	raw        []byte   // the client's body, as far as it was read
+	decoded    []byte   // the client's body, decompressed
+	pieces     [][]byte // of the body that the provider is sent; nil: the client's body
+	path       string   // of the provider, escaped; empty: the client's
+	usageAdded bool     // an instance before requested the usage on the client's behalf
+	invalid    bool     // the request would be rejected, but in report mode
 }
 
-// plainBody is the body that the provider gets, as one.
+// plainBody returns the body that the provider is sent, in one piece.
 func plainBody(pl *plan) []byte {
 	if pl.pieces == nil {
 		return pl.raw
@@ -26,7 +26,7 @@ func plainBody(pl *plan) []byte {
 	return bytes.Join(pl.pieces, nil)
 }
 
-// planRequest reads a request, checks it, and decides what the provider gets.
+// planRequest reads a request, validates it, and decides what the provider is sent.
 func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl := &plan{}
 	if !ep.postOnly || req.Method != http.MethodPost {
@@ -42,7 +42,7 @@ func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	return planBody(ep, req, body, pl)
 }
 
-// methodError refuses a request before its body is read; nil: it is served.
+// methodError returns the error for a request that is rejected before its body is read, nil if it is served.
 func methodError(endpoint kind, method string) *apiError {
 	if endpoint == deny {
 		return denied()
@@ -53,7 +53,7 @@ func methodError(endpoint kind, method string) *apiError {
 	return methodNotAllowed(method, http.MethodPost)
 }
 
-// planEncoded judges a body that may have to be decompressed, and may not even have come.
+// planEncoded plans for a body that may have to be decompressed, or that could not be read.
 func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*plan, *apiError) {
 	if apiErr != nil {
 		return pl, apiErr
@@ -65,7 +65,7 @@ func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*
 	return planBody(ep, req, body, pl)
 }
 
-// planBody checks a body, and decides what the provider gets.
+// planBody validates a body, and decides what the provider is sent.
 func planBody(ep *endpoint, req *http.Request, body []byte, pl *plan) (*plan, *apiError) {
 	obj := newJSONObject(body)
 	pl.decoded = body
@@ -79,14 +79,14 @@ func planBody(ep *endpoint, req *http.Request, body []byte, pl *plan) (*plan, *a
 	return pl, nil
 }
 
-// decideUncached decides on a body that no remembered verdict holds for.
+// decideUncached decides on a body for which there is no cached decision.
 func decideUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) *apiError {
 	d, apiErr := decide(ep, req, obj)
 	pl.decision = d
 	return apiErr
 }
 
-// reportOnly turns a judgement into one that changes and refuses nothing, but tells.
+// reportOnly turns a plan into one that changes and rejects nothing, and reports what it would have.
 func reportOnly(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	decisions := []string{reportDecision}
 	requested := ""
@@ -104,7 +104,7 @@ func reportOnly(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}
 }
 
-// removeMembers returns a body without the members of some names.
+// removeMembers returns a body without the members of the given names.
 func removeMembers(body []byte, names []string) []byte {
 	obj := wholeJSONObject(body)
 	if readMembers(obj) != nil {
@@ -117,8 +117,8 @@ func removeMembers(body []byte, names []string) []byte {
 	return plainBody(&plan{pieces: splice(obj, edits(obj, nil))})
 }
 
-// withoutUnsupportedUsage returns a body as it can be sent to a provider, and whether it asks for a usage that the client did not ask for:
-// some providers cannot be asked, whatever an instance before has done.
+// withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on the client's behalf: some
+// providers do not take stream_options, which an instance before may have added.
 func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, bool) {
 	if !added || ep.addsUsage {
 		return body, added
@@ -126,13 +126,13 @@ func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, boo
 	return removeMembers(body, []string{streamOptions}), false
 }
 
-// writePlan makes of the client's request the one that the provider gets.
+// writePlan turns the client's request into the one that the provider is sent.
 func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	header := req.Header
 	if pl.decision.model != nil {
 		header[modelHeader] = pl.decision.model
 	}
-	// Without it, Traefik's transport asks for gzip by itself and hands on plain bytes.
+	// Without it, Traefik's transport negotiates gzip itself and returns plain bytes.
 	delete(header, "Accept-Encoding")
 	delete(header, "Connection") // see keepUpgrade
 	req.Trailer = nil
@@ -152,35 +152,35 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	}
 	req.TransferEncoding = nil
 	delete(header, "Content-Length") // the transport knows
-	// As what it was read: another type, or character set, would let the provider read something else.
+	// The body was read as JSON: with another type or character set, the provider could read something else.
 	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
 }
 
-// joinMaxBytes is up to which size of the client's body the pieces of the provider's are copied into one: net/http sends
-// what it knows to be in memory together with the header, in one packet less. Above, the copy would cost more.
+// joinMaxBytes is the largest client body for which the pieces are copied into one: net/http sends a body that it knows to
+// be in memory together with the header, which saves a packet. For larger ones the copy would cost more.
 const joinMaxBytes = 16 << 10
 
 var jsonType = []string{"application/json"}
 
-// setBodyPieces gives a request a body that is not copied into one.
+// setBodyPieces sets a body without copying its pieces into one.
 func setBodyPieces(req *http.Request, body [][]byte) {
 	req.ContentLength = 0
 	for _, piece := range body {
 		req.ContentLength += int64(len(piece))
 	}
-	pieces := append(net.Buffers{}, body...) // which reading takes away from
+	pieces := append(net.Buffers{}, body...) // reading consumes the slice
 	req.Body = io.NopCloser(&pieces)
 }
 
-// replayBody returns what gives the transport a body once more, if a connection turns out to be closed.
+// replayBody returns a GetBody function: the transport sends the body again if a connection turns out to be closed.
 func replayBody(body [][]byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(bytes.Join(body, nil))), nil
 	}
 }
 
-// restoreBody gives back what has been read of a body. The server closes its own, so that Close need not reach it.
+// restoreBody puts back what was read of a body. The server closes its body itself, so that Close need not reach it.
 func restoreBody(req *http.Request, raw []byte) {
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }

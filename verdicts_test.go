@@ -157,8 +157,8 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	for i := 0; i < 5000; i++ {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
-	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got > rememberedVerdicts {
-		t.Errorf("%d verdicts are remembered, want at most %d", got, rememberedVerdicts)
+	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got > maxCachedDecisions {
+		t.Errorf("%d verdicts are remembered, want at most %d", got, maxCachedDecisions)
 	}
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
@@ -175,8 +175,8 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 		for skeleton := range memory.bySkeleton {
 			remembered += len(skeleton)
 		}
-		if remembered > rememberedMaxBytes || remembered == 0 {
-			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", remembered, rememberedMaxBytes)
+		if remembered > cachedMaxBytes || remembered == 0 {
+			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", remembered, cachedMaxBytes)
 		}
 	}
 }
