@@ -29,8 +29,8 @@ type smallUsage struct {
 	Completion       usageDetails `json:"completion_tokens_details"`
 }
 
-// fillDetails sets the fields of small responses that only spans and log lines have. It runs apart
-// from the requests, since it costs little for many calls at once.
+// fillDetails sets the fields of small responses that only spans and log lines have. It is kept out
+// of the handling of requests where it can be, since it costs less for many calls at once.
 func fillDetails(calls []*Call) {
 	for _, c := range calls {
 		resp, members := &c.Response, c.Response.details

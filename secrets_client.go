@@ -39,7 +39,7 @@ func authorize(auth *providerAuth, req *http.Request) *apiError {
 }
 
 // forwardClientKey forwards a client's key to the first provider, in the header that the provider
-// reads.
+// reads, and removes it from requests to fallbacks.
 func forwardClientKey(auth *providerAuth, req *http.Request) {
 	if auth.dropsClientKey {
 		removeClientIdentity(auth, req)

@@ -13,7 +13,7 @@ import (
 // sampler decides which calls become spans: those whose caller's span is sampled, and a share of
 // those without a caller's span.
 type sampler struct {
-	bound    uint64 // of the 63 random bits of a trace id that is sampled
+	bound    uint64 // exclusive, of the 63 random bits of a sampled trace id
 	isAlways bool   // all calls without a caller's span become spans
 }
 
