@@ -2,10 +2,11 @@ package chatcompletion
 
 import "encoding/json"
 
-// maxFinishReasons bounds the finish reasons that a record keeps: a provider could write thousands of choices.
+// maxFinishReasons bounds the finish reasons that a record keeps: a provider could send thousands
+// of choices.
 const maxFinishReasons = 16
 
-// smallResponse is what is read of a small answer.
+// smallResponse is what is read of a small response.
 type smallResponse struct {
 	ID      string          `json:"id"`
 	Model   string          `json:"model"`
@@ -26,8 +27,8 @@ type smallUsage struct {
 	Completion       usageDetails `json:"completion_tokens_details"`
 }
 
-// fillDetails takes over what only spans and log lines hold of small answers. It is not part of a request, since it costs
-// little for many calls at once.
+// fillDetails sets the fields of small responses that only spans and log lines have. It is kept out
+// of the handling of requests where it can be, since it costs less for many calls at once.
 func fillDetails(calls []*Call) {
 	for _, c := range calls {
 		resp, members := &c.Response, c.Response.details
@@ -50,7 +51,7 @@ func fillDetails(calls []*Call) {
 	}
 }
 
-// usageDetails are members that tell what a part of the tokens was.
+// usageDetails are members of a usage that count a part of its tokens.
 type usageDetails struct {
 	CachedTokens        float64 `json:"cached_tokens"`
 	CacheCreationTokens float64 `json:"cache_creation_tokens"`
@@ -58,7 +59,7 @@ type usageDetails struct {
 	ReasoningTokens     float64 `json:"reasoning_tokens"`
 }
 
-// takeUsageDetails takes over parts of the tokens that can be parts.
+// takeUsageDetails takes the counts that are possible as a part of the tokens.
 func takeUsageDetails(u *Usage, prompt, completion *usageDetails) {
 	input, output := float64(u.InputTokens), float64(u.OutputTokens)
 	if count := prompt.CachedTokens; count > 0 && count <= input {

@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// allocateMaxBytes is how much memory a request gets for its announced Content-Length alone; beyond that, memory
-// follows the bytes that really come.
+// allocateMaxBytes bounds the memory that a request gets for its announced Content-Length alone;
+// beyond that, memory follows the bytes that arrive.
 const allocateMaxBytes = 2 << 20
 
-// readBody reads the whole body of a request as it came, and never more than maxBytes of it. With a refusal, the bytes
-// are those read so far.
+// readBody reads the whole body of a request, and never more than maxBytes of it. With an error, it
+// returns the bytes read so far.
 func readBody(req *http.Request, maxBytes int64) ([]byte, *apiError) {
 	n := req.ContentLength
 	if n < 0 || n > allocateMaxBytes || n > maxBytes {
@@ -39,7 +39,7 @@ func readUnannounced(req *http.Request, maxBytes int64) ([]byte, *apiError) {
 	return readUpTo(req.Body, maxBytes)
 }
 
-// shortBody refuses a body of which only a part came.
+// shortBody returns the error for a body of which only a part arrived.
 func shortBody(body []byte, err error) ([]byte, *apiError) {
 	if err == io.EOF {
 		return nil, bodyAlreadyRead()
@@ -47,7 +47,8 @@ func shortBody(body []byte, err error) ([]byte, *apiError) {
 	return body, incompleteBody()
 }
 
-// decompress returns the plain bytes of a body that the client sent compressed, under the same limit.
+// decompress returns the decompressed bytes of a body that the client sent compressed, under the
+// same limit.
 func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *apiError) {
 	encoding := contentEncoding(header)
 	if encoding == "identity" || encoding == "" {
@@ -55,7 +56,7 @@ func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *apiEr
 	}
 	if !canDecompress(encoding) {
 		return nil, &apiError{http.StatusUnsupportedMediaType, invalidRequestError, "unsupported_content_encoding", "",
-			"The Content-Encoding " + quoted(encoding) + " is not supported. Send the body uncompressed, or with gzip or deflate."}
+			"The Content-Encoding " + quoted(encoding) + " is not supported. Send the body uncompressed, or compress it with gzip or deflate."}
 	}
 	plain, err := decompressor(encoding, bytes.NewReader(body))
 	var apiErr *apiError
@@ -64,12 +65,12 @@ func decompress(header http.Header, body []byte, maxBytes int64) ([]byte, *apiEr
 	}
 	if err != nil || (apiErr != nil && apiErr.status == http.StatusBadRequest) {
 		return nil, invalidRequest("invalid_content_encoding", "",
-			"The body of the request is not valid "+encoding+", as its Content-Encoding says.")
+			"The Content-Encoding is "+encoding+", but the request body is not valid "+encoding+".")
 	}
 	return body, apiErr
 }
 
-// readUpTo reads all of r, and refuses it as soon as it has more than maxBytes.
+// readUpTo reads all of r, and returns an error as soon as it has more than maxBytes.
 func readUpTo(r io.Reader, maxBytes int64) ([]byte, *apiError) {
 	var body bytes.Buffer
 	n, err := body.ReadFrom(io.LimitReader(r, maxBytes+1))
@@ -82,38 +83,40 @@ func readUpTo(r io.Reader, maxBytes int64) ([]byte, *apiError) {
 	return body.Bytes(), nil
 }
 
-// bodyAlreadyRead refuses a request that a middleware in front sends again, although its body is gone: Traefik's Retry, after
-// the provider failed. A client that breaks off shows as another error.
+// bodyAlreadyRead is the error for a request that a middleware before this one sends again although
+// its body has been read: Traefik's Retry, after the provider failed. A client that breaks off gets
+// incompleteBody.
 func bodyAlreadyRead() *apiError {
 	return &apiError{http.StatusBadGateway, serverError, "body_already_read", "",
-		"The provider failed, and the request cannot be sent again: its body has been read. Retry belongs behind this middleware."}
+		"The provider failed, and the request cannot be retried: its body has already been read. Configure the Retry middleware after this one."}
 }
 
 func incompleteBody() *apiError {
-	return invalidRequest("incomplete_body", "", "The body of the request ended before it was complete.")
+	return invalidRequest("incomplete_body", "", "The request body ended before it was complete.")
 }
 
 func tooLarge(maxBytes int64) *apiError {
 	return &apiError{http.StatusRequestEntityTooLarge, invalidRequestError, "request_too_large", "",
-		"The body of the request is larger than the " + strconv.FormatInt(maxBytes, 10) + " bytes that this endpoint accepts. Send a smaller one."}
+		"The request body exceeds the limit of " + strconv.FormatInt(maxBytes, 10) + " bytes for this endpoint. Send a smaller request."}
 }
 
-// contentEncoding returns the encodings of a body, which is one if we can undo it.
+// contentEncoding returns the encodings of a body, in lower case. decompressor supports one at a
+// time.
 func contentEncoding(header http.Header) string {
 	return strings.ToLower(strings.TrimSpace(strings.Join(header["Content-Encoding"], ",")))
 }
 
-// canDecompress tells whether decompressor knows the encoding.
+// canDecompress reports whether decompressor supports the encoding.
 func canDecompress(encoding string) bool {
 	return encoding == "gzip" || encoding == "x-gzip" || encoding == "deflate"
 }
 
-// decompressor returns the plain bytes of r.
+// decompressor returns a reader of the decompressed bytes of r.
 func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 	if encoding != "deflate" {
 		return gzip.NewReader(r)
 	}
-	// The standard means zlib's format by "deflate"; some send the bare deflate stream.
+	// By "deflate", the standard means the zlib format; some senders use a raw deflate stream.
 	buffered := bufio.NewReader(r)
 	head, err := buffered.Peek(2)
 	if err != nil {
@@ -125,7 +128,7 @@ func decompressor(encoding string, r io.Reader) (io.Reader, error) {
 	return flate.NewReader(buffered), nil
 }
 
-// removeBody leaves a request without a body.
+// removeBody removes the body of a request.
 func removeBody(req *http.Request) {
 	req.Body = http.NoBody
 	req.ContentLength = 0

@@ -8,29 +8,31 @@ import (
 	"strings"
 )
 
-// skeletonMaxEnds is how many ends of strings a body may have for its skeleton to be made: finding a string from interpreted
-// code costs about as much as encoding/json needs to read 40 bytes. Schemas of tools have one every 8 bytes, and are still read
-// in less than half of the time, since their skeleton is remembered (measured with make bench).
+// skeletonMaxEnds bounds the string ends of a body for which a skeleton is made: finding a string
+// in interpreted code costs about as much as encoding/json needs to read 40 bytes. Tool schemas
+// have one every 8 bytes, and are still read in less than half of the time, since the decision on
+// their skeleton is cached (measured with make bench).
 const skeletonMaxEnds = 64 << 10
 
-// Strings longer than inlineMaxBytes are left out of the skeleton, names of models longer than inlineModelMaxBytes. Names of
-// parameters, roles and enumerated values are all shorter.
+// Strings longer than inlineMaxBytes are left out of the skeleton, model names longer than
+// inlineModelMaxBytes. Parameter names, roles and enumerated values are all shorter.
 const (
 	inlineMaxBytes      = 24
 	inlineModelMaxBytes = 64
 )
 
-// freeTexts are names whose values are left out however short they are: no decision depends on them, and they differ
-// from request to request.
+// freeTexts are names whose string values are left out however short they are: no decision depends
+// on them, and they differ from request to request.
 var freeTexts = map[string]bool{
 	"content": true, "text": true, "input": true, "output": true, "instructions": true, "arguments": true, "user": true,
 	"safety_identifier": true, "prompt_cache_key": true,
 }
 
-// escapesAndControls is what makes a text one that encoding/json has to see: control characters and escapes.
+// escapesAndControls are characters that only encoding/json may interpret: control characters and
+// escapes.
 const escapesAndControls = controlCharacters + `\`
 
-// What stands between a name and its value, as JSON is written by machines.
+// Separators between a name and its value, as machines write JSON.
 const (
 	colon      = ":"
 	colonSpace = ": "
@@ -42,27 +44,28 @@ var (
 	escapedBackslash = []byte(`\\`)
 	escapedQuote     = []byte(`\"`)
 	escapedSlash     = []byte(`\/`)
-	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every backslash before a quote
-	// escapes that quote.
+	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every
+	// backslash before a quote escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
 	modelName           = []byte("model")
 )
 
-// jsonObject is the top level of a JSON object: its members in their order, and where they stand. Requests of one
-// application look alike but for their texts. So that a decision holds for all of them, and because texts are long, it
-// is taken on the skeleton: the body without the insides of long strings and of short texts. Offsets are those of the
-// skeleton.
+// jsonObject is the top level of a JSON object: its members in order, and their offsets. Requests
+// of one application differ mainly in their texts. So that one decision holds for all of them, and
+// because texts are long, the decision is made on the skeleton: the body without the content of
+// long strings and of free texts. Offsets are those of the skeleton.
 type jsonObject struct {
 	body     []byte
 	skeleton []byte
-	elided   []int // how many bytes the skeleton lacks before its first filler, its second, ..., and behind its last one
+	elided   []int // bytes that the skeleton lacks before its first placeholder, its second, ..., and after its last one
 	members  []member
-	found    []int // place in members, plus one, of each parameter: see validate
-	partial  bool  // the decision needed more than the skeleton
+	found    []int // index in members, plus one, of each parameter; see validate
+	partial  bool  // the decision depends on more than the skeleton
 }
 
-// What bounds the work for one body, beside its size: encoding/json makes far more memory of many small values than they
-// take in a body. Long texts do not count. The published schema has about 40 members.
+// Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
+// for many small values than they take in a body. Long texts do not count. The published schema has
+// about 40 members.
 const (
 	maxMembers       = 500
 	maxNameBytes     = 4 << 10
@@ -70,17 +73,17 @@ const (
 	maxSkeletonBytes = 512 << 10
 )
 
-// member is one name and value of the object, and what is to become of it.
+// member is one name and value of the object, and the change to it.
 type member struct {
 	name        string
 	start       int // of the value
 	end         int
-	replacement []byte // the value that is sent instead
-	newName     string // that is sent instead of name; empty: none
+	replacement []byte // value that is sent instead; nil: unchanged
+	newName     string // sent instead of name; empty: unchanged
 	removed     bool
 }
 
-// newJSONObject makes the skeleton of a body, or takes the body for it if its strings are many and short.
+// newJSONObject makes the skeleton of a body. A body with very many strings is its own skeleton.
 func newJSONObject(body []byte) *jsonObject {
 	obj := &jsonObject{body: body, skeleton: body, elided: []int{0}} // as wholeJSONObject, whose call would cost every request
 	covered := body
@@ -95,13 +98,14 @@ func newJSONObject(body []byte) *jsonObject {
 	return obj
 }
 
-// wholeJSONObject makes an envelope whose skeleton is the body.
+// wholeJSONObject returns a jsonObject whose skeleton is the body.
 func wholeJSONObject(body []byte) *jsonObject {
 	return &jsonObject{body: body, skeleton: body, elided: []int{0}}
 }
 
-// coverEscapes writes another escape over those that could hide the end of a string, so that every quote left ends one.
-// Where a string ends is the one thing that every JSON parser agrees on.
+// coverEscapes overwrites the escapes that could hide the end of a string with another escape, so
+// that every remaining quote begins or ends a string. Where a string ends is the one thing on which
+// all JSON parsers agree.
 func coverEscapes(body []byte) []byte {
 	if bytes.Contains(body, backslashesAndQuote) {
 		body = bytes.ReplaceAll(body, escapedBackslash, escapedSlash)
@@ -112,11 +116,11 @@ func coverEscapes(body []byte) []byte {
 	return body
 }
 
-// cutLongStrings makes the skeleton of a body whose quotes all end strings: then every second piece between quotes is
-// the inside of a string.
+// cutLongStrings makes the skeleton of a body in which every quote begins or ends a string: every
+// second piece between quotes is then the content of a string.
 func cutLongStrings(obj *jsonObject, covered []byte) {
 	pieces := bytes.Split(covered, quote)
-	gone, missing := 0, obj.elided
+	gone, elided := 0, obj.elided
 	for i := 1; i < len(pieces); i += 2 {
 		length := len(pieces[i])
 		if length <= inlineMaxBytes {
@@ -127,48 +131,48 @@ func cutLongStrings(obj *jsonObject, covered []byte) {
 			continue
 		}
 		gone += length - len(placeholder)
-		missing = append(missing, gone)
+		elided = append(elided, gone)
 		pieces[i] = placeholder
 	}
 	skeleton := bytes.Join(pieces, quote)
-	if bytes.Count(skeleton, placeholder) != len(missing)-1 {
-		obj.partial = true // the client wrote the filler itself, and bodyOffset could not tell: the body is read whole
+	if bytes.Count(skeleton, placeholder) != len(elided)-1 {
+		obj.partial = true // the client sent the placeholder itself, which bodyOffset would count: the whole body is read
 		return
 	}
 	obj.skeleton = skeleton
-	obj.elided = missing
+	obj.elided = elided
 	obj.partial = bytes.Contains(skeleton, escapedSlash) // it may cover another escape
 }
 
-// bodyOffset returns where in the body the given offset of the skeleton is.
+// bodyOffset returns the offset in the body of an offset in the skeleton.
 func bodyOffset(obj *jsonObject, offset int) int {
 	return offset + obj.elided[placeholdersBefore(obj, offset)]
 }
 
-// placeholdersBefore counts the fillers before an offset of the skeleton.
+// placeholdersBefore counts the placeholders before an offset in the skeleton.
 func placeholdersBefore(obj *jsonObject, offset int) int {
 	if len(obj.elided) == 1 {
-		return 0 // the skeleton is the body, which may have the filler itself
+		return 0 // the skeleton is the body, in which the client may have sent the placeholder
 	}
 	return bytes.Count(obj.skeleton[:offset], placeholder)
 }
 
-// skeletonValue returns a member's value as the skeleton has it: whole but for the insides of long strings, and with
-// some escapes covered.
+// skeletonValue returns a member's value as it is in the skeleton: complete except for the content
+// of long strings, and with some escapes covered.
 func skeletonValue(obj *jsonObject, m *member) []byte {
 	return obj.skeleton[m.start:m.end]
 }
 
-// bodyValue returns a member's value as the client wrote it. If the skeleton has less, the decision is not to be
-// remembered.
+// bodyValue returns a member's value as the client sent it. If the skeleton has less, the decision
+// must not be cached.
 func bodyValue(obj *jsonObject, m *member) []byte {
 	value := obj.body[bodyOffset(obj, m.start):bodyOffset(obj, m.end)]
 	obj.partial = obj.partial || !bytes.Equal(value, obj.skeleton[m.start:m.end])
 	return value
 }
 
-// readMembers reads the members of the one JSON object that the body holds. encoding/json decides what is JSON, but for
-// the insides of long strings.
+// readMembers reads the members of the one JSON object in the body. encoding/json decides what is
+// valid JSON, except for the content of long strings.
 func readMembers(obj *jsonObject) *apiError {
 	decoder := json.NewDecoder(bytes.NewReader(obj.skeleton))
 	token, err := decoder.Token()
@@ -200,20 +204,21 @@ func readMembers(obj *jsonObject) *apiError {
 }
 
 func tooManyValues() *apiError {
-	return invalidRequest("too_many_values", "", "The body of the request has too many small values: without its long texts it may have "+
+	return invalidRequest("too_many_values", "", "The request body has too many small values: without its long texts, it must have at most "+
 		strconv.Itoa(maxSkeletonBytes)+" bytes and "+strconv.Itoa(maxValues)+" values.")
 }
 
 func tooManyMembers() *apiError {
-	return invalidRequest("too_many_parameters", "", "The body of the request has more than "+strconv.Itoa(maxMembers)+" parameters.")
+	return invalidRequest("too_many_parameters", "", "The request body has more than "+strconv.Itoa(maxMembers)+" parameters.")
 }
 
-// jsonError says why the body is not the JSON of one object, and where it stops being so.
+// jsonError returns the error for a body that is not one JSON object: the reason, and the offset in
+// the body.
 func jsonError(obj *jsonObject, decoder *json.Decoder, err error) *apiError {
 	offset := int(decoder.InputOffset())
-	reason := "it must be one JSON object, and nothing else"
+	reason := "it must be exactly one JSON object"
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		reason = "it ends too early"
+		reason = "it ends before the JSON is complete"
 		offset = len(obj.skeleton)
 	} else if err != nil {
 		reason = err.Error()
@@ -224,30 +229,33 @@ func jsonError(obj *jsonObject, decoder *json.Decoder, err error) *apiError {
 	return invalidJSON(reason, bodyOffset(obj, offset))
 }
 
-// elidedInNames is what shows in a name that the skeleton has not as it is: the filler, and a covered escape.
+// elidedInNames are the characters in a name that show that the skeleton does not have it in full:
+// the placeholder, and a covered escape.
 const elidedInNames = "\x7f/"
 
-// readName reads the name of a member that the skeleton has not as it is, and keeps it. A name that parsers read
-// differently, for it is not UTF-8 or has half a surrogate pair, is refused.
+// readName reads the name of a member that the skeleton does not have in full, and stores it. It
+// rejects a name that parsers read differently, because it is not UTF-8 or has half a surrogate
+// pair.
 func readName(obj *jsonObject, i int) *apiError {
 	m := &obj.members[i]
 	if strings.ContainsAny(m.name, elidedInNames) {
 		obj.partial = true
 		start := bodyOffset(obj, nameStart(obj, i))
 		if bodyOffset(obj, m.start)-start > maxNameBytes {
-			return invalidRequest("string_above_max_length", "", "The name of a parameter has more than "+strconv.Itoa(maxNameBytes)+" bytes.")
+			return invalidRequest("string_above_max_length", "", "A parameter name is longer than "+strconv.Itoa(maxNameBytes)+" bytes.")
 		}
 		if err := json.NewDecoder(bytes.NewReader(obj.body[start:])).Decode(&m.name); err != nil {
 			return invalidJSON(err.Error(), start)
 		}
 	}
 	if strings.ContainsRune(m.name, '\ufffd') {
-		return invalidRequest("ambiguous_parameter", "", "Unknown parameter: "+quoted(m.name)+". Its name is not UTF-8.")
+		return invalidRequest("ambiguous_parameter", "", "Unknown parameter: "+quoted(m.name)+". Its name is not valid UTF-8.")
 	}
 	return nil
 }
 
-// ambiguousName refuses a second member for a parameter, or one in another spelling.
+// ambiguousName is the error for a second member with the name of a parameter, or for one in
+// another spelling.
 func ambiguousName(name, meant string) *apiError {
 	if name == meant {
 		return invalidRequest("duplicate_parameter", name, "The parameter '"+name+"' is given more than once. Send it once.")
@@ -255,7 +263,8 @@ func ambiguousName(name, meant string) *apiError {
 	return invalidRequest("ambiguous_parameter", meant, "Unknown parameter: "+quoted(name)+". Did you mean '"+meant+"'?")
 }
 
-// nameStart returns where in the skeleton the name of a member begins: at the first quote behind the member before.
+// nameStart returns where in the skeleton the name of a member begins: at the first quote after the
+// previous member.
 func nameStart(obj *jsonObject, i int) int {
 	from := 0
 	if i > 0 {
@@ -264,8 +273,8 @@ func nameStart(obj *jsonObject, i int) int {
 	return from + bytes.IndexByte(obj.skeleton[from:], '"')
 }
 
-// edit puts a value, or nothing, in the place of a part of the body. All bodies with one skeleton have as many fillers
-// before that place.
+// edit replaces a part of the body with a value, or removes it. All bodies with one skeleton have
+// the same number of placeholders before that part.
 type edit struct {
 	from             int
 	to               int
@@ -274,8 +283,8 @@ type edit struct {
 	toPlaceholders   int
 }
 
-// edits turns what is noted in the members, and additions behind the last one, into edits in their order. The additions
-// begin with a comma.
+// edits turns the changes to the members, and additions after the last one, into edits in the order
+// of the body. The additions begin with a comma.
 func edits(obj *jsonObject, additions []byte) []edit {
 	var list []edit
 	if removesAll(obj) {
@@ -307,7 +316,7 @@ func edits(obj *jsonObject, additions []byte) []edit {
 	return countPlaceholders(obj, list)
 }
 
-// removesAll tells whether all members are removed, or there is none.
+// removesAll reports whether all members are removed, or there are none.
 func removesAll(obj *jsonObject) bool {
 	for i := range obj.members {
 		if !obj.members[i].removed {
@@ -317,7 +326,7 @@ func removesAll(obj *jsonObject) bool {
 	return true
 }
 
-// countPlaceholders notes in edits how many fillers are before them.
+// countPlaceholders records in each edit how many placeholders are before it.
 func countPlaceholders(obj *jsonObject, list []edit) []edit {
 	for i := range list {
 		list[i].fromPlaceholders = placeholdersBefore(obj, list[i].from)
@@ -326,7 +335,7 @@ func countPlaceholders(obj *jsonObject, list []edit) []edit {
 	return list
 }
 
-// renaming puts a member with the new name in the place of one.
+// renaming returns the edit that replaces a member with one that has the new name.
 func renaming(obj *jsonObject, i int) edit {
 	m := &obj.members[i]
 	value := m.replacement
@@ -336,7 +345,8 @@ func renaming(obj *jsonObject, i int) edit {
 	return edit{from: nameStart(obj, i), to: m.end, value: append([]byte(`"`+m.newName+`":`), value...)}
 }
 
-// removal takes a member away and one comma, the one before, or the one behind if nothing stays before.
+// removal returns the edit that removes a member and one comma: the one before, or the one after if
+// no member remains before.
 func removal(obj *jsonObject, i int, nothingBefore bool) edit {
 	if !nothingBefore {
 		return edit{from: obj.members[i-1].end, to: obj.members[i].end}
@@ -347,8 +357,8 @@ func removal(obj *jsonObject, i int, nothingBefore bool) edit {
 	return edit{from: nameStart(obj, i), to: obj.members[i].end}
 }
 
-// splice applies the edits to the body, and returns it as pieces of the client's own bytes and of ours. All other bytes
-// stay as they came.
+// splice applies the edits to the body, and returns it as pieces of the client's bytes and of new
+// values. All other bytes stay unchanged.
 func splice(obj *jsonObject, list []edit) [][]byte {
 	pieces := make([][]byte, 0, 2*len(list)+1)
 	copied := 0

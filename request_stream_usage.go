@@ -2,38 +2,39 @@ package chatcompletion
 
 import "bytes"
 
-// streamOptions and includeUsage are by what OpenAI's API is asked for the usage of a stream.
+// streamOptions and includeUsage are the parameters of OpenAI's API that request the usage of a
+// stream.
 const (
 	streamOptions = "stream_options"
 	includeUsage  = "include_usage"
 )
 
-// usageOptions asks for usage where a client set no options, streamOptionsAddition stands before them.
+// usageOptions request usage if the client sent no options; streamOptionsAddition precedes them.
 var (
 	usageOptions          = []byte(`{"include_usage":true}`)
 	streamOptionsAddition = []byte(`,"stream_options":`)
 )
 
-// isStream tells whether a request asks for a stream.
+// isStream reports whether a request is for a stream.
 func isStream(ep *endpoint, obj *jsonObject) bool {
-	place := obj.found[ep.parameters.ids["stream"]] // the model's, which is a text, where there are no streams
+	place := obj.found[ep.parameters.ids["stream"]] // id 0, the model, which is a string, at endpoints without streams
 	return place != 0 && obj.skeleton[obj.members[place-1].start] == 't'
 }
 
-// addUsage asks the provider for the usage of a stream, if the client did not, and tells whether it had to. All other
-// options stay as they are.
+// addUsage requests the usage of a stream from the provider, if the client did not, and reports
+// whether it had to. All other options stay unchanged.
 func addUsage(ep *endpoint, obj *jsonObject, draft *decisionDraft) bool {
 	place := obj.found[ep.parameters.ids[streamOptions]]
 	if place == 0 {
 		if bytes.Contains(draft.additions, streamOptionsAddition) {
-			return false // the configuration's own
+			return false // set by the configuration
 		}
 		draft.additions = append(append(draft.additions, streamOptionsAddition...), usageOptions...)
 		return true
 	}
 	m := &obj.members[place-1]
 	if m.replacement != nil {
-		return false // the configuration's own
+		return false // set by the configuration
 	}
 	options := bodyValue(obj, m)
 	if options[0] == 'n' {

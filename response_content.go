@@ -5,25 +5,24 @@ import (
 	"encoding/json"
 )
 
-// What bounds the work of capturing, since each of these is looked at: messages of a request, parts and calls of tools of
-// one message, and events of a stream.
+// capturedMaxEvents bounds the events of a stream that are captured, since each is decoded.
 const capturedMaxEvents = 10000
 
-// capture collects what an answer's choices say.
+// capture collects the content of a response's choices.
 type capture struct {
-	left    int // how many bytes it still takes
+	left    int // bytes that it still takes
 	events  int // that have been read
 	choices []capturedChoice
 }
 
-// capturedChoice is what has come of a choice.
+// capturedChoice is what has arrived of a choice.
 type capturedChoice struct {
 	text         string
-	calls        []string // names of tools
+	calls        []string // names of the tools that are called
 	finishReason string
 }
 
-// responseChoices is what is captured of an answer, or of an event of one.
+// responseChoices is what is captured of a response, or of one of its events.
 type responseChoices struct {
 	Choices []struct {
 		Index        int         `json:"index"`
@@ -33,7 +32,7 @@ type responseChoices struct {
 	} `json:"choices"`
 }
 
-// captureWindow takes what a window of whole events, or of an answer, says.
+// captureWindow captures the content of a window of complete events, or of a response.
 func captureWindow(capt *capture, window []byte, stream bool) {
 	lines := [][]byte{window}
 	if stream {
@@ -44,9 +43,9 @@ func captureWindow(capt *capture, window []byte, stream bool) {
 			return
 		}
 		capt.events++
-		var answer responseChoices
-		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&answer) // what has another type does not keep the rest from being read
-		for i, choice := range answer.Choices {
+		var response responseChoices
+		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&response) // members of other types do not keep the rest from being read
+		for i, choice := range response.Choices {
 			if i == maxMatches {
 				break
 			}
@@ -66,7 +65,7 @@ func captureWindow(capt *capture, window []byte, stream bool) {
 	}
 }
 
-// capturePiece adds a message, or a piece of one, to what has come of its choice.
+// capturePiece adds a message, or a piece of one, to its choice.
 func capturePiece(capt *capture, to *capturedChoice, piece *chatMessage) {
 	for _, part := range contentParts(piece.Content) {
 		text := truncated(part.Content, capt.left)
@@ -84,7 +83,7 @@ func capturePiece(capt *capture, to *capturedChoice, piece *chatMessage) {
 	}
 }
 
-// captured returns what an answer says as messages.
+// captured returns the content of a response as messages.
 func captured(reader *responseReader) []byte {
 	messages := []contentMessage{}
 	for _, choice := range reader.capture.choices {
@@ -98,7 +97,7 @@ func captured(reader *responseReader) []byte {
 		messages = append(messages, message)
 	}
 	if len(messages) == 1 && len(reader.record.FinishReasons) > 0 {
-		messages[0].FinishReason = reader.record.FinishReasons[0] // which is read behind what is captured, too
+		messages[0].FinishReason = reader.record.FinishReasons[0] // which is read after the captured part, too
 	}
 	return marshal(messages)
 }

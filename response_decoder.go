@@ -5,22 +5,23 @@ import (
 	"io"
 )
 
-// decoder decompresses what is pushed into it, although Go's decompressors pull. They run in a goroutine that works only
-// while the handler waits for it: nothing here runs at the same time as the handler, and all that can be decoded has
-// been sent when write returns. There is no select: Yaegi does not come back from some.
+// decoder decompresses bytes that are pushed into it, although Go's decompressors pull. They run in
+// a goroutine that works only while the handler waits for it: the two never run at the same time,
+// and all that can be decoded has been sent when write returns. There is no select: Yaegi does not
+// return from some.
 type decoder struct {
 	chunks    chan []byte // to the goroutine; closed at the end
-	needsMore chan bool   // from the goroutine: it needs more (true), or has ended (false) with err
+	needsMore chan bool   // from the goroutine: true if it needs more, false if it has ended with err
 	err       error
 	unread    []byte
 	started   bool // there was something to decode
 	ended     bool
 }
 
-// decoderBufferBytes is how much plain text is sent at a time at the most.
+// decoderBufferBytes bounds the decompressed bytes that are sent at once.
 const decoderBufferBytes = 32 << 10
 
-var errDecoder = errors.New("the decompression of the provider's answer was interrupted")
+var errDecoder = errors.New("the decompression of the provider's response was interrupted")
 
 func newDecoder(encoding string, w *responseWriter) *decoder {
 	d := &decoder{chunks: make(chan []byte), needsMore: make(chan bool), err: errDecoder}
@@ -29,7 +30,7 @@ func newDecoder(encoding string, w *responseWriter) *decoder {
 	return d
 }
 
-// run is the goroutine. A panic that left it would end the whole of Traefik.
+// run is the goroutine. A panic that left it would end the whole Traefik process.
 func (d *decoder) run(encoding string, w *responseWriter) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -41,7 +42,8 @@ func (d *decoder) run(encoding string, w *responseWriter) {
 	d.err = pump(d, encoding, w)
 }
 
-// pump sends the plain text until its end, which is no error, or until it cannot go on.
+// pump sends the decompressed bytes until their end, which is not an error, or until it cannot
+// continue.
 func pump(d *decoder, encoding string, w *responseWriter) error {
 	plain, err := decompressor(encoding, d)
 	if err != nil {
@@ -96,7 +98,8 @@ func (d *decoder) write(chunk []byte) (int, error) {
 	return len(chunk), nil
 }
 
-// close ends the goroutine, and tells whether it came to the end of the compressed bytes.
+// close ends the goroutine, and returns an error if that did not reach the end of the compressed
+// bytes.
 func (d *decoder) close() error {
 	if !d.ended {
 		close(d.chunks)
@@ -105,7 +108,7 @@ func (d *decoder) close() error {
 		}
 	}
 	if !d.started {
-		return nil // an answer without a body
+		return nil // a response without a body
 	}
 	return d.err
 }

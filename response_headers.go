@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Headers that are set when the answer is complete. They do not reach the client, unless a middleware in front holds the
-// answer back, as Traefik's Buffering does; Traefik's access log and its spans can show them to the operator.
+// Access-log headers, which are set when the response is complete. They do not reach the client,
+// unless a middleware before this one buffers the response, as Traefik's Buffering does. Traefik's
+// access log and its spans can show them.
 const (
 	modelUsedHeader    = "X-Ai-Model"
 	inputTokensHeader  = "X-Ai-Input-Tokens"
@@ -18,15 +19,17 @@ const (
 	attemptsHeader     = "X-Ai-Attempts"
 )
 
-// accessLogHeaders are ours: nobody else writes into the operator's log.
+// accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
 }
 
-// accessLogTrailers are the same headers as what a reverse proxy makes of a provider's trailers that were not announced.
+// accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's
+// unannounced trailers.
 var accessLogTrailers = newAccessLogTrailers()
 
-// newAccessLogTrailers reads no variable of the package that needs a function (traefik/yaegi#1585).
+// newAccessLogTrailers reads no package variable that is initialized by a function
+// (traefik/yaegi#1585).
 func newAccessLogTrailers() []string {
 	var names []string
 	for _, name := range accessLogHeaders {
@@ -35,7 +38,7 @@ func newAccessLogTrailers() []string {
 	return names
 }
 
-// setLogHeaders sets the operator's headers.
+// setLogHeaders sets the access-log headers.
 func setLogHeaders(header http.Header, d *decision, c *Call) {
 	if d.model != nil {
 		header[modelUsedHeader] = d.model
@@ -55,7 +58,7 @@ func setLogHeaders(header http.Header, d *decision, c *Call) {
 	}
 }
 
-// setStreamOrErrorHeaders sets the headers of answers that are streams, or did not end as they should.
+// setStreamOrErrorHeaders sets the access-log headers of streams and of calls that failed.
 func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	if c.FirstChunk > 0 {
 		header[firstChunkHeader] = []string{strconv.FormatInt(int64(c.FirstChunk/time.Millisecond), 10)}
@@ -65,13 +68,13 @@ func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	}
 }
 
-// setAttemptsHeader tells what became of each attempt at a provider.
+// setAttemptsHeader sets the outcome of each attempt at a provider.
 func setAttemptsHeader(header http.Header, attempts []string) {
 	header[attemptsHeader] = []string{strings.Join(attempts, ",")}
 }
 
-// removeAnnouncedLogHeaders removes the operator's headers from the trailers that a provider announces: what conclude sets would
-// reach the client.
+// removeAnnouncedLogHeaders removes the access-log headers from the trailers that a provider
+// announces: what finish sets would reach the client as a trailer.
 func removeAnnouncedLogHeaders(header http.Header) {
 	var kept []string
 	for _, name := range strings.Split(strings.Join(header["Trailer"], ","), ",") {
@@ -89,7 +92,8 @@ func removeLogHeaders(header http.Header) {
 	}
 }
 
-// removeLogTrailers removes what a reverse proxy takes from a provider's trailers that were not announced.
+// removeLogTrailers removes the access-log headers that a reverse proxy has taken from a provider's
+// unannounced trailers.
 func removeLogTrailers(header http.Header) {
 	for _, name := range accessLogTrailers {
 		delete(header, name)

@@ -9,18 +9,19 @@ import (
 	"time"
 )
 
-// errLimit is what a provider's proxy gets that writes more than fits.
-var errLimit = errors.New("the answer is larger than maxResponseBytes")
+// errLimit is returned to a reverse proxy that writes more than the limit allows.
+var errLimit = errors.New("the response exceeds maxResponseBytes")
 
-// responseLimit is how long and how large an answer may be. Of several instances of the middleware, the least counts.
+// responseLimit bounds the duration and the size of a response. Of chained instances, the lowest
+// limits apply.
 type responseLimit struct {
-	maxDuration time.Duration      // of a stream; 0: as long as there are events
-	maxBytes    int64              // of an answer; 0: as many as there are
-	cancel      context.CancelFunc // gives the provider's connection up
-	remaining   int64              // of bytes, where an answer does not announce its length
-	timer       *time.Timer        // of a stream, which cancels; nil: there is none
-	replaced    bool               // the answer announced too much, and the client got an error instead
-	aborted     bool               // it was ended
+	maxDuration time.Duration      // of a stream; 0: unlimited
+	maxBytes    int64              // of the response; 0: unlimited
+	cancel      context.CancelFunc // cancels the request to the provider
+	remaining   int64              // bytes, for a response that does not announce its length
+	timer       *time.Timer        // of a stream, calls cancel; nil: not running
+	replaced    bool               // the response announced too many bytes: the client got an error instead
+	aborted     bool               // the response was ended at a limit
 }
 
 // applyLimit applies the limits of an instance to the response; 0: unlimited.
@@ -40,8 +41,8 @@ func applyLimit(w *responseWriter, maxBytes int64, maxDuration time.Duration, ca
 	}
 }
 
-// beginLimit looks at the header of an answer, and tells whether it is handed on. One that announces its length needs no gate:
-// no more of it can come.
+// beginLimit checks the header of a response, and reports whether the response is forwarded. One
+// that announces its length needs no limitWriter: it cannot become longer.
 func beginLimit(w *responseWriter) bool {
 	limit := w.limit
 	if limit.maxBytes == 0 {
@@ -61,18 +62,18 @@ func beginLimit(w *responseWriter) bool {
 	return true
 }
 
-// startTimer ends a stream that has begun when its time is over. It is compiled code that does.
+// startTimer starts the timer that ends a stream after maxDuration. The timer calls compiled code.
 func startTimer(limit *responseLimit) {
 	if limit.maxDuration > 0 {
 		limit.timer = time.AfterFunc(limit.maxDuration, limit.cancel)
 	}
 }
 
-// rejectResponse answers instead of a provider that announces too much.
+// rejectResponse responds with an error in place of a response that announces too many bytes.
 func rejectResponse(w *responseWriter) {
 	w.limit.replaced = true
 	w.fastPath = true
-	w.out = &limitWriter{w: w, next: w.ResponseWriter} // nothing is left
+	w.out = &limitWriter{w: w, next: w.ResponseWriter} // nothing remains: what the provider sends is dropped
 	w.window = nil
 	w.reader.stream = false
 	w.failure = errorResponseTooLarge
@@ -83,26 +84,26 @@ func rejectResponse(w *responseWriter) {
 
 func responseTooLarge(maxBytes int64) *apiError {
 	return &apiError{http.StatusBadGateway, serverError, errorResponseTooLarge, "",
-		"The provider's answer is larger than the " + strconv.FormatInt(maxBytes, 10) + " bytes that this endpoint hands on. Ask for less."}
+		"The provider's response exceeds the limit of " + strconv.FormatInt(maxBytes, 10) + " bytes for this endpoint. Request a shorter response."}
 }
 
-// limitWriter lets pass what fits of an answer.
+// limitWriter forwards the bytes of a response that fit in its limit.
 type limitWriter struct {
 	w    *responseWriter
 	next io.Writer
 }
 
-// Write hands on a piece that fits. At one that does not, the answer ends.
-func (g *limitWriter) Write(chunk []byte) (int, error) {
-	limit := g.w.limit
+// Write forwards a chunk that fits. A chunk that does not fit ends the response.
+func (l *limitWriter) Write(chunk []byte) (int, error) {
+	limit := l.w.limit
 	if int64(len(chunk)) > limit.remaining {
-		return 0, truncate(g.w, chunk)
+		return 0, truncate(l.w, chunk)
 	}
 	limit.remaining -= int64(len(chunk))
-	return g.next.Write(chunk)
+	return l.next.Write(chunk)
 }
 
-// truncate ends an answer with what fits of a piece.
+// truncate ends a response with the part of a chunk that fits.
 func truncate(w *responseWriter, chunk []byte) error {
 	limit := w.limit
 	if limit.aborted || limit.replaced {
@@ -115,7 +116,8 @@ func truncate(w *responseWriter, chunk []byte) error {
 	return errLimit
 }
 
-// abortStream ends an answer for a reason, of which an event stream tells if the client can read it there.
+// abortStream ends a response for a reason. In an event stream, an event with the reason follows if
+// the client can read it there.
 func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 	w.limit.aborted = true
 	w.failure = reason.code
@@ -128,8 +130,8 @@ func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 	}
 }
 
-// isBetweenEvents tells whether what a client has got of a stream ends with an event: what is in the window, and the last piece.
-// What is kept back of a stream is then not sent any more.
+// isBetweenEvents reports whether what the client has received of a stream ends with a complete
+// event: the window and the last chunk. What the usage filter has buffered is discarded.
 func isBetweenEvents(w *responseWriter, last []byte) bool {
 	if !w.reader.stream || w.window == nil {
 		return false
@@ -142,12 +144,13 @@ func isBetweenEvents(w *responseWriter, last []byte) bool {
 	return len(text) <= 1 || lastEventEnd(text) == len(text)
 }
 
-// endLimit stops the clock of a stream that has ended, and tells of one that it has ended. isBroken is whether its proxy
-// says that the answer broke off; what is complete then does not matter.
+// endLimit stops the timer of a stream that has ended. If the timer has ended the stream, the
+// client gets the reason. isBroken is set if the reverse proxy aborted the response: a finish
+// reason alone then does not make a stream complete.
 func endLimit(w *responseWriter, isBroken bool) {
-	clock := w.limit.timer
+	timer := w.limit.timer
 	w.limit.timer = nil
-	if clock == nil || clock.Stop() || w.writeErr != nil || w.limit.aborted {
+	if timer == nil || timer.Stop() || w.writeErr != nil || w.limit.aborted {
 		return
 	}
 	scanFullWindow(w, nil)
@@ -160,5 +163,5 @@ func endLimit(w *responseWriter, isBroken bool) {
 
 func streamTimeout(limit time.Duration) *apiError {
 	return &apiError{http.StatusOK, serverError, errorStreamTimeout, "",
-		"The stream took longer than the " + limit.String() + " that this endpoint allows. Ask for less, or in several requests."}
+		"The stream exceeded the limit of " + limit.String() + " for this endpoint. Request a shorter response, or split the request."}
 }

@@ -6,27 +6,28 @@ import (
 	"time"
 )
 
-// statusClientClosedRequest is what Traefik answers a client that has left.
+// statusClientClosedRequest is the status with which Traefik responds if the client has left.
 const statusClientClosedRequest = 499
 
-// windowChunks is after how many chunks the window is looked at. Traefik sends at most 32 KiB at a time.
+// windowChunks is the number of chunks after which the window is scanned. Traefik sends at most 32
+// KiB at a time.
 const windowChunks = 32
 
-// Chunks are large where the provider is faster than the client. Then the window is looked at when it has largeWindowBytes, so
-// that clients that do not read hold little memory.
+// Chunks are large if the provider is faster than the client. The window is then scanned as soon as
+// it has largeWindowBytes, so that clients that do not read hold little memory.
 const (
 	largeChunkBytes  = 16 << 10
 	largeWindowBytes = 128 << 10
 )
 
-// checkWindow reads a window that is full.
+// checkWindow scans the window if it is full, or if the client's connection failed.
 func checkWindow(w *responseWriter, err error) {
 	if err != nil || len(w.arrivals) == windowChunks || (w.window != nil && w.window.Len() >= largeWindowBytes) {
 		scanFullWindow(w, err)
 	}
 }
 
-// scanFullWindow notes that the client's connection failed, and reads a window that is full.
+// scanFullWindow records an error of the client's connection, and scans a window that is full.
 func scanFullWindow(w *responseWriter, err error) {
 	if err != nil {
 		w.writeErr = err
@@ -50,7 +51,7 @@ func finishWindow(w *responseWriter) {
 	}
 }
 
-// scanLast reads a last window of any kind.
+// scanLast scans a last window of any kind.
 func scanLast(w *responseWriter, window []byte) {
 	reader := &w.reader
 	if reader.stream {
@@ -65,7 +66,8 @@ func scanLast(w *responseWriter, window []byte) {
 	}
 }
 
-// meterFirstChunk notes when the first chunk with data came: comments only keep the connection open.
+// meterFirstChunk records when the first chunk with data arrived: comments only keep the connection
+// open.
 func meterFirstChunk(w *responseWriter) {
 	seen := w.window.Bytes()
 	if bytes.Contains(seen, dataLine) || bytes.Contains(seen, dataAfterReturn) || bytes.HasPrefix(seen[1:], dataAfterMark) {
@@ -76,7 +78,7 @@ func meterFirstChunk(w *responseWriter) {
 	}
 }
 
-// meterChunks notes the times between the chunks behind the first one.
+// meterChunks records the times between the chunks after the first one.
 func meterChunks(w *responseWriter) {
 	times := w.call.Chunks
 	if times == nil {
@@ -96,8 +98,8 @@ func meterChunks(w *responseWriter) {
 // fastChunk is the first bound of chunkTime.
 const fastChunk = 10 * time.Millisecond
 
-// finishChunkTimes makes the times between chunks agree with the events: several may have come at once, which are 0 apart,
-// and one may have come in pieces.
+// finishChunkTimes makes the times between chunks agree with the events: several events may have
+// arrived at once, which are 0 apart, and one may have arrived in pieces.
 func finishChunkTimes(w *responseWriter) {
 	c := w.call
 	times := c.Chunks

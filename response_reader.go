@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// An answer is read in windows of windowChunks chunks, or of about windowBytes if it is read on the way in any case, and
-// never kept longer: compiled code looks for a few names in many bytes at once, so that the work of interpreted code does
-// not grow with the events of a stream. What a window ends in the middle of stays for the next one, up to overlapBytes.
+// A response is scanned in windows of windowChunks chunks, or of about windowBytes if it is scanned
+// as it streams, and is never kept longer: compiled code searches many bytes at once for a few
+// names, so that the work of interpreted code does not grow with the events of a stream. What is
+// incomplete at the end of a window stays for the next one, up to overlapBytes.
 const (
 	windowBytes  = 16 << 10
 	overlapBytes = 4 << 10
 )
 
-// Names and values that are looked for. In a JSON string their quotes would be escaped: no text of a client or a model can
-// look like them. What follows them is then checked.
+// Names and values that are searched for. In a JSON string their quotes would be escaped, so that
+// no text of a client or a model can look like them. What follows a match is then checked.
 var (
 	modelStart        = []byte(`"model":"`)
 	modelKey          = []byte(`"model"`)
@@ -36,23 +37,24 @@ var (
 	byteOrderMark     = []byte("\ufeff")
 )
 
-// responseReader reads what the record tells of a provider's response, window by window.
+// responseReader reads the response fields of the record, window by window.
 type responseReader struct {
-	record       *Response // of what has been read
+	record       *Response // holds what has been read
 	kind         kind      // of the endpoint
 	stream       bool      // the response is an event stream
-	wantsDetails bool      // id, finish reasons and all of the usage are wanted
-	partial      int       // bytes of an event that have been scanned without its end
+	wantsDetails bool      // id, finish reasons and the whole usage are wanted
+	partial      int       // bytes of an event that have been scanned without finding its end
 	events       int       // with data, so far
 	finished     bool      // a choice has ended, or the last event of a Responses stream is complete
-	ending       string    // the type of that event, once its beginning has come
-	done         bool      // [DONE] has come
+	ending       string    // type of the last event, once its beginning has arrived
+	done         bool      // [DONE] has arrived
 	failed       bool      // the response says that it is an error
-	capture      *capture  // nil: no content is wanted
+	capture      *capture  // nil: no content is captured
 }
 
-// scanWindow reads a window of an answer, and returns what of it the next one has to begin with. The window of a stream begins
-// with a line feed that is not the provider's, so that every line does.
+// scanWindow scans a window of a response, and returns the part that the next window has to begin
+// with. The window of a stream begins with a line feed that the provider did not send, so that
+// every line follows one.
 func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 	if reader.kind == responses && !last && isInsideEvent(reader, window) {
 		return window
@@ -64,7 +66,7 @@ func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 	if !last {
 		end = windowEnd(reader, window)
 	}
-	counted := end // what is counted must not be so twice
+	counted := end // what is counted must not be in the next window, too
 	if end == len(window) && !last && end > overlapBytes {
 		counted = end - overlapBytes
 	}
@@ -86,8 +88,8 @@ func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 	return window[counted:]
 }
 
-// withLineFeeds ends the lines of a window in line feeds only. A carriage return at its end waits for the line feed that may
-// come next.
+// withLineFeeds turns all line ends of a window into line feeds. A carriage return at the end of
+// the window stays until the next window shows whether a line feed follows.
 func withLineFeeds(window []byte, last bool) []byte {
 	end := len(window)
 	if !last && window[end-1] == '\r' {
@@ -97,11 +99,12 @@ func withLineFeeds(window []byte, last bool) []byte {
 	return append(text, window[end:]...)
 }
 
-// smallResponseMaxBytes is up to which size encoding/json reads a whole answer in less time than interpreted code needs to look
-// for what it wants to know.
+// smallResponseMaxBytes is the size up to which encoding/json reads a whole response in less time
+// than interpreted code needs to search it.
 const smallResponseMaxBytes = 4 << 10
 
-// readSmallResponse reads an answer as most are, and tells whether it is one: with a plain usage, and no error.
+// readSmallResponse reads a response of the most common form, and reports whether body is one:
+// usage without oddities, and no error.
 func readSmallResponse(reader *responseReader, body []byte) bool {
 	members := &smallResponse{}
 	if json.Unmarshal(body, members) != nil || members.Error != nil {
@@ -121,7 +124,7 @@ func readSmallResponse(reader *responseReader, body []byte) bool {
 	return true
 }
 
-// scanCommon reads what all answers have, streams or not.
+// scanCommon scans for the fields that streams and other responses share.
 func scanCommon(reader *responseReader, window []byte) {
 	if reader.record.Model == "" {
 		findModel(reader, window)
@@ -149,8 +152,8 @@ func findModel(reader *responseReader, window []byte) {
 	reader.record.Model = textAfter(window, bytes.Index(window, modelKey), modelKey)
 }
 
-// windowEnd returns where a window is cut so that the next one begins with a whole event: its end if there is no good
-// place.
+// windowEnd returns where to cut a window so that the next one begins with a whole event; the end
+// of the window if there is no such place.
 func windowEnd(reader *responseReader, window []byte) int {
 	kept := overlapBytes
 	if reader.kind == responses {
@@ -179,7 +182,7 @@ func scanEvents(reader *responseReader, window []byte) {
 	reader.failed = reader.failed || bytes.Contains(window, errorLine)
 }
 
-// scanDetails reads what spans and log lines hold beside.
+// scanDetails scans for the fields that only spans and log lines have.
 func scanDetails(reader *responseReader, window []byte) {
 	if reader.record.ID == "" {
 		reader.record.ID = textAfter(window, bytes.Index(window, idKey), idKey)
@@ -204,7 +207,9 @@ func scanDetails(reader *responseReader, window []byte) {
 	}
 }
 
-// textAfter returns the text that is the value of the name at a place of the window; "" if it is none, or there is none.
+// textAfter returns the string that is the value of name, which is at offset at of the window. It
+// returns "" if at is negative, or if the value is not a string, has escapes, or is not valid as a
+// model name.
 func textAfter(window []byte, at int, name []byte) string {
 	if at < 0 {
 		return ""
@@ -224,10 +229,10 @@ func textAfter(window []byte, at int, name []byte) string {
 	return text
 }
 
-// escapeStart is an escape: models, ids and reasons have none.
+// escapeStart begins an escape: models, ids and finish reasons have none.
 const escapeStart = `\`
 
-// valueAfter returns what stands behind a name and its colon, nil if there is no colon.
+// valueAfter returns what follows a name and its colon; nil if there is no colon.
 func valueAfter(rest []byte) []byte {
 	if len(rest) > 1 && rest[0] == ':' && rest[1] > ' ' {
 		return rest[1:]
@@ -239,8 +244,9 @@ func valueAfter(rest []byte) []byte {
 	return bytes.TrimLeft(rest[1:], " \t\n")
 }
 
-// isFailure tells whether an answer says that it is an error, as providers do it after a status of 200: by a member error
-// that holds something, or by the value error of object, type or finish_reason.
+// isFailure reports whether a response says that it is an error, as some providers do after a
+// status of 200: with a member error that is not empty, or with the value error of object or
+// finish_reason.
 func isFailure(window []byte) bool {
 	for hits := 0; hits < maxMatches; hits++ {
 		at := bytes.Index(window, errorKey)
@@ -255,19 +261,19 @@ func isFailure(window []byte) bool {
 	return false
 }
 
-// emptyError is how the values begin that say that there is no error; contentFilterError is that of Azure's filter, which
-// stands beside an answer that is as it should be.
+// emptyError matches the beginning of values that mean that there is no error. contentFilterError
+// matches the error of Azure's content filter, which comes with a valid response.
 var (
 	emptyError         = regexp.MustCompile(`^(null|false|0|""|\{\s*\}|\[\s*\])`)
 	contentFilterError = regexp.MustCompile(`^\{[^{}]*"content_filter_error"`)
 )
 
-// holdsError tells whether the value of a member error is one.
+// holdsError reports whether the value of a member error describes an error.
 func holdsError(value []byte) bool {
 	return len(value) > 0 && !emptyError.Match(value) && !contentFilterError.Match(value)
 }
 
-// isErrorValue tells whether the name that before ends in can have the value error.
+// isErrorValue reports whether before ends in a name and a colon that the value error may follow.
 func isErrorValue(before []byte) bool {
 	before = bytes.TrimRight(before, " ")
 	if !bytes.HasSuffix(before, []byte(":")) {

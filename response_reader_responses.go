@@ -6,23 +6,26 @@ import (
 	"regexp"
 )
 
-// responseMaxBytes is up to which size an answer of the Responses API, or the begun event of one, is kept so that it can be
-// read as a whole: it repeats tools and formats as the client sent them, and there names such as error and usage stand, too.
-// What is larger holds images, and is read in windows as other answers are.
+// responseMaxBytes is the size up to which a response of the Responses API, or a partial event of
+// one, is kept to be read as a whole: it repeats tools and formats as the client sent them, and
+// those contain names such as error and usage, too. What is larger holds images, and is scanned in
+// windows as other responses are.
 const responseMaxBytes = 1 << 20
 
-// lastEvent is the line that tells how a stream of the Responses API ends: the name of an event, or the beginning of its data.
-// No line can begin inside of JSON, so that no text of a client or a model can look like it.
+// lastEvent matches the line that shows how a stream of the Responses API ends: the name of an
+// event, or the beginning of its data. No line can begin inside JSON, so that no text of a client
+// or a model can look like it.
 var lastEvent = regexp.MustCompile(`\n(?:event:[ \t]*|data:[ \t]*\{[ \t]*"(?:type"[ \t]*:[ \t]*")?)` +
 	`(response\.(?:completed|incomplete|failed|cancelled|done)|error)(?:\n|"[ \t]*(?:[,}]|:[ \t]*[{"]))`)
 
-// isInsideEvent tells whether a window of a stream holds nothing but the beginning of an event, as it did before. Such a window may
-// become large, and is not searched from its beginning then.
+// isInsideEvent reports whether a window of a stream still holds only the beginning of an event, as
+// it did at the last scan. Such a window may become large, and is not searched from its beginning
+// each time.
 func isInsideEvent(reader *responseReader, window []byte) bool {
 	if !reader.stream || reader.partial == 0 || len(window) > responseMaxBytes {
 		return false
 	}
-	seen := reader.partial - 3 // the end of an event may have begun
+	seen := reader.partial - 3 // the window may have ended in the middle of the event's end
 	if seen < 0 || lastEventEnd(window[seen:]) > 0 {
 		return false
 	}
@@ -30,7 +33,7 @@ func isInsideEvent(reader *responseReader, window []byte) bool {
 	return true
 }
 
-// scanResponses reads a window of an answer of the Responses API.
+// scanResponses scans a window of a response of the Responses API.
 func scanResponses(reader *responseReader, window []byte, last bool) {
 	if !reader.stream && last && readResponsesObject(reader, window) {
 		return
@@ -50,11 +53,11 @@ func scanResponses(reader *responseReader, window []byte, last bool) {
 		reader.failed = reader.ending == "error" || reader.ending == "response.failed"
 		window = window[place[0]:]
 		if readLastEvent(reader, window) || (last && len(window) <= responseMaxBytes) {
-			return // it is whole, or broken off
+			return // the event is complete, or the response broke off
 		}
 	}
 	if reader.stream && reader.finished {
-		return // what comes behind the last event is not its usage
+		return // what follows the last event is not its usage
 	}
 	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
 		findUsage(reader, window, hit)
@@ -62,7 +65,7 @@ func scanResponses(reader *responseReader, window []byte, last bool) {
 	reader.finished = bytes.Contains(window, blankLine)
 }
 
-// readLastEvent reads the last event of a stream, and tells whether it is whole.
+// readLastEvent reads the last event of a stream, and reports whether it is complete.
 func readLastEvent(reader *responseReader, event []byte) bool {
 	at := bytes.Index(event, dataLine)
 	if at < 0 {
@@ -82,7 +85,8 @@ func readLastEvent(reader *responseReader, event []byte) bool {
 	return true
 }
 
-// readResponsesObject reads a whole answer, and tells whether it is one.
+// readResponsesObject reads a whole response object, and reports whether body is valid JSON for
+// one.
 func readResponsesObject(reader *responseReader, body []byte) bool {
 	var members struct {
 		ID     string          `json:"id"`
@@ -107,7 +111,7 @@ func readResponsesObject(reader *responseReader, body []byte) bool {
 	return true
 }
 
-// takeResponsesDetails takes over what only spans and log lines hold.
+// takeResponsesDetails takes the fields that only spans and log lines have.
 func takeResponsesDetails(reader *responseReader, id, status string) {
 	if id != "" && isModelName(id) {
 		reader.record.ID = id

@@ -6,14 +6,16 @@ import (
 	"strconv"
 )
 
-// usageMaxBytes is how much of a usage is read. Known ones have less than a kilobyte.
+// usageMaxBytes bounds how much of a usage is read. Known ones have less than a kilobyte.
 const usageMaxBytes = 8 << 10
 
-// maxMatches bounds the matches of one name that are examined in a window: a provider could write thousands.
+// maxMatches bounds the matches of one name that are examined in a window: a provider could send
+// thousands.
 const maxMatches = 16
 
-// findUsage reads the last usage of a window; hit is where the name of one of its members may end. It may stand in an
-// event of its own, in a choice (Moonshot), or below a member of the provider's (Groq).
+// findUsage reads the last usage of a window; hit is where the name of one of its members may end.
+// The usage may be in a separate event, in a choice (Moonshot), or in a member that the provider
+// adds (Groq).
 func findUsage(reader *responseReader, window []byte, hit int) {
 	for hits := 0; hit >= 0 && hits < maxMatches; hits++ {
 		at := bytes.LastIndex(window[:hit], usageKey)
@@ -27,7 +29,7 @@ func findUsage(reader *responseReader, window []byte, hit int) {
 			value = valueAfter(value)
 		}
 		if len(value) > usageMaxBytes {
-			value = value[:usageMaxBytes] // else each of many that do not end would be read up to the end of the window
+			value = value[:usageMaxBytes] // else each of many unterminated ones would be read up to the end of the window
 		}
 		if len(value) > 0 && value[0] == '{' && readUsage(reader, value) {
 			if !reader.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
@@ -39,7 +41,8 @@ func findUsage(reader *responseReader, window []byte, hit int) {
 	}
 }
 
-// preferOwnUsage takes the usage of an answer itself if others stand inside of it, such as that of a provider's tool.
+// preferOwnUsage reads the top-level usage of a response if it has nested ones, such as that of a
+// provider's tool.
 func preferOwnUsage(reader *responseReader, window []byte) {
 	var members struct {
 		Usage json.RawMessage `json:"usage"`
@@ -49,15 +52,16 @@ func preferOwnUsage(reader *responseReader, window []byte) {
 	}
 }
 
-// readUsage reads the usage that value begins with. What total_tokens has beyond the sum is output: Gemini and xAI leave
-// the tokens of reasoning out of completion_tokens.
+// readUsage reads the usage that value begins with, and reports whether it is one. Tokens in
+// total_tokens beyond the sum are output: Gemini and xAI omit reasoning tokens from
+// completion_tokens.
 func readUsage(reader *responseReader, value []byte) bool {
 	if reader.kind == embeddings {
 		return readInputUsage(reader, value)
 	}
 	var counts map[string]int64
-	// Members that are no whole numbers, such as prompt_tokens_details, make an error, and do not keep the others from being
-	// read.
+	// Members that are not integers, such as prompt_tokens_details, cause an error, which does not
+	// keep the others from being read.
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
 	input, output := counts["prompt_tokens"], counts["completion_tokens"]
 	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
@@ -70,7 +74,7 @@ func readUsage(reader *responseReader, value []byte) bool {
 	return true
 }
 
-// keepUsage keeps what a usage says.
+// keepUsage records a usage.
 func keepUsage(reader *responseReader, value []byte, input, output int64) {
 	reader.record.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
 	if reader.wantsDetails {
@@ -78,10 +82,11 @@ func keepUsage(reader *responseReader, value []byte, input, output int64) {
 	}
 }
 
-// maxTokenCount is more than any model reads; a provider that says more is not believed.
+// maxTokenCount is more than any model reads: a larger count is invalid.
 const maxTokenCount = 1e12
 
-// readOddUsage reads a usage that has zeros, other names, fractions, or several lines of data in its event.
+// readOddUsage reads a usage that has zeros, other names, fractions, or several data lines in its
+// event. It reports whether value is one.
 func readOddUsage(reader *responseReader, value []byte) bool {
 	if bytes.Contains(value, dataLine) {
 		value = bytes.ReplaceAll(value, dataLine, lineFeed)
@@ -102,7 +107,8 @@ func readOddUsage(reader *responseReader, value []byte) bool {
 	return true
 }
 
-// readInputUsage reads the usage of embeddings, which have no output: some providers tell only the total.
+// readInputUsage reads the usage of embeddings, which have no output. Some providers report only
+// the total. It reports whether value is a usage.
 func readInputUsage(reader *responseReader, value []byte) bool {
 	var counts map[string]json.RawMessage
 	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
@@ -119,7 +125,8 @@ func readInputUsage(reader *responseReader, value []byte) bool {
 	return true
 }
 
-// tokenCount reads a number of tokens under the first of two names that has a value. What can be none is -1.
+// tokenCount reads a token count from the first of two values that is present, and reports whether
+// one is. An invalid count is -1.
 func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
 	if value == nil {
 		value = otherValue
@@ -134,7 +141,7 @@ func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
 	return int64(count), true
 }
 
-// readUsageDetails reads what only spans and log lines hold.
+// readUsageDetails reads the counts that only spans and log lines have.
 func readUsageDetails(reader *responseReader, value []byte) {
 	var details struct {
 		Prompt     usageDetails `json:"prompt_tokens_details"`

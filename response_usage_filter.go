@@ -5,35 +5,36 @@ import (
 	"encoding/json"
 )
 
-// bufferedMaxBytes bounds the begun event that is kept back until it is complete: a client could do nothing with it either. A
-// larger event is no usage, and passes in pieces.
+// bufferedMaxBytes bounds the partial event that is buffered until it is complete; a client could
+// not use it earlier either. A larger event is not a usage event, and passes in pieces.
 const bufferedMaxBytes = 64 << 10
 
-// usageMaxLines bounds the lines of an event that may be that of the usage, since each is looked at. Indented JSON of it has
-// about 20, which count twice if they end in two bytes.
+// usageMaxLines bounds the lines of an event that may be the usage event, since each is examined.
+// As indented JSON, that event has about 20, which count twice if they end in two bytes.
 const usageMaxLines = 100
 
-// usageFilter keeps the event with the usage from a client that did not ask for it.
+// usageFilter removes the usage event from the stream of a client that did not request it.
 type usageFilter struct {
-	midEvent  bool   // the next chunk does not begin an event
-	buffered  []byte // the beginning of an event
-	largeTail []byte // the last bytes that were sent of an event too large to be kept back; nil: there is none
+	midEvent  bool   // the next chunk does not start with an event
+	buffered  []byte // the beginning of an event whose end has not arrived
+	largeTail []byte // the last bytes sent of an event too large to buffer; nil: no such event is open
 	pendingLF pendingLF
-	// endsLarge tells that the last chunk began inside of a large event.
+	// beganInLarge is set if the latest chunk began inside a large event.
 	beganInLarge bool
 }
 
-// pendingLF is what becomes of a line feed that comes next: with the carriage return before it, it ends the same line.
+// pendingLF says what to do with a line feed that arrives next: with the carriage return before it,
+// it ends the same line.
 type pendingLF int
 
 const (
 	noLF   pendingLF = iota
 	passLF           // it belongs to an event that was sent
-	dropLF           // it belongs to the usage
+	dropLF           // it belongs to a usage event that was removed
 )
 
-// filterUsage takes what came of a stream, and returns what of it is for the client: all whole events but those with the usage
-// only. What it keeps back is the beginning of an event.
+// filterUsage takes a chunk of a stream, and returns what the client gets: all complete events
+// except usage events. It buffers the beginning of an event.
 func filterUsage(f *usageFilter, chunk []byte) []byte {
 	if len(chunk) == 0 {
 		return nil
@@ -59,7 +60,7 @@ func filterUsage(f *usageFilter, chunk []byte) []byte {
 	return shown
 }
 
-// filterEvents returns the whole events in data without the usage, and keeps the rest back.
+// filterEvents returns the complete events in data without usage events, and buffers the rest.
 func filterEvents(f *usageFilter, data []byte) []byte {
 	end := lastEventEnd(data)
 	f.buffered = append([]byte(nil), data[end:]...)
@@ -75,7 +76,8 @@ func filterEvents(f *usageFilter, data []byte) []byte {
 	return shown
 }
 
-// largeEventEnd returns where in a chunk a large event ends: at its end if the event goes on.
+// largeEventEnd returns where in a chunk a large event ends; the end of the chunk if the event
+// continues.
 func largeEventEnd(f *usageFilter, chunk []byte) int {
 	data := append(append([]byte(nil), f.largeTail...), chunk...)
 	end := firstEventEnd(data)
@@ -91,28 +93,29 @@ func largeEventEnd(f *usageFilter, chunk []byte) int {
 	return end
 }
 
-// lastBytes returns as many bytes as the end of an event can have before its last one.
+// lastBytes returns as many bytes as the end of an event can have before its last byte.
 func lastBytes(data []byte) []byte {
 	return append([]byte(nil), data[len(data)-3:]...)
 }
 
-// flushFilter returns what is kept back at the end of the stream, unless it is the usage without its blank line.
+// flushFilter returns what is buffered at the end of the stream, unless it is a usage event without
+// its blank line.
 func flushFilter(f *usageFilter) []byte {
-	held := f.buffered
+	buffered := f.buffered
 	f.buffered = nil
-	if isUsageOnly(held) {
+	if isUsageOnly(buffered) {
 		return nil
 	}
-	return held
+	return buffered
 }
 
-// removeUsageEvents removes from whole events those that hold the usage only. It looks for the names of tokens from the end,
-// where the usage stands, and not at more than maxMatches events.
+// removeUsageEvents removes usage events from complete events. It searches for the names of token
+// counts from the end, where the usage is, and examines at most maxMatches events.
 func removeUsageEvents(f *usageFilter, events []byte) []byte {
 	if events[len(events)-1] == '\r' {
 		f.pendingLF = passLF
 	}
-	var behind []byte // what stays of the events that have been looked at
+	var after []byte // what remains of the events that have been examined
 	before := events
 	for hits := 0; hits < maxMatches; hits++ {
 		hit := bytes.LastIndex(before, tokensKey)
@@ -127,20 +130,20 @@ func removeUsageEvents(f *usageFilter, events []byte) []byte {
 		} else if end == len(events) && before[end-1] == '\r' {
 			f.pendingLF = dropLF
 		}
-		behind = bytes.Join([][]byte{before[start:kept], before[end:], behind}, nil)
+		after = bytes.Join([][]byte{before[start:kept], before[end:], after}, nil)
 		before = before[:start]
 	}
-	if behind == nil {
+	if after == nil {
 		return before
 	}
-	return append(before[:len(before):len(before)], behind...)
+	return append(before[:len(before):len(before)], after...)
 }
 
-// The ends of an event: the end of a line, and an empty line behind it. A line ends in a line feed, a carriage return, or
-// both.
+// The ends of an event: the end of a line, and an empty line after it. A line ends in a line feed,
+// a carriage return, or both.
 var eventEnds = [][]byte{blankLine, []byte("\n\r"), []byte("\r\r")}
 
-// lastEventEnd returns where the last whole event ends, 0 if there is none.
+// lastEventEnd returns where the last complete event ends; 0 if there is none.
 func lastEventEnd(data []byte) int {
 	end := bytes.LastIndex(data, blankLine) + len(blankLine)
 	if bytes.IndexByte(data, '\r') >= 0 {
@@ -156,7 +159,7 @@ func lastEventEnd(data []byte) int {
 	return skipLF(data, end)
 }
 
-// firstEventEnd returns where the first of whole events ends.
+// firstEventEnd returns where the first complete event ends.
 func firstEventEnd(data []byte) int {
 	end := len(data)
 	for _, mark := range eventEnds {
@@ -167,7 +170,7 @@ func firstEventEnd(data []byte) int {
 	return skipLF(data, end)
 }
 
-// skipLF moves an end that lies between a carriage return and its line feed.
+// skipLF moves an end that is between a carriage return and its line feed past the line feed.
 func skipLF(data []byte, end int) int {
 	if end < len(data) && data[end-1] == '\r' && data[end] == '\n' {
 		return end + 1
@@ -175,8 +178,8 @@ func skipLF(data []byte, end int) int {
 	return end
 }
 
-// isUsageOnly tells whether an event is the one that include_usage adds: it has usage, and no choices. OpenAI's other
-// events have a usage of null, and Azure's first one has no choices.
+// isUsageOnly reports whether an event is the one that include_usage adds: it has usage and no
+// choices. OpenAI's other events have a usage of null, and Azure's first one has no choices.
 func isUsageOnly(event []byte) bool {
 	if !bytes.Contains(event, tokensKey) {
 		return false

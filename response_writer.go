@@ -8,43 +8,45 @@ import (
 	"time"
 )
 
-// responseWriter hands the provider's answer on to the client, and keeps what metering needs to know. Traefik sees it
-// without Flush, whatever methods it has (traefik/traefik#10269), so that it flushes by itself what must not wait. Header
-// is the embedded writer's own: a compiled method, which costs a caller nothing extra.
+// responseWriter streams the provider's response to the client, and keeps what metering needs.
+// Traefik sees no Flush method, whatever methods the type has (traefik/traefik#10269), so the
+// writer flushes by itself what must not wait. Header is the method of the embedded writer, which
+// is compiled and costs a caller nothing extra.
 type responseWriter struct {
 	http.ResponseWriter
-	fastPath          bool           // the header is out, there is nothing to decode, and no event is kept back in part
-	filtersUsage      bool           // the usage, which the client did not ask for
-	out               io.Writer      // into window and to client
-	client            io.Writer      // the embedded writer, behind the gate if there is one
-	window            *bytes.Buffer  // what of the body has not been looked at yet; nil: it cannot be read
-	flush             func() error   // after every write, if the answer cannot wait; else nil
-	decoder           *decoder       // of an answer that the provider compressed unasked
-	filter            *usageFilter   // if hides
-	opaque            bool           // the answer is in an encoding that is not ours: nothing of it is known
-	announcesTrailers bool           // the provider announced some
-	limit             *responseLimit // nil: the answer may be as long and as large as it is
-	countedOpen       bool           // it is an event stream that is counted as open
-	needsCleanup      bool           // any of decoder, hides, encoded, trailers, bound, streams and attempts
+	fastPath          bool           // the header is sent, nothing has to be decoded, and no event is buffered in part
+	filtersUsage      bool           // the usage event is removed: the client did not request it
+	out               io.Writer      // writes into window, then to client
+	client            io.Writer      // the embedded writer, or the limitWriter around it
+	window            *bytes.Buffer  // part of the body that has not been scanned; nil: it is not scanned
+	flush             func() error   // called after every write; nil: the response can wait
+	decoder           *decoder       // of a response that the provider compressed although not requested to
+	filter            *usageFilter   // set if filtersUsage
+	opaque            bool           // the response has an encoding that decoder does not support: its usage is lost
+	announcesTrailers bool           // the provider announced trailers
+	limit             *responseLimit // nil: the response is unlimited
+	countedOpen       bool           // the response is in the count of open streams
+	needsCleanup      bool           // decoder, filtersUsage, opaque, announcesTrailers, limit or countedOpen is set
 
-	instance string    // the name of the middleware, for log lines
-	registry *registry // that counts open streams
-	mayRetry bool      // another provider may have to respond instead
-	failure  string    // error.type of a response that was ended or replaced here
+	instance string    // name of the middleware instance, for log lines
+	registry *registry // counts open streams
+	mayRetry bool      // a fallback may replace this response
+	failure  string    // error.type of a response that the middleware ended or replaced; empty: it did neither
 
 	call        *Call
 	reader      responseReader
 	start       time.Time       // of the call
-	usageAdded  bool            // the provider was asked for a usage that the client did not ask for
-	status      int             // 0: no answer
-	fromTraefik bool            // the answer is no provider's: Traefik could not reach one
-	arrivals    []time.Duration // when the chunks in window came, from the start of the call
-	lastChunk   time.Duration   // when the last chunk before those came
+	usageAdded  bool            // the usage was requested from the provider, but not by the client
+	status      int             // 0: no header has been sent
+	fromTraefik bool            // Traefik responded itself, since it could not reach the provider
+	arrivals    []time.Duration // when the chunks in window arrived, since start
+	lastChunk   time.Duration   // when the last chunk before those arrived, since start
 	writeErr    error           // of the client's connection
-	complete    bool            // the answer is complete, as far as HTTP can tell
+	complete    bool            // the response is complete, as far as HTTP can tell
 }
 
-// WriteHeader decides how the answer is treated, at its header. Informational answers pass.
+// WriteHeader decides from the header how the response is handled. Informational responses pass
+// through.
 func (w *responseWriter) WriteHeader(status int) {
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
 		forwardInformational(w, status)
@@ -55,13 +57,14 @@ func (w *responseWriter) WriteHeader(status int) {
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
-	w.status = status // not before: a panic until here can still be answered
+	w.status = status // set last: a panic before this still gets an error response
 	if events {
 		openStream(w)
 	}
 }
 
-// forwardInformational hands an informational answer on, unless it may be of a provider whose answer nobody gets.
+// forwardInformational forwards an informational response, unless a fallback may replace the
+// response that it belongs to.
 func forwardInformational(w *responseWriter, status int) {
 	if !w.mayRetry {
 		removeLogHeaders(w.ResponseWriter.Header())
@@ -69,11 +72,12 @@ func forwardInformational(w *responseWriter, status int) {
 	}
 }
 
-// openStream sends the header of a stream, which a client may wait for long before the first event.
+// openStream sends the header of a stream at once, since a client may wait for it long before the
+// first event. It counts the stream as open, and starts its timer.
 func openStream(w *responseWriter) {
 	_ = w.flush()
 	if w.countedOpen {
-		return // a handler that sends its header twice
+		return // the handler sent the header twice
 	}
 	w.needsCleanup = true
 	w.countedOpen = true
@@ -83,7 +87,7 @@ func openStream(w *responseWriter) {
 	}
 }
 
-// closeStream counts a stream as open no more.
+// closeStream takes a stream off the count of open streams.
 func closeStream(w *responseWriter) {
 	if w.countedOpen {
 		w.countedOpen = false
@@ -91,9 +95,9 @@ func closeStream(w *responseWriter) {
 	}
 }
 
-// Write sends what came, at once if it cannot wait, and notes when. Every event comes this way: what is rare stands
-// elsewhere, since Yaegi makes a place in memory for every expression of a function that it enters. Of an error of flush
-// the next write tells.
+// Write sends a chunk, at once if the response must not wait, and records its arrival. Every event
+// passes through here, and Yaegi allocates memory for every expression of a function that it
+// enters: rare cases are therefore in other functions. An error of flush shows at the next write.
 func (w *responseWriter) Write(chunk []byte) (int, error) {
 	if !w.fastPath || (w.filtersUsage && (!bytes.HasSuffix(chunk, blankLine) || bytes.Contains(chunk, tokensKey))) {
 		return writeUncommon(w, chunk)
@@ -109,8 +113,8 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 	return n, err
 }
 
-// writeScanned sends what came of an answer that is read on the way: one that was compressed, has something to hide, or has
-// had no event yet.
+// writeScanned writes a chunk of a response that is scanned as it streams: one that was compressed,
+// has usage to filter, or has had no event yet.
 func writeScanned(w *responseWriter, chunk []byte) error {
 	shown := chunk
 	if w.filtersUsage {
@@ -140,8 +144,8 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 	return err
 }
 
-// cleanup ends the clock and the decoder, removes what a provider's trailers say in our name, sends what was kept back of a
-// stream, and tells of attempts.
+// cleanup stops the timer and the decoder, counts usage that is lost, removes access-log headers
+// from the provider's trailers, and sends what is buffered of a stream.
 func cleanup(w *responseWriter) {
 	closeStream(w)
 	if w.limit != nil {
@@ -159,21 +163,21 @@ func cleanup(w *responseWriter) {
 	flushBuffered(w)
 }
 
-// flushBuffered sends what was kept back of a stream that has ended.
+// flushBuffered sends what the usage filter has buffered of a stream that has ended.
 func flushBuffered(w *responseWriter) {
 	if !w.filtersUsage {
 		return
 	}
-	if held := flushFilter(w.filter); len(held) > 0 && w.writeErr == nil {
-		_, w.writeErr = w.client.Write(held)
+	if buffered := flushFilter(w.filter); len(buffered) > 0 && w.writeErr == nil {
+		_, w.writeErr = w.client.Write(buffered)
 		_ = w.flush()
 	}
 }
 
-// eventStreamType is the type of an event stream, in any case.
+// eventStreamType matches the media type of an event stream, in any case.
 var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 
-// beginResponse prepares for the body of an answer, and tells whether it is an event stream.
+// beginResponse prepares for the body of a response, and reports whether it is an event stream.
 func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
 	types := header["Content-Type"]
@@ -183,15 +187,16 @@ func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	}
 	w.fastPath = true
 	w.window = &bytes.Buffer{}
-	w.out = io.MultiWriter(w.window, w.client) // in this order: what a client that left does not get was used, too
+	w.out = io.MultiWriter(w.window, w.client) // window first: what does not reach a client that left was used, too
 	if header["Content-Length"] == nil {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 	}
 	return false
 }
 
-// beginUncommon prepares for the body of an answer that is not as most are. Errors are not flushed: Traefik's Retry in front takes
-// a flush for the decision that this answer is the one, and its status for 200.
+// beginUncommon is beginResponse for all but plain JSON responses. Errors are not flushed: a
+// Traefik Retry middleware placed before this one takes a flush as the decision for this response,
+// and its status as 200.
 func beginUncommon(w *responseWriter, status int, header http.Header) bool {
 	w.fastPath = true
 	w.out = w.client
@@ -216,30 +221,30 @@ func beginUncommon(w *responseWriter, status int, header http.Header) bool {
 	return events
 }
 
-// isTraefikError tells whether an error is Traefik's own: it has neither a date nor a length, and no type but the one that
-// http.Error gives to the words "no available server".
+// isTraefikError reports whether an error is Traefik's own: it has neither a date nor a length, and
+// no content type except the one that http.Error sets for the text "no available server".
 func isTraefikError(header http.Header) bool {
 	return header["Date"] == nil && header["Content-Length"] == nil &&
 		(header["Content-Type"] == nil || header["X-Content-Type-Options"] != nil)
 }
 
-// beginWindow prepares for the reading of an answer that is no error.
+// beginWindow prepares for scanning a response that is not an error.
 func beginWindow(w *responseWriter, status int, events bool, header http.Header) {
 	if status >= http.StatusBadRequest {
 		return
 	}
 	w.window = &bytes.Buffer{}
-	w.out = io.MultiWriter(w.window, w.client) // as in begin
+	w.out = io.MultiWriter(w.window, w.client) // as in beginResponse
 	if events {
 		beginStream(w, header)
 	}
 }
 
-// beginStream prepares for events.
+// beginStream prepares for the events of a stream.
 func beginStream(w *responseWriter, header http.Header) {
 	w.reader.stream = true
 	w.fastPath = false
-	_ = w.window.WriteByte('\n') // see look
+	_ = w.window.WriteByte('\n') // see scanWindow
 	if w.usageAdded {
 		w.filtersUsage = true
 		w.needsCleanup = true
@@ -248,8 +253,8 @@ func beginStream(w *responseWriter, header http.Header) {
 	}
 }
 
-// decode undoes a compression that nobody asked for, and tells whether the answer can be read. Other encodings than ours
-// pass untouched.
+// decode undoes a compression that was not requested, and reports whether the response can be
+// scanned. Encodings that canDecompress does not know pass through unchanged.
 func decode(w *responseWriter, header http.Header) bool {
 	encoding := contentEncoding(header)
 	if !canDecompress(encoding) {
@@ -263,7 +268,8 @@ func decode(w *responseWriter, header http.Header) bool {
 	return true
 }
 
-// writeUncommon writes to an answer that has no header yet, is to be decoded, or may have something to hide.
+// writeUncommon is Write for a response that has no header yet, has to be decoded, or may have
+// usage to filter in this chunk.
 func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -277,7 +283,7 @@ func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
 	return w.Write(chunk)
 }
 
-// complete notes that the provider's handler has returned.
+// complete marks a response whose handler has returned as complete.
 func complete(w *responseWriter) {
 	if w.needsCleanup {
 		completeUncommon(w)
@@ -285,8 +291,9 @@ func complete(w *responseWriter) {
 	w.complete = true
 }
 
-// completeUncommon ends a response that is decoded or limited. One whose compressed bytes stop early or are corrupt must look
-// broken, and so must one that was aborted.
+// completeUncommon ends a response that is decoded or limited. A response whose compressed bytes
+// end early or are corrupt must look broken to the client, and so must one that a limit has
+// aborted.
 func completeUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()

@@ -10,15 +10,16 @@ import (
 
 // providerAuth is how requests authenticate to a provider.
 type providerAuth struct {
-	header          string      // canonical, that carries the key
-	credential      *credential // nil: the client's own credentials pass
-	clientKeyHeader *keyHeader  // that a client's own key is moved to, without a credential; nil: it stays where it is
-	dropsClientKey  bool        // of a fallback: a client's own key is for the first provider
+	header          string      // canonical name of the header that carries the key
+	credential      *credential // nil: the client's credentials are forwarded
+	clientKeyHeader *keyHeader  // that a client's key is moved to, without a credential; nil: the key stays in its header
+	dropsClientKey  bool        // of a fallback: a client's key is for the first provider only
 	keyHeaders      []string    // of a fallback: the headers that carry the keys of all providers of the policy
 }
 
-// authorize replaces the client's credentials with the provider's key. Without a key there is no request. The header is
-// copied first: Traefik's access log keeps the client's, and may be configured to show Authorization.
+// authorize replaces the client's credentials with the provider's key. Without a key, it returns an
+// error, and the request is not sent. The header is copied first: Traefik's access log keeps the
+// client's, and may be configured to show Authorization.
 func authorize(auth *providerAuth, req *http.Request) *apiError {
 	cred := auth.credential
 	if cred == nil {
@@ -37,7 +38,8 @@ func authorize(auth *providerAuth, req *http.Request) *apiError {
 	return nil
 }
 
-// forwardClientKey leaves a client's own key to the first provider, where that reads it.
+// forwardClientKey forwards a client's key to the first provider, in the header that the provider
+// reads, and removes it from requests to fallbacks.
 func forwardClientKey(auth *providerAuth, req *http.Request) {
 	if auth.dropsClientKey {
 		removeClientIdentity(auth, req)
@@ -46,7 +48,8 @@ func forwardClientKey(auth *providerAuth, req *http.Request) {
 	}
 }
 
-// removeClientIdentity removes the client's own credentials from a request, and at a fallback what was meant for other providers.
+// removeClientIdentity removes the client's credentials from a request, and for a fallback also the
+// headers that carry keys of other providers.
 func removeClientIdentity(auth *providerAuth, req *http.Request) {
 	req.Header = req.Header.Clone()
 	removeCredentials(req.Header)
@@ -58,24 +61,26 @@ func removeClientIdentity(auth *providerAuth, req *http.Request) {
 	}
 }
 
-// removeQueryCredentials takes the client's own keys out of the query.
+// removeQueryCredentials removes the client's keys from the query.
 func removeQueryCredentials(req *http.Request) {
 	req.URL.RawQuery = withoutCredentials(req.URL.RawQuery)
 	req.RequestURI = req.URL.RequestURI() // see setPath
 }
 
-// withoutCredentials returns a query without the parameters in which keys are sent. The others stay as they are.
+// withoutCredentials returns a query without the parameters that carry keys. The others stay
+// unchanged.
 func withoutCredentials(query string) string {
 	return strings.TrimLeft(credentialQuery.ReplaceAllString(query, ""), "&;")
 }
 
-// clientCredentials are the headers that carry a client's own identity at some provider. With a token configured they
-// do not reach the provider: the operator's key would act for them, or they for the key.
+// clientCredentials are the headers that carry a client's identity at some provider. With a token
+// configured they do not reach the provider: the configured key would act for them, or they for the
+// key.
 var clientCredentials = []string{
 	"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Cookie", "Openai-Organization", "Openai-Project",
 }
 
-// removeCredentials takes the client's own identity out of a request.
+// removeCredentials removes the client's identity from a header.
 func removeCredentials(header http.Header) {
 	for _, name := range clientCredentials {
 		delete(header, name)
@@ -85,7 +90,7 @@ func removeCredentials(header http.Header) {
 	}
 }
 
-// isCredential tells whether a header carries somebody's identity.
+// isCredential reports whether a header carries an identity.
 func isCredential(name string) bool {
 	name = http.CanonicalHeaderKey(name)
 	for _, credential := range clientCredentials {
@@ -96,7 +101,7 @@ func isCredential(name string) bool {
 	return name == "Proxy-Authorization"
 }
 
-// protocolHeader has the protocols of a websocket. Browsers send OpenAI a key among them.
+// protocolHeader lists the protocols of a WebSocket. Browsers send OpenAI a key among them.
 const protocolHeader = "Sec-Websocket-Protocol"
 
 func removeKeyProtocol(header http.Header) {
@@ -111,10 +116,10 @@ type keyHeader struct {
 	prefix string
 }
 
-// keyHeaders are the headers that SDKs send a key in.
+// keyHeaders are the headers in which SDKs send a key.
 var keyHeaders = []string{authorization, "Api-Key", "X-Api-Key", "X-Goog-Api-Key"}
 
-// moveClientKey puts a client's own key where the provider reads it.
+// moveClientKey moves a client's key to the header that the provider reads.
 func moveClientKey(to *keyHeader, req *http.Request) {
 	if req.Header[to.name] != nil {
 		return
@@ -124,7 +129,7 @@ func moveClientKey(to *keyHeader, req *http.Request) {
 		if name == authorization {
 			scheme, token, _ := strings.Cut(key, " ")
 			if key = token; !strings.EqualFold(scheme, "Bearer") {
-				continue // it is no key
+				continue // not a key
 			}
 		}
 		if key = strings.TrimSpace(key); key != "" {
@@ -136,13 +141,13 @@ func moveClientKey(to *keyHeader, req *http.Request) {
 	}
 }
 
-// credentialParameters are the parameters of a query in which keys are sent, in lower case.
+// credentialParameters are the query parameters that carry keys, in lower case.
 const credentialParameters = "key api_key api-key apikey token access_token"
 
-// credentialQuery finds parameters in which keys are sent, however their names are escaped.
+// credentialQuery matches query parameters that carry keys, however their names are escaped.
 var credentialQuery = newCredentialQuery()
 
-// newCredentialQuery reads no variable of the package (traefik/yaegi#1585).
+// newCredentialQuery reads no package variable (traefik/yaegi#1585).
 func newCredentialQuery() *regexp.Regexp {
 	var names []string
 	for _, name := range strings.Fields(credentialParameters) {
@@ -158,7 +163,7 @@ func newCredentialQuery() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + strings.Join(names, "|") + `)=[^&;]*`)
 }
 
-// isCredentialParameter tells whether a parameter of a query carries somebody's identity.
+// isCredentialParameter reports whether a query parameter carries credentials.
 func isCredentialParameter(name string) bool {
 	return credentialQuery.MatchString(url.QueryEscape(name) + "=")
 }

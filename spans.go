@@ -10,14 +10,16 @@ import (
 	"strings"
 )
 
-// sampler decides which calls become spans: those whose caller's span is recorded, and a part of those without a caller's.
+// sampler decides which calls become spans: those whose caller's span is sampled, and a share of
+// those without a caller's span.
 type sampler struct {
-	bound    uint64 // of the 63 random bits of a trace id
-	isAlways bool   // all of the latter
+	bound    uint64 // exclusive, of the 63 random bits of a sampled trace id
+	isAlways bool   // all calls without a caller's span become spans
 }
 
-// startTrace gives a call its place in a trace, and the request to the provider a traceparent that says so. It returns nil
-// if the call becomes no span: then a caller's traceparent stays as it is.
+// startTrace gives a call its place in a trace, and the request to the provider the traceparent of
+// that place. It returns nil if the call does not become a span: a caller's traceparent then stays
+// unchanged.
 func startTrace(s *sampler, header http.Header) *Trace {
 	if header[traceParentHeader] != nil {
 		if parts := traceParentOf(header); parts != nil {
@@ -32,10 +34,10 @@ func startTrace(s *sampler, header http.Header) *Trace {
 	return t
 }
 
-// newTrace begins a trace.
+// newTrace starts a trace.
 func newTrace(header http.Header) *Trace {
 	random := make([]byte, 24)
-	_, _ = rand.Read(random) // it does not fail
+	_, _ = rand.Read(random) // it never fails
 	parent := fmt.Sprintf("00-%x-%x-01", random[:16], random[16:])
 	header[traceParentHeader] = []string{parent}
 	delete(header, traceStateHeader)
@@ -48,19 +50,21 @@ const (
 	traceStateHeader  = "Tracestate"
 )
 
-// traceParent is a traceparent: its version, the ids of the trace and of the caller's span, and flags.
+// traceParent matches a traceparent: its version, the ids of the trace and of the caller's span,
+// and flags.
 var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
 
-// The ids that mean none.
+// Ids that mean that there is none.
 const (
 	noTraceID = "00000000000000000000000000000000"
 	noSpanID  = "0000000000000000"
 )
 
-// traceStateMaxBytes is how much of a tracestate a span keeps. W3C asks for at least 512.
+// traceStateMaxBytes bounds the tracestate that a span keeps. W3C recommends at least 512.
 const traceStateMaxBytes = 512
 
-// traceParentOf returns the parts of the one valid traceparent that a request has; nil: it has none.
+// traceParentOf returns the parts of the one valid traceparent of a request; nil if it does not
+// have exactly one.
 func traceParentOf(header http.Header) []string {
 	parents := header[traceParentHeader]
 	if len(parents) != 1 {
@@ -73,12 +77,13 @@ func traceParentOf(header http.Header) []string {
 	return parts
 }
 
-// isTraceParent tells whether the parts of a traceparent are allowed: version 0 has no more than four.
+// isTraceParent reports whether the parts of a traceparent are valid: version 0 has no more than
+// four.
 func isTraceParent(parts []string) bool {
 	return parts[1] != "ff" && parts[2] != noTraceID && parts[3] != noSpanID && (parts[1] != "00" || parts[5] == "")
 }
 
-// continueTrace makes a call part of the caller's trace, if that is recorded.
+// continueTrace makes a call part of the caller's trace, if that is sampled.
 func continueTrace(parts []string, header http.Header) *Trace {
 	flags, err := hex.DecodeString(parts[4])
 	if err != nil || flags[0]&1 == 0 {
@@ -90,13 +95,14 @@ func continueTrace(parts []string, header http.Header) *Trace {
 	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
 		trace.State = state
 	}
-	// Of the flags, version 0 knows that it is sampled, and Level 2 that the trace id is random; others must not be sent.
+	// Of the flags, version 0 defines that the trace is sampled, and Level 2 that its id is random;
+	// others must not be sent.
 	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-0" + strconv.Itoa(int(flags[0]&3))}
 	return trace
 }
 
-// siblingTrace returns the place of the next attempt of a call, which is beside that of the one before, and writes it into
-// the request to the provider.
+// siblingTrace returns the place of the next attempt of a call, next to that of the attempt before,
+// and writes it into the request to the provider.
 func siblingTrace(t *Trace, header http.Header) *Trace {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random)

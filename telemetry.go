@@ -11,37 +11,37 @@ import (
 // labelMaxBytes bounds the value of a label; a longer one is _OTHER.
 const labelMaxBytes = 128
 
-// theRegistry is that of this Traefik, and outlives configurations. What makes it reads no variable of the package
-// (traefik/yaegi#1585).
+// theRegistry is the registry of this Traefik process, and outlives configurations. Its constructor
+// reads no package variable (traefik/yaegi#1585).
 var theRegistry = newRegistry()
 
-// telemetry is Config.Telemetry with all decided that can be decided once.
+// telemetry is what follows from Config.Telemetry, decided once.
 type telemetry struct {
 	registry        *registry
-	target          Target // of the calls at every endpoint, but for its operation
+	target          Target // of the calls at every endpoint, except for the operation
 	labels          []label
-	sinks           []Sink        // beside the registry and the exporter
-	exporter        *exporter     // of spans; nil: there are none
-	wantsDetails    bool          // a sink wants what only spans and log lines hold
+	sinks           []Sink        // in addition to the registry and the exporter
+	exporter        *exporter     // of spans; nil: none are exported
+	wantsDetails    bool          // a sink wants the fields that only spans and log lines have
 	otlp            *otlpSettings // nil: nothing is exported
 	spans           bool          // calls become spans
 	sampler         *sampler
-	contentMaxBytes int // bytes of prompt and of answer that a span holds; 0: none
+	contentMaxBytes int // bytes of prompt and of response that a span holds; 0: none
 }
 
 // label is an attribute whose value comes from the configuration or from the request.
 type label struct {
 	name     string
-	header   string // canonical; whose value it is, if it is nothing else
+	header   string // canonical name, if the value is that of one header; else empty
 	template *template
 }
 
-// labelsOf returns the names and values of the labels of a request.
+// labelsOf returns the labels of a request, alternating names and values.
 func labelsOf(labels []label, req *http.Request) []string {
 	var pairs []string
 	for i := range labels {
 		l := &labels[i]
-		values := req.Header[l.header] // nil, if it is no header
+		values := req.Header[l.header] // nil if the value is not that of one header
 		if values == nil || !plainLabel.MatchString(values[0]) {
 			pairs = appendLabel(pairs, l, req)
 		} else {
@@ -51,10 +51,11 @@ func labelsOf(labels []label, req *http.Request) []string {
 	return pairs
 }
 
-// plainLabel is the value of most labels; it spares the checks of appendLabel.
+// plainLabel matches the value of most labels, which then skip the checks of appendLabel.
 var plainLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
 
-// appendLabel adds a label that may have any value, or none. What is too long or no text is _OTHER.
+// appendLabel adds a label that may have any value, or none. A value that is too long or not text
+// becomes _OTHER.
 func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	value, apiErr := render(l.template, req)
 	if apiErr != nil || value == "" {
@@ -66,8 +67,9 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	return append(pairs, l.name, value)
 }
 
-// publish hands the record of a call to all sinks, the exporter, and the registry. The last two are no sinks: under Yaegi, a call
-// through an interface costs as much as four others. The registry comes last: recordPanic counts a call that a sink fails at.
+// publish passes the record of a call to all sinks, the exporter, and the registry. The last two
+// are not sinks: under Yaegi, a call through an interface costs as much as four others. The
+// registry comes last: recordPanic counts a call at which a sink panics.
 func publish(t *telemetry, c *Call) {
 	if t.sinks != nil {
 		consumeAll(t.sinks, c)
@@ -85,7 +87,7 @@ func consumeAll(sinks []Sink, c *Call) {
 	}
 }
 
-// startTelemetry begins what lives until ctx ends.
+// startTelemetry starts what runs until ctx ends.
 func startTelemetry(ctx context.Context, t *telemetry) {
 	startMetrics(t.registry)
 	if t.otlp == nil {
@@ -101,7 +103,7 @@ func attributeText(text string) bool {
 	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
 }
 
-// prometheusName is the name of a metric or an attribute as Prometheus writes it.
+// prometheusName returns the name of a metric or an attribute as Prometheus writes it.
 func prometheusName(name string) string {
 	return strings.ReplaceAll(name, ".", "_")
 }

@@ -9,15 +9,15 @@ type contentMessage struct {
 	FinishReason string        `json:"finish_reason,omitempty"`
 }
 
-// contentPart is a part of a message. Of the call of a tool, only its name is kept, and of others than texts, only the
-// type.
+// contentPart is a part of a message. A tool call keeps only its name, and a part that is not text
+// only its type.
 type contentPart struct {
 	Type    string `json:"type"`
 	Content string `json:"content,omitempty"`
 	Name    string `json:"name,omitempty"`
 }
 
-// chatMessage is a message as chat completions have it, or a piece of one.
+// chatMessage is a message of chat completions, or a piece of one.
 type chatMessage struct {
 	Role      string          `json:"role"`
 	Content   json.RawMessage `json:"content"`
@@ -28,15 +28,15 @@ type chatMessage struct {
 	} `json:"tool_calls"`
 }
 
-// What bounds the work of capturing, since each of these is looked at: messages of a request, parts and calls of tools of
-// one message, and events of a stream.
+// Bounds of the messages of a request, and of the parts and tool calls of one message, that are
+// captured: each is examined.
 const (
 	capturedMaxMessages = 100
 	capturedMaxParts    = 100
 )
 
-// captureInput returns the messages of a request with at most maxBytes of text: that of the last messages, since the first
-// ones repeat from call to call.
+// captureInput returns the messages of a request with at most maxBytes of text: the text of the
+// last messages, since the first ones repeat from call to call.
 func captureInput(body []byte, maxBytes int) []byte {
 	var request struct {
 		Messages []chatMessage `json:"messages"`
@@ -67,7 +67,7 @@ func captureInput(body []byte, maxBytes int) []byte {
 	return marshal(messages[first:])
 }
 
-// contentParts returns the parts of a message's content, which is a text, a list of parts, or nothing.
+// contentParts returns the parts of a message's content, which is a text, a list of parts, or null.
 func contentParts(content json.RawMessage) []contentPart {
 	parts := []contentPart{}
 	if len(content) == 0 || content[0] == 'n' {
