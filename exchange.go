@@ -33,9 +33,6 @@ type exchange struct {
 func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWriter, req *http.Request) *exchange {
 	t := p.telemetry
 	call := &Call{Start: start, Target: ep.target}
-	if t.labels != nil {
-		call.Labels = labelsOf(t.labels, req)
-	}
 	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
 	w.reader.record = &call.Response
 	w.reader.wantsDetails = t.wantsDetails

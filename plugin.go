@@ -104,6 +104,9 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
 	p := x.policy
+	if p.telemetry.labels != nil {
+		x.call.Labels = labelsOf(p.telemetry.labels, req)
+	}
 	pl, apiErr := planFor(x, p, x.provider, req)
 	if apiErr == nil && x.provider.upstream == nil {
 		apiErr = addressProvider(x.provider, x.kind, pl, req)
