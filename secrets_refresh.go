@@ -12,7 +12,7 @@ import (
 // instances end before the new ones start, and the key has to survive even if its source is
 // unavailable at that time.
 //
-// It has no goroutine of its own. A timer calls refreshSecret, which does what is due and sets the
+// It has no goroutine: a timer calls refreshSecret, which does what is due and sets the
 // timer again. Instances do not announce their end: refreshSecret removes those whose context is
 // done.
 type secret struct {
