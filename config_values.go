@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// problems collects what is wrong with a configuration, so that all is said at once, and once.
+// problems collects the problems of a configuration, so that New reports all of them at once.
 type problems struct {
 	found []string
 }
 
-// add notes a problem; text says what is wrong with the value at key.
+// add adds the problem of the value at key, unless it is known.
 func (p *problems) add(key, format string, args ...any) {
 	problem := key + ": " + fmt.Sprintf(format, args...)
 	for _, known := range p.found {
@@ -29,18 +29,19 @@ func (p *problems) add(key, format string, args ...any) {
 	p.found = append(p.found, problem)
 }
 
-// setting is a key of the configuration with its value.
+// setting is a configuration key with its value.
 type setting struct {
 	key   string
 	value any
 }
 
-// isUnset tells whether a key was left out, or left empty.
+// isUnset reports whether a key is missing or empty.
 func isUnset(value any) bool {
 	text, isString := value.(string)
 	return value == nil || (isString && text == "")
 }
 
+// parseBool parses a boolean, or a string that holds one.
 func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	switch v := value.(type) {
 	case nil:
@@ -57,32 +58,33 @@ func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 			return byDefault
 		}
 	}
-	bad.add(key, "%q is neither true nor false", fmt.Sprint(value))
+	bad.add(key, "must be true or false, got %q", fmt.Sprint(value))
 	return byDefault
 }
 
-// parseInteger reads a whole number of a unit, from 1 on.
+// parseInteger parses an integer from 1 to maximum.
 func parseInteger(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
 	if isUnset(value) {
 		return byDefault
 	}
 	number, ok := parseNumber(value)
 	if !ok || number != math.Trunc(number) || number < 1 || number > float64(maximum) {
-		bad.add(key, "%q is not a whole number of %s from 1 to %d", fmt.Sprint(value), unit, maximum)
+		bad.add(key, "must be an integer from 1 to %d (%s), got %q", maximum, unit, fmt.Sprint(value))
 	}
 	return int(number)
 }
 
-// parseNumber reads a number that came as one or as a string.
+// parseNumber parses a number, or a string that holds one.
 func parseNumber(value any) (float64, bool) {
 	text := strings.TrimSpace(fmt.Sprint(value))
 	if !json.Valid([]byte(text)) {
-		return 0, false // so that no "Inf", "0x10" or "1_000" passes, which ParseFloat takes
+		return 0, false // ParseFloat would accept Inf, 0x10 and 1_000
 	}
 	number, err := strconv.ParseFloat(text, 64)
 	return number, err == nil
 }
 
+// parseNames returns the names that are not empty, without surrounding white space.
 func parseNames(names []string) []string {
 	var trimmed []string
 	for _, name := range names {
@@ -93,7 +95,8 @@ func parseNames(names []string) []string {
 	return trimmed
 }
 
-// parseDuration reads a time within bounds; 0: none is configured.
+// parseDuration parses a duration from least to most; bounds is their text in the error message. It
+// returns 0 if none is configured.
 func parseDuration(bad *problems, key, text string, least, most time.Duration, bounds string) time.Duration {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -101,24 +104,25 @@ func parseDuration(bad *problems, key, text string, least, most time.Duration, b
 	}
 	duration, err := time.ParseDuration(text)
 	if err != nil || duration < least || duration > most {
-		bad.add(key, "%q is no time %s, such as 15s", shortened(text), bounds)
+		bad.add(key, "must be a duration %s, such as 15s, got %q", bounds, shortened(text))
 	}
 	return duration
 }
 
-// parseAbsolutePath reads the path of a file or a directory.
+// parseAbsolutePath parses the path of a file or a directory.
 func parseAbsolutePath(bad *problems, key, path string) string {
 	path = strings.TrimSpace(path)
 	if path == "" {
 		return ""
 	}
 	if !filepath.IsAbs(path) || strings.ContainsAny(path, controlCharacters) {
-		bad.add(key, "is no absolute path")
+		bad.add(key, "must be an absolute path")
 	}
 	return filepath.Clean(path)
 }
 
-// reservedHeaders can carry neither the model nor the key: HTTP or this middleware needs them otherwise.
+// reservedHeaders cannot carry the model or a credential: HTTP or this middleware uses them for
+// something else.
 var reservedHeaders = map[string]bool{
 	"Host": true, "Content-Length": true, "Content-Type": true, "Content-Encoding": true, "Transfer-Encoding": true,
 	"Connection": true, "Accept-Encoding": true, "Upgrade": true, "Te": true, "Trailer": true, "Keep-Alive": true,
@@ -127,21 +131,22 @@ var reservedHeaders = map[string]bool{
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
 
-// parseHeaderName returns the canonical name of a header.
+// parseHeaderName parses the name of a header and returns its canonical form.
 func parseHeaderName(bad *problems, key, name string) string {
 	canonical := http.CanonicalHeaderKey(name)
 	if !headerName.MatchString(name) {
-		bad.add(key, "is no name of a header") // not repeated: it could be a key in the wrong place
+		bad.add(key, "invalid header name") // not repeated: it could be a credential in the wrong place
 	} else if reservedHeaders[canonical] {
-		bad.add(key, "%q is needed for something else", name)
+		bad.add(key, "%q is reserved", name)
 	}
 	return canonical
 }
 
-// parsePrefix gives a word its space: labels cannot end in one, and YAML rarely does.
+// parsePrefix parses the text before a credential. It appends a space to a word such as Bearer,
+// because container labels cannot end in a space and YAML values rarely do.
 func parsePrefix(bad *problems, key, prefix string) string {
 	if strings.ContainsAny(prefix, controlCharacters) {
-		bad.add(key, "has a character that cannot stand in a header")
+		bad.add(key, "must not contain control characters")
 	}
 	if prefix == "" || strings.HasSuffix(prefix, " ") || strings.HasSuffix(prefix, "=") || strings.HasSuffix(prefix, ":") {
 		return prefix
@@ -149,25 +154,26 @@ func parsePrefix(bad *problems, key, prefix string) string {
 	return prefix + " "
 }
 
-// urlProblem tells what is wrong with the base URL of a server, without repeating it: it may hold a password.
+// urlProblem returns the problem of a server's base URL, or "". It does not repeat the URL, which
+// may contain a password. instead says where credentials belong.
 func urlProblem(text, example, instead string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(text, " "+controlCharacters):
-		return "is no URL such as " + example
+		return "must be a URL such as " + example
 	case u.User != nil:
-		return "has a user or a password in it; " + instead
+		return "must not contain a user or a password; " + instead
 	case strings.ContainsAny(text, "?#"):
-		return "has a query or a fragment"
+		return "must not contain a query or a fragment"
 	}
 	return ""
 }
 
-// hostName is the name or the IPv4 address of a host.
+// hostName matches the name or the IPv4 address of a host.
 var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$`)
 
-// editDistance returns how many bytes have to be inserted, removed, replaced or swapped with their neighbour to make b
-// of a.
+// editDistance returns how many insertions, deletions, replacements and swaps of adjacent bytes
+// turn a into b.
 func editDistance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {

@@ -5,26 +5,26 @@ import (
 	"strconv"
 )
 
-// apiError is an answer of our own, in the shape of OpenAI's errors. Code is also what the policy header, and so the
-// access log, names the refusal by.
+// apiError is an error response of the middleware in OpenAI's format. The policy header, and so the
+// access log, also reports the code.
 type apiError struct {
 	status    int
-	errorType string // "type" in the answer
+	errorType string // "type" in the body
 	code      string
 	param     string
 	message   string
 }
 
-// Values of the member "type" of an error, as OpenAI uses them.
+// Values of the member "type" of an error, as OpenAI defines them.
 const (
 	invalidRequestError = "invalid_request_error"
 	serverError         = "server_error"
 )
 
-// retryAfterSeconds is what a client is told when we refuse for a reason that passes by itself.
+// retryAfterSeconds is the Retry-After of responses with status 503, whose cause is temporary.
 const retryAfterSeconds = 10
 
-// errorBody and errorMembers are the body of every error, with the members in OpenAI's order.
+// errorBody and errorMembers form the body of every error, with the members in OpenAI's order.
 type errorBody struct {
 	Error errorMembers `json:"error"`
 }
@@ -36,12 +36,13 @@ type errorMembers struct {
 	Code    *string `json:"code"`
 }
 
-// invalidRequest refuses a request whose body has to change; param names the member at fault, if one is.
+// invalidRequest returns the error for a request that the client has to change. param names the
+// member at fault, and is empty if there is none.
 func invalidRequest(code, param, message string) *apiError {
 	return &apiError{http.StatusBadRequest, invalidRequestError, code, param, message}
 }
 
-// invalidJSON refuses a body that is not JSON from the given byte on.
+// invalidJSON returns the error for a body that is not JSON from the given byte on.
 func invalidJSON(reason string, offsetBytes int) *apiError {
 	return invalidRequest("invalid_json", "", "We could not parse the JSON body of your request: "+reason+
 		" (at byte "+strconv.Itoa(offsetBytes)+").")
@@ -49,21 +50,22 @@ func invalidJSON(reason string, offsetBytes int) *apiError {
 
 func methodNotAllowed(method, allowed string) *apiError {
 	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Send the request with " + allowed + "."}
+		"Method " + shortened(method) + " is not allowed. Use " + allowed + "."}
 }
 
 func denied() *apiError {
-	return &apiError{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "This endpoint is not available here."}
+	return &apiError{http.StatusForbidden, invalidRequestError, "endpoint_denied", "", "Access to this endpoint is denied."}
 }
 
-// modelNotFound is OpenAI's answer to a model that a client may not use, by the name that the client knows.
+// modelNotFound returns OpenAI's error for a model that the client may not use. name is the name
+// that the client knows, such as an alias.
 func modelNotFound(name string) *apiError {
 	return &apiError{http.StatusNotFound, invalidRequestError, "model_not_found", "model",
 		"The model `" + shortened(name) + "` does not exist or you do not have access to it."}
 }
 
 func providerTimeout() *apiError {
-	return &apiError{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not answer in time. Try again later."}
+	return &apiError{http.StatusGatewayTimeout, serverError, "provider_timeout", "", "The provider did not respond in time. Try again later."}
 }
 
 func providerUnreachable() *apiError {
@@ -72,14 +74,14 @@ func providerUnreachable() *apiError {
 
 func credentialsUnavailable() *apiError {
 	return &apiError{http.StatusServiceUnavailable, serverError, "credentials_unavailable", "",
-		"The gateway has no key for the provider at the moment. Try again later; its operator finds the reason in the log."}
+		"The gateway has no credentials for the provider at the moment. Try again later. The gateway's log states the reason."}
 }
 
 func invalidModelList() *apiError {
-	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider's list of models cannot be read."}
+	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider returned an invalid list of models."}
 }
 
-// errorJSON is a refusal in the shape of OpenAI's errors.
+// errorJSON returns the body of an error.
 func errorJSON(apiErr *apiError) []byte {
 	members := errorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
 	if apiErr.param != "" {
@@ -88,7 +90,7 @@ func errorJSON(apiErr *apiError) []byte {
 	return marshal(errorBody{members})
 }
 
-// writeAPIError answers with the refusal.
+// writeAPIError responds with an error.
 func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	header := rw.Header()
 	switch apiErr.status {
@@ -104,23 +106,24 @@ func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	writeJSON(rw, apiErr.status, errorJSON(apiErr))
 }
 
-// policyHeader is the access-log header that says what was decided, a refusal included.
+// policyHeader is the access-log header that reports decisions and rejections.
 const policyHeader = "X-Ai-Policy"
 
-// writePolicyError answers with the refusal, and tells the operator.
+// writePolicyError responds with an error, and reports it to the access log. The policy header is
+// set last, so that the client does not receive it.
 func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
 	writeAPIError(rw, apiErr)
 	rw.Header().Set(policyHeader, "refused="+apiErr.code)
 }
 
-// write500 answers for a fault, in the place of an answer that may have begun to be prepared.
+// write500 responds to a panic. It first removes the headers of a response that was being prepared.
 func write500(rw http.ResponseWriter) {
 	removeRepresentation(rw.Header())
 	writeAPIError(rw, &apiError{http.StatusInternalServerError, serverError, "internal_error", "",
-		"The gateway had an internal error while it processed your request. Sorry about that."})
+		"The gateway had an internal error while processing your request."})
 }
 
-// representationHeaders are headers of an answer that say something of its body.
+// representationHeaders are the response headers that describe the body.
 var representationHeaders = []string{
 	"Content-Encoding", "Content-Length", "Content-Range", "Content-Language", "Content-Location", "Content-Disposition",
 	"Accept-Ranges", "Cache-Control", "Etag", "Expires", "Last-Modified", "Trailer",
@@ -132,7 +135,7 @@ func removeRepresentation(header http.Header) {
 	}
 }
 
-// writeJSON answers with a value that is JSON.
+// writeJSON responds with a body that is JSON.
 func writeJSON(rw http.ResponseWriter, status int, body []byte) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -140,7 +143,8 @@ func writeJSON(rw http.ResponseWriter, status int, body []byte) {
 	_, _ = rw.Write(body)
 }
 
-// recoverUngoverned is deferred where a request is not governed, and has not been handed on.
+// recoverUngoverned is deferred while a request that is not governed is served, until it is
+// forwarded. It responds to a panic.
 func recoverUngoverned(name string, rw http.ResponseWriter) {
 	cause := recover()
 	if cause == nil {

@@ -119,7 +119,7 @@ func callsOf(r *registry) map[string]int64 {
 	return calls
 }
 
-const internalError = `{"error":{"message":"The gateway had an internal error while it processed your request. Sorry about that.","type":"server_error","param":null,"code":"internal_error"}}`
+const internalError = `{"error":{"message":"The gateway had an internal error while processing your request.","type":"server_error","param":null,"code":"internal_error"}}`
 
 func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	event := "data: {\"choices\":[]}\n\n"
@@ -179,7 +179,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 			}
 			want := ""
 			if test.told != "" {
-				want = `chat-completion: middleware "ai@file": a panic, in the plugin or behind it: ` + test.told + "\n"
+				want = `chat-completion: middleware "ai@file": panic in the plugin or in a handler after it: ` + test.told + "\n"
 			}
 			if got.warnings != want {
 				t.Errorf("told: %q, want %q", got.warnings, want)
@@ -263,7 +263,7 @@ func TestPanicInTheDecoderBreaksTheAnswerOff(t *testing.T) {
 	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !got.isAborted || !reflect.DeepEqual(calls, want) {
 		t.Errorf("broken off %t with calls by error.type %v, want true and %v", got.isAborted, calls, want)
 	}
-	if count := strings.Count(got.warnings, "a panic"); count != 1 {
+	if count := strings.Count(got.warnings, ": panic"); count != 1 {
 		t.Errorf("%d panics are told, want 1: %s", count, got.warnings)
 	}
 }
@@ -321,7 +321,7 @@ func TestGoroutinesSurviveAPanic(t *testing.T) {
 		"telemetry.otlp": notifier(nil),
 		"the token":      refreshFunc(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
 	} {
-		if got := warnings(t, do); !strings.HasPrefix(got, "chat-completion: "+name+": a panic: runtime error") {
+		if got := warnings(t, do); !strings.HasPrefix(got, "chat-completion: "+name+": panic: runtime error") {
 			t.Errorf("%s: told %q", name, got)
 		}
 	}

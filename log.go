@@ -12,21 +12,23 @@ import (
 	texttemplate "text/template"
 )
 
-// logWarn tells the operator, through Traefik's log, of something that a person must correct.
+// logWarn writes a line about something that a person must correct. It goes to the standard error
+// of Traefik, whatever the log level.
 func logWarn(format string, args ...any) {
 	text := notInLines.ReplaceAllString(fmt.Sprintf(format, args...), " ")
 	_, _ = fmt.Fprintln(os.Stderr, "chat-completion: "+text)
 }
 
-// logDebug tells the operator who looks closely, in Traefik's log at level DEBUG.
+// logDebug writes a line that Traefik logs at level DEBUG.
 func logDebug(format string, args ...any) {
-	fmt.Printf("chat-completion: "+format+"\n", args...) // not to os.Stdout, which Yaegi leaves as it is
+	fmt.Printf("chat-completion: "+format+"\n", args...) // Yaegi redirects Printf to Traefik's log, but not os.Stdout
 }
 
-// notInLines would let what others say, such as a collector's certificate, look like another line of the log.
+// notInLines are the characters with which text from others, such as a collector's certificate,
+// could forge another line of the log.
 var notInLines = regexp.MustCompile("[" + controlCharacters + "]+")
 
-// logWarnOnce tells the operator something that does not change while this Traefik runs.
+// logWarnOnce is logWarn for what does not change while Traefik runs: it writes each text once.
 func logWarnOnce(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	warnedMu.Lock()
@@ -38,26 +40,27 @@ func logWarnOnce(format string, args ...any) {
 	}
 }
 
-// warned are the warnings about the environment that were given. It does not change, and every middleware reads it.
+// warned holds the warnings of logWarnOnce. Every instance reads the same environment, which does
+// not change.
 var (
 	warnedMu sync.Mutex
 	warned   = map[string]bool{}
 )
 
-// recoverGoroutine is deferred in a goroutine that serves a key of the configuration: a panic that left it would end the whole of
-// Traefik.
+// recoverGoroutine is deferred in a goroutine that serves the configuration key name. A panic that
+// is not recovered there would terminate Traefik.
 func recoverGoroutine(name string) {
 	if cause := recover(); cause != nil {
-		logWarn("%s: a panic: %s", name, causeText(cause))
+		logWarn("%s: panic: %s", name, causeText(cause))
 	}
 }
 
-// logPanic makes a fault known to the operator.
+// logPanic logs a panic during a request.
 func logPanic(name string, cause any) {
-	logWarn("middleware %q: a panic, in the plugin or behind it: %s", name, causeText(cause))
+	logWarn("middleware %q: panic in the plugin or in a handler after it: %s", name, causeText(cause))
 }
 
-// causeText returns what can be told of a panic.
+// causeText describes the cause of a panic without repeating text of a request.
 func causeText(cause any) string {
 	text := ""
 	ignorePanic(func() {
@@ -73,46 +76,49 @@ func causeText(cause any) string {
 	return truncated(text, causeMaxBytes)
 }
 
-// plainCause is a text of the language's runtime and of reflection, which names types and numbers: those of Yaegi's panics.
-// Another text could have something of a request in it.
+// plainCause matches the texts of the Go runtime and of reflection, which are those of Yaegi's
+// panics and contain only types and numbers. Any other text could contain parts of a request.
 var plainCause = regexp.MustCompile(`^(runtime error|reflect|interface conversion)\b`)
 
-// causeMaxBytes bounds what is told of a panic.
+// causeMaxBytes limits the text of a panic.
 const causeMaxBytes = 200
 
-// ignorePanic takes a step after which others have to come, whatever becomes of it.
+// ignorePanic calls step and recovers from its panic, so that the following steps run in any case.
 func ignorePanic(step func()) {
 	defer func() { _ = recover() }()
 	step()
 }
 
-// isAbort tells whether a panic is that of a reverse proxy whose answer broke off.
+// isAbort reports whether a panic is http.ErrAbortHandler, with which a reverse proxy aborts a
+// response.
 func isAbort(cause any) bool {
 	is := false
 	ignorePanic(func() {
 		err, isError := cause.(error)
-		is = isError && errors.Is(err, http.ErrAbortHandler) // whose methods may panic, too
+		is = isError && errors.Is(err, http.ErrAbortHandler) // its methods may panic, too
 	})
 	return is
 }
 
-// abort breaks an answer off, as a reverse proxy does whose answer broke off: nobody tells of that panic. It has to come from
-// compiled code, such as Must: one of interpreted code has another value, and would be in Traefik's log with every frame.
+// abort aborts the response with http.ErrAbortHandler, which is not logged. The panic has to come
+// from compiled code, such as Must: a panic of interpreted code has another value, and Traefik
+// would log it with all its frames.
 func abort() {
 	_ = texttemplate.Must(nil, http.ErrAbortHandler)
 }
 
-// problemText returns what an error says, without the URL and without the password of a proxy.
+// problemText returns the text of an error without the URL, and without the address of a proxy,
+// which may contain a password.
 func problemText(err error) string {
 	if inner, ok := err.(*url.Error); ok {
 		err = inner.Err
 	}
 	text := err.Error()
 	if strings.Contains(text, "proxy address") {
-		return "the proxy's address cannot be used"
+		return "invalid proxy address"
 	}
 	return text
 }
 
-// problemMaxBytes bounds what is told of a problem, which may repeat what a collector sent.
+// problemMaxBytes limits the text of a problem, which may repeat what a collector sent.
 const problemMaxBytes = 500

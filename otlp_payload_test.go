@@ -180,9 +180,9 @@ func TestMetricsAreCumulative(t *testing.T) {
 	sameJSON(t, got, `{"resourceMetrics":[{`+resourceJSON+`,"scopeMetrics":[{`+scopeJSON+`,"metrics":[
 		{"name":"a.histogram","description":"A histogram.","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[
 			{`+times+`,"count":"3","sum":4.5,"bucketCounts":["1","0","2"],"explicitBounds":[0.5,67108864]}]}},
-		{"name":"chat_completion.policy.decisions","description":"Decisions on requests, as X-Ai-Policy names them.","unit":"{decision}",
+		{"name":"chat_completion.policy.decisions","description":"Policy decisions on requests, as reported in X-Ai-Policy.","unit":"{decision}",
 			"sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{`+times+`,"asInt":"1152921504606846976"}]}},
-		{"name":"chat_completion.active_streams","description":"Event streams that are open.","unit":"{stream}",
+		{"name":"chat_completion.active_streams","description":"Open event streams.","unit":"{stream}",
 			"sum":{"aggregationTemporality":2,"dataPoints":[{"startTimeUnixNano":"1000000002","timeUnixNano":"3000000004","asInt":"3"}]}}
 	]}]}]}`)
 }

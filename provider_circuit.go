@@ -7,34 +7,37 @@ import (
 	"time"
 )
 
-// What a circuit allows itself. It is short: a provider that is back is soon asked again.
+// Bounds of a circuit. The times are short, so that a provider that has recovered is soon tried
+// again.
 const (
-	maxPause       = time.Minute     // that a provider is left alone because it says so
-	failuresToOpen = 3               // after which a provider is left alone that says nothing
-	openDuration   = 5 * time.Second // for which it is, then
+	maxPause       = time.Minute     // the longest Retry-After that is honored
+	failuresToOpen = 3               // consecutive failures that open a circuit without Retry-After
+	openDuration   = 5 * time.Second // how long it then stays open
 )
 
-// circuit leaves a provider alone for a while that cannot answer.
+// circuit is the circuit breaker of a provider. A provider whose circuit is open is skipped.
 type circuit struct {
 	mu       sync.Mutex
-	failures int // in a row
-	until    time.Time
+	failures int       // consecutive
+	until    time.Time // the circuit is open before
 }
 
-// isOpen tells whether a provider is left alone.
+// isOpen reports whether a circuit is open.
 func isOpen(c *circuit, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return now.Before(c.until)
 }
 
+// closeCircuit resets the failures after a success. A pause that the provider requested lasts.
 func closeCircuit(c *circuit) {
 	c.mu.Lock()
 	c.failures = 0
 	c.mu.Unlock()
 }
 
-// recordCircuitFailure notes that a provider has failed, and what it says of when to ask again.
+// recordCircuitFailure counts a failure of a provider, and opens the circuit if there were too many
+// or the provider sent Retry-After.
 func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
 	pause := parseRetryAfter(retryAfter, now)
 	c.mu.Lock()
@@ -48,7 +51,8 @@ func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
 	}
 }
 
-// parseRetryAfter returns for how long a provider wants to be left alone: it says so in seconds or with a date.
+// parseRetryAfter parses a Retry-After header, in seconds or a date. It returns at most maxPause,
+// and 0 without a valid value.
 func parseRetryAfter(text string, now time.Time) time.Duration {
 	pause := time.Duration(0)
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {

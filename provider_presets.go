@@ -1,31 +1,33 @@
 package chatcompletion
 
-// openAIDefaults is the provider where none is named: it is spoken to as OpenAI's API is published.
+// openAIDefaults is the preset without Config.Provider: OpenAI's API as published.
 var openAIDefaults = &preset{genAIName: "openai", basePath: "/v1", authHeader: authorization, streamUsage: true, strict: true}
 
-// preset is what is known of a provider: where it is, and how it wants to be spoken to.
+// preset is the built-in knowledge of a provider: its address and its variant of OpenAI's API.
 type preset struct {
 	name        string // in Config.Provider
 	genAIName   string // gen_ai.provider.name
-	host        string // empty: everybody has an own one
-	port        int    // 0: that of the scheme
-	plaintext   bool   // spoken to without TLS unless configured otherwise
-	basePath    string // of its paths: /v1 in /v1/chat/completions
-	authHeader  string // that carries the key; in Authorization, behind Bearer
-	tokenLimit  string // its only spelling of the token limit; empty: it takes both
-	streamUsage bool   // it may be asked for the usage of a stream
-	strict      bool   // its values are those of the published schema
+	host        string // default host; empty: none, each user has another one
+	port        int    // default port; 0: that of the scheme
+	plaintext   bool   // no TLS by default
+	basePath    string // prefix of its paths, such as /v1 in /v1/chat/completions
+	authHeader  string // header of the key; Authorization has the prefix Bearer
+	tokenLimit  string // the only spelling of the token limit to send; empty: both are accepted
+	streamUsage bool   // usage may be requested for streams
+	strict      bool   // values outside the published schema are refused
 
-	modelNames  []string // other parameters than model that name models
-	tokenLimits []string // other parameters than those of OpenAI that limit tokens
+	modelNames  []string // parameters other than model that name models
+	tokenLimits []string // parameters other than OpenAI's that limit tokens
 }
 
-// presets are the providers that Config.Provider can name, in rows of the type's order. docs/configuration.md names the
-// document behind each row, and presets_test.go what it is to do to a request.
+// presets are the providers that Config.Provider can name. The columns are the fields of preset in
+// order. docs/configuration.md links the provider's documentation for each row, and presets_test.go
+// states its effect on a request.
 //
-// A spelling of the token limit stands where a provider refuses the other (OpenAI and Azure for some models, Mistral),
-// ignores it and so the limit (DeepSeek, Ollama, older llama.cpp), or does not document it. Usage is not asked for where
-// that is refused (Mistral), undocumented (Cohere) or without effect (OpenRouter).
+// tokenLimit is set where a provider rejects the other spelling (OpenAI and Azure for some models,
+// Mistral), ignores it and with it the limit (DeepSeek, Ollama, older llama.cpp), or does not
+// document it. streamUsage is false where the request for usage is rejected (Mistral), undocumented
+// (Cohere) or without effect (OpenRouter).
 var presets = []preset{
 	{"openai", "openai", "api.openai.com", 0, false, "/v1", authorization, maxCompletionTokens, true, true, nil, nil},
 	{"azure", "azure.ai.openai", "", 0, false, "/openai/v1", "Api-Key", maxCompletionTokens, true, true, nil, nil},
@@ -47,10 +49,11 @@ var presets = []preset{
 	{"openai-compatible", "openai", "", 0, false, "/v1", authorization, "", true, false, nil, nil},
 }
 
-// versionSegment is where OpenAI's paths begin, behind whatever a router has before them.
+// versionSegment begins OpenAI's paths, after any prefix that a router has.
 const versionSegment = "/v1/"
 
-// The two spellings of one parameter. OpenAI's newer models take only the second, most other providers know the first.
+// The two spellings of one parameter. OpenAI's newer models accept only the second, most other
+// providers the first.
 const (
 	maxTokens           = "max_tokens"
 	maxCompletionTokens = "max_completion_tokens"
@@ -59,5 +62,5 @@ const (
 // maxOutputTokens is the token limit of the Responses API.
 const maxOutputTokens = "max_output_tokens"
 
-// Defaults of the configuration.
+// authorization is the default of Config.AuthHeader.Name.
 const authorization = "Authorization"

@@ -10,34 +10,36 @@ import (
 	"time"
 )
 
-// upstream is a provider that the middleware forwards to by itself.
+// upstream is the address of a provider that the middleware connects to itself, and how it
+// connects.
 type upstream struct {
 	scheme    string
 	host      string
 	port      string
-	authority string // the host as URLs and the Host header have it, with the port if it is not the scheme's
+	authority string // the host in URLs and in the Host header, with a port unless it is the scheme's default
 	tls       *tls.Config
-	trusts    string // the certificates in PEM that tls takes; empty: the system's
+	trusts    string // the PEM certificates that tls trusts; empty: the system's
 	connect   time.Duration
 	firstByte time.Duration
 }
 
-// transports are shared by all middlewares that reach the same provider in the same way, so that connections outlive
-// configurations. They stay: there are as many as different settings, and each closes idle connections by itself.
+// transports are shared by all instances that connect to the same provider with the same settings,
+// so that connections survive a reload of the configuration. They are never removed: there is one
+// per distinct settings, and each closes its idle connections.
 var (
 	transportsMu sync.Mutex
 	transports   = map[string]*http.Transport{}
 )
 
-// What a transport allows itself, as Traefik's do.
+// Bounds of a transport, as in Traefik.
 const (
-	maxIdleConnections    = 200              // to one provider
-	idleConnectionTimeout = 50 * time.Second // less than load balancers have, so that it is not them who close
+	maxIdleConnections    = 200              // per provider
+	idleConnectionTimeout = 50 * time.Second // less than that of load balancers, so that they do not close first
 	keepAliveInterval     = 30 * time.Second
-	headerMaxBytes        = 256 << 10 // of an answer's header
+	headerMaxBytes        = 256 << 10 // of a response header
 )
 
-// transportOf returns the transport to a provider.
+// transportOf returns the shared transport for an upstream.
 func transportOf(u *upstream) *http.Transport {
 	key := u.scheme + "\x00" + u.authority + "\x00" + u.connect.String() + "\x00" + u.firstByte.String()
 	if u.tls != nil {
@@ -52,7 +54,7 @@ func transportOf(u *upstream) *http.Transport {
 	transports[key] = &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address) // its method value is none of this type to Yaegi
+			return dialer.DialContext(ctx, network, address) // to Yaegi, its method value does not have this type
 		},
 		TLSClientConfig:        u.tls,
 		TLSHandshakeTimeout:    u.connect,

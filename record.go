@@ -2,90 +2,105 @@ package chatcompletion
 
 import "time"
 
-// Call is the record of one request that reached a governed endpoint, made when it has ended, however it ended.
+// Call is the record of one exchange: a request to a governed endpoint, refused or forwarded to a
+// provider. It is published when the exchange has ended, however it ended. An attempt that a
+// fallback follows has a record as well.
 type Call struct {
-	// Target is what was called; all calls of one endpoint of a middleware at one provider share it.
+	// Target is the endpoint and its provider. All calls of one endpoint of an instance to one
+	// provider share it.
 	Target *Target
-	// Start is when the request arrived.
+	// Start is when the request arrived, or when the attempt began that a fallback serves.
 	Start time.Time
-	// Duration is the time from Start until the answer ended.
+	// Duration is the time from Start until the response ended.
 	Duration time.Duration
-	// GatewayDuration is the time that the middleware had the request before it handed it on: reading the body and
-	// deciding. Of a refused request, it is the whole Duration.
+	// GatewayDuration is the time from Start until the request was forwarded: reading the body and
+	// deciding. It equals Duration if the request was refused.
 	GatewayDuration time.Duration
-	// FirstChunk is the time from Start until the first event of a stream, 0 if there was none.
+	// FirstChunk is the time from Start until the first event of a stream. It is 0 if there was
+	// none.
 	FirstChunk time.Duration
-	// Chunks are the times between the events of a stream; nil if there were fewer than two.
+	// Chunks are the times between the events of a stream. It is nil with fewer than two events.
 	Chunks *ChunkTimes
 
-	// Request is what the provider was asked for; all calls of one form share it.
+	// Request describes the request to the provider. All calls with the same decision share it.
 	Request *Request
-	// Answer is what the provider answered.
+	// Response describes the response of the provider.
 	Response Response
-	// Status is that of the answer.
+	// Status is the HTTP status of the response.
 	Status int
-	// ErrorType is error.type: empty for a call that ended as it should, else one of a few values that the reference lists.
+	// ErrorType is error.type: empty if the call succeeded, else a provider's status code, the code
+	// of an API error, or one of the constants of this file.
 	ErrorType string
-	// Labels are names and values of the configured labels by turns. A label without a value is not there.
+	// Labels are the alternating names and values of the configured labels. A label without a value
+	// is left out.
 	Labels []string
-	// Trace is the call's place in a trace; nil if no span is to be made of it.
+	// Trace is the call's place in a trace. It is nil if the call has no span.
 	Trace *Trace
-	// Input is the request's messages, if the configuration asks for content: JSON as the conventions have it, truncated.
+	// Input is the messages of the request as JSON in the form of the GenAI semantic conventions,
+	// truncated. It is empty unless content is captured.
 	Input []byte
 }
 
-// Target is what the records of all calls of one endpoint of a middleware at one provider have in common.
+// Target is what all calls of one endpoint of an instance to one provider have in common.
 type Target struct {
 	// Operation is gen_ai.operation.name.
 	Operation string
 	// Provider is gen_ai.provider.name.
 	Provider string
-	// ServerAddress is server.address, the provider's host; empty: Traefik's service knows it, the middleware does not.
+	// ServerAddress is server.address, the provider's host. It is empty if the router's service is
+	// the provider.
 	ServerAddress string
-	// ServerPort is server.port; empty: as ServerAddress.
+	// ServerPort is server.port, empty if ServerAddress is.
 	ServerPort string
 	// MaxSeries is Telemetry.MaxSeries.
 	MaxSeries int
 
-	key string // the attributes above, for the registry
+	key string // all of the above as the registry's key
 }
 
-// Request is what the provider was asked for.
+// Request describes a request to a provider.
 type Request struct {
-	// Model is the model's name, empty if none was decided.
+	// Model is the name of the model. It is empty if the decision has none.
 	Model string
-	// ConfiguredModel tells that the name is written in the configuration, and no client made it up.
+	// ConfiguredModel reports whether the configuration contains the name, so that no client made
+	// it up.
 	ConfiguredModel bool
-	// Stream tells whether the client asked for a stream.
+	// Stream reports whether the client requested a stream.
 	Stream bool
-	// Parameters are those that a span shows, as the provider got them; none if no sink asks for details.
+	// Parameters are the parameters of spans, as the provider received them. It is empty if no sink
+	// needs details.
 	Parameters []Parameter
-	// Policy is what was decided, as X-Ai-Policy has it.
+	// Policy is the decision, as in X-Ai-Policy.
 	Policy string
-	// Report tells that it was only decided, and nothing done: the middleware is in report mode.
+	// ReportOnly reports whether the decision was not applied, because the instance is in report
+	// mode.
 	ReportOnly bool
 }
 
-// Response is what is known of a provider's answer.
+// Response describes the response of a provider.
 type Response struct {
-	// Model is the model that it names.
+	// Model is the model that the response names.
 	Model string
-	// Usage is what it says that the call used.
+	// Usage is the usage that the response reports.
 	Usage Usage
-	// ID is its id, and FinishReasons why its choices ended; neither is read if no sink asks for details.
+	// ID is the id of the response, and FinishReasons are the reasons why its choices ended. They
+	// are empty if no sink needs details.
 	ID            string
 	FinishReasons []string
-	// Content is the text of its choices, if the configuration asks for content: JSON as the conventions have it, truncated.
+	// Content is the text of the choices as JSON in the form of the GenAI semantic conventions,
+	// truncated. It is empty unless content is captured.
 	Content []byte
 
-	details *smallResponse // of which fillDetails takes the rest; nil: nothing is left to take
+	details *smallResponse // what fillDetails has to fill in; nil: nothing
 }
 
-// Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the output.
+// Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the
+// output.
 type Usage struct {
-	// Known tells whether the provider reported usage at all. What cannot be known is not reported as 0.
+	// Known reports whether the provider reported usage. Unknown usage is not reported as 0.
 	Known bool
-	// InputOnly tells that there is no output, as with embeddings. That is not reported as 0 either.
+	// InputOnly reports whether there is no output, as with embeddings. No output is not reported
+	// as 0 either.
 	InputOnly                bool
 	InputTokens              int64
 	OutputTokens             int64
@@ -94,19 +109,22 @@ type Usage struct {
 	ReasoningOutputTokens    int64
 }
 
-// ChunkTimes is a histogram of the times between the events of a stream, with the bounds of chunkTime.
+// ChunkTimes is a histogram of the times between the events of a stream, with the bounds of
+// chunkTime.
 type ChunkTimes struct {
 	Counts []int64
 	Sum    time.Duration
 }
 
-// Parameter is a parameter of a request by its name in the GenAI semantic conventions, with its value as JSON.
+// Parameter is a parameter of a request, with its name in the GenAI semantic conventions and its
+// value as JSON.
 type Parameter struct {
 	Name  string
 	Value string
 }
 
-// Trace is the place of a call in a trace, as W3C Trace Context writes it: ids in lower-case hexadecimal digits.
+// Trace is the place of a call in a trace. Ids are in the form of W3C Trace Context: lower-case
+// hexadecimal digits.
 type Trace struct {
 	TraceID string
 	SpanID  string
@@ -116,35 +134,36 @@ type Trace struct {
 	State string
 }
 
-// other stands for every value that is not known, or one too many.
+// other replaces values that are unknown, invalid, or beyond the limit of distinct values.
 const other = "_OTHER"
 
-// Values of gen_ai.operation.name. OpenAI's Responses API is chat, too.
+// Values of gen_ai.operation.name. OpenAI's Responses API is chat as well.
 const (
 	chatOperation        = "chat"
 	embeddingsOperation  = "embeddings"
 	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
 )
 
-// Values of error.type, beside the provider's status codes and the codes of refusals.
+// Values of error.type, in addition to the provider's status codes and the codes of API errors.
 const (
-	errorClientGone       = "client_gone"       // the client left before the answer was complete
-	errorProviderCut      = "provider_cut"      // the answer broke off
-	errorErrorEvent       = "error_event"       // the answer says that it is an error, after a status of 200
-	errorTimeout          = "timeout"           // Traefik's patience with the provider or the client ended
-	errorConnectionFailed = "connection_failed" // Traefik could not reach the provider
+	errorClientGone       = "client_gone"       // the client disconnected before the end of the response
+	errorProviderCut      = "provider_cut"      // the provider's response was truncated
+	errorErrorEvent       = "error_event"       // the response contains an error after status 200
+	errorTimeout          = "timeout"           // a timeout for the provider or the client expired
+	errorConnectionFailed = "connection_failed" // the provider could not be reached
 )
 
-// Values of error.type, and codes of errors, of answers that end at a bound.
+// Values of error.type, and codes of API errors, for responses that end at a limit.
 const (
 	errorStreamTimeout    = "stream_timeout"
 	errorResponseTooLarge = "response_too_large"
 )
 
-// errorPanic is the error.type of a call that a fault of this code has ended, or one of the code behind it.
+// errorPanic is the error.type of a call that ended with a panic, in the plugin or in a handler
+// after it.
 const errorPanic = "panic"
 
-// reportDecision stands before what would have been decided.
+// reportDecision is the first element of the policy header in report mode.
 const reportDecision = "mode=report"
 
 // Values of Config.Mode.

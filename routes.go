@@ -9,48 +9,7 @@ import (
 	"strings"
 )
 
-// canonicalPath returns what a path has been looked up as, escaped, which no server takes for another; "" if it is that itself.
-func canonicalPath(path string) string {
-	normal := normalizePath(path)
-	if isCanonical(path, normal) {
-		return ""
-	}
-	return (&url.URL{Path: normal}).EscapedPath()
-}
-
-// joinBase returns the provider's path for one of OpenAI's: what stands behind the version goes behind the base. Other
-// paths are the provider's own.
-func joinBase(base, escapedPath string) string {
-	at := strings.Index(strings.ToLower(escapedPath), versionSegment)
-	if at < 0 {
-		return escapedPath
-	}
-	return base + escapedPath[at+len(versionSegment)-1:]
-}
-
-// chainedRoutes returns the routes for requests that an instance before has governed: those of the configuration, and behind
-// them where OpenAI has the endpoints of each kind.
-func chainedRoutes(routes []route) []route {
-	if len(routes) > 0 && routes[len(routes)-1].suffix == anyPath {
-		return routes
-	}
-	return append(append([]route{}, routes...),
-		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
-		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
-}
-
-// modelPathPattern returns what finds the model that a path names behind that of a list of models.
-func modelPathPattern(routes []route) *regexp.Regexp {
-	var lists []string
-	for _, r := range routes {
-		if r.kind == models && !r.isSuffixAlias {
-			lists = append(lists, regexp.QuoteMeta(r.suffix))
-		}
-	}
-	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
-}
-
-// kind is what an endpoint is to the middleware.
+// kind is the kind of an endpoint, which determines how its requests are handled.
 type kind string
 
 // Values of Config.Routes.
@@ -58,28 +17,28 @@ const (
 	completions         kind = "completions"           // governed
 	embeddings          kind = "embeddings"            // governed
 	responses           kind = "responses"             // governed
-	governedPassthrough kind = "passthrough: governed" // handed on with a governed model
-	passthrough         kind = "passthrough"           // handed on as it is
-	models              kind = "models"                // the list of models that may be used
+	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
+	passthrough         kind = "passthrough"           // forwarded unmodified
+	models              kind = "models"                // the list of allowed models
 	deny                kind = "deny"                  // refused
 )
 
-// kinds are the values of Config.Routes.
+// kinds are the values of Config.Routes in the order of error messages.
 var kinds = []string{
 	string(completions), string(embeddings), string(responses), string(models), string(passthrough), string(governedPassthrough), string(deny),
 }
 
-// route gives paths that end in suffix a kind.
+// route assigns a kind to the paths that end in suffix.
 type route struct {
 	suffix        string // normalized
 	kind          kind
-	isSuffixAlias bool // it is not a key, but what suffixAlias makes of one
+	isSuffixAlias bool // added by suffixAlias, not configured
 }
 
-// anyPath is the key of Config.Routes for paths that no other key matches.
+// anyPath is the key of Config.Routes for paths that match no other key.
 const anyPath = "*"
 
-// parseRoutes reads Config.Routes; base is that of the provider's paths.
+// parseRoutes parses Config.Routes. base is the prefix of the provider's paths.
 func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 	var parsed []route
 	keys := map[string]string{}
@@ -93,13 +52,13 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 			bad.add("routes."+key, "must be the end of a path, such as /v1/models, or %q alone", anyPath)
 		}
 		if other, twice := keys[r.suffix]; twice {
-			bad.add("routes."+key, "means the same paths as %q", other)
+			bad.add("routes."+key, "matches the same paths as %q; remove one of them", other)
 		}
 		if r.kind == "" {
-			bad.add("routes."+key, `%q is none of "%s"`, value, strings.Join(kinds, `", "`))
+			bad.add("routes."+key, `must be one of "%s", got %q`, strings.Join(kinds, `", "`), value)
 		}
 		if r.kind == models && key == anyPath {
-			bad.add("routes."+key, "%s have a path of their own, such as /v1/models", models)
+			bad.add("routes."+key, "%s requires a path, such as /v1/models", models)
 		}
 		keys[r.suffix] = key
 		parsed = append(parsed, r)
@@ -111,7 +70,7 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		}
 		if list := normalizePath(base + "/models"); r.kind == models && keys[list] == "" && base != "" {
 			keys[list] = list
-			parsed = append(parsed, route{suffix: list, kind: models}) // and each model behind it
+			parsed = append(parsed, route{suffix: list, kind: models}) // and each model below it
 		}
 	}
 	sort.Slice(parsed, func(i, j int) bool {
@@ -120,11 +79,12 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		}
 		return parsed[i].suffix < parsed[j].suffix
 	})
-	return parsed // * is the shortest, and so the last
+	return parsed // anyPath is the shortest, and therefore the last
 }
 
-// suffixAlias returns what stands behind the version in the suffix of an endpoint that has rules: a provider has it below other
-// paths, too, such as /v1beta/openai. No way around the rules must lead there.
+// suffixAlias returns the part of a route's suffix after the version, or "". Providers also serve
+// the endpoint below other prefixes, such as /v1beta/openai, where a request must not bypass the
+// rules of the endpoint. A passthrough route has no rules.
 func suffixAlias(r route) string {
 	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && r.kind != passthrough {
 		return "/" + tail
@@ -132,7 +92,7 @@ func suffixAlias(r route) string {
 	return ""
 }
 
-// kindNamed returns the kind that a value of the configuration means, "" if it is none.
+// kindNamed returns the kind that a configured value names, or "" for an unknown value.
 func kindNamed(value string) kind {
 	value = strings.Join(strings.Fields(strings.ReplaceAll(strings.ToLower(value), ":", ": ")), " ")
 	for _, k := range kinds {
@@ -143,14 +103,16 @@ func kindNamed(value string) kind {
 	return ""
 }
 
-// pathMaxBytes is the length up to which a path is looked at: longer ones are governed.
+// pathMaxBytes is the maximum length of a path that is matched. Longer paths are governed as
+// completions.
 const pathMaxBytes = 8 << 10
 
-// plainPath is a path without a character that servers treat differently.
+// plainPath matches paths without characters that servers treat differently.
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
 
-// kindOf returns the kind of the endpoint at a path: that of the longest suffix. No match is governed, and so is a path
-// that would pass through but that some server may take for another one.
+// kindOf returns the kind of the endpoint at a path: that of the route with the longest matching
+// suffix. A path without a match is governed as completions, and so is a passthrough path that some
+// server may treat as another path.
 func kindOf(routes []route, rawPath string) kind {
 	if len(rawPath) > pathMaxBytes {
 		return completions
@@ -168,17 +130,18 @@ func kindOf(routes []route, rawPath string) kind {
 	return completions
 }
 
-// isModelPath tells whether a path is that of one model of the list at a route.
+// isModelPath reports whether a path is that of one model in the list at a route.
 func isModelPath(r route, normal string) bool {
 	return r.kind == models && !r.isSuffixAlias && strings.Contains(normal, r.suffix+"/")
 }
 
-// pathParameters are what some servers cut off a segment before they look it up.
+// pathParameters matches what some servers remove from the end of a segment.
 var pathParameters = regexp.MustCompile(`(;[^/]*|[.\x00-\x20\x7f]+)(/|$)`)
 
-// normalizePath makes one of all spellings of a path that some server takes for the same, so that no spelling of a
-// governed path is taken for another path: case, escapes (also escaped twice), doubled and backward slashes, dot
-// segments, parameters, and at the end of a segment dots, white space and what follows a NUL.
+// normalizePath returns one form for all spellings of a path that some server treats as the same,
+// so that no spelling of a governed path matches another route. It resolves case, escapes (up to
+// three levels), repeated slashes, backslashes, dot segments, parameters, dots and white space at
+// the end of a segment, and cuts the path at a NUL.
 func normalizePath(raw string) string {
 	for i := 0; i < 3 && strings.Contains(raw, "%"); i++ {
 		decoded, err := url.PathUnescape(raw)
@@ -193,12 +156,54 @@ func normalizePath(raw string) string {
 	return path.Clean("/" + pathParameters.ReplaceAllString(raw, "$2"))
 }
 
-// isCanonical tells whether a path is written as its normal form is, but for case and a slash at the end.
+// isCanonical reports whether a path equals its normal form, apart from case and a trailing slash.
 func isCanonical(rawPath, normal string) bool {
 	return plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
 }
 
-// setPath makes the request go to another path of the provider, which is escaped; the client's query stays.
+// canonicalPath returns the escaped form under which a path was looked up, which no server takes for
+// another path; "" if the path is canonical already.
+func canonicalPath(path string) string {
+	normal := normalizePath(path)
+	if isCanonical(path, normal) {
+		return ""
+	}
+	return (&url.URL{Path: normal}).EscapedPath()
+}
+
+// joinBase returns the provider's path for one of OpenAI's: what follows the version is appended to
+// the base path. Other paths are the provider's own.
+func joinBase(base, escapedPath string) string {
+	at := strings.Index(strings.ToLower(escapedPath), versionSegment)
+	if at < 0 {
+		return escapedPath
+	}
+	return base + escapedPath[at+len(versionSegment)-1:]
+}
+
+// chainedRoutes returns the routes for requests that an instance before has governed: those of the
+// configuration, then OpenAI's paths of each kind.
+func chainedRoutes(routes []route) []route {
+	if len(routes) > 0 && routes[len(routes)-1].suffix == anyPath {
+		return routes
+	}
+	return append(append([]route{}, routes...),
+		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
+		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
+}
+
+// modelPathPattern returns a pattern that finds the model in a path below a list of models.
+func modelPathPattern(routes []route) *regexp.Regexp {
+	var lists []string
+	for _, r := range routes {
+		if r.kind == models && !r.isSuffixAlias {
+			lists = append(lists, regexp.QuoteMeta(r.suffix))
+		}
+	}
+	return regexp.MustCompile(`(?is)(?:` + strings.Join(lists, "|") + `)/(.+?)/?$`)
+}
+
+// setPath replaces the path of the request with an escaped path. It keeps the query.
 func setPath(req *http.Request, escapedPath string) {
 	decoded, err := url.PathUnescape(escapedPath)
 	if err != nil {

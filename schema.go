@@ -8,28 +8,28 @@ import (
 	"strings"
 )
 
-// parameter is what the published schema says of one member of a request. Null counts as left out everywhere.
+// parameter is the schema of one member of a request. A member that is null counts as missing.
 type parameter struct {
 	name     string
-	starts   string // the bytes that a value of its type begins with
-	article  string // its type in words
+	starts   string // first bytes of values of its type
+	article  string // its type in error messages, with its article
 	number   bool
 	integer  bool
 	minimum  float64  // of a number
 	maximum  float64  // of a number
-	oneOf    []string // of a string; empty: any
+	oneOf    []string // allowed strings; empty: all
 	check    func(name string, value json.RawMessage) *apiError
-	whole    bool // the check looks into long strings, which the skeleton lacks
-	required bool // a request without it, or with null, is refused
+	whole    bool // the check reads long strings, which the skeleton does not contain
+	required bool // requests without it, or with null, are refused
 }
 
-// parameterSet is the parameters that are known at an endpoint: those of the schema and those of the configuration. They
-// may stand in a request only once, and in one spelling.
+// parameterSet is the known parameters of an endpoint: those of the schema and those of the
+// configuration. Each may occur in a request only once, and in one spelling.
 type parameterSet struct {
 	list     []*parameter
-	ids      map[string]int // place in list by name
-	folded   map[string]int // the same by folded name
-	required []int          // places in list
+	ids      map[string]int // index in list by name
+	folded   map[string]int // index in list by folded name
+	required []int          // indexes in list
 }
 
 func newParameterSet(parameters []*parameter) *parameterSet {
@@ -49,7 +49,8 @@ func addParameter(set *parameterSet, p *parameter) {
 	set.list = append(set.list, p)
 }
 
-// The types of JSON. An integer is checked as a number without a fraction.
+// ofAnyType returns a parameter of any JSON type, and each function after it one of the type in its
+// name. An integer is a number without a fraction.
 func ofAnyType(name string) *parameter {
 	return &parameter{name: name, starts: `"{[tf-0123456789`, article: "any value"}
 }
@@ -84,14 +85,15 @@ func ofSeveralTypes(name string, check func(string, json.RawMessage) *apiError) 
 	return p
 }
 
-// modelID is the place of the model in every set of parameters: found[modelID] is where the client sent it.
+// modelID is the index of the model in every set of parameters: found[modelID] is where the client
+// sent it.
 const modelID = 0
 
-// reasoningEfforts are those of chat completions and of the Responses API.
+// reasoningEfforts are the reasoning efforts of chat completions and of the Responses API.
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
-// chatParameters is the request schema of OpenAI's chat completions, as published with its SDKs. Members that it does
-// not name pass unchecked. What model holds is checked by decideModel.
+// chatParameters returns the request schema of OpenAI's chat completions, as published with its
+// SDKs. Members that it does not name are not checked. decideModel checks the value of model.
 func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
@@ -135,9 +137,9 @@ func chatParameters() []*parameter {
 	}
 }
 
-// validate finds the parameters among the members, and checks them. A parameter that one parser might find twice, or
-// find where another finds none, is refused: given twice, or in another spelling that some providers take for the same
-// (Go providers ignore case, protocol buffers take lowerCamelCase, C strings end at a NUL).
+// validate finds the parameters among the members, and checks them. It refuses parameters on which
+// two parsers could disagree: duplicates, and other spellings that some providers treat as the same
+// name (Go ignores case, protocol buffers accept lowerCamelCase, C strings end at a NUL).
 func validate(obj *jsonObject, set *parameterSet) *apiError {
 	obj.found = make([]int, len(set.list))
 	for i := range obj.members {
@@ -179,7 +181,8 @@ func validate(obj *jsonObject, set *parameterSet) *apiError {
 	return nil
 }
 
-// checkParameter checks a value from a request or from the configuration; name is what the message calls it.
+// checkParameter checks a value of a request or of the configuration. name is its name in the error
+// message.
 func checkParameter(p *parameter, name string, value []byte) *apiError {
 	switch {
 	case strings.IndexByte(p.starts, value[0]) < 0:
@@ -199,7 +202,7 @@ func isInRange(p *parameter, text string) bool {
 	return err == nil && number >= p.minimum && number <= p.maximum && (!p.integer || number == math.Trunc(number))
 }
 
-// numberError says in OpenAI's words what is wrong with a number.
+// numberError returns OpenAI's error for an invalid number.
 func numberError(p *parameter, name, text string) *apiError {
 	number, _ := strconv.ParseFloat(text, 64) // infinite if out of range
 	word := "decimal"
@@ -234,7 +237,7 @@ func wrongType(name, expected string, value json.RawMessage) *apiError {
 	return invalidRequest("invalid_type", name, "Invalid type for '"+name+"': expected "+expected+", but got "+typeName(value)+" instead.")
 }
 
-// typeName names the type of a JSON value with its article.
+// typeName returns the type of a JSON value with its article.
 func typeName(value json.RawMessage) string {
 	switch value[0] {
 	case '"':

@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// inputsMax is how many texts, or arrays of tokens, OpenAI embeds at once. An array of tokens alone is one input, and may
-// have as many as the model reads.
+// inputsMax is the maximum number of texts, or of arrays of tokens, in one request to OpenAI. A
+// single array of tokens is one input, whose length only the model limits.
 const inputsMax = 2048
 
-// embeddingsParameters is the request schema of OpenAI's embeddings, as published with its SDKs.
+// embeddingsParameters returns the request schema of OpenAI's embeddings, as published with its
+// SDKs.
 func embeddingsParameters() []*parameter {
 	return []*parameter{
 		modelID: ofString("model"),
@@ -22,9 +23,10 @@ func embeddingsParameters() []*parameter {
 	}
 }
 
-// checkInput checks what is to be embedded: a text, texts, tokens, or arrays of tokens. Clients send hundreds of thousands
-// of tokens: since encoding/json has seen that the value is JSON, its characters tell the rest, and nobody has to make a
-// value of each. An empty text passes, as providers differ on it.
+// checkInput checks the input: a text, an array of texts, an array of tokens, or an array of arrays
+// of tokens. Clients send hundreds of thousands of tokens, which are not decoded: encoding/json has
+// validated the JSON, so that the characters decide. An empty text is accepted, because providers
+// differ on it.
 func checkInput(name string, value json.RawMessage) *apiError {
 	switch {
 	case value[0] == '"':
@@ -41,26 +43,27 @@ func wrongInput(name string, value json.RawMessage) *apiError {
 	return wrongType(name, "a string, or an array of strings, of integers, or of arrays of integers", value)
 }
 
-// checkTexts checks an array that has a string somewhere: then every element has to be one.
+// checkTexts checks an array that contains a string: all elements must be strings.
 func checkTexts(name string, value json.RawMessage) *apiError {
 	count := bytes.Count(coverEscapes(value), quote) / 2
 	if count > inputsMax {
 		return tooMany(name, "elements", inputsMax, count)
 	}
 	var texts []string
-	if json.Unmarshal(value, &texts) != nil || len(texts) != count { // encoding/json takes null for a text
+	if json.Unmarshal(value, &texts) != nil || len(texts) != count { // encoding/json decodes null as a text
 		return wrongInput(name, value)
 	}
 	return nil
 }
 
-// What arrays of tokens are written with, and whiteSpace to be left out.
+// tokenCharacters are the characters of arrays of tokens.
 const tokenCharacters = "-0123456789,[]"
 
+// whiteSpace removes the white space of JSON.
 var whiteSpace = strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "")
 
-// checkTokens checks an array that has no string. In one of arrays of integers, two brackets stand at either end, and
-// between them every bracket that opens follows one that closes.
+// checkTokens checks an array without strings. An array of arrays of integers begins and ends with
+// two brackets, and between those, every opening bracket follows a closing bracket and a comma.
 func checkTokens(name string, value json.RawMessage) *apiError {
 	text := whiteSpace.Replace(string(value))
 	if strings.Contains(text, "[]") {

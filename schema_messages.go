@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// message holds the members of a message that the schema speaks of. They are of type any, so that one call of
-// encoding/json reads all messages and we say what is wrong, with the place.
+// message holds the members of a message that the schema defines. They are of type any so that one
+// call of encoding/json reads all messages, and our own checks report what is wrong and where.
 type message struct {
 	Role         any `json:"role"`
 	Content      any `json:"content"`
@@ -19,8 +19,9 @@ type message struct {
 	Name         any `json:"name"`
 }
 
-// OpenAI takes messagesMax messages. elementsMax bounds the interpreted work for arrays that the schema leaves unbounded,
-// objectsMax the memory that encoding/json needs for all messages: three objects a part or call, and one a message.
+// Limits of arrays. OpenAI accepts messagesMax messages. elementsMax bounds the interpreted work
+// for arrays that the schema does not bound. objectsMax bounds the memory that encoding/json needs
+// for all messages: three objects per content part or tool call, and one per message.
 const (
 	messagesMax = 2048
 	elementsMax = 4096
@@ -31,7 +32,7 @@ var openingBrace = []byte{'{'}
 
 var roles = []string{"developer", "system", "user", "assistant", "tool", "function"}
 
-// readMessages reads an array of objects, if it is one of a length that OpenAI takes.
+// readMessages parses an array of at least one and at most messagesMax objects.
 func readMessages(name string, value json.RawMessage) ([]message, *apiError) {
 	if objects := bytes.Count(value, openingBrace); objects > objectsMax {
 		return nil, tooMany(name, "objects", objectsMax, objects)
@@ -62,7 +63,7 @@ func checkMessages(name string, value json.RawMessage) *apiError {
 		if isPlain && hasRole && m.ToolCalls == nil && m.Name == nil {
 			switch role {
 			case "user", "assistant", "system", "developer":
-				continue // by far the most; nothing else to see
+				continue // most messages; there is nothing else to check
 			}
 		}
 		if elements += elementsOf(m); elements > elementsMax {
@@ -75,7 +76,8 @@ func checkMessages(name string, value json.RawMessage) *apiError {
 	return nil
 }
 
-// checkLooseMessages checks of messages what all providers agree on: they are objects with a role, and not too many.
+// checkLooseMessages checks what all providers agree on: messages are objects with a role, and not
+// too many.
 func checkLooseMessages(name string, value json.RawMessage) *apiError {
 	messages, apiErr := readMessages(name, value)
 	if apiErr != nil {
@@ -89,7 +91,7 @@ func checkLooseMessages(name string, value json.RawMessage) *apiError {
 	return nil
 }
 
-// elementsOf returns how many content parts and tool calls a message has.
+// elementsOf returns the number of content parts and tool calls of a message.
 func elementsOf(m *message) int {
 	elements := 0
 	if parts, isArray := m.Content.([]any); isArray {
@@ -101,7 +103,8 @@ func elementsOf(m *message) int {
 	return elements
 }
 
-// checkObjects names the first element of an array that is not an object.
+// checkObjects returns the error for a value that is not an array of objects. It names the first
+// element that is not an object.
 func checkObjects(name string, value json.RawMessage) *apiError {
 	if value[0] != '[' {
 		return wrongType(name, "an array", value)
@@ -130,7 +133,7 @@ func checkMessage(path string, m *message) *apiError {
 	if apiErr := checkChoice(path+".role", m.Role, roles...); apiErr != nil {
 		return apiErr
 	}
-	role, _ := m.Role.(string) // it is one
+	role, _ := m.Role.(string) // checked above
 	if apiErr := checkOptionalText(path+".name", m.Name); apiErr != nil {
 		return apiErr
 	}
@@ -180,7 +183,7 @@ func checkToolCalls(path string, value any) *apiError {
 	return nil
 }
 
-// partTypes is which content parts the messages of a role may have.
+// partTypes returns the types of content parts that messages of a role may have.
 func partTypes(role string) []string {
 	switch role {
 	case "user":
@@ -217,7 +220,7 @@ func checkContent(path, role string, value any) *apiError {
 		if apiErr := checkChoice(at+".type", part["type"], partTypes(role)...); apiErr != nil {
 			return apiErr
 		}
-		kind, _ := part["type"].(string) // it is one
+		kind, _ := part["type"].(string) // checked above
 		if apiErr := checkPart(at+"."+kind, kind, part[kind]); apiErr != nil {
 			return apiErr
 		}
@@ -225,7 +228,7 @@ func checkContent(path, role string, value any) *apiError {
 	return nil
 }
 
-// checkPart checks what a content part carries: under the name of its type.
+// checkPart checks the member of a content part that is named as its type.
 func checkPart(path, kind string, value any) *apiError {
 	if kind == "text" || kind == "refusal" {
 		return checkText(path, value)
@@ -252,7 +255,7 @@ func checkPart(path, kind string, value any) *apiError {
 	return nil
 }
 
-// checkText checks a string that has to be there, checkOptionalText one that may be left out.
+// checkText checks a required string, checkOptionalText an optional one.
 func checkText(path string, value any) *apiError {
 	if value == nil {
 		return missingParameter(path)
@@ -270,7 +273,8 @@ func checkOptionalText(path string, value any) *apiError {
 	return nil
 }
 
-// checkChoice checks one of several strings that has to be there, checkOptionalChoice one that may be left out.
+// checkChoice checks a required string that must be one of values, checkOptionalChoice an optional
+// one.
 func checkChoice(path string, value any, values ...string) *apiError {
 	if value == nil {
 		return missingParameter(path)
@@ -289,7 +293,7 @@ func checkOptionalChoice(path string, value any, values ...string) *apiError {
 	return checkOneOf(path, text, values)
 }
 
-// wrongGoType is wrongType for a value that encoding/json has turned into one of Go's.
+// wrongGoType is wrongType for a value that encoding/json has decoded.
 func wrongGoType(path, expected string, value any) *apiError {
 	return wrongType(path, expected, marshal(value))
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of the published schema.
+// Limits of the published schema.
 const (
 	stopMaxSequences      = 4
 	functionsMax          = 128
@@ -16,7 +16,7 @@ const (
 	logitBiasBound        = 100
 )
 
-// object reads a value that is known to be a JSON object.
+// object decodes a JSON object. It returns nil if encoding/json refuses a value in it.
 func object(value json.RawMessage) map[string]any {
 	var members map[string]any
 	if json.Unmarshal(value, &members) != nil {
@@ -25,8 +25,8 @@ func object(value json.RawMessage) map[string]any {
 	return members
 }
 
-// isText tells whether a value is the given string. Yaegi panics where an any is compared with a constant, and keeps the
-// value of an earlier turn in x, _ := v.(string).
+// isText reports whether value is the string want. Yaegi panics when an any is compared with a
+// constant, and in a loop, x, _ := v.(string) keeps the value of an earlier iteration.
 func isText(value any, want string) bool {
 	text, is := value.(string)
 	return is && text == want
@@ -48,8 +48,8 @@ func checkTools(name string, value json.RawMessage) *apiError {
 	return nil
 }
 
-// checkNamedFunction checks an object such as {"type":"function","function":{"name":"..."}}: a tool, a tool call or a
-// choice of one.
+// checkNamedFunction checks an object such as {"type":"function","function":{"name":"..."}}: a
+// tool, a tool call, or the choice of a tool.
 func checkNamedFunction(path string, holder map[string]any) *apiError {
 	if apiErr := checkChoice(path+".type", holder["type"], "function", "custom"); apiErr != nil {
 		return apiErr
@@ -168,8 +168,8 @@ func tooMany(name, what string, maximum, got int) *apiError {
 		strconv.Itoa(maximum)+", but got "+strconv.Itoa(got)+" instead.")
 }
 
-// checkStreamOptions checks the options of a stream. Whether usage is asked for must mean the same to every parser: who
-// meters depends on it.
+// checkStreamOptions checks the options of a stream. All parsers must agree on whether the client
+// requested usage, because metering depends on it.
 func checkStreamOptions(name string, value json.RawMessage) *apiError {
 	options := wholeJSONObject(value)
 	if apiErr := readMembers(options); apiErr != nil {
@@ -193,7 +193,7 @@ func checkStreamOptions(name string, value json.RawMessage) *apiError {
 	return nil
 }
 
-// booleanOptions are the known options of a stream by their folded names.
+// booleanOptions maps the folded names of the known stream options to their names.
 var booleanOptions = map[string]string{"includeusage": includeUsage, "includeobfuscation": "include_obfuscation"}
 
 func checkModalities(name string, value json.RawMessage) *apiError {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// responsesParameters is the request schema of OpenAI's Responses API, as published with its SDKs. Instead of the input,
-// a conversation, a previous response or a prompt may stand.
+// responsesParameters returns the request schema of OpenAI's Responses API, as published with its
+// SDKs. The input is not required: a conversation, a previous response or a prompt can replace it.
 func responsesParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
@@ -46,8 +46,8 @@ func responsesParameters() []*parameter {
 	}
 }
 
-// checkItems checks the input: a text or items. Types of items and tools are many, and new ones come all the time: that
-// they are objects is enough. So no value is made of them.
+// checkItems checks the input: a text or an array of items. There are many types of items, and new
+// ones appear all the time, so it is enough that items are objects, and they are not decoded.
 func checkItems(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':
@@ -65,13 +65,13 @@ func checkItems(name string, value json.RawMessage) *apiError {
 	return wrongType(name, "a string or an array", value)
 }
 
-// typedObject is what all tools have in common, and the name, which a function has to have.
+// typedObject holds the type, which all tools have, and the name, which a function requires.
 type typedObject struct {
 	Type any `json:"type"`
 	Name any `json:"name"`
 }
 
-// checkTypedObjects checks an array of objects that each have a type.
+// checkTypedObjects checks an array of objects with a type.
 func checkTypedObjects(name string, value json.RawMessage) *apiError {
 	var objects []typedObject
 	if json.Unmarshal(value, &objects) != nil {
@@ -131,7 +131,7 @@ func checkReasoning(name string, value json.RawMessage) *apiError {
 	return checkOptionalChoice(name+".summary", reasoning["summary"], "auto", "concise", "detailed")
 }
 
-// checkTextConfig checks the form of the text that the model writes.
+// checkTextConfig checks the settings of the output text.
 func checkTextConfig(name string, value json.RawMessage) *apiError {
 	config := object(value)
 	if apiErr := checkOptionalChoice(name+".verbosity", config["verbosity"], "low", "medium", "high"); apiErr != nil {

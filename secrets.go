@@ -15,19 +15,21 @@ const (
 	k8sPrefix       = "urn:k8s:"
 )
 
-// credential is the provider's key, or that of a collector. Its value leaves secrets*.go only into the header of a request
-// to them. It is never handed to fmt: under Yaegi fmt prints unexported fields and sees no String method.
+// credential is the key of a provider or of a collector. Its value leaves secrets*.go only in the
+// header of a request to one of them. Never pass it to fmt: under Yaegi, fmt prints unexported
+// fields and does not call a String method.
 type credential struct {
 	header string        // canonical name of the header
 	prefix string        // before the key
-	value  string        // prefix and key, if they never change; empty: unresolved, or in secret
+	value  string        // prefix and key if they never change; empty: unresolved, or in secret
 	source *secretSource // of the key; nil: it never changes
-	secret *secret       // what the source gives, from start on
+	secret *secret       // the key that the source holds; set by startCredential
 }
 
-// newSecret prepares the key that token is or refers to; nil: none is configured. A reference that cannot be resolved yet
-// is no error: the operator is told at which key of the configuration it stands, and without, what happens until it can.
-// What makes token impossible is returned as text, without the token.
+// newSecret returns the credential that token is or refers to, or nil if token is empty. A
+// reference that cannot be resolved yet is not an error: a log line names its configuration key and
+// the consequence until it can be resolved. An invalid token is returned as the text of the
+// problem, without the token.
 func newSecret(key, consequence, token, header, prefix string, settings *secretSettings) (*credential, string) {
 	token = strings.TrimSpace(token)
 	cred := &credential{header: header, prefix: prefix}
@@ -38,15 +40,15 @@ func newSecret(key, consequence, token, header, prefix string, settings *secretS
 	case strings.HasPrefix(token, envPrefix):
 		name := token[len(envPrefix):]
 		if name == "" {
-			return nil, "names no environment variable; write urn:env:NAME"
+			return nil, "must name an environment variable, as in urn:env:NAME"
 		}
 		if !cred.set(os.Getenv(name)) {
-			logWarn("%s: the environment variable %q that it refers to is empty, unset or no header value; %s until Traefik starts with it", key, name, consequence)
+			logWarn("%s: the environment variable %q is unset, empty or not a valid header value; %s until Traefik is restarted with a valid value", key, name, consequence)
 		}
 	case strings.HasPrefix(token, filePrefix):
 		path := token[len(filePrefix):]
 		if !filepath.IsAbs(path) {
-			return nil, "names no absolute path; write urn:file:/path"
+			return nil, "must name an absolute path, as in urn:file:/path"
 		}
 		cred.source = newSource(settings, key, consequence, token)
 		cred.source.path = path
@@ -54,9 +56,9 @@ func newSecret(key, consequence, token, header, prefix string, settings *secretS
 		cred.source = newSource(settings, key, consequence, token)
 		problem = resolve(cred.source, settings, token)
 	case strings.HasPrefix(token, referencePrefix):
-		problem = "is no known reference; use urn:env:NAME or urn:file:/path, or urn:k8s:secret:name:key"
+		problem = "unknown reference; use urn:env:NAME, urn:file:/path or urn:k8s:secret:name:key"
 	case !cred.set(token):
-		problem = "has a character that cannot stand in a header"
+		problem = "must not contain control characters"
 	}
 	if problem != "" {
 		return nil, problem
@@ -64,7 +66,7 @@ func newSecret(key, consequence, token, header, prefix string, settings *secretS
 	return cred, ""
 }
 
-// accept takes a key that never changes.
+// set stores a key that never changes. It reports whether the key is valid.
 func (cred *credential) set(key string) bool {
 	key, ok := headerText(key)
 	if ok {
@@ -73,14 +75,15 @@ func (cred *credential) set(key string) bool {
 	return ok
 }
 
-// startCredential begins to look up a key that can change. Without it, there is none.
+// startCredential starts the look-ups of a key that can change. Before that, such a credential has
+// no key.
 func startCredential(ctx context.Context, cred *credential) {
 	if cred != nil && cred.source != nil {
 		cred.secret = useSecret(ctx, cred.source)
 	}
 }
 
-// secretValue returns prefix and key as they are now, "" if there is no key.
+// secretValue returns the prefix and the current key, or "" if there is no key.
 func secretValue(cred *credential) string {
 	key, ok := cred.secret.current.Load().(string)
 	if !ok || key == "" {
@@ -89,7 +92,8 @@ func secretValue(cred *credential) string {
 	return cred.prefix + key
 }
 
-// awaitSecretValue is secretValue while there is no key: the first look-up, which is bounded in time, is waited for.
+// awaitSecretValue is secretValue without a key: it waits for the first look-up, whose time is
+// bounded.
 func awaitSecretValue(cred *credential) string {
 	<-cred.secret.firstLookUp
 	key, ok := cred.secret.current.Load().(string)
@@ -99,7 +103,8 @@ func awaitSecretValue(cred *credential) string {
 	return cred.prefix + key
 }
 
-// currentValue is the value of a header that is sent along with something else than a client's request, "" if there is none.
+// currentValue returns the value of a header for requests other than those of clients, or "" if
+// there is no key.
 func currentValue(cred *credential) string {
 	if cred.source != nil {
 		return secretValue(cred)

@@ -13,21 +13,22 @@ import (
 	"strings"
 )
 
-// apiAnswerMaxBytes bounds the answer of the API server. A Secret is at most 1 MiB; in base64, beside what kubectl notes
-// about it, it can be three times that.
+// apiAnswerMaxBytes limits the response of the API server. A Secret is at most 1 MiB. In base64,
+// and with the annotation of kubectl, it can take three times as much.
 const apiAnswerMaxBytes = 4 << 20
 
-// kubernetesAPI is an API server, and how to speak to it. The files are read for each look-up: they rotate.
+// kubernetesAPI is an API server, and how to connect to it. The files are read for each look-up,
+// because their content rotates.
 type kubernetesAPI struct {
 	url       string
-	isOwn     bool   // the one of the cluster that Traefik runs in
+	isOwn     bool   // the API server of the cluster that Traefik runs in
 	tokenFile string // empty: no token is sent
-	caFile    string // empty: the certificates of the system
-	namespace string // of references without one; empty: Traefik's own
+	caFile    string // empty: the system's certificates
+	namespace string // of references without one; empty: that of Traefik's pod
 }
 
-// lookUpSecret asks the API server. Each look-up has a connection of its own: they are rare, and certificates, token and
-// address are then those of now.
+// lookUpSecret reads a key from the API server. Each look-up opens a connection: look-ups are rare,
+// and a new connection uses the current certificates, token and address.
 func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	token, problem := readToken(source.api)
 	if problem != nil {
@@ -50,7 +51,7 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	address := source.api.url + "/api/v1/namespaces/" + reference.namespace + "/secrets/" + reference.name
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return "", &lookUpProblem{"url", "the URL of the Kubernetes API cannot be used"}
+		return "", &lookUpProblem{"url", "invalid URL of the Kubernetes API"}
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "chat-completion")
@@ -69,15 +70,15 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	case res.StatusCode != http.StatusOK:
 		return "", apiStatusProblem(source.api, reference, token, res.StatusCode)
 	case len(answer) > apiAnswerMaxBytes:
-		return "", &lookUpProblem{"answer", fmt.Sprintf("%s answers with more than %d bytes", apiName(source.api), apiAnswerMaxBytes)}
+		return "", &lookUpProblem{"answer", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiAnswerMaxBytes)}
 	}
 	return readSecret(source.api, reference, answer)
 }
 
-// apiClient speaks to an API server once.
+// apiClient returns a client for a single request to an API server.
 func apiClient(roots *x509.CertPool) *http.Client {
 	return &http.Client{
-		// The token is for the configured address.
+		// The token must not be sent to another address.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -89,7 +90,7 @@ func apiClient(roots *x509.CertPool) *http.Client {
 	}
 }
 
-// readToken returns the token that Traefik has for the API server, "" if none is configured.
+// readToken returns the token for the API server, or "" if none is configured.
 func readToken(api *kubernetesAPI) (string, *lookUpProblem) {
 	if api.tokenFile == "" {
 		return "", nil
@@ -100,12 +101,12 @@ func readToken(api *kubernetesAPI) (string, *lookUpProblem) {
 	}
 	token, ok := headerText(content)
 	if !ok {
-		return "", &lookUpProblem{"token", fmt.Sprintf("the token for the Kubernetes API, in %q, is empty or no header value", api.tokenFile)}
+		return "", &lookUpProblem{"token", fmt.Sprintf("the token for the Kubernetes API in %q is empty or not a valid header value", api.tokenFile)}
 	}
 	return token, nil
 }
 
-// readRoots returns the certificates that the API server's is verified by; nil: those of the system.
+// readRoots returns the root certificates for the API server; nil means those of the system.
 func readRoots(api *kubernetesAPI) (*x509.CertPool, *lookUpProblem) {
 	if api.caFile == "" {
 		return nil, nil
@@ -116,7 +117,7 @@ func readRoots(api *kubernetesAPI) (*x509.CertPool, *lookUpProblem) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM([]byte(content)) {
-		return nil, &lookUpProblem{"CA", fmt.Sprintf("the file %q has no certificate in PEM", api.caFile)}
+		return nil, &lookUpProblem{"CA", fmt.Sprintf("the file %q contains no PEM certificate", api.caFile)}
 	}
 	return roots, nil
 }
@@ -126,12 +127,13 @@ func ownNamespace() (string, *lookUpProblem) {
 	content, err := readSmallFile(serviceAccountFolder + "/namespace")
 	namespace := strings.TrimSpace(content)
 	if err != nil || !isNamespace(namespace) {
-		return "", &lookUpProblem{"namespace", "Traefik's own namespace is not known; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"}
+		return "", &lookUpProblem{"namespace", "cannot determine Traefik's own namespace; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"}
 	}
 	return namespace, nil
 }
 
-// serviceAccountHint says where the files of a pod come from.
+// serviceAccountHint returns the hint how a pod gets the files of its service account, or "" for an
+// API server of another cluster.
 func serviceAccountHint(api *kubernetesAPI, key string) string {
 	if !api.isOwn {
 		return ""
@@ -143,45 +145,45 @@ func apiName(api *kubernetesAPI) string {
 	return "the Kubernetes API at " + api.url
 }
 
-// apiUnreachable says why there was no answer.
+// apiUnreachable returns the problem of a request without a response.
 func apiUnreachable(ctx context.Context, source *secretSource, token string, err error) *lookUpProblem {
 	text := problemText(err)
 	if ctx.Err() != nil {
-		text = "no answer within " + source.pace.timeout.String()
+		text = "no response within " + source.pace.timeout.String()
 	}
 	if token != "" {
-		text = strings.ReplaceAll(text, token, "[token]") // an answer that is no HTTP is repeated in the error
+		text = strings.ReplaceAll(text, token, "[token]") // the error repeats a response that is not HTTP
 	}
 	kind := "unreachable"
 	if strings.Contains(text, "certificate") {
 		kind = "certificate"
 	}
-	return &lookUpProblem{kind, apiName(source.api) + " cannot be asked: " + truncated(text, problemMaxBytes)}
+	return &lookUpProblem{kind, "the request to " + apiName(source.api) + " failed: " + truncated(text, problemMaxBytes)}
 }
 
-// apiStatusProblem says what to do when the API server does not give the Secret.
+// apiStatusProblem returns the problem of a response without a Secret, with what to do about it.
 func apiStatusProblem(api *kubernetesAPI, r secretReference, token string, status int) *lookUpProblem {
 	kind := strconv.Itoa(status)
 	name := r.namespace + "/" + r.name
 	switch {
 	case status == http.StatusUnauthorized && token == "":
-		return &lookUpProblem{kind, apiName(api) + " wants a token (401); set secrets.tokenFile"}
+		return &lookUpProblem{kind, apiName(api) + " requires a token (401); set secrets.tokenFile"}
 	case status == http.StatusUnauthorized:
-		return &lookUpProblem{kind, fmt.Sprintf("%s refuses the token in %q (401): it has expired, or is for another cluster", apiName(api), api.tokenFile)}
+		return &lookUpProblem{kind, fmt.Sprintf("%s rejects the token in %q (401): it has expired or belongs to another cluster", apiName(api), api.tokenFile)}
 	case status == http.StatusForbidden && token == "":
-		return &lookUpProblem{kind, fmt.Sprintf("%s does not let the Secret %s be read without a token (403); set secrets.tokenFile", apiName(api), name)}
+		return &lookUpProblem{kind, fmt.Sprintf("%s does not allow reading the Secret %s without a token (403); set secrets.tokenFile", apiName(api), name)}
 	case status == http.StatusForbidden:
-		return &lookUpProblem{kind, fmt.Sprintf("%s does not let Traefik read the Secret %s (403); allow it with: %s", apiName(api), name, grantCommands(r, token))}
+		return &lookUpProblem{kind, fmt.Sprintf("%s does not allow Traefik to read the Secret %s (403); allow it with: %s", apiName(api), name, grantCommands(r, token))}
 	case status == http.StatusNotFound:
-		return &lookUpProblem{kind, fmt.Sprintf("there is no Secret %s (404); create it with: kubectl create secret generic %s --from-file=%s=FILE -n %s",
+		return &lookUpProblem{kind, fmt.Sprintf("the Secret %s does not exist (404); create it with: kubectl create secret generic %s --from-file=%s=FILE -n %s",
 			name, r.name, r.key, r.namespace)}
 	case status >= http.StatusMultipleChoices && status < http.StatusBadRequest:
-		return &lookUpProblem{kind, fmt.Sprintf("%s answers with a redirect (%d), which is not followed; configure the address of the API server itself", apiName(api), status)}
+		return &lookUpProblem{kind, fmt.Sprintf("%s responded with a redirect (%d), which is not followed; configure the address of the API server itself", apiName(api), status)}
 	}
-	return &lookUpProblem{kind, fmt.Sprintf("%s answers with status %d", apiName(api), status)}
+	return &lookUpProblem{kind, fmt.Sprintf("%s responded with status %d", apiName(api), status)}
 }
 
-// grantCommands returns the commands that let Traefik read one Secret, and no more.
+// grantCommands returns the commands that allow Traefik to read one Secret and nothing else.
 func grantCommands(r secretReference, token string) string {
 	account := serviceAccount(token)
 	if account == "" {
@@ -195,7 +197,8 @@ func grantCommands(r secretReference, token string) string {
 		role, r.name, r.namespace, role, role, account, r.namespace)
 }
 
-// serviceAccount returns namespace and name of the account that a token is for, "" if it does not say.
+// serviceAccount returns the namespace and the name of a token's service account, separated by a
+// colon, or "" if the token does not contain them.
 func serviceAccount(token string) string {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -218,27 +221,27 @@ func serviceAccount(token string) string {
 	return names[2] + ":" + names[3]
 }
 
-// readSecret finds the key in a Secret.
+// readSecret returns the key from the API server's response.
 func readSecret(api *kubernetesAPI, r secretReference, answer []byte) (string, *lookUpProblem) {
 	var members struct {
 		Kind string            `json:"kind"`
 		Data map[string]string `json:"data"`
 	}
 	if json.Unmarshal(answer, &members) != nil || members.Kind != "Secret" {
-		return "", &lookUpProblem{"answer", apiName(api) + " does not answer with a Secret; is it an API server?"}
+		return "", &lookUpProblem{"answer", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
 	}
 	encoded, found := members.Data[r.key]
 	if !found {
 		has := "it is empty"
 		if len(members.Data) > 0 {
-			has = "it has " + shortened(strings.Join(sortedKeys(members.Data), ", "))
+			has = "it contains " + shortened(strings.Join(sortedKeys(members.Data), ", "))
 		}
 		return "", &lookUpProblem{"key", fmt.Sprintf("the Secret %s/%s has no key %q; %s", r.namespace, r.name, r.key, has)}
 	}
 	value, err := base64.StdEncoding.DecodeString(encoded)
 	key, ok := headerText(string(value))
 	if err != nil || !ok || len(value) > secretMaxBytes {
-		return "", &lookUpProblem{"value", fmt.Sprintf("the key %q of the Secret %s/%s is empty, no header value, or larger than %d bytes", r.key, r.namespace, r.name, secretMaxBytes)}
+		return "", &lookUpProblem{"value", fmt.Sprintf("the key %q of the Secret %s/%s is empty, not a valid header value, or larger than %d bytes", r.key, r.namespace, r.name, secretMaxBytes)}
 	}
 	return key, nil
 }

@@ -160,44 +160,44 @@ func TestFailedLookUpSaysWhatToDo(t *testing.T) {
 			s.api.tokenFile = ""
 			a.setFault(answerStatus(http.StatusForbidden))
 		}, "without a token (403); set secrets.tokenFile"},
-		{"no token", func(_ *testAPI, s *secretSettings) { s.api.tokenFile = "" }, "wants a token (401); set secrets.tokenFile"},
-		{"another token", func(a *testAPI, _ *secretSettings) { a.token = "canary-of-another" }, "refuses the token in "},
+		{"no token", func(_ *testAPI, s *secretSettings) { s.api.tokenFile = "" }, "requires a token (401); set secrets.tokenFile"},
+		{"another token", func(a *testAPI, _ *secretSettings) { a.token = "canary-of-another" }, "rejects the token in "},
 		{"no token file", func(a *testAPI, _ *secretSettings) { _ = os.Remove(a.tokenFile) }, "the token for the Kubernetes API cannot be read: "},
 		{"no token file in a pod", func(a *testAPI, s *secretSettings) {
 			_ = os.Remove(a.tokenFile)
 			s.api.isOwn = true
 		}, "; set automountServiceAccountToken: true for Traefik's pod, or secrets.tokenFile"},
-		{"a token of two lines", func(a *testAPI, _ *secretSettings) { a.setToken(t, "a\ncanary") }, "is empty or no header value"},
+		{"a token of two lines", func(a *testAPI, _ *secretSettings) { a.setToken(t, "a\ncanary") }, "is empty or not a valid header value"},
 		{"no CA file", func(a *testAPI, _ *secretSettings) { _ = os.Remove(a.caFile) }, "the CA certificates of the Kubernetes API cannot be read: "},
-		{"a CA file without certificates", func(a *testAPI, _ *secretSettings) { writeKey(t, a.caFile, "canary") }, "has no certificate in PEM"},
+		{"a CA file without certificates", func(a *testAPI, _ *secretSettings) { writeKey(t, a.caFile, "canary") }, "contains no PEM certificate"},
 		{"unknown authority", func(_ *testAPI, s *secretSettings) { s.api.caFile = "" }, "certificate"},
 		{"another host", func(a *testAPI, s *secretSettings) { s.api.url = strings.Replace(a.URL, "127.0.0.1", "localhost", 1) }, "certificate"},
 		{"no namespace", func(_ *testAPI, s *secretSettings) {
 			s.api.namespace = ""
 			s.api.isOwn = true
-		}, "Traefik's own namespace is not known; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"},
+		}, "cannot determine Traefik's own namespace; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"},
 		{"no Secret", func(_ *testAPI, s *secretSettings) { s.api.namespace = "other" },
-			"there is no Secret other/ai-keys (404); create it with: kubectl create secret generic ai-keys --from-file=openai=FILE -n other"},
-		{"no key", func(a *testAPI, _ *secretSettings) { a.set("gemini", "canary") }, `the Secret ai/ai-keys has no key "openai"; it has gemini`},
+			"the Secret other/ai-keys does not exist (404); create it with: kubectl create secret generic ai-keys --from-file=openai=FILE -n other"},
+		{"no key", func(a *testAPI, _ *secretSettings) { a.set("gemini", "canary") }, `the Secret ai/ai-keys has no key "openai"; it contains gemini`},
 		{"no data", func(a *testAPI, _ *secretSettings) { a.data = nil }, "; it is empty"},
-		{"an empty key", func(a *testAPI, _ *secretSettings) { a.set("openai", " \n") }, `the key "openai" of the Secret ai/ai-keys is empty, no header value`},
-		{"a key of two lines", func(a *testAPI, _ *secretSettings) { a.set("openai", "a\r\ncanary") }, "no header value"},
+		{"an empty key", func(a *testAPI, _ *secretSettings) { a.set("openai", " \n") }, `the key "openai" of the Secret ai/ai-keys is empty, not a valid header value`},
+		{"a key of two lines", func(a *testAPI, _ *secretSettings) { a.set("openai", "a\r\ncanary") }, "not a valid header value"},
 		{"a large key", func(a *testAPI, _ *secretSettings) { a.set("openai", strings.Repeat("canary", secretMaxBytes)) }, "larger than 65536 bytes"},
 		{"no base64", func(a *testAPI, _ *secretSettings) {
 			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"canary!"}}`))
-		}, "is empty, no header value"},
-		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText("<p>canary")) }, "does not answer with a Secret; is it an API server?"},
-		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText(`{"kind":"Status","message":"canary"}`)) }, "does not answer with a Secret"},
+		}, "is empty, not a valid header value"},
+		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
+		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
 		{"too long an answer", func(a *testAPI, _ *secretSettings) {
 			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiAnswerMaxBytes/6) + `"}}`))
-		}, "answers with more than 4194304 bytes"},
+		}, "sent a response of more than 4194304 bytes"},
 		{"a redirect", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				http.Redirect(rw, req, other.URL+"/canary", http.StatusFound)
 			})
-		}, "answers with a redirect (302), which is not followed"},
-		{"an error of the server", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusServiceUnavailable)) }, "answers with status 503"},
-		{"no answer", func(a *testAPI, _ *secretSettings) { a.setFault(cutOff) }, "cannot be asked: EOF"},
+		}, "responded with a redirect (302), which is not followed"},
+		{"an error of the server", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusServiceUnavailable)) }, "responded with status 503"},
+		{"no answer", func(a *testAPI, _ *secretSettings) { a.setFault(cutOff) }, "failed: EOF"},
 		{"an answer that is no HTTP, and repeats the token", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				connection, _, _ := rw.(http.Hijacker).Hijack()

@@ -14,7 +14,7 @@ func TestKubernetesMiddlewareReadsNoForeignSecret(t *testing.T) {
 		config := CreateConfig()
 		config.Token = token
 		config.Secrets = Secrets{Endpoint: "https://k", Namespace: "traefik"}
-		if _, err := newPolicy(config, "tenant-chat@kubernetescrd"); err == nil || !strings.Contains(err.Error(), "token: has a urn:k8s:secret reference") {
+		if _, err := newPolicy(config, "tenant-chat@kubernetescrd"); err == nil || !strings.Contains(err.Error(), "token: contains a urn:k8s:secret reference") {
 			t.Errorf("%q: error %v, want a refusal", token, err)
 		}
 		if _, err := newPolicy(config, "chat@file"); err != nil {
@@ -52,7 +52,7 @@ func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
 		s.timer = nil
 		s.mu.Unlock()
 	})
-	if !strings.Contains(told, "does not answer; requests are answered 503") {
+	if !strings.Contains(told, "timed out; requests are answered 503") {
 		t.Error(told)
 	}
 }

@@ -7,40 +7,43 @@ import (
 	"time"
 )
 
-// secret is a key that is looked up in the background, once for all middlewares that refer to the same source. It lives as
-// long as one of them does, and a little longer: when Traefik loads a configuration, the old middlewares go before the new
-// ones come, and the key has to be there while its source is away.
+// secret is a key that is looked up in the background, once for all instances that refer to the
+// same source. It outlives its last user a little: when Traefik loads a configuration, the old
+// instances end before the new ones start, and the key has to survive even if its source is
+// unavailable at that time.
 //
-// It has no goroutine: a timer calls refreshSecret, which does what is due and sets the timer again. Middlewares do not say that
-// they go; a turn looks for those whose context has ended.
+// It has no goroutine: a timer calls refreshSecret, which does what is due and sets the
+// timer again. Instances do not announce their end: refreshSecret removes those whose context is
+// done.
 type secret struct {
 	source      *secretSource
 	current     atomic.Value // the key, a string; empty: there is none
-	firstLookUp chan bool    // closed after the first look-up, or when that takes too long
+	firstLookUp chan bool    // closed after the first look-up, or when it takes too long
 
 	mu              sync.Mutex
 	users           []context.Context
-	unusedSince     time.Time   // since when there is no user; zero: there is one
-	timer           *time.Timer // of the next turn; nil: the secret is retired
-	busy            bool        // a look-up is under way
-	firstLookUpDone bool        // tried is closed
+	unusedSince     time.Time   // when the last user ended; zero: there is a user
+	timer           *time.Timer // of the next refreshSecret; nil: the secret is retired
+	busy            bool        // a look-up is running
+	firstLookUpDone bool        // firstLookUp is closed
 	due             time.Time   // of the next look-up
 	lastStarted     time.Time   // when the last look-up began; zero: there was none
-	failures        int         // look-ups since the last one that did not fail
-	confirmed       time.Time   // when the source gave current for the last time
-	since           time.Time   // when it gave current for the first time
+	failures        int         // failed look-ups since the last successful one
+	confirmed       time.Time   // when the last look-up found current
+	since           time.Time   // when the first look-up found current
 	rotated         bool        // current is not the first key
-	rejected        bool        // somebody answered 401 to current
-	state           string      // what the operator was told last; empty: all is well
+	rejected        bool        // current was rejected with status 401
+	state           string      // the problem that was logged last; empty: none
 }
 
-// theSecrets are those that take users, by the ids of their sources.
+// theSecrets are the secrets that accept users, by the ids of their sources.
 var (
 	theSecretsMu sync.Mutex
 	theSecrets   = map[string]*secret{}
 )
 
-// useSecret returns the secret of a source. It is looked up in the background until ctx is done.
+// useSecret returns the secret of a source, and has it looked up in the background until ctx is
+// done.
 func useSecret(ctx context.Context, source *secretSource) *secret {
 	theSecretsMu.Lock()
 	defer theSecretsMu.Unlock()
@@ -56,7 +59,7 @@ func useSecret(ctx context.Context, source *secretSource) *secret {
 	if s.timer == nil {
 		s.timer = time.AfterFunc(0, refreshFunc(s))
 	} else if !s.busy && !time.Now().Before(s.due) {
-		s.timer.Reset(0) // there was no user who needed it
+		s.timer.Reset(0) // the look-up was due while there was no user
 	}
 	return s
 }
@@ -68,7 +71,7 @@ func newSharedSecret(source *secretSource) *secret {
 	return s
 }
 
-// refreshFunc returns what the timer calls.
+// refreshFunc returns the function that the timer calls.
 func refreshFunc(s *secret) func() {
 	return func() {
 		defer recoverGoroutine(s.source.key)
@@ -76,11 +79,11 @@ func refreshFunc(s *secret) func() {
 	}
 }
 
-// refreshSecret looks up the key if that is due. A panic counts as a look-up that failed.
+// refreshSecret looks up the key if that is due. A panic counts as a failed look-up.
 func refreshSecret(s *secret) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			endRefresh(s, "", &lookUpProblem{"panic", "a panic: " + causeText(cause)})
+			endRefresh(s, "", &lookUpProblem{"panic", "panic: " + causeText(cause)})
 		}
 	}()
 	if beginRefresh(s, time.Now()) {
@@ -89,7 +92,8 @@ func refreshSecret(s *secret) {
 	}
 }
 
-// beginRefresh tells whether the key is to be looked up now. If not, it sets the timer, or retires the secret.
+// beginRefresh reports whether the key is to be looked up now. If not, it sets the timer or retires
+// the secret.
 func beginRefresh(s *secret, now time.Time) bool {
 	theSecretsMu.Lock()
 	defer theSecretsMu.Unlock()
@@ -126,11 +130,12 @@ func beginRefresh(s *secret, now time.Time) bool {
 	return true
 }
 
-// lookUpGrace is how much longer than its timeout a look-up may take. A file on a disk that is away can take forever.
+// lookUpGrace is how much longer than its timeout a look-up may take. Reading a file from an
+// unavailable disk can block forever.
 const lookUpGrace = 250 * time.Millisecond
 
-// watchLookUp does without a look-up that hangs: requests do not wait for it, and the key does not outlive maxStale. The
-// caller holds the lock.
+// watchLookUp handles a look-up that hangs: it releases waiting requests, and expires the key after
+// maxStale. The caller holds the lock.
 func watchLookUp(s *secret, now time.Time) {
 	pace := s.source.pace
 	if left := s.lastStarted.Add(pace.timeout + lookUpGrace).Sub(now); left > 0 {
@@ -149,12 +154,12 @@ func watchLookUp(s *secret, now time.Time) {
 			delay = left
 		}
 	}
-	logState(s, hadKey, &lookUpProblem{"hangs", sourceName(s.source) + " does not answer"})
+	logState(s, hadKey, &lookUpProblem{"hangs", "the look-up of " + sourceName(s.source) + " timed out"})
 	endFirstLookUp(s)
 	s.timer.Reset(delay)
 }
 
-// endFirstLookUp lets requests go that wait for the first look-up. The caller holds the lock.
+// endFirstLookUp releases the requests that wait for the first look-up. The caller holds the lock.
 func endFirstLookUp(s *secret) {
 	if !s.firstLookUpDone {
 		s.firstLookUpDone = true
@@ -162,6 +167,7 @@ func endFirstLookUp(s *secret) {
 	}
 }
 
+// activeUsers returns the users that have not ended.
 func activeUsers(users []context.Context) []context.Context {
 	var living []context.Context
 	for _, ctx := range users {
@@ -172,8 +178,8 @@ func activeUsers(users []context.Context) []context.Context {
 	return living
 }
 
-// setTimer has the next turn come when a look-up is due, or soon enough to see that no user is left. The caller holds the
-// lock.
+// setTimer sets the timer to when a look-up is due, or earlier to notice that no user is left. The
+// caller holds the lock.
 func setTimer(s *secret, now time.Time) {
 	if s.timer == nil {
 		return
@@ -188,7 +194,7 @@ func setTimer(s *secret, now time.Time) {
 	s.timer.Reset(delay)
 }
 
-// endRefresh takes what a look-up found, and tells the operator what is new about it.
+// endRefresh stores the result of a look-up, and logs a change.
 func endRefresh(s *secret, key string, problem *lookUpProblem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +212,7 @@ func endRefresh(s *secret, key string, problem *lookUpProblem) {
 	setTimer(s, now)
 }
 
-// storeKey takes the key that the source gave. The caller holds the lock.
+// storeKey stores the key of a successful look-up. The caller holds the lock.
 func storeKey(s *secret, before, key string, now time.Time) {
 	s.failures = 0
 	s.confirmed = now
@@ -220,7 +226,8 @@ func storeKey(s *secret, before, key string, now time.Time) {
 	s.rejected = false
 }
 
-// keepStaleKey does without the source for a while, and without the key if that was too long. The caller holds the lock.
+// keepStaleKey schedules the retry after a failed look-up, and removes the key after maxStale. The
+// caller holds the lock.
 func keepStaleKey(s *secret, hasKey bool, now time.Time) {
 	pace := s.source.pace
 	delay := pace.maxRetry
@@ -244,7 +251,7 @@ func keepStaleKey(s *secret, hasKey bool, now time.Time) {
 	}
 }
 
-// logState tells the operator what has changed. The caller holds the lock: what is told is in order.
+// logState logs a change of the state. The caller holds the lock, which keeps the lines in order.
 func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	key, ok := s.current.Load().(string)
 	hasKey := ok && key != ""
@@ -252,9 +259,9 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	if problem == nil {
 		s.state = ""
 		if hadKey && s.since.Equal(s.confirmed) {
-			logDebug("%s: a new key has been read, and is used from now on", s.source.key)
+			logDebug("%s: the key has changed; new requests use the new key", s.source.key)
 		} else if before != "" {
-			logDebug("%s: the key has been read", s.source.key)
+			logDebug("%s: the key is available", s.source.key)
 		}
 		return
 	}
@@ -267,14 +274,15 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	}
 	outcome := s.source.consequence
 	if hasKey {
-		outcome = "the last key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
+		outcome = "the last known key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
 	} else if hadKey {
-		outcome = "the last key is not used any more (secrets.maxStale), and " + s.source.consequence
+		outcome = "the last known key has expired (secrets.maxStale), and " + s.source.consequence
 	}
 	logWarn("%s: %s; %s", s.source.key, problem.text, outcome)
 }
 
-// credentialRefused has a key looked up again that somebody has answered 401 to, on a request that began at start.
+// credentialRefused schedules a look-up after a request that began at start was rejected with
+// status 401.
 func credentialRefused(cred *credential, start time.Time) {
 	if cred == nil || cred.secret == nil {
 		return
@@ -283,7 +291,7 @@ func credentialRefused(cred *credential, start time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if start.Before(s.since) {
-		return // there is another key now
+		return // the key has changed since
 	}
 	now := time.Now()
 	if !s.rejected {
@@ -298,13 +306,13 @@ func credentialRefused(cred *credential, start time.Time) {
 	}
 }
 
-// logRejected says what a 401 means, once for each key. The caller holds the lock.
+// logRejected logs the first 401 for a key. The caller holds the lock.
 func logRejected(s *secret, now time.Time) {
-	what, hint := "the key", "put a valid key there"
+	what, hint := "the key", "store a valid key there"
 	if s.rotated {
 		what = "the new key"
-		hint = "it may not be valid yet; else put a valid key there"
+		hint = "it may not be valid yet, otherwise store a valid key there"
 	}
-	logWarn("%s: the answer to %s is 401, %s after it was read from %s; no request is repeated, the key is looked up again now and while this goes on; %s",
+	logWarn("%s: %s was rejected with status 401, %s after it was read from %s; requests are not retried, and the key is looked up again while it is rejected; %s",
 		s.source.key, what, now.Sub(s.since).Round(time.Millisecond), sourceName(s.source), hint)
 }

@@ -37,7 +37,7 @@ func TestRotatedKeySpreads(t *testing.T) {
 		eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer sk-two" })
 		end()
 	})
-	if want := "chat-completion: token: a new key has been read, and is used from now on\n"; told != want {
+	if want := "chat-completion: token: the key has changed; new requests use the new key\n"; told != want {
 		t.Errorf("the operator is told %q, want %q", told, want)
 	}
 }
@@ -84,9 +84,9 @@ func TestKeyExpiresWithoutItsSource(t *testing.T) {
 		end()
 	})
 	for _, want := range []string{
-		"--serviceaccount=traefik:gateway -n ai; the last key is used until 20", "Z (secrets.maxStale)\n",
-		"-n ai; the last key is not used any more (secrets.maxStale), and requests are answered 503\n",
-		"token: the key has been read\n",
+		"--serviceaccount=traefik:gateway -n ai; the last known key is used until 20", "Z (secrets.maxStale)\n",
+		"-n ai; the last known key has expired (secrets.maxStale), and requests are answered 503\n",
+		"token: the key is available\n",
 	} {
 		if strings.Count(told, want) != 1 {
 			t.Errorf("the operator is told %q, want %q in it once", told, want)
@@ -279,9 +279,9 @@ func TestRefusedKeyIsLookedUpAtOnce(t *testing.T) {
 		end()
 	})
 	for _, want := range []string{
-		"token: the answer to the key is 401, ", " after it was read from the Secret ai/ai-keys; no request is repeated", "; put a valid key there\n",
-		"token: a new key has been read, and is used from now on\n",
-		"token: the answer to the new key is 401, ", "; it may not be valid yet; else put a valid key there\n",
+		"token: the key was rejected with status 401, ", " after it was read from the Secret ai/ai-keys; requests are not retried", "; store a valid key there\n",
+		"token: the key has changed; new requests use the new key\n",
+		"token: the new key was rejected with status 401, ", "; it may not be valid yet, otherwise store a valid key there\n",
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the operator is told %q, want %q in it", told, want)
@@ -335,7 +335,7 @@ func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
 		cancel()
 		awaitRetired(t, p.providers[0].auth.credential.source)
 	})
-	if !strings.Contains(told, "token: the answer to the key is 401, ") || strings.Contains(told, "sk-") {
+	if !strings.Contains(told, "token: the key was rejected with status 401, ") || strings.Contains(told, "sk-") {
 		t.Errorf("the operator is told %q", told)
 	}
 }
@@ -385,7 +385,7 @@ func TestPanicInALookUpEndsNothing(t *testing.T) {
 		cancel()
 		awaitRetired(t, cred.source)
 	})
-	if want := "chat-completion: token: a panic: runtime error: invalid memory address or nil pointer dereference; requests are answered 503\n"; told != want {
+	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests are answered 503\n"; told != want {
 		t.Errorf("the operator is told %q, want %q", told, want)
 	}
 }

@@ -10,60 +10,62 @@ import (
 	"time"
 )
 
-// secretMaxBytes bounds a key, and a token file: what is larger is no key.
+// secretMaxBytes limits the size of keys and of the files that hold them. Nothing larger is a key.
 const secretMaxBytes = 64 << 10
 
-// serviceAccountFolder is where Kubernetes mounts the token of a pod.
+// serviceAccountFolder is where Kubernetes mounts the service account of a pod.
 const serviceAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// secretSettings is Config.Secrets with all decided that can be decided once.
+// secretSettings is the parsed form of Config.Secrets.
 type secretSettings struct {
-	dir  string         // holds mounted Secrets; empty: api is asked
-	api  *kubernetesAPI // nil: there is none
+	dir  string         // of mounted Secrets; empty: they are read through api
+	api  *kubernetesAPI // nil: there is no API server
 	pace secretPace
 
-	// isTraefikError is that Traefik's CRD provider resolves references to Kubernetes, in the Middleware's namespace only. Whoever
-	// may write a Middleware must not read further Secrets with Traefik's rights by a reference that Traefik does not see:
-	// one with a space in front, or one that is the value in a Secret.
+	// resolvedByTraefik reports that Traefik's CRD provider resolves references to Kubernetes
+	// Secrets, in the Middleware's namespace only. Authors of a Middleware must not be able to read
+	// other Secrets with Traefik's permissions through a reference that Traefik does not recognize:
+	// one after a space, or one that is the value in a Secret.
 	resolvedByTraefik bool
 }
 
-// secretPace is when a source is asked, and for how long its answer counts.
+// secretPace is when a source is looked up, and how long its key is used.
 type secretPace struct {
 	refresh  time.Duration // between two look-ups
-	maxStale time.Duration // that a value is used without being confirmed
-	retry    time.Duration // after a look-up that failed; it doubles
-	maxRetry time.Duration
-	pause    time.Duration // between two look-ups at least, however often the provider refuses the key
-	linger   time.Duration // that a secret waits for its next user
+	maxStale time.Duration // how long a key is used after the last successful look-up
+	retry    time.Duration // delay after the first failed look-up; doubles with each further one
+	maxRetry time.Duration // limit of that delay
+	pause    time.Duration // minimum between two look-ups, however often the provider rejects the key
+	linger   time.Duration // how long an unused secret waits for its next user
 	timeout  time.Duration // of a look-up
 }
 
-// secretSource is where a key is looked up. It holds no key.
+// secretSource is where a key is looked up. It does not contain the key.
 type secretSource struct {
-	id          string // the same for equal sources
-	key         string // of the configuration, which the operator has to look at
-	consequence string // what happens without the key
-	path        string // of the file that holds it; empty: api is asked
+	id          string // equal for equal sources
+	key         string // configuration key, for log lines
+	consequence string // what happens without the key, for log lines
+	path        string // of the file that holds the key; empty: the key is read through api
 	api         *kubernetesAPI
 	secret      secretReference
 	pace        secretPace
 }
 
-// secretReference is a key in a Secret of Kubernetes.
+// secretReference is a reference to a key of a Kubernetes Secret.
 type secretReference struct {
-	namespace string // empty: the default one
+	namespace string // empty: the default namespace
 	name      string
 	key       string
 }
 
-// lookUpProblem is why a look-up failed. Two of the same kind are one and the same to the operator.
+// lookUpProblem is the reason of a failed look-up. A problem is not logged again while its kind
+// stays the same.
 type lookUpProblem struct {
 	kind string
 	text string
 }
 
-// newSource returns a source that is not known yet.
+// newSource returns a source without its place: the caller sets a path, or calls resolve.
 func newSource(settings *secretSettings, key, consequence, reference string) *secretSource {
 	source := &secretSource{key: key, consequence: consequence, pace: settings.pace}
 	parts := []string{key, reference, settings.dir, source.pace.refresh.String(), source.pace.maxStale.String()}
@@ -74,7 +76,8 @@ func newSource(settings *secretSettings, key, consequence, reference string) *se
 	return source
 }
 
-// resolve has a source be what a reference to Kubernetes means. It returns what makes that impossible.
+// resolve sets the place of a source from a reference to a Kubernetes Secret. It returns the
+// problem if that is not possible, else "".
 func resolve(source *secretSource, settings *secretSettings, text string) string {
 	reference, problem := parseReference(text)
 	if problem != "" {
@@ -83,16 +86,16 @@ func resolve(source *secretSource, settings *secretSettings, text string) string
 	source.secret = reference
 	switch {
 	case settings.resolvedByTraefik:
-		return "has a urn:k8s:secret reference that Traefik's Kubernetes CRD provider has not resolved; write urn:k8s:secret:name:key, " +
-			"with nothing around it, for a Secret in the Middleware's namespace that holds the key itself"
+		return "contains a urn:k8s:secret reference that Traefik's Kubernetes CRD provider did not resolve; write exactly urn:k8s:secret:name:key, " +
+			"for a Secret in the Middleware's namespace that contains the key itself"
 	case settings.dir != "":
 		source.path = filepath.Join(settings.dir, reference.namespace, reference.name, reference.key)
 		return ""
 	case settings.api == nil:
-		return "a urn:k8s:secret reference is resolved by Traefik's Kubernetes CRD provider, or by the plugin in a Kubernetes cluster. " +
-			"This configuration came another way, and Traefik runs in no cluster: set secrets.dir or secrets.endpoint, or use urn:env:NAME or urn:file:/path"
+		return "urn:k8s:secret references are resolved by Traefik's Kubernetes CRD provider, or by the plugin inside a Kubernetes cluster, " +
+			"and neither is available; set secrets.dir or secrets.endpoint, or use urn:env:NAME or urn:file:/path"
 	case reference.namespace == "" && settings.api.namespace == "" && !settings.api.isOwn:
-		return "names no namespace; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"
+		return "has no namespace; write urn:k8s:secret:namespace/name:key, or set secrets.namespace"
 	}
 	if source.secret.namespace == "" {
 		source.secret.namespace = settings.api.namespace
@@ -101,48 +104,50 @@ func resolve(source *secretSource, settings *secretSettings, text string) string
 	return ""
 }
 
-// Names as Kubernetes has them.
+// Names in Kubernetes.
 var (
 	dnsLabel  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	dnsName   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
 )
 
-// nameMaxBytes is how long Kubernetes lets the name of a Secret be.
+// nameMaxBytes is the maximum length of the name of a Secret in Kubernetes.
 const nameMaxBytes = 253
 
 const referenceForms = "write urn:k8s:secret:name:key or urn:k8s:secret:namespace/name:key"
 
-// parseReference reads a reference to a key in a Secret. It returns what is wrong, without the text.
+// parseReference parses a reference to a key of a Secret. It returns the problem, which does not
+// repeat text, if the reference is invalid.
 func parseReference(text string) (secretReference, string) {
 	r := secretReference{}
 	parts := strings.Split(text, ":")
 	if len(parts) != 5 || parts[0] != "urn" || parts[1] != "k8s" || parts[2] != "secret" {
-		return r, "is no reference to a Secret; " + referenceForms
+		return r, "invalid Secret reference; " + referenceForms
 	}
 	r.name = parts[3]
 	if namespace, name, found := strings.Cut(r.name, "/"); found {
 		r.namespace = namespace
 		r.name = name
 		if !isNamespace(r.namespace) {
-			return r, "names no possible namespace; " + referenceForms
+			return r, "invalid namespace name; " + referenceForms
 		}
 	}
 	r.key = parts[4]
 	if len(r.name) > nameMaxBytes || !dnsName.MatchString(r.name) {
-		return r, "has no possible name of a Secret; " + referenceForms
+		return r, "invalid Secret name; " + referenceForms
 	}
 	if !secretKey.MatchString(r.key) || r.key == "." || strings.HasPrefix(r.key, "..") {
-		return r, "has no possible key of a Secret; " + referenceForms
+		return r, "invalid Secret key; " + referenceForms
 	}
 	return r, ""
 }
 
+// isNamespace reports whether name is a valid name of a namespace.
 func isNamespace(name string) bool {
 	return dnsLabel.MatchString(name)
 }
 
-// lookUp returns the key that a source holds now.
+// lookUp reads the key from its source.
 func lookUp(source *secretSource) (string, *lookUpProblem) {
 	if source.path == "" {
 		return lookUpSecret(source)
@@ -153,12 +158,12 @@ func lookUp(source *secretSource) (string, *lookUpProblem) {
 	}
 	key, ok := headerText(content)
 	if !ok {
-		return "", &lookUpProblem{"value", fmt.Sprintf("the file %q is empty or no header value", source.path)}
+		return "", &lookUpProblem{"value", fmt.Sprintf("the file %q is empty or not a valid header value", source.path)}
 	}
 	return key, nil
 }
 
-// sourceName is what the operator knows a source by.
+// sourceName returns the name of a source for log lines.
 func sourceName(source *secretSource) string {
 	if source.path != "" {
 		return "the file " + strconv.Quote(source.path)
@@ -169,14 +174,15 @@ func sourceName(source *secretSource) string {
 	return "the Secret " + source.secret.namespace + "/" + source.secret.name
 }
 
-// howToMount says what a file of secrets.dir is.
+// howToMount returns the hint that explains a missing file of secrets.dir, or "" for other files.
 func howToMount(source *secretSource) string {
 	if source.secret.name == "" {
 		return ""
 	}
-	return fmt.Sprintf("; mount the Secret %q, which has to have the key %q, at %s", source.secret.name, source.secret.key, filepath.Dir(source.path))
+	return fmt.Sprintf("; mount the Secret %q with the key %q at %s", source.secret.name, source.secret.key, filepath.Dir(source.path))
 }
 
+// readSmallFile returns the content of a regular file of at most secretMaxBytes.
 func readSmallFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -155,11 +155,11 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	tests := []struct{ token, told string }{
 		{"urn:env:CHAT_COMPLETION_NO_SUCH_VARIABLE", `"CHAT_COMPLETION_NO_SUCH_VARIABLE"`},
 		{"urn:file:/no/such/file", "/no/such/file: no such file"},
-		{"urn:file:" + folder + "/empty", "is empty or no header value"},
-		{"urn:file:" + folder + "/lines", "is empty or no header value"},
+		{"urn:file:" + folder + "/empty", "is empty or not a valid header value"},
+		{"urn:file:" + folder + "/lines", "is empty or not a valid header value"},
 		{"urn:file:" + folder + "/large", "is not a regular file of at most 65536 bytes"},
 		{"urn:file:/", "is not a regular file"},
-		{"urn:k8s:secret:ai-keys:openai", `mount the Secret "ai-keys", which has to have the key "openai", at ` + folder + "/ai-keys"},
+		{"urn:k8s:secret:ai-keys:openai", `mount the Secret "ai-keys" with the key "openai" at ` + folder + "/ai-keys"},
 		{"urn:k8s:secret:team-a/ai-keys:openai", "at " + folder + "/team-a/ai-keys"},
 	}
 	for _, test := range tests {

@@ -81,7 +81,7 @@ func TestMetricsAreWrittenAsBothFormatsDemand(t *testing.T) {
 }
 
 func TestEmptyRegistryHasOnlyWhatIsKnownBeforeAnyCall(t *testing.T) {
-	help := "# HELP chat_completion_active_streams Event streams that are open.\n"
+	help := "# HELP chat_completion_active_streams Open event streams.\n"
 	kind := "# TYPE chat_completion_active_streams gauge\n"
 	const value = "chat_completion_active_streams 0\n"
 	for accept, want := range map[string]string{"": help + kind + value, "application/openmetrics-text": kind + help + value + "# EOF\n"} {

@@ -127,9 +127,9 @@ func TestLabelsAreRefused(t *testing.T) {
 			`telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "` + strings.Repeat("x", quotedMaxBytes) + `..."`},
 		{"a text with a line feed", map[string]string{"a": "x\ny"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "x\ny"`},
 		{"a text that is not UTF-8", map[string]string{"a": "\xff"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "\xff"`},
-		{"a reference that is not closed", map[string]string{"a": "$(headers.x"}, `telemetry.labels.a: "$(headers.x": $( is not closed`},
-		{"an unknown source", map[string]string{"a": "$(header.x)"}, `telemetry.labels.a: "$(header.x)" is none of $(uri_captures.name), $(headers.name) and $(query_params.name)`},
-		{"a capture without a pattern", map[string]string{"a": "$(uri_captures.x)"}, `telemetry.labels.a: $(uri_captures.x) needs "modelPattern"`},
+		{"a reference that is not closed", map[string]string{"a": "$(headers.x"}, `telemetry.labels.a: unclosed $( in "$(headers.x"`},
+		{"an unknown source", map[string]string{"a": "$(header.x)"}, `telemetry.labels.a: unknown reference "$(header.x)": use $(uri_captures.name), $(headers.name) or $(query_params.name)`},
+		{"a capture without a pattern", map[string]string{"a": "$(uri_captures.x)"}, `telemetry.labels.a: $(uri_captures.x) requires "modelPattern"`},
 	}
 	for _, test := range tests {
 		if got := parseWithLabels(test.labels, ""); got != test.want {

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// template is a configured text with references to the request: $(uri_captures.name), $(headers.name) and
-// $(query_params.name), as Kong writes them.
+// template is a configured text with references to the request in Kong's syntax:
+// $(uri_captures.name), $(headers.name) and $(query_params.name).
 type template struct {
-	pattern *regexp.Regexp // Config.ModelPattern, on the path
+	pattern *regexp.Regexp // Config.ModelPattern, matched against the path
 	parts   []templatePart
 	isPath  bool // the text is a path
 }
 
-// templatePart is a literal text, or a reference if it has a source.
+// templatePart is literal text, or a reference if it has a source.
 type templatePart struct {
 	text   string
 	source string
@@ -31,12 +31,12 @@ const (
 
 var templateReference = regexp.MustCompile(`\$\(([^)]*)\)`)
 
-// isTemplate tells whether a configured text refers to the request.
+// isTemplate reports whether a configured text refers to the request.
 func isTemplate(text string) bool {
 	return strings.Contains(text, "$(")
 }
 
-// parseTemplate reads a configured text at key.
+// parseTemplate parses the configured text at key.
 func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *template {
 	t := &template{pattern: pattern}
 	copied := 0
@@ -49,9 +49,9 @@ func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *tem
 		source, name, _ := strings.Cut(reference, ".")
 		switch {
 		case name == "" || (source != uriCaptures && source != headers && source != queryParams):
-			bad.add(key, "%q is none of $(%s.name), $(%s.name) and $(%s.name)", text[at[0]:at[1]], uriCaptures, headers, queryParams)
+			bad.add(key, "unknown reference %q: use $(%s.name), $(%s.name) or $(%s.name)", text[at[0]:at[1]], uriCaptures, headers, queryParams)
 		case source == uriCaptures && pattern == nil:
-			bad.add(key, "$(%s) needs %q", reference, "modelPattern")
+			bad.add(key, "$(%s) requires %q", reference, "modelPattern")
 		case source == uriCaptures && pattern.SubexpIndex(name) < 0:
 			bad.add(key, "$(%s): modelPattern has no group (?<%s>...)", reference, name)
 		}
@@ -60,20 +60,21 @@ func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *tem
 	if rest := text[copied:]; rest != "" {
 		t.parts = append(t.parts, templatePart{text: rest})
 		if isTemplate(rest) {
-			bad.add(key, "%q: $( is not closed", text)
+			bad.add(key, "unclosed $( in %q", text)
 		}
 	}
 	return t
 }
 
-// render returns the text of t for a request. What the request lacks is the client's to add.
+// render returns the text of t for a request. It returns an error if the request lacks a value that
+// t refers to, or if a value is not valid in a path.
 func render(t *template, req *http.Request) (string, *apiError) {
 	var captures []string
 	if t.pattern != nil {
 		captures = t.pattern.FindStringSubmatch(req.URL.EscapedPath())
 	}
 	text := ""
-	var last templatePart // that is a reference
+	var last templatePart // the last reference
 	for _, part := range t.parts {
 		value := part.text
 		switch part.source {
@@ -103,20 +104,22 @@ func render(t *template, req *http.Request) (string, *apiError) {
 	return text, nil
 }
 
-// What could lead elsewhere in a path: segments of dots, slashes that were none to the router, and all that is not plain.
+// Path traversal: dot segments, and encoded slashes, which the router did not treat as separators.
+// A value in a path is limited to the characters of pathValue.
 var (
 	dotSegment   = regexp.MustCompile(`(^|/)\.+(/|$)`)
 	encodedSlash = regexp.MustCompile(`(?i)%(25)*2f`)
 	pathValue    = regexp.MustCompile(`^[A-Za-z0-9_~!$&'()+,=:@./-]{1,256}$`)
 )
 
-// isPathValue tells whether a value of the request can stand in the provider's path as it is: what the router matched may
-// be several segments, anything else is one.
+// isPathValue reports whether a value of the request can be inserted into the provider's path. A
+// capture, which is part of the path that the router matched, may contain several segments; other
+// values are one.
 func isPathValue(source, value string) bool {
 	return pathValue.MatchString(value) && !strings.Contains(value, "//") && (source == uriCaptures || !strings.Contains(value, "/"))
 }
 
 func invalidPathValue(part templatePart) *apiError {
-	return invalidRequest("invalid_template_value", "", part.source+" key "+part.key+" cannot stand in a path: "+
-		"send at most 256 plain characters without dot segments and escapes")
+	return invalidRequest("invalid_template_value", "", part.source+" key "+part.key+" cannot be used in a path: "+
+		"use at most 256 URL-safe characters, without dot segments and escapes")
 }

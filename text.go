@@ -8,23 +8,24 @@ import (
 	"strings"
 )
 
-// quoted returns the client's text for a message: marked as quoted, and not longer than is useful.
+// quoted returns text from a client for use in an error message: shortened and in quotes.
 func quoted(text string) string {
 	return "'" + shortened(text) + "'"
 }
 
-// quotedMaxBytes bounds what an error message repeats of the client's own text.
+// quotedMaxBytes limits how much of a client's text an error message repeats.
 const quotedMaxBytes = 80
 
+// shortened returns text, cut after quotedMaxBytes.
 func shortened(text string) string {
-	text = strings.ReplaceAll(text, string(placeholder), "...") // of a long string inside a parameter
+	text = strings.ReplaceAll(text, string(placeholder), "...") // of a long string in a parameter
 	if len(text) > quotedMaxBytes {
 		return strings.ToValidUTF8(text[:quotedMaxBytes], "") + "..."
 	}
 	return text
 }
 
-// truncated returns at most maxBytes of a text, in whole characters.
+// truncated returns at most maxBytes of text, and no part of a character.
 func truncated(text string, maxBytes int) string {
 	if maxBytes < 0 {
 		maxBytes = 0
@@ -38,7 +39,7 @@ func truncated(text string, maxBytes int) string {
 	return text[:maxBytes]
 }
 
-// marshal returns the JSON of a value that is known to have one, without the escapes that only HTML needs.
+// marshal returns the JSON of a value that can be encoded, without escapes for HTML.
 func marshal(value any) []byte {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -47,7 +48,7 @@ func marshal(value any) []byte {
 	return bytes.TrimSpace(text.Bytes())
 }
 
-// unquote returns the text of a JSON string that has been parsed before.
+// unquote returns the text of a valid JSON string.
 func unquote(value []byte) string {
 	if bytes.IndexByte(value, '\\') < 0 {
 		return string(value[1 : len(value)-1])
@@ -59,7 +60,7 @@ func unquote(value []byte) string {
 	return text
 }
 
-// controlCharacters may stand in no text that becomes a header's value.
+// controlCharacters are the characters that header values and log lines must not contain.
 const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
 	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
 
@@ -72,6 +73,7 @@ var (
 	placeholder = []byte{0x7f}
 )
 
+// containsText reports whether names contains name.
 func containsText(names []string, name string) bool {
 	for _, known := range names {
 		if known == name {
@@ -81,7 +83,8 @@ func containsText(names []string, name string) bool {
 	return false
 }
 
-// sortedKeys returns the keys of a map from text, so that problems are always told in the same order.
+// sortedKeys returns the keys of a map with string keys in order, so that problems are reported in
+// the same order each time.
 func sortedKeys(m any) []string {
 	var keys []string
 	for _, key := range reflect.ValueOf(m).MapKeys() {
@@ -91,14 +94,16 @@ func sortedKeys(m any) []string {
 	return keys
 }
 
-// headerText returns a key without the white space around it, and whether it can stand in a header.
+// headerText returns a key without surrounding white space, and reports whether it is a valid
+// header value.
 func headerText(key string) (string, bool) {
 	key = strings.TrimSpace(key)
 	return key, key != "" && !strings.ContainsAny(key, controlCharacters)
 }
 
-// fold returns what is common to all spellings of a name that some JSON reader takes for the same. Upper case first
-// folds the long s, lower case the Kelvin sign, as encoding/json does.
+// fold returns a form that is equal for all spellings of a name that some JSON parser treats as the
+// same name. The conversion to upper case folds the long s, the one to lower case the Kelvin sign,
+// as encoding/json does.
 func fold(name string) string {
 	if nul := strings.IndexByte(name, 0); nul >= 0 {
 		name = name[:nul]

@@ -417,7 +417,7 @@ func TestTypoFromEveryProviderIsNamed(t *testing.T) {
 		`unknown key "params.temprature"; did you mean "params.temperature"?`,
 		`unknown key "telemetry.label"; did you mean "telemetry.labels"?`,
 		`limits.n: must be a number, got "many"`,
-		`telemetry.otlp.interval: "15" is no time from 1s to 1h, such as 15s`,
+		`telemetry.otlp.interval: must be a duration from 1s to 1h, such as 15s, got "15"`,
 	}
 	builder := loadThisPlugin(t)
 	for name, configuration := range configurations {

@@ -100,7 +100,7 @@ func TestPanicsOfInterpretedCodeEndNothing(t *testing.T) {
 			}
 		}
 	})
-	if count := strings.Count(told, `chat-completion: middleware "governed@file": a panic, in the plugin or behind it: a value of the type string`+"\n"); count != 60 {
+	if count := strings.Count(told, `chat-completion: middleware "governed@file": panic in the plugin or in a handler after it: a value of the type string`+"\n"); count != 60 {
 		t.Errorf("%d panics are told, want 60:\n%.2000s", count, told)
 	}
 	if strings.Contains(told, "a secret") {

@@ -99,7 +99,7 @@ func TestKeysAreNowhereButInWhatTheProviderGets(t *testing.T) {
 	writeKey(t, mounted, "not\na header\nvalue "+rotatedCanary)
 	await(t, "the log tells of both keys that are away", func() bool {
 		text := readText(t, g.LogPath)
-		return strings.Contains(text, "no such file") && strings.Contains(text, "no header value")
+		return strings.Contains(text, "no such file") && strings.Contains(text, "not a valid header value")
 	})
 	dynamic.Middlewares["governed-env"] = gateway.Plugin(map[string]any{"token": "urn:env:PROVIDER_KEY", "unknown": true})
 	if g.Load(t.Context(), dynamic) == nil {
