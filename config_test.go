@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestAliasWithoutANameIsRefused stands here and not in the corpus: Traefik's file provider panics on an empty key.
-func TestAliasWithoutANameIsRefused(t *testing.T) {
+// TestEmptyModelAliasIsRefused stands here and not in the corpus: Traefik's file provider panics on an empty key.
+func TestEmptyModelAliasIsRefused(t *testing.T) {
 	config := CreateConfig()
 	config.ModelAliases = map[string]string{"": "gpt-4o"}
 	_, err := newPolicy(config, "test")
@@ -15,7 +15,7 @@ func TestAliasWithoutANameIsRefused(t *testing.T) {
 	}
 }
 
-func TestEveryProblemIsToldAtOnce(t *testing.T) {
+func TestAllConfigurationErrorsAreReported(t *testing.T) {
 	config := CreateConfig()
 	config.Mode = "watch"
 	config.Token = "urn:x"
@@ -33,8 +33,8 @@ func TestEveryProblemIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// TestExpositionMayReferToSecrets has the metrics exported with a key, too.
-func TestExpositionMayReferToSecrets(t *testing.T) {
+// TestExposingMiddlewareAcceptsSecretReferences has the metrics exported with a key, too.
+func TestExposingMiddlewareAcceptsSecretReferences(t *testing.T) {
 	config := CreateConfig()
 	config.Expose = exposePrometheus
 	config.Secrets.Dir = "/secrets"

@@ -46,7 +46,7 @@ var (
 	namedCase = regexp.MustCompile("`(testdata/[\\w./-]+)`")
 )
 
-func TestDocumentsNameTestsAndCasesThatExist(t *testing.T) {
+func TestDocumentsNameExistingTestsAndCases(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	if err != nil || len(documents) == 0 {
 		t.Fatalf("%d documents, %v", len(documents), err)
@@ -72,8 +72,8 @@ func TestDocumentsNameTestsAndCasesThatExist(t *testing.T) {
 	}
 }
 
-// TestEveryGuaranteeNamesWhatShowsIt reads the table of what docs/security.md guarantees.
-func TestEveryGuaranteeNamesWhatShowsIt(t *testing.T) {
+// TestEveryGuaranteeNamesTestOrCase reads the table of what docs/security.md guarantees.
+func TestEveryGuaranteeNamesTestOrCase(t *testing.T) {
 	_, text, _ := strings.Cut(readText(t, "docs/security.md"), "\n## Guarantees\n")
 	text, _, _ = strings.Cut(text, "\n## ")
 	rows := regexp.MustCompile(`(?m)^\| (.+) \| (.+) \|$`).FindAllStringSubmatch(text, -1)

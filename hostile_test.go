@@ -15,7 +15,7 @@ import (
 const usageOnlyEvent = `data: {"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}` + "\n\n"
 
 // What an event costs that has to be looked at is paid by interpreted code: a provider must not choose how many there are.
-func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
+func TestUsageFilterScansAreBounded(t *testing.T) {
 	harmless := "data: {\"choices\":[{}]}\n\n"
 	tests := []struct {
 		name, chunk, want string
@@ -35,7 +35,7 @@ func TestHidingLooksAtFewEventsAndLines(t *testing.T) {
 	}
 }
 
-func TestReasonAtTheEndOfAWindowIsKeptOnce(t *testing.T) {
+func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
 	reader := &responseReader{record: &Response{}, wantsDetails: true}
 	text := []byte(strings.Repeat("x", windowBytes) + `"finish_reason":"stop"},{"finish_reason":"length"},`)
 	rest := scanWindow(reader, text, false)
@@ -58,7 +58,7 @@ func (g *goneClient) Write(b []byte) (int, error) {
 	return g.ResponseRecorder.Write(b)
 }
 
-func TestUsageThatAClientDidNotWaitForIsMetered(t *testing.T) {
+func TestUsageAfterClientDisconnectIsMetered(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		for _, event := range []string{"data: {}\n\n", "data: {}\n\n", usageOnlyEvent} {
@@ -126,7 +126,7 @@ type sinkFunc func(c *Call)
 
 func (f sinkFunc) Consume(c *Call) { f(c) }
 
-func TestCaptureLooksAtFewEventsAndChoices(t *testing.T) {
+func TestCapturedEventsAreBounded(t *testing.T) {
 	capt := &capture{left: 1 << 20}
 	captureWindow(capt, []byte(strings.Repeat("\ndata:{}", capturedMaxEvents+5)), true)
 	if capt.events != capturedMaxEvents {
@@ -141,7 +141,7 @@ func TestWarningIsOneLine(t *testing.T) {
 	}
 }
 
-func TestCollectorThatRejectsMoreThanItGotIsNotBelieved(t *testing.T) {
+func TestExportRejectedCountIsBounded(t *testing.T) {
 	d := &delivery{}
 	readExportResponse(&http.Response{StatusCode: http.StatusOK}, []byte(`{"partialSuccess":{"rejectedSpans":"9223372036854775807","rejectedDataPoints":"9223372036854775807"}}`), d)
 	if want := int64(2 * pointBatch); d.rejected != want {

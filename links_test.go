@@ -74,7 +74,7 @@ func slugOf(heading string) string {
 	}, strings.TrimSpace(heading))
 }
 
-func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
+func TestDocumentLinksResolve(t *testing.T) {
 	found := 0
 	for _, path := range markdownDocuments(t) {
 		for _, target := range links(readText(t, path)) {
@@ -118,7 +118,7 @@ func linkProblem(t *testing.T, path, target string) string {
 	return ""
 }
 
-func TestLinkedAnchorsAreThoseOfGitHub(t *testing.T) {
+func TestAnchorsMatchGitHub(t *testing.T) {
 	const text = "# One, two: `three`\n\n## What it costs\n\n```sh\n# no heading\n```\n\n## What it costs\n\n### [A_b](c.md#d) – ü/e?\n"
 	got := anchors(text)
 	for _, want := range []string{"one-two-three", "what-it-costs", "what-it-costs-1", "a_b--üe"} {
@@ -131,7 +131,7 @@ func TestLinkedAnchorsAreThoseOfGitHub(t *testing.T) {
 	}
 }
 
-func TestLinksOfMarkdownAndHTMLAreFound(t *testing.T) {
+func TestLinkExtraction(t *testing.T) {
 	const text = "[a\nb](one.md) ![c](two.svg) <img src=\"three.svg\"> <a href=\"four.md\">\n\n```\n[d](five.md)\n```\n"
 	if got, want := fmt.Sprint(links(text)), "[one.md two.svg three.svg four.md]"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -33,7 +33,7 @@ var testResource = []string{"service.name", "traefik"}
 const resourceJSON = `"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"traefik"}}]}`
 const scopeJSON = `"scope":{"name":"github.com/modelroute/chatcompletion"}`
 
-func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
+func TestSpanAttributes(t *testing.T) {
 	c := &Call{
 		Start: time.Unix(1700000000, 5), Duration: 2 * time.Second, FirstChunk: 250 * time.Millisecond,
 		Target: &Target{Operation: chatOperation, Provider: "openai"},
@@ -81,7 +81,7 @@ func TestSpanHoldsAllThatIsKnownOfACall(t *testing.T) {
 		]}]}]}]}`)
 }
 
-func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
+func TestSpanOmitsUnknownAttributes(t *testing.T) {
 	c := &Call{Start: time.Unix(1, 0), Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
 	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331",
@@ -93,9 +93,9 @@ func TestSpanHoldsNothingThatIsNotKnown(t *testing.T) {
 		]}]}]}]}`)
 }
 
-// TestSpanIsJSONWhateverProviderAndClientWrite has texts that a JSON string cannot have as they are, each in a span behind a
+// TestSpanPayloadIsValidJSON has texts that a JSON string cannot have as they are, each in a span behind a
 // plain one.
-func TestSpanIsJSONWhateverProviderAndClientWrite(t *testing.T) {
+func TestSpanPayloadIsValidJSON(t *testing.T) {
 	places := map[string]func(c *Call, text string){
 		"id":            func(c *Call, text string) { c.Response.ID = text },
 		"model":         func(c *Call, text string) { c.Response.Model = text },
@@ -120,7 +120,7 @@ func TestSpanIsJSONWhateverProviderAndClientWrite(t *testing.T) {
 	}
 }
 
-func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
+func TestParameterAttributeTypes(t *testing.T) {
 	const request = "gen_ai.request."
 	tests := []struct{ name, value, want string }{
 		{"temperature", "1", `{"doubleValue":1}`},
@@ -157,7 +157,7 @@ func TestParameterBecomesAnAttributeOfItsType(t *testing.T) {
 	}
 }
 
-func TestOfTwoTokenLimitsTheNewerOneIsShown(t *testing.T) {
+func TestSpanShowsNewerTokenLimit(t *testing.T) {
 	c := &Call{Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{Parameters: []Parameter{
 		{"gen_ai.request.max_tokens", "1"}, {"gen_ai.request.max_tokens", "2"}, {"gen_ai.request.seed", "3"},
 	}}}
@@ -187,7 +187,7 @@ func TestMetricsAreCumulative(t *testing.T) {
 	]}]}]}`)
 }
 
-func TestManyPointsAreDividedWithoutLoss(t *testing.T) {
+func TestMetricPointsAreSplitWithoutLoss(t *testing.T) {
 	points := make([]point, 25)
 	for i := range points {
 		points[i].count = int64(i)

@@ -21,7 +21,7 @@ type preset struct {
 }
 
 // presets are the providers that Config.Provider can name. The columns are the fields of preset in
-// order. docs/configuration.md links the provider's documentation for each row, and presets_test.go
+// order. docs/configuration.md links the provider's documentation for each row, and provider_presets_test.go
 // states its effect on a request.
 //
 // tokenLimit is set where a provider rejects the other spelling (OpenAI and Azure for some models,

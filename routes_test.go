@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestSpellingsOfAPathAreOne(t *testing.T) {
+func TestNormalizePath(t *testing.T) {
 	const want = "/v1/chat/completions"
 	for _, spelling := range []string{
 		"/v1/chat/completions", "v1/chat/completions", "/V1/Chat/COMPLETIONS", "/v1/chat/completions/", "//v1//chat/completions",
@@ -59,7 +59,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-func TestKindOfAPath(t *testing.T) {
+func TestRouteKind(t *testing.T) {
 	bad := &problems{}
 	routes := parseRoutes(bad, map[string]string{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models",

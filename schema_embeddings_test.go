@@ -35,7 +35,7 @@ func list(element string, times int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(element+",", times), ",") + "]"
 }
 
-func TestValuesOfEmbeddings(t *testing.T) {
+func TestEmbeddingsSchema(t *testing.T) {
 	const wrong, empty, long = "invalid_type input", "empty_array input", "array_above_max_length input"
 	checkValues(t, embeddingsParameters(), []valueTest{
 		{"input", `"a"`, ""},
@@ -97,8 +97,8 @@ func TestValuesOfEmbeddings(t *testing.T) {
 	})
 }
 
-// FuzzInput checks any JSON as the input of embeddings, and compares with what encoding/json reads.
-func FuzzInput(f *testing.F) {
+// FuzzEmbeddingsInput checks any JSON as the input of embeddings, and compares with what encoding/json reads.
+func FuzzEmbeddingsInput(f *testing.F) {
 	for _, value := range []string{
 		`"a"`, `["a","b"]`, `[" \"","]\\",","]`, `["a",null,1]`, `[1,-2]`, `[ [1] , [2,3] ]`, `[[1],2]`, `[[[1]]]`, `[[]]`, `[ ]`, `[1.5,1e2]`, `[{"a":"b"}]`,
 	} {
@@ -162,7 +162,7 @@ func kindOfInput(element any) string {
 	return "none"
 }
 
-func BenchmarkInputOfTokens(b *testing.B) {
+func BenchmarkEmbeddingsTokenInput(b *testing.B) {
 	value := []byte(list(list("12345", 300), 1000))
 	b.SetBytes(int64(len(value)))
 	b.ReportAllocs()

@@ -2,7 +2,7 @@ package chatcompletion
 
 import "testing"
 
-func TestValuesOfResponses(t *testing.T) {
+func TestResponsesSchema(t *testing.T) {
 	checkValues(t, responsesParameters(), []valueTest{
 		{"input", `"Hi"`, ""},
 		{"input", `[]`, ""},

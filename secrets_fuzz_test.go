@@ -9,9 +9,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// FuzzSecretAnswer has an API server answer anything: a key that is found can stand in a header and is the one that the
+// FuzzSecretAPIResponse has an API server answer anything: a key that is found can stand in a header and is the one that the
 // Secret has, and what the operator is told holds no value of the Secret.
-func FuzzSecretAnswer(f *testing.F) {
+func FuzzSecretAPIResponse(f *testing.F) {
 	for _, answer := range []string{
 		`{"kind":"Secret","data":{"token":"c2stc2VjcmV0LW9mLXRoZS1wcm92aWRlcg=="}}`, `{"kind":"Secret","data":{"token":"c2stc2VjcmV0Cg=="}}`, `{"kind":"Secret","data":{"token":"not base64 at all"}}`,
 		`{"kind":"Secret","data":{"token":"AAECAwQFBgcICQ=="}}`, `{"kind":"Secret","data":{"token":""}}`, `{"kind":"Secret","data":{}}`, `{"kind":"Secret"}`, `{"kind":"Status","data":{"token":"c2stc2VjcmV0"}}`,

@@ -115,7 +115,7 @@ func cutOff(http.ResponseWriter, *http.Request) {
 
 const testReference = "urn:k8s:secret:ai-keys:openai"
 
-func TestSecretComesFromTheAPI(t *testing.T) {
+func TestSecretFromKubernetesAPI(t *testing.T) {
 	api := newTestAPI(t)
 	host, port, _ := strings.Cut(strings.TrimPrefix(api.URL, "https://"), ":")
 	tests := []struct {
@@ -135,8 +135,8 @@ func TestSecretComesFromTheAPI(t *testing.T) {
 	}
 }
 
-// TestFailedLookUpSaysWhatToDo has everything go wrong that can, with a canary in every secret.
-func TestFailedLookUpSaysWhatToDo(t *testing.T) {
+// TestSecretLookUpErrors has everything go wrong that can, with a canary in every secret.
+func TestSecretLookUpErrors(t *testing.T) {
 	account := tokenFor("system:serviceaccount:traefik:gateway")
 	other := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
@@ -229,7 +229,7 @@ func TestFailedLookUpSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestTokenForTheAPIIsReadAgain(t *testing.T) {
+func TestServiceAccountTokenIsReread(t *testing.T) {
 	api := newTestAPI(t)
 	cred, _ := started(t, testReference, api.settings(t))
 	if got := sent(cred); got != "Bearer sk-one" {

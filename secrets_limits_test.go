@@ -23,8 +23,8 @@ func TestKubernetesMiddlewareReadsNoForeignSecret(t *testing.T) {
 	}
 }
 
-// TestLookUpThatHangsHoldsNoRequest has a look-up that does not end, as of a file on a disk that is away.
-func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
+// TestHangingLookUpBlocksNoRequest has a look-up that does not end, as of a file on a disk that is away.
+func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.timeout = 10 * time.Millisecond
@@ -57,7 +57,7 @@ func TestLookUpThatHangsHoldsNoRequest(t *testing.T) {
 	}
 }
 
-func TestOneFailureDoesNotEndAKey(t *testing.T) {
+func TestKeySurvivesOneFailedLookUp(t *testing.T) {
 	for _, config := range []Secrets{{Refresh: "1h"}, {MaxStale: "1m"}, {Refresh: "10m", MaxStale: "1m"}} {
 		s := parseSecrets(&problems{}, config, environment())
 		shared := newSharedSecret(&secretSource{pace: s.pace})

@@ -26,7 +26,7 @@ func dueOf(s *secret) time.Duration {
 	return s.due.Sub(s.lastStarted)
 }
 
-func TestRotatedKeySpreads(t *testing.T) {
+func TestRotatedKeyIsUsed(t *testing.T) {
 	api := newTestAPI(t)
 	told := operatorSees(t, func() {
 		cred, end := started(t, testReference, api.settings(t))
@@ -42,8 +42,8 @@ func TestRotatedKeySpreads(t *testing.T) {
 	}
 }
 
-// TestKeyIsKeptWhileItsSourceIsAway goes through the life of a file.
-func TestKeyIsKeptWhileItsSourceIsAway(t *testing.T) {
+// TestKeyIsKeptWhileSourceFails goes through the life of a file.
+func TestKeyIsKeptWhileSourceFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	cred, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
 	steps := []struct {
@@ -67,7 +67,7 @@ func TestKeyIsKeptWhileItsSourceIsAway(t *testing.T) {
 	}
 }
 
-func TestKeyExpiresWithoutItsSource(t *testing.T) {
+func TestStaleKeyExpires(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.maxStale = 500 * time.Millisecond
@@ -100,7 +100,7 @@ func TestKeyExpiresWithoutItsSource(t *testing.T) {
 	}
 }
 
-func TestSourceThatFailsIsAskedMoreAndMoreRarely(t *testing.T) {
+func TestKeyLookUpBackoff(t *testing.T) {
 	source := &secretSource{pace: secretPace{refresh: time.Minute, maxStale: time.Hour, retry: time.Second, maxRetry: 10 * time.Second}}
 	s := newSharedSecret(source)
 	now := time.Now()
@@ -126,7 +126,7 @@ func TestSourceThatFailsIsAskedMoreAndMoreRarely(t *testing.T) {
 	}
 }
 
-func TestManyRequestsStartOneLookUp(t *testing.T) {
+func TestConcurrentRequestsShareKeyLookUp(t *testing.T) {
 	api := newTestAPI(t)
 	arrived, goOn := make(chan bool), make(chan bool)
 	api.setFault(func(rw http.ResponseWriter, _ *http.Request) {
@@ -158,7 +158,7 @@ func TestManyRequestsStartOneLookUp(t *testing.T) {
 	}
 }
 
-func TestOnlyEqualSourcesAreShared(t *testing.T) {
+func TestOnlyEqualSecretSourcesAreShared(t *testing.T) {
 	base := Secrets{Endpoint: "https://k", TokenFile: "/t", CAFile: "/c", Namespace: "ai"}
 	id := func(config Secrets, token string) string {
 		t.Helper()
@@ -194,8 +194,8 @@ func TestOnlyEqualSourcesAreShared(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsTheKeyWhileItsSourceIsAway does what Traefik does: old middlewares go before new ones come.
-func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
+// TestReloadKeepsKeyWhileSourceFails does what Traefik does: old middlewares go before new ones come.
+func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.linger = time.Hour
@@ -237,7 +237,7 @@ func TestReloadKeepsTheKeyWhileItsSourceIsAway(t *testing.T) {
 	credentialRefused(before, time.Now()) // as its answer may say
 }
 
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestSecretRefreshLeaksNoGoroutines(t *testing.T) {
 	api := newTestAPI(t)
 	before := runtime.NumGoroutine()
 	cred, end := started(t, testReference, api.settings(t))
@@ -253,7 +253,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-func TestRefusedKeyIsLookedUpAtOnce(t *testing.T) {
+func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
@@ -295,9 +295,9 @@ func TestRefusedKeyIsLookedUpAtOnce(t *testing.T) {
 	}
 }
 
-// TestKeyThatTheProviderRefusesIsReplaced has a key change at the provider and in the Secret at the same moment, and the next
+// TestKeyRejectedByProviderIsReplaced has a key change at the provider and in the Secret at the same moment, and the next
 // look-up an hour away.
-func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
+func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 	api := newTestAPI(t)
 	config := CreateConfig()
 	config.Token = testReference
@@ -340,7 +340,7 @@ func TestKeyThatTheProviderRefusesIsReplaced(t *testing.T) {
 	}
 }
 
-func TestRefusalsDoNotFloodTheSource(t *testing.T) {
+func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
@@ -369,7 +369,7 @@ func TestRefusalsDoNotFloodTheSource(t *testing.T) {
 	credentialRefused(&credential{value: "literal"}, time.Now())
 }
 
-func TestPanicInALookUpEndsNothing(t *testing.T) {
+func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
 	told := operatorSees(t, func() {
 		cred, problem := newSecret("token", "requests are answered 503", "urn:file:/x", "Authorization", "", settings)

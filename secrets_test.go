@@ -98,7 +98,7 @@ func operatorSees(t *testing.T, do func()) string {
 	return errors + string(text)
 }
 
-func TestTokenComesFromWhereItIsReferredTo(t *testing.T) {
+func TestTokenReferences(t *testing.T) {
 	folder := t.TempDir()
 	writeKey(t, filepath.Join(folder, "key"), " sk-file\n")
 	for _, name := range []string{"ai-keys", "team-a/ai-keys"} {
@@ -183,8 +183,8 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	}
 }
 
-// TestMountedSecretIsSwapped does what Kubernetes does to a mounted Secret.
-func TestMountedSecretIsSwapped(t *testing.T) {
+// TestMountedSecretRotation does what Kubernetes does to a mounted Secret.
+func TestMountedSecretRotation(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "ai-keys")
 	swap := func(revision, key string) {
 		t.Helper()
@@ -212,7 +212,7 @@ func TestMountedSecretIsSwapped(t *testing.T) {
 	eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer two" })
 }
 
-func TestImpossibleTokenIsRefusedWithoutRepeatingIt(t *testing.T) {
+func TestInvalidTokenErrorOmitsToken(t *testing.T) {
 	for _, token := range []string{
 		"sk-canary\r\nX-Evil: 1", "urn:canary:x", "urn:file:canary", "urn:env:", "urn:k8s:secret:canary:key", "urn:k8s:canary", "urn:k8s:secret:a/b/canary:key",
 	} {
@@ -228,7 +228,7 @@ func TestImpossibleTokenIsRefusedWithoutRepeatingIt(t *testing.T) {
 	}
 }
 
-func TestReferenceToASecret(t *testing.T) {
+func TestSecretReference(t *testing.T) {
 	long := strings.Repeat("a", 253)
 	tests := []struct {
 		text string
@@ -266,8 +266,8 @@ func TestReferenceToASecret(t *testing.T) {
 	}
 }
 
-// FuzzReferenceStaysWhereItBelongs has a reference lead nowhere but to a file below the directory, and to one Secret.
-func FuzzReferenceStaysWhereItBelongs(f *testing.F) {
+// FuzzSecretReferenceIsConfined has a reference lead nowhere but to a file below the directory, and to one Secret.
+func FuzzSecretReferenceIsConfined(f *testing.F) {
 	for _, seed := range []string{"urn:k8s:secret:name:key", "urn:k8s:secret:ns/name:key", "urn:k8s:secret:../../etc:passwd", "urn:k8s:secret:a:..", "urn:k8s:secret:a/b:c?d#e"} {
 		f.Add(seed)
 	}
@@ -296,7 +296,7 @@ func FuzzReferenceStaysWhereItBelongs(f *testing.F) {
 	})
 }
 
-func TestSecretsAreReadFromTheConfiguration(t *testing.T) {
+func TestSecretsConfiguration(t *testing.T) {
 	cluster := []string{"KUBERNETES_SERVICE_HOST", "fd00::1", "KUBERNETES_SERVICE_PORT", "443"}
 	tests := []struct {
 		name   string

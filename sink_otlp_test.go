@@ -151,7 +151,7 @@ func tracedCall(id int) *Call {
 		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: fmt.Sprintf("%016x", id)}}
 }
 
-func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
+func TestExportSpansAndFinalMetrics(t *testing.T) {
 	c := newTestCollector(t, nil)
 	r := newRegistry()
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
@@ -174,7 +174,7 @@ func TestCallsAreExportedAndMetricsAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestWithoutCompressionTheBodyIsPlain(t *testing.T) {
+func TestExportWithoutCompression(t *testing.T) {
 	c := newTestCollector(t, nil)
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
 	queueSpan(e, tracedCall(1))
@@ -184,7 +184,7 @@ func TestWithoutCompressionTheBodyIsPlain(t *testing.T) {
 	}
 }
 
-func TestMetricsAreExportedAtTheirInterval(t *testing.T) {
+func TestMetricsExportInterval(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Traces: false})
 	s.interval = 5 * time.Millisecond
@@ -194,7 +194,7 @@ func TestMetricsAreExportedAtTheirInterval(t *testing.T) {
 	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
 }
 
-func TestEqualSettingsShareAnExporterUntilTheLastUserIsDone(t *testing.T) {
+func TestEqualSettingsShareExporter(t *testing.T) {
 	c := newTestCollector(t, nil)
 	r := newRegistry()
 	settings := func() *otlpSettings { return fastSettings(t, OTLP{Endpoint: c.URL}) }
@@ -225,7 +225,7 @@ func TestEqualSettingsShareAnExporterUntilTheLastUserIsDone(t *testing.T) {
 	}
 }
 
-func TestNextUserInTimeKeepsTheExporter(t *testing.T) {
+func TestExporterLingersForNextUser(t *testing.T) {
 	c := newTestCollector(t, nil)
 	settings := func() *otlpSettings {
 		s := fastSettings(t, OTLP{Endpoint: c.URL})
@@ -243,7 +243,7 @@ func TestNextUserInTimeKeepsTheExporter(t *testing.T) {
 	}
 }
 
-func TestNewUserDuringTheLastFlushHasANewExporter(t *testing.T) {
+func TestNewExporterDuringFinalFlush(t *testing.T) {
 	flushing, goOn := make(chan bool), make(chan bool)
 	c := newTestCollector(t, func(_ http.ResponseWriter, _ *http.Request, attempt int) {
 		if attempt == 1 {
@@ -272,7 +272,7 @@ func TestNewUserDuringTheLastFlushHasANewExporter(t *testing.T) {
 	}
 }
 
-func TestCallThatEndsAfterItsExporterIsExported(t *testing.T) {
+func TestLateCallRestartsExporter(t *testing.T) {
 	c := newTestCollector(t, nil)
 	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
 	end()
@@ -295,7 +295,7 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	}
 }
 
-func TestFullQueueLosesWhatItCounts(t *testing.T) {
+func TestFullQueueCountsDroppedSpans(t *testing.T) {
 	goOn := make(chan bool)
 	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
 	s := fastSettings(t, OTLP{Endpoint: c.URL})
@@ -316,7 +316,7 @@ func TestFullQueueLosesWhatItCounts(t *testing.T) {
 	}
 }
 
-func TestPromptsInTheQueueAndInARequestAreBounded(t *testing.T) {
+func TestSpanQueueBytesAreBounded(t *testing.T) {
 	const size = 3 << 20
 	r := newRegistry()
 	e := newExporter(readSettings(t, OTLP{Endpoint: "http://c", Compression: "none"}, environment()), r)
@@ -337,7 +337,7 @@ func TestPromptsInTheQueueAndInARequestAreBounded(t *testing.T) {
 	}
 }
 
-func TestFailureThatMayPassIsRetried(t *testing.T) {
+func TestTransientExportFailureIsRetried(t *testing.T) {
 	for _, status := range []int{429, 502, 503, 504, 0} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
@@ -364,7 +364,7 @@ func TestFailureThatMayPassIsRetried(t *testing.T) {
 	}
 }
 
-func TestFailureThatStaysIsCounted(t *testing.T) {
+func TestPermanentExportFailureIsCounted(t *testing.T) {
 	tests := []struct {
 		name     string
 		status   int
@@ -404,7 +404,7 @@ func TestFailureThatStaysIsCounted(t *testing.T) {
 	}
 }
 
-func TestOperatorIsToldOfEveryStreakOfFailures(t *testing.T) {
+func TestExportWarnsOncePerFailureStreak(t *testing.T) {
 	c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
 		if attempt != 3 {
 			rw.WriteHeader(http.StatusBadRequest)
@@ -423,7 +423,7 @@ func TestOperatorIsToldOfEveryStreakOfFailures(t *testing.T) {
 	}
 }
 
-func TestRejectedPartIsCounted(t *testing.T) {
+func TestPartialSuccessIsCounted(t *testing.T) {
 	c := newTestCollector(t, func(rw http.ResponseWriter, req *http.Request, _ int) {
 		if strings.HasSuffix(req.URL.Path, "traces") {
 			_, _ = io.WriteString(rw, `{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}`)
@@ -446,7 +446,7 @@ func TestRejectedPartIsCounted(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsHonouredWithinBounds(t *testing.T) {
+func TestExportRetryAfterIsBounded(t *testing.T) {
 	tests := []struct {
 		text        string
 		least, most time.Duration
@@ -478,7 +478,7 @@ func TestRetryAfterIsHonouredWithinBounds(t *testing.T) {
 	}
 }
 
-func TestEndDoesNotWaitForARetry(t *testing.T) {
+func TestExporterEndSkipsRetryDelay(t *testing.T) {
 	c := newTestCollector(t, func(rw http.ResponseWriter, _ *http.Request, attempt int) {
 		if attempt == 1 {
 			rw.Header().Set("Retry-After", "60")
@@ -517,7 +517,7 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 	}
 }
 
-func TestMetricsThatFailAreSentAgainOrMadeUpFor(t *testing.T) {
+func TestFailedMetricsExportRecovers(t *testing.T) {
 	tests := []struct {
 		name     string
 		status   int // of the first two attempts
@@ -550,7 +550,7 @@ func TestMetricsThatFailAreSentAgainOrMadeUpFor(t *testing.T) {
 	}
 }
 
-func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
+func TestExportWaitsForHeaderFile(t *testing.T) {
 	c := newTestCollector(t, nil)
 	file := filepath.Join(t.TempDir(), "key")
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "urn:file:" + file}})
@@ -578,7 +578,7 @@ func TestHeaderFromAFileIsReadWhenItIsThere(t *testing.T) {
 	}
 }
 
-func TestPanicEndsNothingButTheExport(t *testing.T) {
+func TestExporterPanicIsRecovered(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
 	_ = warnings(t, func() {

@@ -56,7 +56,7 @@ func get(t *testing.T, r *registry, method string, headers ...string) *httptest.
 	return recorder
 }
 
-func TestMetricsAreWrittenAsBothFormatsDemand(t *testing.T) {
+func TestExpositionFormats(t *testing.T) {
 	for _, test := range []struct{ file, accept string }{
 		{"text.txt", "text/plain"},
 		{"openmetrics.txt", "application/openmetrics-text"},
@@ -80,7 +80,7 @@ func TestMetricsAreWrittenAsBothFormatsDemand(t *testing.T) {
 	}
 }
 
-func TestEmptyRegistryHasOnlyWhatIsKnownBeforeAnyCall(t *testing.T) {
+func TestEmptyRegistryExposition(t *testing.T) {
 	help := "# HELP chat_completion_active_streams Open event streams.\n"
 	kind := "# TYPE chat_completion_active_streams gauge\n"
 	const value = "chat_completion_active_streams 0\n"
@@ -111,7 +111,7 @@ func TestLabelsAndHelpAreEscaped(t *testing.T) {
 	}
 }
 
-func TestClientGetsTheFormatThatItPrefers(t *testing.T) {
+func TestExpositionFormatNegotiation(t *testing.T) {
 	tests := []struct {
 		name   string
 		accept []string
@@ -157,7 +157,7 @@ func TestClientGetsTheFormatThatItPrefers(t *testing.T) {
 	}
 }
 
-func TestMetricsAreCompressedIfTheClientTakesIt(t *testing.T) {
+func TestExpositionCompression(t *testing.T) {
 	plain := get(t, exposedRegistry(), http.MethodGet).Body.String()
 	for acceptEncoding, want := range map[string]bool{
 		"": false, "identity": false, "br, zstd": false, "gzip;q=0": false, "*;q=0": false, "gzip;q=0, *": false,
@@ -190,7 +190,7 @@ func TestMetricsAreCompressedIfTheClientTakesIt(t *testing.T) {
 	}
 }
 
-func TestMetricsAreOnlyRead(t *testing.T) {
+func TestExpositionMethods(t *testing.T) {
 	asked := get(t, exposedRegistry(), http.MethodGet)
 	length := strconv.Itoa(len(asked.Body.String()))
 	tests := []struct {
@@ -240,7 +240,7 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-func TestSlowClientHoldsUpNothing(t *testing.T) {
+func TestSlowScrapeDoesNotLockRegistry(t *testing.T) {
 	for _, encoding := range []string{"", "gzip"} {
 		r := exposedRegistry()
 		req := httptest.NewRequest(http.MethodGet, "/metrics", nil)
@@ -253,7 +253,7 @@ func TestSlowClientHoldsUpNothing(t *testing.T) {
 	}
 }
 
-func TestMetricsAreThoseOfAllMiddlewares(t *testing.T) {
+func TestExpositionCoversAllMiddlewares(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rw, `{"model":"m","usage":{"prompt_tokens":3,"completion_tokens":4}}`)
@@ -286,9 +286,9 @@ func TestMetricsAreThoseOfAllMiddlewares(t *testing.T) {
 	}
 }
 
-// FuzzAccept reads headers that clients make up: what they say is bounded and means what RFC 9110 says, whatever stands
+// FuzzAcceptHeader reads headers that clients make up: what they say is bounded and means what RFC 9110 says, whatever stands
 // beside it.
-func FuzzAccept(f *testing.F) {
+func FuzzAcceptHeader(f *testing.F) {
 	for _, accept := range []string{
 		"", "*/*", acceptPrometheus25, acceptPrometheus2, acceptPrometheus3, acceptProtobuf, "gzip;q=0.5, *;q=0", "a/b;c=\"d,e\";q=0.1",
 		"text/plain;q=1e-3;q=2", "application/openmetrics-text;version=\"1.0.0\"", ";;;,,,===", "x;q=\x00", strings.Repeat("a/b,", 400),

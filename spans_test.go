@@ -31,7 +31,7 @@ const (
 	isReplaced  = "replaced"  // the call begins a trace
 )
 
-func TestTraceparentIsReadAsW3CHasIt(t *testing.T) {
+func TestTraceparentParsing(t *testing.T) {
 	tests := []struct {
 		name    string
 		parents []string
@@ -144,8 +144,8 @@ func TestTracestateIsKept(t *testing.T) {
 	}
 }
 
-// TestRatioIsOfRootsOnly counts which of 10,000 calls become spans. The bounds are six standard deviations wide.
-func TestRatioIsOfRootsOnly(t *testing.T) {
+// TestSamplingRatioAppliesToRootsOnly counts which of 10,000 calls become spans. The bounds are six standard deviations wide.
+func TestSamplingRatioAppliesToRootsOnly(t *testing.T) {
 	const roots = 10_000
 	tests := []struct {
 		ratio       any
@@ -215,7 +215,7 @@ func watched(t *testing.T, config *Config, next http.Handler) (http.Handler, *ke
 	return middlewareTo(p, next), sink
 }
 
-func TestProviderGetsTheTraceOfTheCall(t *testing.T) {
+func TestTraceIsForwarded(t *testing.T) {
 	tests := []struct {
 		name   string
 		spans  bool
@@ -295,8 +295,8 @@ func hexDigits(text string, count int) bool {
 	return len(text) == count && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// TestSpanShowsTheParametersThatTheProviderGets compares them with the body that the provider gets, too.
-func TestSpanShowsTheParametersThatTheProviderGets(t *testing.T) {
+// TestSpanParametersMatchForwardedRequest compares them with the body that the provider gets, too.
+func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 	const (
 		temperature, topP, limit = "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.max_tokens"
 		seed, stop, count        = "gen_ai.request.seed", "gen_ai.request.stop_sequences", "gen_ai.request.choice.count"
@@ -394,9 +394,9 @@ func parametersOf(t *testing.T, body []byte) map[string]string {
 	return found
 }
 
-// TestRequestsOfOneFormKeepTheirParameters sends requests that differ in a text only: what is remembered of the first one
+// TestSpanParametersAreNotCached sends requests that differ in a text only: what is remembered of the first one
 // must not be shown for the others.
-func TestRequestsOfOneFormKeepTheirParameters(t *testing.T) {
+func TestSpanParametersAreNotCached(t *testing.T) {
 	handler, sink := watched(t, CreateConfig(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	var want []string
 	for i := 0; i < 3; i++ {
@@ -412,7 +412,7 @@ func TestRequestsOfOneFormKeepTheirParameters(t *testing.T) {
 	}
 }
 
-func TestRefusedCallIsASpanOfItsTrace(t *testing.T) {
+func TestRefusedCallHasSpanInTrace(t *testing.T) {
 	handler, sink := watched(t, CreateConfig(), http.NotFoundHandler())
 	handler.(*middleware).policy.telemetry.spans = true
 	req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))

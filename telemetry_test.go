@@ -22,7 +22,7 @@ func parseWithLabels(labels map[string]string, modelPattern string) string {
 	return ""
 }
 
-func TestLabelsComeFromConfigurationAndRequest(t *testing.T) {
+func TestLabelValues(t *testing.T) {
 	const pattern = `~/teams/(?<team>[^/]+)/(?<app>[^/]*)/chat/completions$`
 	longest := strings.Repeat("x", labelMaxBytes)
 	tests := []struct {
@@ -84,7 +84,7 @@ func TestLabelsComeFromConfigurationAndRequest(t *testing.T) {
 	}
 }
 
-func TestLabelsAreRefused(t *testing.T) {
+func TestLabelValidation(t *testing.T) {
 	longest := strings.Repeat("a", 63)
 	reserved := " is reserved"
 	tests := []struct {
@@ -138,7 +138,7 @@ func TestLabelsAreRefused(t *testing.T) {
 	}
 }
 
-func TestPatternNeedsALabelOrAModelThatRefersToIt(t *testing.T) {
+func TestModelPatternNeedsReference(t *testing.T) {
 	const pattern = `/(?<team>[^/]+)/chat/completions$`
 	tests := []struct {
 		name   string
@@ -157,8 +157,8 @@ func TestPatternNeedsALabelOrAModelThatRefersToIt(t *testing.T) {
 	}
 }
 
-// TestLabelsAreReadFromWhatTheClientSent: the middleware replaces headers for the provider, and rewrites the path.
-func TestLabelsAreReadFromWhatTheClientSent(t *testing.T) {
+// TestLabelsUseClientRequest: the middleware replaces headers for the provider, and rewrites the path.
+func TestLabelsUseClientRequest(t *testing.T) {
 	config := CreateConfig()
 	config.Model = "gpt-4o"
 	config.Token = "sk-canary"
@@ -173,8 +173,8 @@ func TestLabelsAreReadFromWhatTheClientSent(t *testing.T) {
 	}
 }
 
-// TestNeighboursWithOtherLabelsAreSeriesOfTheirOwn: names and values must not run into each other.
-func TestNeighboursWithOtherLabelsAreSeriesOfTheirOwn(t *testing.T) {
+// TestDistinctLabelsAreDistinctSeries: names and values must not run into each other.
+func TestDistinctLabelsAreDistinctSeries(t *testing.T) {
 	r := newRegistry()
 	for _, labels := range [][]string{nil, {"a", "b"}, {"a", "b", "c", "d"}, {"ab", "c"}, {"a", "bc"}, {"c", "d", "a", "b"}} {
 		for range [2]int{} {

@@ -151,9 +151,9 @@ func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) 
 	return err
 }
 
-// TestCompressedAnswersAreDecodedInBoundedMemory has a provider send bombs, asked or not: to a client that reads all, to one
+// TestCompressedResponsesAreDecodedInBoundedMemory has a provider send bombs, asked or not: to a client that reads all, to one
 // that reads nothing, and for a list of models.
-func TestCompressedAnswersAreDecodedInBoundedMemory(t *testing.T) {
+func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 	const (
 		size    = 64 * mebibyte
 		mayGrow = 96 * mebibyte

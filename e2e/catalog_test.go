@@ -110,9 +110,9 @@ func (f trackedFile) Lstat() (os.FileInfo, error) { return os.Lstat(filepath.Joi
 
 func (f trackedFile) Open() (io.ReadCloser, error) { return os.Open(filepath.Join(f.root, f.path)) }
 
-// TestModuleArchiveIsWhatTraefikLoads makes of the tracked files what the Go module proxy makes of a version, and loads the
+// TestModuleArchiveLoadsInTraefik makes of the tracked files what the Go module proxy makes of a version, and loads the
 // plugin from it: without vendor and the nested modules.
-func TestModuleArchiveIsWhatTraefikLoads(t *testing.T) {
+func TestModuleArchiveLoadsInTraefik(t *testing.T) {
 	const mayHave = 4 << 20 // bytes; the cases are most of it
 	root, err := gateway.Root()
 	if err != nil {

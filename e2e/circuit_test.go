@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestFailingProviderIsSkippedForAWhile counts how often the first provider is asked, and when again.
-func TestFailingProviderIsSkippedForAWhile(t *testing.T) {
+// TestOpenCircuitSkipsProvider counts how often the first provider is asked, and when again.
+func TestOpenCircuitSkipsProvider(t *testing.T) {
 	tests := []struct {
 		name     string
 		status   int

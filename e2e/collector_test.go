@@ -112,7 +112,7 @@ func sentTokens() totals {
 	return sums
 }
 
-func TestCollectorGetsMetricsOfTheConventions(t *testing.T) {
+func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 	collector := startCollector(t)
 	g := start(t, gateway.Options{Env: []string{
 		"OTEL_SERVICE_NAME=ai-gateway", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test",
@@ -297,8 +297,8 @@ func checkSpans(t *testing.T, spans []backends.Span, began, ended time.Time) {
 	}
 }
 
-// TestPrometheusGetsTheSameSeriesByOTLPAndByScraping has one Prometheus do both.
-func TestPrometheusGetsTheSameSeriesByOTLPAndByScraping(t *testing.T) {
+// TestOTLPAndScrapedSeriesAreEqual has one Prometheus do both.
+func TestOTLPAndScrapedSeriesAreEqual(t *testing.T) {
 	g := start(t, gateway.Options{})
 	prometheus := startPrometheus(t, scraping(g.URL), "--web.enable-otlp-receiver")
 	telemetry := otlp(prometheus.URL + "/api/v1/otlp")

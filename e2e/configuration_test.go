@@ -297,9 +297,9 @@ func fromCRD(t *testing.T, content string) map[string]any {
 	return configuration
 }
 
-// TestSameConfigurationFromEveryProvider compares what a middleware does whose configuration came as YAML, TOML, JSON of
+// TestConfigurationFromEveryTraefikProvider compares what a middleware does whose configuration came as YAML, TOML, JSON of
 // a custom resource, and container labels, through Traefik's own decoding and loader.
-func TestSameConfigurationFromEveryProvider(t *testing.T) {
+func TestConfigurationFromEveryTraefikProvider(t *testing.T) {
 	configurations := map[string]struct{ governed, exposed map[string]any }{
 		"YAML":   {fromFile(t, asYAML, ".yml"), fromFile(t, exposedAsYAML, ".yml")},
 		"TOML":   {fromFile(t, asTOML, ".toml"), fromFile(t, exposedAsTOML, ".toml")},
@@ -354,8 +354,8 @@ func TestSameConfigurationFromEveryProvider(t *testing.T) {
 	}
 }
 
-// TestSameFallbackFromEveryProvider has the second provider answer, whatever the configuration came from.
-func TestSameFallbackFromEveryProvider(t *testing.T) {
+// TestFallbackFromEveryTraefikProvider has the second provider answer, whatever the configuration came from.
+func TestFallbackFromEveryTraefikProvider(t *testing.T) {
 	seen := ""
 	second := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
@@ -403,8 +403,8 @@ func labelledCalls(t *testing.T, address string) float64 {
 	return calls
 }
 
-// TestTypoFromEveryProviderIsNamed makes the same mistakes in each of them.
-func TestTypoFromEveryProviderIsNamed(t *testing.T) {
+// TestTypoFromEveryTraefikProviderIsNamed makes the same mistakes in each of them.
+func TestTypoFromEveryTraefikProviderIsNamed(t *testing.T) {
 	const head = "http: {middlewares: {governed: {plugin: {chat-completion: "
 	configurations := map[string]map[string]any{
 		"YAML":   fromFile(t, head+"{allowModelOveride: true, params: {temprature: 1}, limits: {n: many}, telemetry: {label: {a: b}, otlp: {interval: 15}}}}}}}", ".yaml"),

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSpansHoldContentIfAskedFor has interpreted code read prompts and answers, and leave them alone if it is not asked.
-func TestSpansHoldContentIfAskedFor(t *testing.T) {
+// TestSpanContentIsOptIn has interpreted code read prompts and answers, and leave them alone if it is not asked.
+func TestSpanContentIsOptIn(t *testing.T) {
 	const (
 		input  = `[{"role":"system","parts":[{"type":"text","content":"Be "}]},{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"}]},{"role":"assistant","parts":[{"type":"tool_call","name":"zoom"}]},{"role":"tool","parts":[{"type":"text","content":"a cat"}]}]`
 		plain  = `[{"role":"assistant","parts":[{"type":"text","content":"Hi"}],"finish_reason":"stop"}]`

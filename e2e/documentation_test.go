@@ -39,9 +39,9 @@ func yamlBlocks(t *testing.T) map[string]string {
 	return blocks
 }
 
-// TestConfigurationsOfTheDocumentationAreValid has Traefik decode the configurations that the documents show, the dynamic
+// TestDocumentedConfigurationsAreValid has Traefik decode the configurations that the documents show, the dynamic
 // ones and those of entry points, and its loader make the middlewares.
-func TestConfigurationsOfTheDocumentationAreValid(t *testing.T) {
+func TestDocumentedConfigurationsAreValid(t *testing.T) {
 	blocks := yamlBlocks(t)
 	builder := loadThisPlugin(t) // changes the working directory
 	for name, block := range blocks {
@@ -49,8 +49,8 @@ func TestConfigurationsOfTheDocumentationAreValid(t *testing.T) {
 	}
 }
 
-// TestScrapesOfTheDocumentationAreValid has Prometheus read what the documents show for it.
-func TestScrapesOfTheDocumentationAreValid(t *testing.T) {
+// TestDocumentedScrapeConfigurationsAreValid has Prometheus read what the documents show for it.
+func TestDocumentedScrapeConfigurationsAreValid(t *testing.T) {
 	for name, block := range yamlBlocks(t) {
 		if strings.HasPrefix(block, "scrape_configs:") {
 			t.Run(name, func(t *testing.T) {

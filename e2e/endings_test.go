@@ -231,8 +231,8 @@ func TestEveryEndingHasItsErrorType(t *testing.T) {
 	checkAlive(t, g)
 }
 
-// TestClientThatStopsReadingIsATimeout has Traefik's writeTimeout end answers that the client does not take.
-func TestClientThatStopsReadingIsATimeout(t *testing.T) {
+// TestStalledClientIsTimeout has Traefik's writeTimeout end answers that the client does not take.
+func TestStalledClientIsTimeout(t *testing.T) {
 	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: []string{"X-Ai-Error-Type"}, WriteTimeout: "1s"})
 	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, upstream(t, http.HandlerFunc(endlessly)).URL))
 	address, err := url.Parse(g.URL)

@@ -110,9 +110,9 @@ var kinds = map[string]func() any{
 	"monitoring.coreos.com/v1/PodMonitor":       func() any { return new(map[string]any) }, // its schema is in make e2e-kubernetes
 }
 
-// TestManifestsOfTheExamplesAreValid decodes every manifest strictly, and makes the middlewares in Traefik's loader.
+// TestExampleManifestsAreValid decodes every manifest strictly, and makes the middlewares in Traefik's loader.
 // `make e2e-kubernetes` applies them.
-func TestManifestsOfTheExamplesAreValid(t *testing.T) {
+func TestExampleManifestsAreValid(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(examples(t), "kubernetes", "*.yaml"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no manifests: %v", err)
@@ -157,8 +157,8 @@ func checkManifest(t *testing.T, builder *plugins.Builder, document string) {
 	}
 }
 
-// TestHelmValuesOfTheExampleAreTraefiksOptions decodes what the chart hands to Traefik. The chart itself is not there.
-func TestHelmValuesOfTheExampleAreTraefiksOptions(t *testing.T) {
+// TestExampleHelmValuesAreTraefikOptions decodes what the chart hands to Traefik. The chart itself is not there.
+func TestExampleHelmValuesAreTraefikOptions(t *testing.T) {
 	var values struct {
 		Experimental map[string]any
 		Providers    map[string]map[string]any

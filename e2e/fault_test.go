@@ -84,8 +84,8 @@ var faults = []fault{
 	{name: "answers-500-with-a-large-body", handler: answering(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
 }
 
-// TestSecondProviderAnswersInTime has every fault at the first provider, and measures when the client has the second's answer.
-func TestSecondProviderAnswersInTime(t *testing.T) {
+// TestFallbackRespondsInTime has every fault at the first provider, and measures when the client has the second's answer.
+func TestFallbackRespondsInTime(t *testing.T) {
 	second := newFake(t, "second", counting(0))
 	firsts, middlewares := map[string]*fake{}, map[string]map[string]any{}
 	for _, f := range faults {

@@ -94,9 +94,9 @@ func (d *durations) checkNoSlower(t *testing.T, with, without string) {
 	}
 }
 
-// TestRequestsDoNotSufferFromTheCollector has a route that sends spans and metrics to a Collector, on the way to which there
+// TestCollectorFaultsDoNotAffectRequests has a route that sends spans and metrics to a Collector, on the way to which there
 // are faults, beside a route that sends no spans. In the end, the Collector has all that can be had.
-func TestRequestsDoNotSufferFromTheCollector(t *testing.T) {
+func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 	collector, provider := startCollector(t), upstream(t, counting(0))
 	toCollector := newLink(t, collector.URL)
 	telemetry := otlp("http://" + toCollector.address)
@@ -168,9 +168,9 @@ func checkFewErrors(t *testing.T, g *gateway.Gateway, most int) {
 	}
 }
 
-// TestRequestsDoNotSufferFromTheAPIServer has a route whose key is in a Secret, with faults at the API server or on the way to
+// TestAPIServerFaultsDoNotAffectRequests has a route whose key is in a Secret, with faults at the API server or on the way to
 // it, beside a route without a key. The last key is used until there is another one.
-func TestRequestsDoNotSufferFromTheAPIServer(t *testing.T) {
+func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 	const refresh = time.Second
 	api := newSecretAPI(t)
 	toAPI := newLink(t, api.URL)

@@ -59,8 +59,8 @@ func (f flood) answerRaw(connection net.Conn) {
 	_ = out.Flush()
 }
 
-// TestHeaderFloodsOfAProviderAreBounded has a provider send too much around an answer, to a service and to a host.
-func TestHeaderFloodsOfAProviderAreBounded(t *testing.T) {
+// TestProviderHeaderFloodsAreBounded has a provider send too much around an answer, to a service and to a host.
+func TestProviderHeaderFloodsAreBounded(t *testing.T) {
 	const mayGrow = 128 * mebibyte
 	dynamic := hosted(nil)
 	dynamic.Middlewares["governed"] = gateway.Plugin(map[string]any{"model": "gpt-4o"})
@@ -128,9 +128,9 @@ func (f flood) check(t *testing.T, address string) {
 	}
 }
 
-// TestKeysInQueriesStayWithTheGateway sends keys as parameters of a query: with a token, none reaches the provider; and none is
+// TestQueryCredentialsStayInGateway sends keys as parameters of a query: with a token, none reaches the provider; and none is
 // in what the plugin writes.
-func TestKeysInQueriesStayWithTheGateway(t *testing.T) {
+func TestQueryCredentialsStayInGateway(t *testing.T) {
 	const canary = "sk-canary-of-the-query"
 	var collectorSaw witness
 	collector := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

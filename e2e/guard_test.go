@@ -55,9 +55,9 @@ func written(t *testing.T, do func()) string {
 	return string(text)
 }
 
-// TestPanicsOfInterpretedCodeEndNothing has Yaegi's panics where a client cannot cause any: in reading a request, behind the
+// TestInterpretedPanicsAreRecovered has Yaegi's panics where a client cannot cause any: in reading a request, behind the
 // middleware, and in an answer.
-func TestPanicsOfInterpretedCodeEndNothing(t *testing.T) {
+func TestInterpretedPanicsAreRecovered(t *testing.T) {
 	governed, metrics := interpreted(t, map[string]any{"model": "gpt-4o"}, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch r.Header.Get(endingHeader) {
@@ -121,9 +121,9 @@ func TestPanicsOfInterpretedCodeEndNothing(t *testing.T) {
 	}
 }
 
-// TestAnswersThatBreakOffLeaveNoTraceInTheLog has answers break off in each of the ways that the middleware itself breaks them off
+// TestAbortedResponsesLogNoErrors has answers break off in each of the ways that the middleware itself breaks them off
 // in.
-func TestAnswersThatBreakOffLeaveNoTraceInTheLog(t *testing.T) {
+func TestAbortedResponsesLogNoErrors(t *testing.T) {
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch r.Header.Get(endingHeader) {

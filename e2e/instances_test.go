@@ -13,8 +13,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestTwoInstancesOnOnePathAreOneCall has a second instance with the key and the preset below the one that governs.
-func TestTwoInstancesOnOnePathAreOneCall(t *testing.T) {
+// TestChainedInstancesRecordOneCall has a second instance with the key and the preset below the one that governs.
+func TestChainedInstancesRecordOneCall(t *testing.T) {
 	const rounds = 9
 	providers, children := threeProviders(t)
 	routes := []struct{ model, provider, attribute, path string }{
@@ -113,8 +113,8 @@ func TestTwoInstancesOnOnePathAreOneCall(t *testing.T) {
 // refused tells whether the plugin refuses such calls.
 func (k callKind) refused() bool { return strings.HasPrefix(k.name, "refused") }
 
-// TestSecondInstance has a second instance below the router that decides on the model.
-func TestSecondInstance(t *testing.T) {
+// TestChainedInstances has a second instance below the router that decides on the model.
+func TestChainedInstances(t *testing.T) {
 	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: []string{numberHeader, modelHeader, attemptsHeader, "X-Ai-Policy"}})
 	t.Run("its own rules hold for what the first decided", func(t *testing.T) { ownRulesHoldForWhatTheFirstDecided(t, g) })
 	t.Run("its provider is asked for nothing that it refuses", func(t *testing.T) { providerIsAskedForNothingThatItRefuses(t, g) })

@@ -218,8 +218,8 @@ func startLoadedExample(t *testing.T) (*crdGateway, *steadyLoad) {
 	return g, l
 }
 
-// TestKubernetesSecretRotatesWithoutAFailedRequest changes the Secret of a Middleware, which Traefik itself resolves.
-func TestKubernetesSecretRotatesWithoutAFailedRequest(t *testing.T) {
+// TestKubernetesSecretRotation changes the Secret of a Middleware, which Traefik itself resolves.
+func TestKubernetesSecretRotation(t *testing.T) {
 	g, l := startLoadedExample(t)
 	for _, key := range []string{"sk-second", "sk-third"} {
 		setSecret(t, g.kubernetes, "openai", key)
@@ -229,8 +229,8 @@ func TestKubernetesSecretRotatesWithoutAFailedRequest(t *testing.T) {
 	checkNoPanic(t, g.Gateway)
 }
 
-// TestKubernetesServerMayBeAway stops the API server that Traefik's configuration comes from.
-func TestKubernetesServerMayBeAway(t *testing.T) {
+// TestKubernetesAPIServerOutage stops the API server that Traefik's configuration comes from.
+func TestKubernetesAPIServerOutage(t *testing.T) {
 	g, l := startLoadedExample(t)
 	g.kubernetes.Stop()
 	l.awaitMore(t, 1000)

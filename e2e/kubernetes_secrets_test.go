@@ -57,9 +57,9 @@ func allow(t *testing.T, k *backends.Kubernetes, account string) {
 		"name: traefik #", "name: "+account+" #", "name: chat-completion", "name: chat-completion-"+account))
 }
 
-// TestKubernetesSecretOfTheFileProvider resolves a reference that Traefik does not resolve, with the rights of the
+// TestKubernetesSecretFromFileProvider resolves a reference that Traefik does not resolve, with the rights of the
 // example.
-func TestKubernetesSecretOfTheFileProvider(t *testing.T) {
+func TestKubernetesSecretFromFileProvider(t *testing.T) {
 	k := startKubernetes(t)
 
 	t.Run("rotates without a failed request", func(t *testing.T) {

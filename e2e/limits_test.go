@@ -62,7 +62,7 @@ func slowBody(pause time.Duration) io.Reader {
 	return reader
 }
 
-func TestReadTimeoutIsForTheRequestAlone(t *testing.T) {
+func TestReadTimeoutAppliesToRequestOnly(t *testing.T) {
 	_, base := startOther(t, map[string]any{"respondingTimeouts": map[string]any{"readTimeout": shortTimeout.String()}}, longStream())
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": overHTTP2()} {
 		t.Run(name, func(t *testing.T) {
@@ -86,8 +86,8 @@ func TestWriteTimeoutEndsStreams(t *testing.T) {
 	}
 }
 
-// TestConnectionTakesAsManyStreamsAsDocumented reads what Traefik announces to a client of HTTP/2.
-func TestConnectionTakesAsManyStreamsAsDocumented(t *testing.T) {
+// TestDocumentedStreamsPerConnection reads what Traefik announces to a client of HTTP/2.
+func TestDocumentedStreamsPerConnection(t *testing.T) {
 	const (
 		preface              = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 		settingsFrame        = 4
@@ -126,8 +126,8 @@ func descriptors(t *testing.T, g *gateway.Gateway) int {
 	return len(entries)
 }
 
-// TestStreamsHaveAsManyDescriptorsAsDocumented opens streams over both versions of HTTP on both sides.
-func TestStreamsHaveAsManyDescriptorsAsDocumented(t *testing.T) {
+// TestDocumentedDescriptorsPerStream opens streams over both versions of HTTP on both sides.
+func TestDocumentedDescriptorsPerStream(t *testing.T) {
 	const (
 		streams = 100
 		shared  = 10 // connections that several streams share, and what else a process opens
@@ -179,8 +179,8 @@ func TestStreamsHaveAsManyDescriptorsAsDocumented(t *testing.T) {
 	}
 }
 
-// TestStreamsMayEndBeforeTraefikDoes ends Traefik with streams open: one that ends in time, and one that does not.
-func TestStreamsMayEndBeforeTraefikDoes(t *testing.T) {
+// TestShutdownGracePeriodForStreams ends Traefik with streams open: one that ends in time, and one that does not.
+func TestShutdownGracePeriodForStreams(t *testing.T) {
 	const accepting, grace = time.Second, 2 * time.Second
 	finish := make(chan struct{})
 	g, base := startOther(t, map[string]any{"lifeCycle": map[string]any{

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLogHasALineForEachCall reads what Traefik wrote to its standard streams.
-func TestLogHasALineForEachCall(t *testing.T) {
+// TestLogLinePerCall reads what Traefik wrote to its standard streams.
+func TestLogLinePerCall(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rw, `{"id":"chatcmpl-1","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],`+

@@ -147,8 +147,8 @@ func (c *leftCall) make(client *http.Client, base string, number int) error {
 	}
 }
 
-// TestClientThatLeavesAtAnyEvent leaves after every event, before the first one, and before the header.
-func TestClientThatLeavesAtAnyEvent(t *testing.T) {
+// TestClientDisconnectAtAnyEvent leaves after every event, before the first one, and before the header.
+func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	calls, clients := leftCalls(), leavingClients()
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		number, err := strconv.Atoi(r.Header.Get(numberHeader))
@@ -260,8 +260,8 @@ func (c uploadCall) errorType() string {
 	return "incomplete_body"
 }
 
-// TestClientThatLeavesInsideItsRequest has the client's connection end at every byte of its request.
-func TestClientThatLeavesInsideItsRequest(t *testing.T) {
+// TestClientDisconnectWithinRequest has the client's connection end at every byte of its request.
+func TestClientDisconnectWithinRequest(t *testing.T) {
 	provider := newFake(t, "provider", counting(0))
 	g := start(t, gateway.Options{})
 	configure(t, g, matrixWays(t, provider.URL, dead()))

@@ -142,9 +142,9 @@ func read(t *testing.T, client *http.Client, address, body string, header map[st
 	return outcome{response.StatusCode, response.Header, string(text), err != nil}
 }
 
-// TestProviderThatIsCutAnywhere ends the provider's connection at every byte of its answer, its header included, and compares
+// TestProviderDisconnectAtAnyByte ends the provider's connection at every byte of its answer, its header included, and compares
 // what the client, the access log and the metrics say with what Go's own client makes of the same bytes.
-func TestProviderThatIsCutAnywhere(t *testing.T) {
+func TestProviderDisconnectAtAnyByte(t *testing.T) {
 	calls := cutCalls()
 	second := newFake(t, "second", counting(0))
 	g := startForwarding(t)

@@ -59,7 +59,7 @@ func promtool(t *testing.T, input io.Reader, arguments ...string) {
 	}
 }
 
-func TestRulesDoWhatTheirTestsSay(t *testing.T) {
+func TestPrometheusRules(t *testing.T) {
 	promtool(t, nil, "check", "config", observability(t, "prometheus.yml"))
 	promtool(t, nil, "check", "rules", observability(t, "rules.yml"))
 	promtool(t, nil, "test", "rules", observability(t, "rules_test.yml"))
@@ -70,7 +70,7 @@ type query struct {
 	name, expression, legend string
 }
 
-// mayBeEmpty are queries without a result in the run of TestEveryQueryOfTheExampleHasAResult, and why.
+// mayBeEmpty are queries without a result in the run of TestExampleQueriesHaveResults, and why.
 var mayBeEmpty = map[string]string{
 	"alert ChatCompletionSeriesCapReached": "so few series do not reach the cap",
 }
@@ -151,7 +151,7 @@ func ruleQueries(t *testing.T) []query {
 	return queries
 }
 
-func TestDashboardIsInOrder(t *testing.T) {
+func TestDashboardIsValid(t *testing.T) {
 	d := readDashboard(t)
 	if d.SchemaVersion < 39 || len(d.Templating.List) == 0 || d.Templating.List[0].Type != "datasource" {
 		t.Errorf("schema version %d, variables %v, want at least 39, and first the data source", d.SchemaVersion, d.Templating.List)
@@ -238,9 +238,9 @@ func exampleCalls(t *testing.T, base string) int {
 	return len(calls)
 }
 
-// TestEveryQueryOfTheExampleHasAResult runs the example as its README says, but without a Collector, so that telemetry is
+// TestExampleQueriesHaveResults runs the example as its README says, but without a Collector, so that telemetry is
 // lost, too.
-func TestEveryQueryOfTheExampleHasAResult(t *testing.T) {
+func TestExampleQueriesHaveResults(t *testing.T) {
 	base, metrics := startExample(t, upstream(t, demonstration()).URL, dead())
 	prometheus := startPrometheus(t, readExample(t, "prometheus.yml",
 		"127.0.0.1:8082", strings.TrimPrefix(metrics, "http://"),
@@ -312,9 +312,9 @@ func checkExposition(t *testing.T, metrics string) {
 	promtool(t, bytes.NewReader(content), "check", "metrics")
 }
 
-// TestCollectorOfTheExamplePublishesTheSameNames compares what Prometheus would scrape from the Collector with what it
+// TestExampleCollectorKeepsMetricNames compares what Prometheus would scrape from the Collector with what it
 // would scrape from Traefik.
-func TestCollectorOfTheExamplePublishesTheSameNames(t *testing.T) {
+func TestExampleCollectorKeepsMetricNames(t *testing.T) {
 	published := freeAddress(t)
 	collector := startCollector(t, observability(t, "collector.yml"), "yaml:exporters::prometheus::endpoint: "+published)
 	base, metrics := startExample(t, upstream(t, demonstration()).URL, collector.URL)

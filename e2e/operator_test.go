@@ -14,8 +14,8 @@ const governedBody = `{"model":"gpt-5","messages":[{"role":"user","content":"Hi"
 
 var governedWithToken = map[string]any{"model": "gpt-4o", "token": "sk-canary"}
 
-// TestProvidersKeyIsNotInTheAccessLog has Traefik log the header that carries the key to the provider.
-func TestProvidersKeyIsNotInTheAccessLog(t *testing.T) {
+// TestProviderKeyIsNotInAccessLog has Traefik log the header that carries the key to the provider.
+func TestProviderKeyIsNotInAccessLog(t *testing.T) {
 	var seen string
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Get("Authorization") })
 	g := serve(t, governedWithToken, provider, "Authorization")
@@ -40,8 +40,8 @@ func TestProvidersKeyIsNotInTheAccessLog(t *testing.T) {
 	}
 }
 
-// TestOperatorSeesWhatWasDecidedOnABrokenAnswer has the provider break off.
-func TestOperatorSeesWhatWasDecidedOnABrokenAnswer(t *testing.T) {
+// TestAbortedResponseKeepsAccessLogHeaders has the provider break off.
+func TestAbortedResponseKeepsAccessLogHeaders(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "data: {}\n\n")
@@ -67,8 +67,8 @@ func TestOperatorSeesWhatWasDecidedOnABrokenAnswer(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestRetryInFrontKeepsTheStatusOfADeadProvider has Traefik's Retry see an error of its own.
-func TestRetryInFrontKeepsTheStatusOfADeadProvider(t *testing.T) {
+// TestTraefikRetryOfUnreachableProvider has Traefik's Retry see an error of its own.
+func TestTraefikRetryOfUnreachableProvider(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	g := start(t, gateway.Options{})

@@ -258,8 +258,8 @@ func chat(handler http.Handler, body string, header ...string) {
 	handler.ServeHTTP(httptest.NewRecorder(), req)
 }
 
-// TestSpansAndMetricsAreOTLP has interpreted code export what became of a few calls.
-func TestSpansAndMetricsAreOTLP(t *testing.T) {
+// TestOTLPExport has interpreted code export what became of a few calls.
+func TestOTLPExport(t *testing.T) {
 	builder := loadThisPlugin(t)
 	c := newCollector(t)
 	before := runtime.NumGoroutine()
@@ -345,8 +345,8 @@ func TestSpansAndMetricsAreOTLP(t *testing.T) {
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// TestManyCallsAtOnceBecomeAsManySpans has full batches wake the exporter.
-func TestManyCallsAtOnceBecomeAsManySpans(t *testing.T) {
+// TestConcurrentCallsExportEverySpan has full batches wake the exporter.
+func TestConcurrentCallsExportEverySpan(t *testing.T) {
 	const clients, requests = 8, 150
 	builder := loadThisPlugin(t)
 	c := newCollector(t)
@@ -374,8 +374,8 @@ func TestManyCallsAtOnceBecomeAsManySpans(t *testing.T) {
 	t.Logf("%d exports", c.exports)
 }
 
-// TestSpanOfACallThatOutlivesItsConfigurationArrives has a call end when nothing is left of its middleware's exporter.
-func TestSpanOfACallThatOutlivesItsConfigurationArrives(t *testing.T) {
+// TestCallOutlivingReloadIsExported has a call end when nothing is left of its middleware's exporter.
+func TestCallOutlivingReloadIsExported(t *testing.T) {
 	builder := loadThisPlugin(t)
 	c := newCollector(t)
 	before := runtime.NumGoroutine()

@@ -44,9 +44,9 @@ const (
 	collectorCanary = "sk-canary-of-the-collector"
 )
 
-// TestKeysAreNowhereButInWhatTheProviderGets sends keys of every source through every ending, with all logs and all
+// TestKeysReachOnlyTheProvider sends keys of every source through every ending, with all logs and all
 // telemetry on, and looks for them wherever Traefik and the plugin write.
-func TestKeysAreNowhereButInWhatTheProviderGets(t *testing.T) {
+func TestKeysReachOnlyTheProvider(t *testing.T) {
 	keys := t.TempDir()
 	file := filepath.Join(keys, "key")
 	mounted := filepath.Join(keys, "mounted", "ai-keys", "openai-token")

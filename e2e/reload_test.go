@@ -92,9 +92,9 @@ func turnKey(team string, turn int) (key string, maxTokens int) {
 // teamOf is the team of a client, by the number in its marker.
 func teamOf(client int) string { return teams[client%len(teams)] }
 
-// TestReloadsMixNothing replaces the configuration each 100 ms in the midst of calls and of streams that outlive it. Every
+// TestReloadsNeverMixConfigurations replaces the configuration each 100 ms in the midst of calls and of streams that outlive it. Every
 // configuration has other keys, and a limit that tells which one it is.
-func TestReloadsMixNothing(t *testing.T) {
+func TestReloadsNeverMixConfigurations(t *testing.T) {
 	const clients, turns, interval = 24, 30, 100 * time.Millisecond
 	answers := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -13,8 +13,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestNothingIsCountedTwice has requests that somebody sends again: Traefik's Retry, or the transport.
-func TestNothingIsCountedTwice(t *testing.T) {
+// TestRetriedRequestsAreCountedOnce has requests that somebody sends again: Traefik's Retry, or the transport.
+func TestRetriedRequestsAreCountedOnce(t *testing.T) {
 	g := start(t, gateway.Options{})
 	t.Run("Retry", func(t *testing.T) { retriesAreCounted(t, g) })
 	t.Run("connections that turn out to be closed", func(t *testing.T) { closedConnectionsAreCounted(t, g) })

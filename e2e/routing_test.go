@@ -78,9 +78,9 @@ func threeProviders(t *testing.T) (providers map[string]*fake, children []child)
 	return providers, children
 }
 
-// TestRequestsGoWhereTheirModelIs sends a thousand requests over three models, each with a header that claims another, and
+// TestRoutingByModel sends a thousand requests over three models, each with a header that claims another, and
 // some with a model that no router takes.
-func TestRequestsGoWhereTheirModelIs(t *testing.T) {
+func TestRoutingByModel(t *testing.T) {
 	providers, children := threeProviders(t)
 	g := start(t, gateway.Options{})
 	configure(t, g, routed(map[string]any{"modelAliases": map[string]string{"fast": deepSeekModel}}, children...))
@@ -140,8 +140,8 @@ func TestRequestsGoWhereTheirModelIs(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestClientsOwnModelHeaderRoutesNothing writes requests by hand, since clients of the library do not spell as they like.
-func TestClientsOwnModelHeaderRoutesNothing(t *testing.T) {
+// TestForgedModelHeaderIsIgnored writes requests by hand, since clients of the library do not spell as they like.
+func TestForgedModelHeaderIsIgnored(t *testing.T) {
 	providers, children := threeProviders(t)
 	g := start(t, gateway.Options{})
 	configure(t, g, routed(map[string]any{"routes": map[string]string{

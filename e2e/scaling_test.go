@@ -38,9 +38,9 @@ var combinations = []struct {
 	{"cut", "streams that broke off before their usage came", chatPath, plainStream, endingCut},
 }
 
-// TestScalingGuideIsMeasured has a Prometheus scrape a Traefik as the Prometheus Operator would, and compares what is there
+// TestScalingGuideMatchesPrometheus has a Prometheus scrape a Traefik as the Prometheus Operator would, and compares what is there
 // with docs/scaling.md and with the examples that scale by it.
-func TestScalingGuideIsMeasured(t *testing.T) {
+func TestScalingGuideMatchesPrometheus(t *testing.T) {
 	g := start(t, gateway.Options{})
 	configure(t, g, metered(map[string]any{
 		"allowedModels": []string{"gpt-4o"},

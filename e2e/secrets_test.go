@@ -78,9 +78,9 @@ func (a *secretAPI) lookUpsSince(began time.Time) (got, most int) {
 	return got, 1 + int(time.Since(began)/time.Second)
 }
 
-// TestInterpretedPluginReadsASecret has interpreted code look up a key by TLS, once for two middlewares, see it change, and do
+// TestInterpretedSecretLookUp has interpreted code look up a key by TLS, once for two middlewares, see it change, and do
 // without the API.
-func TestInterpretedPluginReadsASecret(t *testing.T) {
+func TestInterpretedSecretLookUp(t *testing.T) {
 	builder := loadThisPlugin(t)
 	api := newSecretAPI(t)
 	before := runtime.NumGoroutine()

@@ -12,9 +12,9 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestCallsAtTheEndOfTraefik ends Traefik in the midst of streams, some of which end in the time of grace, and looks for what
+// TestCallsDuringTraefikShutdown ends Traefik in the midst of streams, some of which end in the time of grace, and looks for what
 // becomes of their records, and of the provider's requests.
-func TestCallsAtTheEndOfTraefik(t *testing.T) {
+func TestCallsDuringTraefikShutdown(t *testing.T) {
 	const grace = 3 * time.Second
 	released, gone := make(chan struct{}), make(chan struct{}, 2)
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

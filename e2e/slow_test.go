@@ -15,9 +15,9 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestSlowBodiesEndWithTheTimeOfTheEntryPoint sends bodies a byte at a time, without an end, or not at all: Traefik's readTimeout
+// TestReadTimeoutEndsSlowBodies sends bodies a byte at a time, without an end, or not at all: Traefik's readTimeout
 // ends them, and nothing of them is forwarded.
-func TestSlowBodiesEndWithTheTimeOfTheEntryPoint(t *testing.T) {
+func TestReadTimeoutEndsSlowBodies(t *testing.T) {
 	const readTimeout = time.Second
 	provider := newFake(t, "provider", counting(0))
 	g := start(t, gateway.Options{ReadTimeout: readTimeout.String()})
@@ -88,8 +88,8 @@ func trickle(t *testing.T, base, request, chunk string) (status int, body string
 	return answer.StatusCode, string(content)
 }
 
-// TestClientsThatDoNotReadHoldLittleMemory has clients ask for streams without an end, and read nothing of them.
-func TestClientsThatDoNotReadHoldLittleMemory(t *testing.T) {
+// TestStalledClientsHoldLittleMemory has clients ask for streams without an end, and read nothing of them.
+func TestStalledClientsHoldLittleMemory(t *testing.T) {
 	const (
 		clients = 100
 		mayGrow = clients * 4 * mebibyte // 32 packets of 32 KiB, in a buffer that doubles, and what is no longer used

@@ -195,9 +195,9 @@ func messages() []shape {
 	}
 }
 
-// TestSmuggledRequestsAreGovernedOrNone writes requests that servers read in different ways to raw connections. What is answered
+// TestSmuggledRequestsAreGovernedOrRefused writes requests that servers read in different ways to raw connections. What is answered
 // with 200 has reached the provider once, governed; nothing else has.
-func TestSmuggledRequestsAreGovernedOrNone(t *testing.T) {
+func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 	provider := newFake(t, "provider", counting(0))
 	settings := map[string]any{"token": "sk-provider", "model": "gpt-4o"}
 	dynamic := hosted(map[string]map[string]any{"host": at(t, provider.URL, settings)})

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestNoSpellingOverHTTP2PassesUngoverned sends spellings of a governed path over HTTP/2, whose paths are a header of their own:
+// TestHTTP2PathSpellingsAreGoverned sends spellings of a governed path over HTTP/2, whose paths are a header of their own:
 // what reaches the provider has the model that is configured.
-func TestNoSpellingOverHTTP2PassesUngoverned(t *testing.T) {
+func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 	g := startForwarding(t)
 	provider := newFake(t, "provider", counting(0))
 	configure(t, g, hosted(map[string]map[string]any{"h2": at(t, provider.URL, map[string]any{

@@ -70,7 +70,7 @@ func readEvent(lines *bufio.Reader) (string, error) {
 	}
 }
 
-func TestEachEventArrivesWhenItIsSent(t *testing.T) {
+func TestStreamEventsArriveWithoutDelay(t *testing.T) {
 	const (
 		events   = 20
 		interval = 100 * time.Millisecond
@@ -105,7 +105,7 @@ func TestEachEventArrivesWhenItIsSent(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-func TestHeaderOfStreamArrivesBeforeItsFirstEvent(t *testing.T) {
+func TestStreamHeaderArrivesBeforeFirstEvent(t *testing.T) {
 	arrived := make(chan struct{})
 	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -129,7 +129,7 @@ func TestHeaderOfStreamArrivesBeforeItsFirstEvent(t *testing.T) {
 	}
 }
 
-func TestClientThatLeavesEndsTheProvidersRequest(t *testing.T) {
+func TestClientDisconnectCancelsProviderRequest(t *testing.T) {
 	const clients = 5
 	ended := make(chan error, clients)
 	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +160,7 @@ func TestClientThatLeavesEndsTheProvidersRequest(t *testing.T) {
 	checkAlive(t, g)
 }
 
-func TestClientThatLeavesBeforeTheAnswerEndsTheProvidersRequest(t *testing.T) {
+func TestClientDisconnectBeforeResponseCancelsProviderRequest(t *testing.T) {
 	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
 	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -192,7 +192,7 @@ func TestClientThatLeavesBeforeTheAnswerEndsTheProvidersRequest(t *testing.T) {
 	checkAlive(t, g)
 }
 
-func TestProviderThatDiesMidStreamLooksBroken(t *testing.T) {
+func TestProviderFailureMidStreamAbortsResponse(t *testing.T) {
 	g := serve(t, map[string]any{"model": "gpt-4o-mini"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for range 2 {

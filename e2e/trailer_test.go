@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestNobodyElseWritesInTheOperatorsName has a provider of HTTP/2 send headers of the operator's behind a body of a known length,
+// TestProviderCannotForgeAccessLogHeaders has a provider of HTTP/2 send headers of the operator's behind a body of a known length,
 // and before the answer, to a client of HTTP/2.
-func TestNobodyElseWritesInTheOperatorsName(t *testing.T) {
+func TestProviderCannotForgeAccessLogHeaders(t *testing.T) {
 	authority := newAuthority(t)
 	provider := newSecureFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set(modelHeader, "forged")

@@ -73,7 +73,7 @@ func checkUsage(t *testing.T, number int, operator func(name string) (value stri
 	}
 }
 
-func TestAccessLogShowsWhatACallUsed(t *testing.T) {
+func TestAccessLogUsage(t *testing.T) {
 	g := serve(t, map[string]any{"model": "gpt-4o"}, counting(0), usageHeaders...)
 	for number := range usageTests {
 		callUsageTest(t, g.URL, number)
@@ -87,8 +87,8 @@ func TestAccessLogShowsWhatACallUsed(t *testing.T) {
 	}
 }
 
-// TestTraefiksSpansShowWhatACallUsed has Traefik trace by itself. It does not finish its span of an answer that breaks.
-func TestTraefiksSpansShowWhatACallUsed(t *testing.T) {
+// TestTraefikSpanUsage has Traefik trace by itself. It does not finish its span of an answer that breaks.
+func TestTraefikSpanUsage(t *testing.T) {
 	collector := startCollector(t)
 	g := start(t, gateway.Options{
 		Env: []string{"OTEL_BSP_SCHEDULE_DELAY=50"}, // else Traefik's own exporter waits for 5 s

@@ -54,7 +54,7 @@ const exportedSpan = `{"resourceSpans":[{"resource":{},"scopeSpans":[{"scope":{"
 "name":"chat gpt-4o","kind":3,"startTimeUnixNano":"5","endTimeUnixNano":"7","status":{"code":2},
 "attributes":[{"key":"number","value":{"intValue":"9007199254740993"}},{"key":"list","value":{"arrayValue":{"values":[{"stringValue":"stop"}]}}}]}]}]}]}`
 
-func TestCollectorKeepsWhatItReceivesAcrossRestarts(t *testing.T) {
+func TestCollectorKeepsDataAcrossRestarts(t *testing.T) {
 	c, err := backends.StartCollector(t.Context())
 	if err != nil {
 		t.Fatal(err)

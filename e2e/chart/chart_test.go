@@ -50,7 +50,7 @@ func TestTicksAreRoundNumbers(t *testing.T) {
 	}
 }
 
-func TestValueThatIsNoNumberIsTold(t *testing.T) {
+func TestNaNValueIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plot.svg")
 	if err := WriteFile(path, Panel{Title: "none", Lines: []Line{{Name: "odd", Points: []Point{{1, math.NaN()}}}}}); err == nil || !strings.Contains(err.Error(), "odd") {
 		t.Errorf("error = %v, want one that names the line", err)

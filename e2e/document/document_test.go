@@ -23,7 +23,7 @@ func repository(t *testing.T, text string) {
 	t.Chdir(filepath.Join(root, "e2e"))
 }
 
-func TestOnlyWhatIsMarkedIsReplaced(t *testing.T) {
+func TestWriteReplacesMarkedSection(t *testing.T) {
 	repository(t, "before\n<!-- a -->\nold\n<!-- /a -->\nbetween\n<!-- a b -->\nother\n<!-- /a b -->\n")
 	if err := Write("page.md", "a", "new\nlines\n"); err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestOnlyWhatIsMarkedIsReplaced(t *testing.T) {
 	}
 }
 
-func TestDocumentWithoutMarksStaysAsItIs(t *testing.T) {
+func TestWriteWithoutMarkersFails(t *testing.T) {
 	for _, text := range []string{"nothing\n", "<!-- a -->\nno end\n", "<!-- /a -->\n<!-- a -->\n"} {
 		repository(t, text)
 		if err := Write("page.md", "a", "new\n"); err == nil || !strings.Contains(err.Error(), "page.md") {

@@ -12,7 +12,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-func TestRefusedRouterLeavesTheOthersInService(t *testing.T) {
+func TestRefusedRouterKeepsOthersInService(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(upstream.Close)
 	g, err := gateway.Start(t.Context(), gateway.Options{})
@@ -61,7 +61,7 @@ func checkStatus(t *testing.T, address string, want int) {
 	}
 }
 
-func TestPluginThatDoesNotLoadFailsTheStart(t *testing.T) {
+func TestPluginLoadFailureFailsStart(t *testing.T) {
 	root, err := gateway.Root()
 	if err != nil {
 		t.Fatal(err)

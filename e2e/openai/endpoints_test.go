@@ -10,9 +10,9 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// TestChatOfEachExample has the routes of the documents that this gateway follows: agentgateway's multiple endpoints and
+// TestChatOnExampleRoutes has the routes of the documents that this gateway follows: agentgateway's multiple endpoints and
 // OpenAI-compatible providers, and Kong's model in the path.
-func TestChatOfEachExample(t *testing.T) {
+func TestChatOnExampleRoutes(t *testing.T) {
 	tests := []struct{ route, model, want string }{
 		{route: "/openai/v1", model: "gpt-4o", want: "gpt-3.5-turbo"},
 		{route: "/mistral", model: "", want: "mistral-medium-2505"},
@@ -53,7 +53,7 @@ func TestChatOfEachExample(t *testing.T) {
 	}
 }
 
-func TestModelsAreThoseThatAClientMayUse(t *testing.T) {
+func TestModelListIsFiltered(t *testing.T) {
 	tests := []struct {
 		name, route string
 		want        []string
@@ -99,7 +99,7 @@ func TestModelsAreThoseThatAClientMayUse(t *testing.T) {
 	}
 }
 
-func TestModelThatAClientMayNotUseIsNotFound(t *testing.T) {
+func TestDisallowedModelIsNotFound(t *testing.T) {
 	for _, route := range []string{"/governed/v1", "/exact/v1"} {
 		for _, name := range []string{"o4-mini", "gpt-3.5-turbo", "nobody's"} {
 			t.Run(route+" "+name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestEmbeddings(t *testing.T) {
 	}
 }
 
-func TestErrorsOfEmbeddingsAreTyped(t *testing.T) {
+func TestEmbeddingsErrorsAreTyped(t *testing.T) {
 	c := clientOf(t, "/governed/v1")
 	text := openai.EmbeddingNewParamsInputUnion{OfString: openai.String("The food was delicious")}
 	_, err := c.Embeddings.New(context.Background(), openai.EmbeddingNewParams{Model: "text-embedding-ada-002", Input: text})
@@ -225,7 +225,7 @@ func checkResponse(t *testing.T, got responses.Response) {
 	}
 }
 
-func TestErrorsOfResponsesAreTyped(t *testing.T) {
+func TestResponsesErrorsAreTyped(t *testing.T) {
 	tests := map[string]struct {
 		change            func(*responses.ResponseNewParams)
 		status            int

@@ -107,7 +107,7 @@ func TestStreamAccumulates(t *testing.T) {
 	}
 }
 
-func TestStreamWithoutUsageHasNone(t *testing.T) {
+func TestStreamWithoutUsage(t *testing.T) {
 	c := client(t)
 	stream := c.Chat.Completions.NewStreaming(context.Background(), question("Hello!"))
 	for stream.Next() {

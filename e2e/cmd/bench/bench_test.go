@@ -102,7 +102,7 @@ func TestOptionsChooseParts(t *testing.T) {
 	}
 }
 
-func TestBodiesHaveTheSizeOfTheirName(t *testing.T) {
+func TestBodySizesMatchNames(t *testing.T) {
 	check := func(name string, got, want int) {
 		if off := got - want; off < -want/10 || off > want/10 {
 			t.Errorf("%s: body of %d bytes, want about %d", name, got, want)
@@ -127,7 +127,7 @@ func TestBodiesHaveTheSizeOfTheirName(t *testing.T) {
 	}
 }
 
-func TestDocumentsHaveRoomForEachPart(t *testing.T) {
+func TestDocumentsHaveMarkersForEachPart(t *testing.T) {
 	for _, name := range partNames() {
 		table, err := document.Read(benchmarks, "bench "+name)
 		if err != nil {

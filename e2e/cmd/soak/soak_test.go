@@ -65,7 +65,7 @@ func TestInterruptEndsTheRun(t *testing.T) {
 	}
 }
 
-func TestDifferencesAreTold(t *testing.T) {
+func TestLedgerDifferences(t *testing.T) {
 	want := ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2}
 	tests := []struct {
 		name string
@@ -84,7 +84,7 @@ func TestDifferencesAreTold(t *testing.T) {
 	}
 }
 
-func TestDocumentHasRoomForTheTable(t *testing.T) {
+func TestDocumentHasTableMarkers(t *testing.T) {
 	if _, err := document.Read("docs/benchmarks.md", "soak"); err != nil {
 		t.Error(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestOnlyLeaksGrow judges what 120 and 600 samples with a reload each would look like.
-func TestOnlyLeaksGrow(t *testing.T) {
+// TestLeakDetection judges what 120 and 600 samples with a reload each would look like.
+func TestLeakDetection(t *testing.T) {
 	tests := []struct {
 		name   string
 		figure func([]float64) figure

@@ -101,8 +101,8 @@ func isDeep(body []byte) bool {
 	return bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > 5000
 }
 
-// FuzzEnvelopeMembers compares the members of an object with what encoding/json takes for JSON and what gjson reads.
-func FuzzEnvelopeMembers(f *testing.F) {
+// FuzzJSONObjectMembers compares the members of an object with what encoding/json takes for JSON and what gjson reads.
+func FuzzJSONObjectMembers(f *testing.F) {
 	for i, body := range bodySeeds {
 		f.Add([]byte(body), uint8(i))
 	}

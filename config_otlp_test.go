@@ -67,7 +67,7 @@ func shown(signal *otlpSignal) string {
 	return strings.Join(parts, " ")
 }
 
-func TestExportIsConfiguredOrElseFromTheEnvironment(t *testing.T) {
+func TestOTLPSettingsFallBackToEnvironment(t *testing.T) {
 	endpoint := []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://env:4318/base/"}
 	with := func(pairs ...string) func(string) string { return environment(append(pairs, endpoint...)...) }
 	tests := []struct {
@@ -126,7 +126,7 @@ func TestExportIsConfiguredOrElseFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestVariableThatCannotBeUsedIsToldOnceAndIgnored(t *testing.T) {
+func TestInvalidOTLPVariableIsIgnored(t *testing.T) {
 	const nothing = "none, " + "none, 0s"
 	const usable = "http://env/v1/metrics 10s gzip, http://env/v1/traces 10s gzip, 30s"
 	tests := []struct{ variable, value, want string }{
@@ -179,7 +179,7 @@ func TestVariableThatCannotBeUsedIsToldOnceAndIgnored(t *testing.T) {
 	}
 }
 
-func TestImpossibleExportIsRefusedWithItsKeyAndWithoutSecrets(t *testing.T) {
+func TestInvalidOTLPConfigurationIsRefused(t *testing.T) {
 	headers := func(pairs ...string) map[string]string {
 		m := map[string]string{}
 		for i := 0; i+1 < len(pairs); i += 2 {
@@ -233,7 +233,7 @@ func TestImpossibleExportIsRefusedWithItsKeyAndWithoutSecrets(t *testing.T) {
 	}
 }
 
-func TestResourceSaysWhoSends(t *testing.T) {
+func TestResourceAttributes(t *testing.T) {
 	tests := []struct {
 		name   string
 		getenv func(string) string
@@ -255,7 +255,7 @@ func TestResourceSaysWhoSends(t *testing.T) {
 	}
 }
 
-func TestOnlyEqualSettingsHaveTheSameKey(t *testing.T) {
+func TestOnlyEqualOTLPSettingsShareKey(t *testing.T) {
 	base := func() OTLP {
 		return OTLP{Endpoint: "http://c", Interval: "10s", Timeout: "1s", Compression: "gzip", Headers: map[string]string{"A": "1", "B": "2"}}
 	}
@@ -282,7 +282,7 @@ func TestOnlyEqualSettingsHaveTheSameKey(t *testing.T) {
 	}
 }
 
-func TestSpansWaitNoLongerThanTheInterval(t *testing.T) {
+func TestSpanDelayIsBoundedByInterval(t *testing.T) {
 	for interval, want := range map[string]time.Duration{"1s": time.Second, "": 5 * time.Second, "1h": 5 * time.Second} {
 		if got := readSettings(t, OTLP{Endpoint: "http://c", Interval: interval}, environment()).spanWait; got != want {
 			t.Errorf("interval %q: spans wait %v, want %v", interval, got, want)

@@ -46,8 +46,8 @@ func chat(ctx context.Context, handler http.Handler) {
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/chat/completions", body).WithContext(ctx))
 }
 
-// TestEveryAttemptHasASpanOfItsOwn also where the last provider cannot be asked, for its key is not there.
-func TestEveryAttemptHasASpanOfItsOwn(t *testing.T) {
+// TestEachAttemptHasSpan also where the last provider cannot be asked, for its key is not there.
+func TestEachAttemptHasSpan(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example", Token: "urn:env:CHAT_COMPLETION_NO_SUCH_KEY"}}
@@ -65,8 +65,8 @@ func TestEveryAttemptHasASpanOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestSpansNameTheProvidersTheyAreOf also in report mode, where all providers get one and the same request.
-func TestSpansNameTheProvidersTheyAreOf(t *testing.T) {
+// TestAttemptSpansNameProvider also in report mode, where all providers get one and the same request.
+func TestAttemptSpansNameProvider(t *testing.T) {
 	config := CreateConfig()
 	config.Mode = modeReport
 	config.Host = "first.example"
@@ -81,8 +81,8 @@ func TestSpansNameTheProvidersTheyAreOf(t *testing.T) {
 	}
 }
 
-// TestClientThatLeavesClosesNoCircuit: that somebody has not waited for an answer says nothing about the provider.
-func TestClientThatLeavesClosesNoCircuit(t *testing.T) {
+// TestCircuitIgnoresClientDisconnect: that somebody has not waited for an answer says nothing about the provider.
+func TestCircuitIgnoresClientDisconnect(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
@@ -98,7 +98,7 @@ func TestClientThatLeavesClosesNoCircuit(t *testing.T) {
 	}
 }
 
-func TestPauseThatAProviderAsksForIsBounded(t *testing.T) {
+func TestProviderRetryAfterIsBounded(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{
 		"": 0, "0": 0, "7": 7 * time.Second, "60": time.Minute, "61": time.Minute, "86400": time.Minute, "99999999999999999999": 0,

@@ -9,7 +9,7 @@ import (
 )
 
 // What a single client can bring about by itself must not keep all others from a provider.
-func TestProviderIsLeftAloneForWhatConcernsAllClients(t *testing.T) {
+func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
 	overHTTP2 := httptest.NewUnstartedServer(http.HandlerFunc(good))
 	overHTTP2.EnableHTTP2 = true
 	overHTTP2.Config.MaxHeaderBytes = 16 << 10

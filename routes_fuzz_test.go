@@ -112,9 +112,9 @@ func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
 	return "", false
 }
 
-// FuzzNoSpellingPassesUngoverned has paths of all spellings: what is handed on with the client's own model must not be what
+// FuzzPathSpellingsAreGoverned has paths of all spellings: what is handed on with the client's own model must not be what
 // a provider may take for an endpoint that is governed, at the path that the provider is asked for.
-func FuzzNoSpellingPassesUngoverned(f *testing.F) {
+func FuzzPathSpellingsAreGoverned(f *testing.F) {
 	for _, seed := range []string{
 		"/v1/chat/completions", "/v1/Embeddings/", "/v1//responses", "/v1/images%2fgenerations", "/v1/x/../embeddings", "/v1/%2565mbeddings", "/v1;x/responses.",
 		"/v1/files", "/openai/v1/files", "/v1/models/x/v1/responses", "/v1/responses/resp_1", "/v1beta/openai/chat/completions", "/chat/completions", "/openai/v1/chat/completions",
@@ -191,9 +191,9 @@ func FuzzPassthroughPath(f *testing.F) {
 // plainSegments are what a value may be in a path.
 var plainSegments = regexp.MustCompile(`^/x/[^/%?#;\\\s]+(/[^/%?#;\\\s]+)*/y$`)
 
-// FuzzTemplateInPath has values of all sources: no path that is made of them leaves the text around, has a segment of
+// FuzzPathTemplate has values of all sources: no path that is made of them leaves the text around, has a segment of
 // dots, an escape, a query or a fragment.
-func FuzzTemplateInPath(f *testing.F) {
+func FuzzPathTemplate(f *testing.F) {
 	for _, seed := range []string{"gpt-4o", "meta/llama", "..", ".", "a/../b", "%2e%2e", "%252e", "a//b", "/a", "a/", "a?b", "a#b", "a;b", `a\b`, "a\x00", "a b", "é", "\xff", "$(headers.a)", "~user", "a:b@c", ". ", "...", ""} {
 		for source := range templatesOfPaths {
 			f.Add(seed, seed, uint8(source))

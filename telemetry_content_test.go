@@ -78,7 +78,7 @@ func textAnswer(text, finishReason string) string {
 	return `{"role":"assistant","parts":[{"type":"text","content":"` + text + `"}],"finish_reason":"` + finishReason + `"}`
 }
 
-func TestSpanHoldsThePromptAndTheAnswer(t *testing.T) {
+func TestCapturedPromptAndResponse(t *testing.T) {
 	const (
 		prompt = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 		plain  = `{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}`
@@ -181,8 +181,8 @@ func split(text string, size int) []string {
 	return append(packets, text)
 }
 
-// TestSpanHoldsWhatTheProviderGets: the prompt is that behind the policy, and of a compressed request the plain text.
-func TestSpanHoldsWhatTheProviderGets(t *testing.T) {
+// TestCaptureUsesForwardedRequest: the prompt is that behind the policy, and of a compressed request the plain text.
+func TestCaptureUsesForwardedRequest(t *testing.T) {
 	c := newTestCollector(t, nil)
 	config := CreateConfig()
 	config.Model = "gpt-4o"
@@ -196,8 +196,8 @@ func TestSpanHoldsWhatTheProviderGets(t *testing.T) {
 	}
 }
 
-// TestNobodyReadsContentThatWasNotAskedFor has canaries in prompt and answer.
-func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
+// TestContentCaptureIsOptIn has canaries in prompt and answer.
+func TestContentCaptureIsOptIn(t *testing.T) {
 	const (
 		prompt = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
 		answer = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
@@ -230,8 +230,8 @@ func TestNobodyReadsContentThatWasNotAskedFor(t *testing.T) {
 	}
 }
 
-// TestPromptsAreInNoMetricAndNoLine has a canary wherever a client or a provider may write text, with everything captured.
-func TestPromptsAreInNoMetricAndNoLine(t *testing.T) {
+// TestPromptsStayOutOfMetricsAndLogs has a canary wherever a client or a provider may write text, with everything captured.
+func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 	config := CreateConfig()
 	config.AllowedModels = []string{"m"}
 	config.Telemetry.Traces.CaptureContent = true
@@ -274,8 +274,8 @@ func TestPromptsAreInNoMetricAndNoLine(t *testing.T) {
 	}
 }
 
-// TestContentIsThatOfChatCompletions: inputs and answers of other endpoints have another form, and nothing is made of them.
-func TestContentIsThatOfChatCompletions(t *testing.T) {
+// TestContentCaptureIsForChatCompletions: inputs and answers of other endpoints have another form, and nothing is made of them.
+func TestContentCaptureIsForChatCompletions(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}
 	config.Telemetry.Traces.CaptureContent = true
@@ -287,7 +287,7 @@ func TestContentIsThatOfChatCompletions(t *testing.T) {
 	}
 }
 
-func TestTextsAreTruncatedInWholeCharacters(t *testing.T) {
+func TestTruncatedKeepsWholeCharacters(t *testing.T) {
 	const text = "aä€😀z" // 1, 2, 3, 4 and 1 bytes
 	for most, want := range []string{"", "a", "a", "aä", "aä", "aä", "aä€", "aä€", "aä€", "aä€", "aä€😀", text, text} {
 		if got := truncated(text, most); got != want {
@@ -299,8 +299,8 @@ func TestTextsAreTruncatedInWholeCharacters(t *testing.T) {
 	}
 }
 
-// FuzzContent reads any messages and answers, and keeps the bound.
-func FuzzContent(f *testing.F) {
+// FuzzCapturedContent reads any messages and answers, and keeps the bound.
+func FuzzCapturedContent(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"user","content":"äöü"},{"role":"user","content":[{"type":"text","text":"Hi"}]}],"choices":[{"index":3,"message":{"content":"Hi"}}]}`), 3)
 	f.Add([]byte("\ndata: {\"choices\":[{\"index\":15,\"delta\":{\"content\":\"Hi\",\"tool_calls\":[{\"function\":{\"name\":\"n\"}}]}}]}\n\ndata: [DONE]\n\n"), 100)
 	f.Add([]byte(`{"choices":[{"index":-1},{"index":16},{"index":"x","delta":{"content":[{}]}}],"messages":[null,1,"a"]}`), 0)

@@ -45,8 +45,8 @@ func compressed(text []byte, choice uint8) (body []byte, encoding string) {
 	return b.Bytes(), c.encoding
 }
 
-// FuzzDecompressedRequest feeds compressed and corrupt bodies: what comes out is never longer than the limit.
-func FuzzDecompressedRequest(f *testing.F) {
+// FuzzRequestDecompression feeds compressed and corrupt bodies: what comes out is never longer than the limit.
+func FuzzRequestDecompression(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"model":"gpt-4o"}`), uint8(i), uint16(100), uint16(0), byte(0))
 		f.Add(bytes.Repeat([]byte(" "), 10000), uint8(i), uint16(1000), uint16(5), byte(1))
@@ -116,9 +116,9 @@ func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.Respons
 	return answer, false
 }
 
-// FuzzDecodedAnswer has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
+// FuzzResponseDecoder has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
 // A corrupt or cut answer looks broken, or is plainly what was sent.
-func FuzzDecodedAnswer(f *testing.F) {
+func FuzzResponseDecoder(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"object":"chat.completion"}`), uint8(i), uint16(1), uint16(0), byte(0))
 		f.Add(bytes.Repeat([]byte("data: {}\n\n"), 500), uint8(i), uint16(7), uint16(9), byte(4))
@@ -167,9 +167,9 @@ func FuzzDecodedAnswer(f *testing.F) {
 	})
 }
 
-// TestDecodedAnswerOfClientThatLeft has a provider go on writing a compressed answer after the client has gone: the
+// TestResponseDecoderEndsOnClientDisconnect has a provider go on writing a compressed answer after the client has gone: the
 // handler must end, or it and the provider's connection stay for ever.
-func TestDecodedAnswerOfClientThatLeft(t *testing.T) {
+func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 	answer, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
 	for i := 0; i < 200; i++ {
 		ctx, leave := context.WithCancel(context.Background())

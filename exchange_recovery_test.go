@@ -121,7 +121,7 @@ func callsOf(r *registry) map[string]int64 {
 
 const internalError = `{"error":{"message":"The gateway had an internal error while processing your request.","type":"server_error","param":null,"code":"internal_error"}}`
 
-func TestPanicIsAnsweredAndCounted(t *testing.T) {
+func TestPanicRecovery(t *testing.T) {
 	event := "data: {\"choices\":[]}\n\n"
 	tests := []struct {
 		name      string
@@ -197,7 +197,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	}
 }
 
-func TestNextRequestIsServedAfterAPanic(t *testing.T) {
+func TestRequestAfterPanicIsServed(t *testing.T) {
 	m := guarded(t, CreateConfig(), writes("application/json", nil, `{"model":"m"}`))
 	for i := 0; i < 2*aggregatedCalls; i++ { // the registry settles them together
 		body := io.Reader(strings.NewReader(plainRequest))
@@ -217,7 +217,7 @@ func TestNextRequestIsServedAfterAPanic(t *testing.T) {
 }
 
 // What a provider said of the body that it did not send must not stand beside the body of our own.
-func TestAnswerOfAPanicIsDescribedByNobodyElse(t *testing.T) {
+func TestPanicResponseDropsRepresentationHeaders(t *testing.T) {
 	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for _, name := range representationHeaders {
 			rw.Header().Set(name, "7")
@@ -234,7 +234,7 @@ func TestAnswerOfAPanicIsDescribedByNobodyElse(t *testing.T) {
 }
 
 // A sink that fails costs no client its answer, and the metrics no call.
-func TestPanicOfASinkLeavesTheAnswerAlone(t *testing.T) {
+func TestSinkPanicKeepsResponse(t *testing.T) {
 	for body, status := range map[string]int{plainRequest: http.StatusOK, "[": http.StatusBadRequest} {
 		m := guarded(t, CreateConfig(), writes("application/json", nil, "{}"))
 		consumed := 0
@@ -250,7 +250,7 @@ func TestPanicOfASinkLeavesTheAnswerAlone(t *testing.T) {
 	}
 }
 
-func TestPanicInTheDecoderBreaksTheAnswerOff(t *testing.T) {
+func TestDecoderPanicAbortsResponse(t *testing.T) {
 	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Encoding", "gzip")
 		compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
@@ -269,7 +269,7 @@ func TestPanicInTheDecoderBreaksTheAnswerOff(t *testing.T) {
 }
 
 // Of two instances on one path, the first one takes care.
-func TestPanicInASecondInstanceIsAnsweredOnce(t *testing.T) {
+func TestChainedInstancePanicIsHandledOnce(t *testing.T) {
 	second := guarded(t, CreateConfig(), writes("", "reflect: behind both"))
 	first := guarded(t, CreateConfig(), second)
 	client := httptest.NewRecorder()
@@ -282,7 +282,7 @@ func TestPanicInASecondInstanceIsAnsweredOnce(t *testing.T) {
 	}
 }
 
-func TestPanicAtWhatIsNotGovernedIsAnswered(t *testing.T) {
+func TestUngovernedRoutePanicReturns500(t *testing.T) {
 	withoutSecret := func(p *policy) { p.providers[0].auth.credential = &credential{source: &secretSource{}} }
 	withoutPattern := func(p *policy) { p.modelPath = nil }
 	tests := []struct {
@@ -308,7 +308,7 @@ func TestPanicAtWhatIsNotGovernedIsAnswered(t *testing.T) {
 	}
 }
 
-func TestPanicInTheExpositionIsAnswered(t *testing.T) {
+func TestExpositionPanicReturns500(t *testing.T) {
 	client := httptest.NewRecorder()
 	got := serve(t, &exposition{name: "metrics@file"}, client, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || !strings.Contains(got.warnings, "metrics@file") {
@@ -316,7 +316,7 @@ func TestPanicInTheExpositionIsAnswered(t *testing.T) {
 	}
 }
 
-func TestGoroutinesSurviveAPanic(t *testing.T) {
+func TestBackgroundPanicIsRecovered(t *testing.T) {
 	for name, do := range map[string]func(){
 		"telemetry.otlp": notifier(nil),
 		"the token":      refreshFunc(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
@@ -327,7 +327,7 @@ func TestGoroutinesSurviveAPanic(t *testing.T) {
 	}
 }
 
-func TestRegistryIsNotLockedByAPanic(t *testing.T) {
+func TestRegistryIsUnlockedAfterPanic(t *testing.T) {
 	r := newRegistry()
 	recordCall(r, madeCall(nil))
 	collect(r)

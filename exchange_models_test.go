@@ -16,7 +16,7 @@ func filtering(more map[string]any) map[string]any {
 	return config
 }
 
-func TestListOfModelsIsReadAsFarAsItIsNotTooLarge(t *testing.T) {
+func TestModelListSizeLimit(t *testing.T) {
 	const most = 64 << 20 // of an answer without an end
 	var written atomic.Int64
 	provider := replying(t, func(rw http.ResponseWriter, _ *http.Request) {
@@ -34,7 +34,7 @@ func TestListOfModelsIsReadAsFarAsItIsNotTooLarge(t *testing.T) {
 	}
 }
 
-func TestListOfModelsIsNotWaitedForAsLongAsItsProviderLikes(t *testing.T) {
+func TestModelListTimeout(t *testing.T) {
 	left := time.Hour
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if end, isSet := req.Context().Deadline(); isSet {

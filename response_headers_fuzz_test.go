@@ -30,9 +30,9 @@ func (a *answerSoFar) WriteHeader(status int) {
 	a.ResponseRecorder.WriteHeader(status)
 }
 
-// FuzzAnswerHeaders has a provider answer with header lines of any kind: nobody but us writes into the operator's log, neither
+// FuzzResponseHeaders has a provider answer with header lines of any kind: nobody but us writes into the operator's log, neither
 // by a header nor by a trailer; the body is the provider's; and there is one record whose error.type is one of few.
-func FuzzAnswerHeaders(f *testing.F) {
+func FuzzResponseHeaders(f *testing.F) {
 	for i, header := range []string{
 		"", "Content-Type: application/json", "Content-Type: text/event-stream\r\nContent-Length: 9", "X-Ai-Policy: " + forgedMark + "\r\nx-ai-model: " + forgedMark, "Trailer: X-Ai-Model, X-Checksum", "Trailer: X-Ai-Policy\r\ntrailer: x-ai-input-tokens",
 		"Trailer:X-Ai-Attempts", "Trailer: ,,X-Ai-Ttft-Ms ,", "Trailer: X-Ai-Error-Type;X-Ai-Model", "Content-Encoding: br", "Content-Encoding: gzip", "Content-Encoding: DEFLATE", "Content-Encoding: gzip, gzip", "Content-Encoding: ", "Connection: X-Ai-Model",

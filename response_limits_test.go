@@ -25,7 +25,7 @@ func boundedStream(t *testing.T, next http.Handler) *middleware {
 
 const streamRequest = `{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}`
 
-func TestStreamEndsWhenItsTimeIsOver(t *testing.T) {
+func TestMaxStreamDurationEndsStream(t *testing.T) {
 	const event, done = "data: {\"choices\":[]}\n\n", "data: [DONE]\n\n"
 	const stop = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"
 	over := "data: " + string(errorJSON(streamTimeout(shortTime))) + "\n\n"
@@ -98,7 +98,7 @@ func TestStreamEndsWhenItsTimeIsOver(t *testing.T) {
 	}
 }
 
-func TestTimeOfAStreamIsNotThatOfOtherAnswers(t *testing.T) {
+func TestMaxStreamDurationIsForStreamsOnly(t *testing.T) {
 	m := boundedStream(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rw, "{")
@@ -116,7 +116,7 @@ func TestTimeOfAStreamIsNotThatOfOtherAnswers(t *testing.T) {
 }
 
 // A client that leaves is gone, also if its provider is given up only when the time is over.
-func TestClientThatLeftBeforeTheTimeWasOverIsGone(t *testing.T) {
+func TestClientDisconnectBeforeMaxStreamDuration(t *testing.T) {
 	m := boundedStream(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		rw.WriteHeader(http.StatusOK)
@@ -134,7 +134,7 @@ func TestClientThatLeftBeforeTheTimeWasOverIsGone(t *testing.T) {
 }
 
 // The answer to HEAD announces a body that does not come.
-func TestLengthOfNoBodyIsNotBounded(t *testing.T) {
+func TestMaxResponseBytesIgnoresHEAD(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = map[string]string{"*": "passthrough: governed"}
 	config.MaxResponseBytes = 4
@@ -152,7 +152,7 @@ func TestLengthOfNoBodyIsNotBounded(t *testing.T) {
 }
 
 // A proxy that goes on although it cannot write gets nothing more to the client.
-func TestNothingIsSentBeyondTheBound(t *testing.T) {
+func TestMaxResponseBytesStopsWrites(t *testing.T) {
 	config := CreateConfig()
 	config.MaxResponseBytes = 4
 	m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {

@@ -91,7 +91,7 @@ func writeEvents(spelling string, events [][2]string) string {
 	return text
 }
 
-func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
+func TestResponsesStreamEnding(t *testing.T) {
 	type ending struct {
 		finished, failed bool
 		usage            Usage
@@ -132,7 +132,7 @@ func TestStreamOfAResponseEndsWithItsLastEvent(t *testing.T) {
 	}
 }
 
-func TestErrorInTheDataEndsAResponse(t *testing.T) {
+func TestResponsesStreamError(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
 		if reader := answerIn(responses, true, line+"\n\n"); !reader.failed {
 			t.Errorf("%q is no failure", line)
@@ -145,8 +145,8 @@ func TestErrorInTheDataEndsAResponse(t *testing.T) {
 	}
 }
 
-// TestLastEventMayBeLong has a last event that is read in several windows.
-func TestLastEventMayBeLong(t *testing.T) {
+// TestResponsesLongFinalEvent has a last event that is read in several windows.
+func TestResponsesLongFinalEvent(t *testing.T) {
 	long := strings.Repeat("Once upon a time. ", 2000)
 	stream := writeEvents(spellings["OpenAI"], responseEvents("response.completed"))
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
@@ -158,7 +158,7 @@ func TestLastEventMayBeLong(t *testing.T) {
 	}
 }
 
-func TestResponseIsReadAsAWhole(t *testing.T) {
+func TestResponsesWithoutStream(t *testing.T) {
 	large := func(text string) string {
 		return strings.Replace(text, `"text":"`, `"text":"`+strings.Repeat("x", responseMaxBytes), 1)
 	}
@@ -192,7 +192,7 @@ func TestResponseIsReadAsAWhole(t *testing.T) {
 	}
 }
 
-func TestEmbeddingsHaveNoOutput(t *testing.T) {
+func TestEmbeddingsUsage(t *testing.T) {
 	input := func(tokens int64) Usage { return Usage{Known: true, InputOnly: true, InputTokens: tokens} }
 	floats := strings.Repeat(`{"object":"embedding","index":0,"embedding":[0.0023064255,-0.009327292]},`, 1000)
 	tests := []struct {
@@ -223,8 +223,8 @@ func TestEmbeddingsHaveNoOutput(t *testing.T) {
 	}
 }
 
-// TestNoOutputIsReportedForEmbeddings: neither a header nor a line nor a span has a number of output tokens.
-func TestNoOutputIsReportedForEmbeddings(t *testing.T) {
+// TestEmbeddingsReportNoOutputTokens: neither a header nor a line nor a span has a number of output tokens.
+func TestEmbeddingsReportNoOutputTokens(t *testing.T) {
 	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
 	header := http.Header{}
 	setLogHeaders(header, &decision{}, c)
@@ -238,7 +238,7 @@ func TestNoOutputIsReportedForEmbeddings(t *testing.T) {
 	}
 }
 
-func BenchmarkTypedEvents(b *testing.B) {
+func BenchmarkResponsesEvents(b *testing.B) {
 	event := fmt.Sprintf(spellings["OpenAI"], "response.output_text.delta", `"item_id":"msg_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b","output_index":0,"content_index":0,"delta":"Hello","logprobs":[],"obfuscation":"x9Zt"`)
 	window := []byte("\n" + strings.Repeat(event, windowChunks))
 	b.SetBytes(int64(len(window)))

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// FuzzEnvironment reads OTEL_* variables that hold anything: what is used can be sent, and is what the variables say to a
+// FuzzOTLPEnvironment reads OTEL_* variables that hold anything: what is used can be sent, and is what the variables say to a
 // simple reader; what is not used is told of without its value, which may be a key.
-func FuzzEnvironment(f *testing.F) {
+func FuzzOTLPEnvironment(f *testing.F) {
 	f.Add("http://collector:4318", "authorization=Bearer%20"+markOfKeys, "service.name=traefik,a=b", "10000", "gzip", "http/protobuf", "otlp")
 	f.Add("https://collector/base/", "a=1,b=2,", "=,x", "-1", "zstd", "grpc", "none")
 	f.Add("http://user:"+markOfKeys+"@collector", "a="+markOfKeys+"\nb: c", "a=%zz", "1e4", "", "http/json", "console,otlp")

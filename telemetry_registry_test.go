@@ -48,7 +48,7 @@ func countsOf(r *registry, wanted *instrument) map[string]int64 {
 	return counts
 }
 
-func TestValuesAreCountedInTheBucketWhoseBoundTheyDoNotExceed(t *testing.T) {
+func TestHistogramBuckets(t *testing.T) {
 	for _, i := range []*instrument{operationDuration, gatewayDuration, timeToFirstChunk} {
 		for bucket, bound := range i.bounds {
 			at := time.Duration(bound*1e9 + 0.5)
@@ -74,7 +74,7 @@ func TestValuesAreCountedInTheBucketWhoseBoundTheyDoNotExceed(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
+func TestMetricsOmitUnknownValues(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(c *Call)
@@ -137,7 +137,7 @@ func TestOnlyWhatIsKnownIsMeasured(t *testing.T) {
 	}
 }
 
-func TestModelOfAClientIsNamedOnceAProviderHasAnsweredForIt(t *testing.T) {
+func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 	r := newRegistry()
 	steps := []struct {
 		name       string
@@ -165,7 +165,7 @@ func TestModelOfAClientIsNamedOnceAProviderHasAnsweredForIt(t *testing.T) {
 	}
 }
 
-func TestRememberedModelsAreBounded(t *testing.T) {
+func TestKnownModelsAreBounded(t *testing.T) {
 	r := newRegistry()
 	for i := 0; i < 2*maxKnownModels; i++ {
 		recordCall(r, madeCall(func(c *Call) {
@@ -181,7 +181,7 @@ func TestRememberedModelsAreBounded(t *testing.T) {
 	}
 }
 
-func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
+func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 	call := func(model, app, errorType string) *Call {
 		return madeCall(func(c *Call) {
 			c.Request.Model, c.ErrorType, c.Target.MaxSeries = model, errorType, 2
@@ -210,8 +210,8 @@ func TestCombinationsBeyondTheBoundBecomeOther(t *testing.T) {
 	}
 }
 
-// TestNoTwoSeriesHaveTheSameAttributes keeps what Prometheus would refuse: there are several ways to become _OTHER.
-func TestNoTwoSeriesHaveTheSameAttributes(t *testing.T) {
+// TestSeriesAttributesAreUnique keeps what Prometheus would refuse: there are several ways to become _OTHER.
+func TestSeriesAttributesAreUnique(t *testing.T) {
 	unvouched := func(c *Call) {
 		c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
 	}
@@ -306,7 +306,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 	}
 }
 
-func TestDecisionsAreCountedBeyondTheBoundOfTheirCombinations(t *testing.T) {
+func TestDecisionsAreCountedBeyondCombinationBound(t *testing.T) {
 	r := newRegistry()
 	const calls, parameters = 4096, 12 // all combinations of the parameters
 	for i := 0; i < calls; i++ {
@@ -330,7 +330,7 @@ func TestDecisionsAreCountedBeyondTheBoundOfTheirCombinations(t *testing.T) {
 	}
 }
 
-func TestCallsAreCountedExactlyWhileTheMetricsAreRead(t *testing.T) {
+func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 	const writers, callsEach = 16, 500
 	r := newRegistry()
 	stop := make(chan struct{})
@@ -404,7 +404,7 @@ func TestCallsAreCountedExactlyWhileTheMetricsAreRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsCollectedDoesNotChange(t *testing.T) {
+func TestCollectedPointsAreSnapshots(t *testing.T) {
 	r := newRegistry()
 	recordCall(r, madeCall(nil))
 	before := pointsOf(r, operationDuration)
@@ -415,8 +415,8 @@ func TestWhatIsCollectedDoesNotChange(t *testing.T) {
 	}
 }
 
-// TestCallThatCannotBeSettledHoldsUpNobody has a record without a target, which nothing makes: the ones behind it are counted.
-func TestCallThatCannotBeSettledHoldsUpNobody(t *testing.T) {
+// TestBrokenRecordDoesNotBlockOthers has a record without a target, which nothing makes: the ones behind it are counted.
+func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 	r := newRegistry()
 	broken := madeCall(func(call *Call) { call.Target = nil })
 	func() {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestBodyInPiecesIsWholeEachTime reads what the transport sends, and then what it would send over another connection.
-func TestBodyInPiecesIsWholeEachTime(t *testing.T) {
+// TestBodyPiecesCanBeReplayed reads what the transport sends, and then what it would send over another connection.
+func TestBodyPiecesCanBeReplayed(t *testing.T) {
 	pieces := [][]byte{[]byte(`{"model":`), []byte(`"m"`), []byte("}")}
 	const want = `{"model":"m"}`
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -31,8 +31,8 @@ func TestBodyInPiecesIsWholeEachTime(t *testing.T) {
 	}
 }
 
-// TestRequestToAHostCanBeSentAgain: the transport does, over another connection, where one turns out to be closed.
-func TestRequestToAHostCanBeSentAgain(t *testing.T) {
+// TestForwardedRequestCanBeReplayed: the transport does, over another connection, where one turns out to be closed.
+func TestForwardedRequestCanBeReplayed(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "provider.example"
 	config.Model = "gpt-4o"
@@ -66,8 +66,8 @@ func TestRequestToAHostCanBeSentAgain(t *testing.T) {
 	}
 }
 
-// TestBodyThatDoesNotComeIsRefused tells a body that somebody in front has read from one that breaks off.
-func TestBodyThatDoesNotComeIsRefused(t *testing.T) {
+// TestIncompleteBodyIsRefused tells a body that somebody in front has read from one that breaks off.
+func TestIncompleteBodyIsRefused(t *testing.T) {
 	for came, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
 		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(came)))
 		req.ContentLength = int64(len(chatRequest))

@@ -50,8 +50,8 @@ func beginEvents(rw http.ResponseWriter) {
 	rw.WriteHeader(http.StatusOK)
 }
 
-// TestCallIsCountedOnceWhateverItsHandlerDoes also where the value of a panic cannot even be looked at.
-func TestCallIsCountedOnceWhateverItsHandlerDoes(t *testing.T) {
+// TestMisbehavingHandlerIsRecordedOnce also where the value of a panic cannot even be looked at.
+func TestMisbehavingHandlerIsRecordedOnce(t *testing.T) {
 	var unreadable *net.OpError
 	for name, test := range map[string]struct {
 		next          http.HandlerFunc
@@ -86,9 +86,9 @@ func TestCallIsCountedOnceWhateverItsHandlerDoes(t *testing.T) {
 	}
 }
 
-// TestErrorEventIsNeverPartOfAnother where the limit is reached within an event that is too large to be kept back, at the end
+// TestNoErrorEventWithinOpenEvent where the limit is reached within an event that is too large to be kept back, at the end
 // of a packet, and the next one ends it.
-func TestErrorEventIsNeverPartOfAnother(t *testing.T) {
+func TestNoErrorEventWithinOpenEvent(t *testing.T) {
 	begun := "data: " + strings.Repeat("x", bufferedMaxBytes)
 	config := CreateConfig()
 	config.MaxResponseBytes = len(begun)

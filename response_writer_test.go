@@ -37,7 +37,7 @@ func writerTo(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: responseReader{record: &call.Response}}
 }
 
-func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
+func TestResponseFlushing(t *testing.T) {
 	tests := []struct {
 		name   string
 		header http.Header
@@ -66,7 +66,7 @@ func TestWritesAreFlushedWhereTheyCannotWait(t *testing.T) {
 	}
 }
 
-func TestInformationalAnswersPass(t *testing.T) {
+func TestInformationalResponsesPass(t *testing.T) {
 	r := &recorder{header: http.Header{}}
 	w := writerTo(t, r)
 	w.WriteHeader(http.StatusEarlyHints)

@@ -37,7 +37,7 @@ func provided(t *testing.T, config *Config, bodies []string) []string {
 	return got
 }
 
-func TestRememberedVerdictDependsOnNothingThatTheSkeletonLacks(t *testing.T) {
+func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	allowed := func() *Config {
 		config := CreateConfig()
@@ -122,7 +122,7 @@ func TestRememberedVerdictDependsOnNothingThatTheSkeletonLacks(t *testing.T) {
 	}
 }
 
-func TestModelFromTheRequestIsNotRemembered(t *testing.T) {
+func TestTemplatedModelIsNotCached(t *testing.T) {
 	config := CreateConfig()
 	config.Model = "$(headers.x-model)"
 	var got []string
@@ -143,7 +143,7 @@ func TestModelFromTheRequestIsNotRemembered(t *testing.T) {
 	}
 }
 
-func TestMemoryOfVerdictsIsBounded(t *testing.T) {
+func TestDecisionCacheIsBounded(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +181,8 @@ func TestMemoryOfVerdictsIsBounded(t *testing.T) {
 	}
 }
 
-// TestToolsAreRememberedLikeAnyOtherSkeleton has two requests of an agent with schemas of its tools, which differ in a text.
-func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
+// TestDecisionCacheHoldsTools has two requests of an agent with schemas of its tools, which differ in a text.
+func TestDecisionCacheHoldsTools(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
 		t.Fatal(err)
@@ -200,8 +200,8 @@ func TestToolsAreRememberedLikeAnyOtherSkeleton(t *testing.T) {
 	}
 }
 
-// TestBodyWithTheFillerIsNotRemembered has bodies that could be the skeletons of others.
-func TestBodyWithTheFillerIsNotRemembered(t *testing.T) {
+// TestBodyWithPlaceholderIsNotCached has bodies that could be the skeletons of others.
+func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
 		t.Fatal(err)

@@ -347,7 +347,7 @@ func randomly(random *rand.Rand, text []byte, most int) [][]byte {
 	return pieces
 }
 
-func TestReferenceOfTheseTestsAgreesWithTheCases(t *testing.T) {
+func TestUsageOracleMatchesCases(t *testing.T) {
 	for _, s := range shapes(t) {
 		if got := removeUsageEvents(s.stream); s.hides && !bytes.Equal(got, s.want) {
 			t.Errorf("%s: the reference makes of it %q, want %q", s.name, got, s.want)
@@ -355,7 +355,7 @@ func TestReferenceOfTheseTestsAgreesWithTheCases(t *testing.T) {
 	}
 }
 
-func TestStreamsAreTheSameHoweverTheyAreCut(t *testing.T) {
+func TestStreamPacketBoundaries(t *testing.T) {
 	for _, s := range shapes(t) {
 		s := s
 		t.Run(s.name, func(t *testing.T) {
@@ -393,9 +393,9 @@ func TestEmptyPacketsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestCompressedStreamsAreTheSame has the provider compress each shape, in packets of any size, and with a flush behind
+// TestCompressedStreams has the provider compress each shape, in packets of any size, and with a flush behind
 // each event: then no event waits for the next one.
-func TestCompressedStreamsAreTheSame(t *testing.T) {
+func TestCompressedStreams(t *testing.T) {
 	for _, s := range shapes(t) {
 		s := s
 		t.Run(s.name, func(t *testing.T) {
@@ -446,9 +446,9 @@ func TestCompressedStreamsAreTheSame(t *testing.T) {
 	}
 }
 
-// FuzzStream sends any bytes as a stream: a client that asks for the usage gets all of them, any other all but whole
+// FuzzUsageFilter sends any bytes as a stream: a client that asks for the usage gets all of them, any other all but whole
 // events of usage.
-func FuzzStream(f *testing.F) {
+func FuzzUsageFilter(f *testing.F) {
 	for i, s := range shapes(f) {
 		f.Add(s.stream, []byte{byte(i), 7, 0, 1})
 	}
@@ -573,7 +573,7 @@ func (c *counter) Write(p []byte) (int, error) {
 
 func (c *counter) Flush() {}
 
-func TestLargeAnswersAreMeteredInBoundedMemory(t *testing.T) {
+func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 	const (
 		size    = 50 << 20
 		most    = 4 << 20
@@ -637,8 +637,8 @@ func TestLargeAnswersAreMeteredInBoundedMemory(t *testing.T) {
 	}
 }
 
-// TestClientThatLeavesIsTheErrorOfTheCall has the client leave in the middle of a stream; the proxy ends as Go's does.
-func TestClientThatLeavesIsTheErrorOfTheCall(t *testing.T) {
+// TestClientDisconnectErrorType has the client leave in the middle of a stream; the proxy ends as Go's does.
+func TestClientDisconnectErrorType(t *testing.T) {
 	ctx, leave := context.WithCancel(context.Background())
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
@@ -666,9 +666,9 @@ func TestClientThatLeavesIsTheErrorOfTheCall(t *testing.T) {
 	}
 }
 
-// TestOperatorsHeadersAreNoTrailers: a provider that announces trailers of these names would send ours to the client, and
+// TestAccessLogHeadersAreNotTrailers: a provider that announces trailers of these names would send ours to the client, and
 // its own into the operator's log. Trailers that it does not announce are its own, and pass.
-func TestOperatorsHeadersAreNoTrailers(t *testing.T) {
+func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
 	ours := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
 	for _, announced := range []bool{true, false} {
 		provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {

@@ -150,9 +150,9 @@ var endingEvents = []string{
 	"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"no\"}\n\n",
 }
 
-// FuzzResponseStream has a stream of the Responses API end in any way, in all packets: how it ends and what it used is told
+// FuzzResponsesStream has a stream of the Responses API end in any way, in all packets: how it ends and what it used is told
 // by the first event that ends it.
-func FuzzResponseStream(f *testing.F) {
+func FuzzResponsesStream(f *testing.F) {
 	for last := byte(0); last < 9; last++ {
 		f.Add([]byte{0, 1, 2, 3, 4, last}, uint16(11), false, []byte{9, 200, 1, 1, 30})
 		f.Add([]byte{0, last, 1, last}, uint16(last), true, []byte{})

@@ -153,7 +153,7 @@ func atProvider(t *testing.T, provider, method, target, body string) (*http.Requ
 	return got, string(gotBody)
 }
 
-func TestProviderIsAskedWhereItsDocumentsSayWithItsKey(t *testing.T) {
+func TestPresetPathsAndCredentials(t *testing.T) {
 	for _, want := range documented {
 		for _, endpoint := range []struct{ method, target, body, path string }{
 			{http.MethodPost, "/any/v1/chat/completions?x=1", `{"model":"m","messages":[{"role":"user","content":"hi"}]}`, want.chat},
@@ -180,7 +180,7 @@ func TestProviderIsAskedWhereItsDocumentsSayWithItsKey(t *testing.T) {
 	}
 }
 
-func TestProviderGetsTheTokenLimitAndStreamOptionsThatItKnows(t *testing.T) {
+func TestPresetTokenLimitAndStreamOptions(t *testing.T) {
 	const start, end = `{"model":"m","messages":[{"role":"user","content":"hi"}],"`, `":5,"stream":true`
 	for _, want := range documented {
 		for _, spelling := range []string{"max_tokens", "max_completion_tokens"} {
@@ -200,7 +200,7 @@ func TestProviderGetsTheTokenLimitAndStreamOptionsThatItKnows(t *testing.T) {
 	}
 }
 
-func TestProviderIsRecordedUnderItsName(t *testing.T) {
+func TestPresetGenAIName(t *testing.T) {
 	for _, want := range documented {
 		config := CreateConfig()
 		config.Provider = want.provider
@@ -214,7 +214,7 @@ func TestProviderIsRecordedUnderItsName(t *testing.T) {
 	}
 }
 
-func TestProviderIsWhereItsDocumentsSay(t *testing.T) {
+func TestPresetHosts(t *testing.T) {
 	addresses := map[string]string{
 		"openai": "https://api.openai.com", "azure": "https://own", "gemini": "https://generativelanguage.googleapis.com",
 		"mistral": "https://api.mistral.ai", "deepseek": "https://api.deepseek.com", "groq": "https://api.groq.com",

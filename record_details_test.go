@@ -2,8 +2,8 @@ package chatcompletion
 
 import "testing"
 
-// TestSpanOfASmallAnswerHasItsDetails: only its usage is read at once, and the rest when the span is sent.
-func TestSpanOfASmallAnswerHasItsDetails(t *testing.T) {
+// TestSmallResponseSpanDetails: only its usage is read at once, and the rest when the span is sent.
+func TestSmallResponseSpanDetails(t *testing.T) {
 	for details, attribute := range map[string]string{
 		`"prompt_tokens_details":{"cached_tokens":3}`:        "gen_ai.usage.cache_read.input_tokens",
 		`"prompt_tokens_details":{"cache_write_tokens":3}`:   "gen_ai.usage.cache_creation.input_tokens",

@@ -137,7 +137,7 @@ func answerTo(t *testing.T, handler http.Handler, method, target, body string, h
 	}
 }
 
-func TestStatusThatNoAnswerHasIsNoAnswer(t *testing.T) {
+func TestInvalidResponseStatusIsConnectionFailure(t *testing.T) {
 	second := replying(t, good)
 	for _, status := range []string{
 		"000 None\r\nContent-Length: 0", "099 None\r\nContent-Length: 0",
@@ -162,7 +162,7 @@ func TestStatusThatNoAnswerHasIsNoAnswer(t *testing.T) {
 }
 
 // Go's client cannot send a target such as http:v1, which Go's server reads.
-func TestTargetWithoutAPathIsThatOfItsEndpoint(t *testing.T) {
+func TestOpaqueRequestTargetUsesEndpointPath(t *testing.T) {
 	asked := make(chan string, 1)
 	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
 		asked <- req.RequestURI
@@ -178,7 +178,7 @@ func TestTargetWithoutAPathIsThatOfItsEndpoint(t *testing.T) {
 }
 
 // A provider that does not read leaves a large request half sent: the time for its answer begins before that.
-func TestProviderThatDoesNotReadIsNotWaitedFor(t *testing.T) {
+func TestFirstByteTimeoutCoversRequestBody(t *testing.T) {
 	first := speaking(t, func(connection net.Conn) { _ = connection.(*net.TCPConn).SetReadBuffer(4 << 10) })
 	second := replying(t, good)
 	body := strings.Replace(chatBody, "Hi", strings.Repeat("a", 8<<20), 1)
@@ -200,7 +200,7 @@ func TestProviderThatDoesNotReadIsNotWaitedFor(t *testing.T) {
 }
 
 // Trailers need not be announced: a reverse proxy hands them on all the same.
-func TestTrailersOfAProviderDoNotTellTheOperator(t *testing.T) {
+func TestForgedTrailersAreDropped(t *testing.T) {
 	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
 		good(rw, req)
 		for _, name := range []string{"X-Ai-Policy", "X-Ai-Attempts", "X-Other"} {
@@ -228,8 +228,8 @@ func TestTrailersOfAProviderDoNotTellTheOperator(t *testing.T) {
 	}
 }
 
-// TestTrailersOfAKnownLengthDoNotTellTheOperator: HTTP/2 has trailers behind any body.
-func TestTrailersOfAKnownLengthDoNotTellTheOperator(t *testing.T) {
+// TestForgedTrailersOverHTTP2AreDropped: HTTP/2 has trailers behind any body.
+func TestForgedTrailersOverHTTP2AreDropped(t *testing.T) {
 	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		rw.Header().Set("Content-Length", "2")
