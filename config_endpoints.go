@@ -5,7 +5,7 @@ import "strings"
 // newEndpoints returns the endpoints of a provider with their rules.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
-	addsUsage := parseStreamUsage(bad, config.StreamUsage)
+	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
 	for _, k := range governedKinds {
 		ep := newEndpoint(k, pr.preset)
 		ep.models = rules
@@ -128,18 +128,6 @@ func loosen(parameters []*parameter) {
 			p.whole = false
 		}
 	}
-}
-
-// parseStreamUsage reports whether the usage of streams is requested.
-func parseStreamUsage(bad *problems, value string) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case streamUsageAuto, "":
-		return true
-	case streamUsageNever:
-	default:
-		bad.add("streamUsage", "must be %q or %q, got %q", streamUsageAuto, streamUsageNever, value)
-	}
-	return false
 }
 
 // leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends.

@@ -15,7 +15,7 @@ func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv
 	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
 	c.endpoint = parseEndpoint(bad, config.Endpoint)
 	c.timeout = parseDuration(bad, "telemetry.otlp.timeout", config.Timeout, minExportTimeout, maxExportTimeout, exportTimeouts)
-	c.compression = parseCompression(bad, config.Compression)
+	c.compression = parseOneOf(bad, "telemetry.otlp.compression", config.Compression, compressionGzip, compressionNone)
 	s := &otlpSettings{spanWait: spanMaxWait, linger: exporterLinger, backoff: exportBackoff}
 	s.interval = parseDuration(bad, "telemetry.otlp.interval", config.Interval, minExportInterval, maxExportInterval, exportIntervals)
 	isConfigured := c.endpoint != ""
@@ -162,12 +162,4 @@ func parseExportHeaders(bad *problems, configured map[string]string, secrets *se
 		}
 	}
 	return found
-}
-
-func parseCompression(bad *problems, text string) string {
-	text = strings.ToLower(strings.TrimSpace(text))
-	if text != "" && text != compressionGzip && text != compressionNone {
-		bad.add("telemetry.otlp.compression", "must be %q or %q, got %q", compressionGzip, compressionNone, shortened(text))
-	}
-	return text
 }

@@ -48,7 +48,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
 	p := &policy{name: name}
-	p.reportOnly = parseMode(bad, config.Mode)
+	p.reportOnly = parseOneOf(bad, "mode", config.Mode, modeEnforce, modeReport) == modeReport
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.resolvedByTraefik = strings.HasSuffix(name, "@kubernetescrd")
@@ -80,17 +80,6 @@ func hasRules(p *policy) bool {
 		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
 }
 
-func parseMode(bad *problems, mode string) bool {
-	switch strings.ToLower(strings.TrimSpace(mode)) {
-	case modeEnforce, "":
-		return false
-	case modeReport:
-		return true
-	}
-	bad.add("mode", "must be %q or %q, got %q", modeEnforce, modeReport, mode)
-	return false
-}
-
 func parseModelHeader(bad *problems, config *Config) string {
 	name := defaultModelHeader
 	if config.ModelHeader != "" {
@@ -115,12 +104,8 @@ const exposePrometheus = "prometheus"
 
 // parseExpose reads Config.Expose.
 func parseExpose(bad *problems, config *Config) bool {
-	switch strings.ToLower(strings.TrimSpace(config.Expose)) {
-	case "":
+	if parseOneOf(bad, "expose", config.Expose, exposePrometheus) == "" {
 		return false
-	case exposePrometheus:
-	default:
-		bad.add("expose", "must be %q, got %q", exposePrometheus, config.Expose)
 	}
 	if keys := keysBesideExpose(config); len(keys) > 0 {
 		bad.add("expose", "the middleware only serves metrics; remove %s", strings.Join(keys, ", "))

@@ -141,7 +141,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 		u.scheme = "https"
 		parseTLS(bad, provider, u)
 	} else {
-		checkUnusedWithoutTLS(bad, provider)
+		checkUnused(bad, provider.prefix, certificateSettings(keys), `without TLS; set "`+provider.prefix+`tls.enabled"`)
 	}
 	byDefault := schemesPort
 	if known.port != 0 {
@@ -178,29 +178,16 @@ func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
 		return
 	}
 	keys := &provider.keys
-	for _, s := range append([]setting{
+	checkUnused(bad, "", append([]setting{
 		{"port", keys.Port}, {"tls.enabled", keys.TLS.Enabled},
 		{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte},
-	}, certificateSettings(keys)...) {
-		if !isUnset(s.value) {
-			bad.add(s.key, "has no effect without %q", "host")
-		}
-	}
+	}, certificateSettings(keys)...), `without "host"`)
 }
 
 // certificateSettings returns the keys about certificates.
 func certificateSettings(keys *Fallback) []setting {
 	return []setting{
 		{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", keys.TLS.InsecureSkipVerify},
-	}
-}
-
-// checkUnusedWithoutTLS reports the keys that have no effect without TLS.
-func checkUnusedWithoutTLS(bad *problems, provider *providerConfig) {
-	for _, s := range certificateSettings(&provider.keys) {
-		if !isUnset(s.value) {
-			bad.add(provider.prefix+s.key, "has no effect without TLS; set %q", provider.prefix+"tls.enabled")
-		}
 	}
 }
 

@@ -33,14 +33,17 @@ func parseSecrets(bad *problems, config Secrets, getenv func(string) string) *se
 		bad.add("secrets.namespace", "invalid namespace name %q", shortened(api.namespace))
 	}
 	if s.dir != "" {
-		checkUnusedWithDir(bad, api)
+		checkUnused(bad, "secrets.", []setting{
+			{"endpoint", api.url}, {"tokenFile", api.tokenFile}, {"caFile", api.caFile}, {"namespace", api.namespace},
+		}, `with "secrets.dir"; remove one of them`)
 		return s
 	}
 	if api.url == "" {
 		useInClusterDefaults(api, getenv)
 	}
 	if api.url == "" {
-		checkUnusedWithoutEndpoint(bad, api)
+		checkUnused(bad, "secrets.", []setting{{"tokenFile", api.tokenFile}, {"caFile", api.caFile}},
+			`outside a cluster without "secrets.endpoint"`)
 		return s
 	}
 	s.api = api
@@ -74,26 +77,6 @@ func useInClusterDefaults(api *kubernetesAPI, getenv func(string) string) {
 	}
 	if api.caFile == "" {
 		api.caFile = serviceAccountFolder + "/ca.crt"
-	}
-}
-
-// checkUnusedWithDir reports the keys that have no effect with secrets.dir.
-func checkUnusedWithDir(bad *problems, api *kubernetesAPI) {
-	configured := [][]string{{"endpoint", api.url}, {"tokenFile", api.tokenFile}, {"caFile", api.caFile}, {"namespace", api.namespace}}
-	for _, pair := range configured {
-		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect with %q; remove one of them", "secrets.dir")
-		}
-	}
-}
-
-// checkUnusedWithoutEndpoint reports the keys that have no effect outside a cluster without
-// secrets.endpoint.
-func checkUnusedWithoutEndpoint(bad *problems, api *kubernetesAPI) {
-	for _, pair := range [][]string{{"tokenFile", api.tokenFile}, {"caFile", api.caFile}} {
-		if pair[1] != "" {
-			bad.add("secrets."+pair[0], "has no effect outside a cluster without %q", "secrets.endpoint")
-		}
 	}
 }
 

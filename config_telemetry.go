@@ -40,15 +40,12 @@ const (
 
 // parseLog parses Telemetry.Log. It returns nil if no lines are to be written.
 func parseLog(bad *problems, value string) *callLog {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "":
-		return nil
+	switch parseOneOf(bad, "telemetry.log", value, logStdout, logStderr) {
 	case logStdout:
 		return &callLog{out: os.Stdout}
 	case logStderr:
 		return &callLog{out: os.Stderr}
 	}
-	bad.add("telemetry.log", "must be %q or %q, got %q", logStdout, logStderr, value)
 	return nil
 }
 

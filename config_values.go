@@ -200,3 +200,23 @@ func editDistance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// parseOneOf returns the value in lower case, if it is one of the given ones or empty; otherwise it
+// reports the problem and returns "".
+func parseOneOf(bad *problems, key, value string, values ...string) string {
+	parsed := strings.ToLower(strings.TrimSpace(value))
+	if parsed == "" || containsText(values, parsed) {
+		return parsed
+	}
+	bad.add(key, `must be "%s", got %q`, strings.Join(values, `" or "`), shortened(value))
+	return ""
+}
+
+// checkUnused reports the settings that have a value, but no effect.
+func checkUnused(bad *problems, prefix string, settings []setting, why string) {
+	for _, s := range settings {
+		if !isUnset(s.value) {
+			bad.add(prefix+s.key, "has no effect %s", why)
+		}
+	}
+}

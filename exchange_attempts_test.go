@@ -105,7 +105,7 @@ func TestProviderRetryAfterIsBounded(t *testing.T) {
 		"-1": 0, "1.5": 0, "soon": 0, " 7": 0,
 		"Sun, 22 Nov 2026 12:00:09 GMT": 9 * time.Second, "Sun, 22 Nov 2026 11:59:00 GMT": 0, "Mon, 23 Nov 2026 12:00:00 GMT": time.Minute,
 	} {
-		if got := parseRetryAfter(text, now); got != want {
+		if got := parseRetryAfter(text, now, maxPause); got != want {
 			t.Errorf("Retry-After %q is %v, want %v", text, got, want)
 		}
 	}
@@ -116,7 +116,7 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(seed, int64(1795000000))
 	}
 	f.Fuzz(func(t *testing.T, text string, now int64) {
-		if got := parseRetryAfter(text, time.Unix(now, 0)); got < 0 || got > maxPause {
+		if got := parseRetryAfter(text, time.Unix(now, 0), maxPause); got < 0 || got > maxPause {
 			t.Errorf("Retry-After %q is a pause of %v", text, got)
 		}
 	})

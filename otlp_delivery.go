@@ -92,7 +92,7 @@ func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		d.again = true
-		d.after = retryAfter(res.Header.Get("Retry-After"))
+		d.after = parseRetryAfter(res.Header.Get("Retry-After"), time.Now(), maxRetryAfter)
 	}
 	d.accepted = res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices
 	if !d.accepted {
@@ -119,23 +119,6 @@ func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 		return ""
 	}
 	return strconv.FormatInt(d.rejected, 10) + " rejected by the collector: " + strconv.Quote(shortened(members.PartialSuccess.ErrorMessage))
-}
-
-// retryAfter parses a Retry-After header in seconds or as a date, and caps it at maxRetryAfter.
-func retryAfter(text string) time.Duration {
-	after := time.Duration(0)
-	if seconds, err := strconv.Atoi(text); err == nil {
-		after = maxRetryAfter
-		if seconds < int(maxRetryAfter/time.Second) {
-			after = time.Duration(seconds) * time.Second
-		}
-	} else if date, err := http.ParseTime(text); err == nil {
-		after = time.Until(date)
-	}
-	if after > maxRetryAfter {
-		return maxRetryAfter
-	}
-	return after
 }
 
 // logFailure logs a failure of a signal, once until an export succeeds.

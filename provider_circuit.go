@@ -1,8 +1,6 @@
 package chatcompletion
 
 import (
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -39,7 +37,7 @@ func closeCircuit(c *circuit) {
 // recordCircuitFailure counts a failure of a provider, and opens the circuit if there were too many
 // or the provider sent Retry-After.
 func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
-	pause := parseRetryAfter(retryAfter, now)
+	pause := parseRetryAfter(retryAfter, now, maxPause)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failures++
@@ -49,22 +47,4 @@ func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
 	if until := now.Add(pause); until.After(c.until) {
 		c.until = until
 	}
-}
-
-// parseRetryAfter parses a Retry-After header, in seconds or a date. It returns at most maxPause,
-// and 0 without a valid value.
-func parseRetryAfter(text string, now time.Time) time.Duration {
-	pause := time.Duration(0)
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		pause = time.Duration(seconds) * time.Second
-	} else if date, err := http.ParseTime(text); err == nil {
-		pause = date.Sub(now)
-	}
-	if pause > maxPause {
-		return maxPause
-	}
-	if pause < 0 {
-		return 0
-	}
-	return pause
 }

@@ -3,9 +3,12 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"reflect"
 	"sort"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // quoted returns text from a client for use in an error message: shortened and in quotes.
@@ -113,3 +116,23 @@ func fold(name string) string {
 
 // modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
 const modelMaxBytes = 256
+
+// parseRetryAfter returns the wait that a Retry-After header asks for, in seconds or as a date. It is
+// at most longest, and 0 if the header has another form.
+func parseRetryAfter(text string, now time.Time, longest time.Duration) time.Duration {
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
+		if wait = longest; seconds < uint64(longest/time.Second) {
+			wait = time.Duration(seconds) * time.Second
+		}
+	} else if date, err := http.ParseTime(text); err == nil {
+		wait = date.Sub(now)
+	}
+	if wait > longest {
+		return longest
+	}
+	if wait < 0 {
+		return 0
+	}
+	return wait
+}
