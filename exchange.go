@@ -107,6 +107,6 @@ func startSpan(x *exchange, pl *plan, header http.Header) {
 func captureContent(x *exchange, pl *plan, maxBytes int) {
 	x.response.reader.capture = &capture{left: maxBytes}
 	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		x.call.Input = captureInput(plainBody(pl), maxBytes)
+		x.call.Input = captureInput(joinedBody(pl), maxBytes)
 	}
 }

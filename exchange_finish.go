@@ -91,7 +91,7 @@ func endedBy(x *exchange, ctx context.Context) string {
 // providerErrorType returns the provider's status. After 401, the key is looked up again.
 func providerErrorType(x *exchange) string {
 	if x.response.status == http.StatusUnauthorized {
-		credentialRefused(x.provider.auth.credential, x.call.Start)
+		credentialRejected(x.provider.auth.credential, x.call.Start)
 	}
 	return strconv.Itoa(x.response.status)
 }

@@ -66,7 +66,7 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		pl, apiErr = planRequest(ep, req)
 	} else {
 		pl.decision = before.decision
-		body := plainBody(before)
+		body := joinedBody(before)
 		if names := bypassParams(x.policy.providers[0].endpoints[x.kind], pr.preset); names != nil {
 			body = removeMembers(body, names)
 		}

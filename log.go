@@ -70,15 +70,15 @@ func causeText(cause any) string {
 			text = said
 		}
 	})
-	if !plainCause.MatchString(text) {
+	if !runtimeCause.MatchString(text) {
 		return fmt.Sprintf("a value of the type %T", cause)
 	}
 	return truncated(text, causeMaxBytes)
 }
 
-// plainCause matches the texts of the Go runtime and of reflection, which are those of Yaegi's
+// runtimeCause matches the texts of the Go runtime and of reflection, which are those of Yaegi's
 // panics and contain only types and numbers. Any other text could contain parts of a request.
-var plainCause = regexp.MustCompile(`^(runtime error|reflect|interface conversion)\b`)
+var runtimeCause = regexp.MustCompile(`^(runtime error|reflect|interface conversion)\b`)
 
 // causeMaxBytes limits the text of a panic.
 const causeMaxBytes = 200

@@ -76,19 +76,19 @@ func post(ctx context.Context, e *exporter, signal *otlpSignal, body []byte, d *
 		}
 		return problemText(err)
 	}
-	answer, _ := io.ReadAll(io.LimitReader(res.Body, collectorMaxText))
+	resBody, _ := io.ReadAll(io.LimitReader(res.Body, collectorMaxText))
 	_ = res.Body.Close()
 	if res.StatusCode == http.StatusUnauthorized {
 		for _, header := range signal.headers {
-			credentialRefused(header, began)
+			credentialRejected(header, began)
 		}
 	}
-	return readExportResponse(res, answer, d)
+	return readExportResponse(res, resBody, d)
 }
 
 // readExportResponse completes d from a collector's response. It returns the problem, or "" if
 // there is none.
-func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
+func readExportResponse(res *http.Response, body []byte, d *delivery) string {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		d.again = true
@@ -105,7 +105,7 @@ func readExportResponse(res *http.Response, answer []byte, d *delivery) string {
 			ErrorMessage       string      `json:"errorMessage"`
 		} `json:"partialSuccess"`
 	}
-	if json.Unmarshal(answer, &members) != nil {
+	if json.Unmarshal(body, &members) != nil {
 		return ""
 	}
 	for _, number := range []json.Number{members.PartialSuccess.RejectedSpans, members.PartialSuccess.RejectedDataPoints} {

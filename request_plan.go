@@ -18,8 +18,8 @@ type plan struct {
 	invalid    bool     // the request would be rejected, but in report mode
 }
 
-// plainBody returns the body that the provider is sent, in one piece.
-func plainBody(pl *plan) []byte {
+// joinedBody returns the body that the provider is sent, in one piece.
+func joinedBody(pl *plan) []byte {
 	if pl.pieces == nil {
 		return pl.raw
 	}
@@ -114,7 +114,7 @@ func removeMembers(body []byte, names []string) []byte {
 		m := &obj.members[i]
 		m.removed = containsText(names, m.name)
 	}
-	return plainBody(&plan{pieces: splice(obj, edits(obj, nil))})
+	return joinedBody(&plan{pieces: splice(obj, edits(obj, nil))})
 }
 
 // withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on the client's behalf: some

@@ -129,8 +129,8 @@ func scanCommon(reader *responseReader, window []byte) {
 	if reader.record.Model == "" {
 		findModel(reader, window)
 	}
-	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(reader, window, hit)
+	if match := bytes.LastIndex(window, tokensKey); match >= 0 {
+		findUsage(reader, window, match)
 	}
 	if bytes.Contains(window, errorKey) {
 		reader.failed = reader.failed || isFailure(window)
@@ -192,7 +192,7 @@ func scanDetails(reader *responseReader, window []byte) {
 	}
 	// From the end: in most events of a stream, the reason is null.
 	var reasons []string
-	for hits := 0; hits < maxMatches; hits++ {
+	for matches := 0; matches < maxMatches; matches++ {
 		at := bytes.LastIndex(window, finishReasonKey)
 		if at < 0 {
 			break
@@ -248,7 +248,7 @@ func valueAfter(rest []byte) []byte {
 // status of 200: with a member error that is not empty, or with the value error of object or
 // finish_reason.
 func isFailure(window []byte) bool {
-	for hits := 0; hits < maxMatches; hits++ {
+	for matches := 0; matches < maxMatches; matches++ {
 		at := bytes.Index(window, errorKey)
 		if at < 0 {
 			return false

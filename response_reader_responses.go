@@ -59,8 +59,8 @@ func scanResponses(reader *responseReader, window []byte, last bool) {
 	if reader.stream && reader.finished {
 		return // what follows the last event is not its usage
 	}
-	if hit := bytes.LastIndex(window, tokensKey); hit >= 0 {
-		findUsage(reader, window, hit)
+	if match := bytes.LastIndex(window, tokensKey); match >= 0 {
+		findUsage(reader, window, match)
 	}
 	reader.finished = bytes.Contains(window, blankLine)
 }

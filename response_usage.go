@@ -16,9 +16,9 @@ const maxMatches = 16
 // findUsage reads the last usage of a window; hit is where the name of one of its members may end.
 // The usage may be in a separate event, in a choice (Moonshot), or in a member that the provider
 // adds (Groq).
-func findUsage(reader *responseReader, window []byte, hit int) {
-	for hits := 0; hit >= 0 && hits < maxMatches; hits++ {
-		at := bytes.LastIndex(window[:hit], usageKey)
+func findUsage(reader *responseReader, window []byte, match int) {
+	for matches := 0; match >= 0 && matches < maxMatches; matches++ {
+		at := bytes.LastIndex(window[:match], usageKey)
 		if at < 0 {
 			return
 		}
@@ -37,7 +37,7 @@ func findUsage(reader *responseReader, window []byte, hit int) {
 			}
 			return
 		}
-		hit = bytes.LastIndex(window[:at], tokensKey)
+		match = bytes.LastIndex(window[:at], tokensKey)
 	}
 }
 
@@ -65,7 +65,7 @@ func readUsage(reader *responseReader, value []byte) bool {
 	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
 	input, output := counts["prompt_tokens"], counts["completion_tokens"]
 	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
-		return readOddUsage(reader, value)
+		return readUncommonUsage(reader, value)
 	}
 	if total := counts["total_tokens"]; total > input+output && total <= maxTokenCount {
 		output = total - input
@@ -85,9 +85,9 @@ func keepUsage(reader *responseReader, value []byte, input, output int64) {
 // maxTokenCount is more than any model reads: a larger count is invalid.
 const maxTokenCount = 1e12
 
-// readOddUsage reads a usage that has zeros, other names, fractions, or several data lines in its
+// readUncommonUsage reads a usage that has zeros, other names, fractions, or several data lines in its
 // event. It reports whether value is one.
-func readOddUsage(reader *responseReader, value []byte) bool {
+func readUncommonUsage(reader *responseReader, value []byte) bool {
 	if bytes.Contains(value, dataLine) {
 		value = bytes.ReplaceAll(value, dataLine, lineFeed)
 	}

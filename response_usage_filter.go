@@ -117,12 +117,12 @@ func removeUsageEvents(f *usageFilter, events []byte) []byte {
 	}
 	var after []byte // what remains of the events that have been examined
 	before := events
-	for hits := 0; hits < maxMatches; hits++ {
-		hit := bytes.LastIndex(before, tokensKey)
-		if hit < 0 {
+	for matches := 0; matches < maxMatches; matches++ {
+		match := bytes.LastIndex(before, tokensKey)
+		if match < 0 {
 			break
 		}
-		start := lastEventEnd(before[:hit])
+		start := lastEventEnd(before[:match])
 		end := start + firstEventEnd(before[start:])
 		kept := start
 		if !isUsageOnly(before[start:end]) {

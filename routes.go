@@ -48,7 +48,7 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		if key != anyPath {
 			r.suffix = normalizePath(key)
 		}
-		if key != anyPath && (!plainPath.MatchString(r.suffix) || r.suffix == "/") {
+		if key != anyPath && (!canonicalPathForm.MatchString(r.suffix) || r.suffix == "/") {
 			bad.add("routes."+key, "must be the end of a path, such as /v1/models, or %q alone", anyPath)
 		}
 		if other, twice := keys[r.suffix]; twice {
@@ -107,8 +107,8 @@ func kindNamed(value string) kind {
 // completions.
 const pathMaxBytes = 8 << 10
 
-// plainPath matches paths without characters that servers treat differently.
-var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
+// canonicalPathForm matches paths without characters that servers treat differently.
+var canonicalPathForm = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
 
 // kindOf returns the kind of the endpoint at a path: that of the route with the longest matching
 // suffix. A path without a match is governed as completions, and so is a passthrough path that some
@@ -158,7 +158,7 @@ func normalizePath(raw string) string {
 
 // isCanonical reports whether a path equals its normal form, apart from case and a trailing slash.
 func isCanonical(rawPath, normal string) bool {
-	return plainPath.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
+	return canonicalPathForm.MatchString(rawPath) && strings.EqualFold(strings.TrimSuffix(rawPath, "/"), normal)
 }
 
 // canonicalPath returns the escaped form under which a path was looked up, which no server takes for

@@ -58,9 +58,9 @@ func checkMessages(name string, value json.RawMessage) *apiError {
 	elements := 0
 	for i := range messages {
 		m := &messages[i]
-		_, isPlain := m.Content.(string)
+		_, isText := m.Content.(string)
 		role, hasRole := m.Role.(string) // Yaegi panics in a switch on an any
-		if isPlain && hasRole && m.ToolCalls == nil && m.Name == nil {
+		if isText && hasRole && m.ToolCalls == nil && m.Name == nil {
 			switch role {
 			case "user", "assistant", "system", "developer":
 				continue // most messages; there is nothing else to check

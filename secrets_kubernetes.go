@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// apiAnswerMaxBytes limits the response of the API server. A Secret is at most 1 MiB. In base64,
+// apiResponseMaxBytes limits the response of the API server. A Secret is at most 1 MiB. In base64,
 // and with the annotation of kubectl, it can take three times as much.
-const apiAnswerMaxBytes = 4 << 20
+const apiResponseMaxBytes = 4 << 20
 
 // kubernetesAPI is an API server, and how to connect to it. The files are read for each look-up,
 // because their content rotates.
@@ -62,17 +62,17 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	if err != nil {
 		return "", apiUnreachable(ctx, source, token, err)
 	}
-	answer, err := io.ReadAll(io.LimitReader(res.Body, apiAnswerMaxBytes+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, apiResponseMaxBytes+1))
 	_ = res.Body.Close()
 	switch {
 	case err != nil:
 		return "", apiUnreachable(ctx, source, token, err)
 	case res.StatusCode != http.StatusOK:
 		return "", apiStatusProblem(source.api, reference, token, res.StatusCode)
-	case len(answer) > apiAnswerMaxBytes:
-		return "", &lookUpProblem{"answer", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiAnswerMaxBytes)}
+	case len(body) > apiResponseMaxBytes:
+		return "", &lookUpProblem{"answer", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiResponseMaxBytes)}
 	}
-	return readSecret(source.api, reference, answer)
+	return readSecret(source.api, reference, body)
 }
 
 // apiClient returns a client for a single request to an API server.
@@ -222,12 +222,12 @@ func serviceAccount(token string) string {
 }
 
 // readSecret returns the key from the API server's response.
-func readSecret(api *kubernetesAPI, r secretReference, answer []byte) (string, *lookUpProblem) {
+func readSecret(api *kubernetesAPI, r secretReference, body []byte) (string, *lookUpProblem) {
 	var members struct {
 		Kind string            `json:"kind"`
 		Data map[string]string `json:"data"`
 	}
-	if json.Unmarshal(answer, &members) != nil || members.Kind != "Secret" {
+	if json.Unmarshal(body, &members) != nil || members.Kind != "Secret" {
 		return "", &lookUpProblem{"answer", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
 	}
 	encoded, found := members.Data[r.key]

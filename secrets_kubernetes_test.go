@@ -189,7 +189,7 @@ func TestSecretLookUpErrors(t *testing.T) {
 		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
 		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
 		{"too long an answer", func(a *testAPI, _ *secretSettings) {
-			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiAnswerMaxBytes/6) + `"}}`))
+			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiResponseMaxBytes/6) + `"}}`))
 		}, "sent a response of more than 4194304 bytes"},
 		{"a redirect", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {

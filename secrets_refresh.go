@@ -281,9 +281,9 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	logWarn("%s: %s; %s", s.source.key, problem.text, outcome)
 }
 
-// credentialRefused schedules a look-up after a request that began at start was rejected with
+// credentialRejected schedules a look-up after a request that began at start was rejected with
 // status 401.
-func credentialRefused(cred *credential, start time.Time) {
+func credentialRejected(cred *credential, start time.Time) {
 	if cred == nil || cred.secret == nil {
 		return
 	}

@@ -234,7 +234,7 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	if got := sent(before); got != "Bearer sk-one" {
 		t.Errorf("%q for a request of the old configuration, want the last key", got)
 	}
-	credentialRefused(before, time.Now()) // as its answer may say
+	credentialRejected(before, time.Now()) // as its answer may say
 }
 
 func TestSecretRefreshLeaksNoGoroutines(t *testing.T) {
@@ -263,18 +263,18 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 			t.Errorf("%q, want the first key", got)
 		}
 		start := time.Now()
-		credentialRefused(cred, start)
+		credentialRejected(cred, start)
 		eventually(t, "it is looked up again", func() bool { return api.count() == 2 })
 		api.set("openai", "sk-two")
-		eventually(t, "the second key is sent", func() bool { credentialRefused(cred, start); return sent(cred) == "Bearer sk-two" })
+		eventually(t, "the second key is sent", func() bool { credentialRejected(cred, start); return sent(cred) == "Bearer sk-two" })
 
 		looked := api.count()
-		credentialRefused(cred, start) // an answer to the first key that comes late
+		credentialRejected(cred, start) // an answer to the first key that comes late
 		if got := dueOf(cred.secret); got < time.Hour {
 			t.Errorf("the second key is looked up %v after it was read, want 1h", got)
 		}
-		credentialRefused(cred, time.Now())
-		credentialRefused(cred, time.Now())
+		credentialRejected(cred, time.Now())
+		credentialRejected(cred, time.Now())
 		eventually(t, "it is looked up again", func() bool { return api.count() > looked })
 		end()
 	})
@@ -353,7 +353,7 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 			running.Add(1)
 			go func() {
 				defer running.Done()
-				credentialRefused(cred, time.Now())
+				credentialRejected(cred, time.Now())
 			}()
 		}
 		running.Wait()
@@ -365,8 +365,8 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 	if got := api.count(); got != 1 {
 		t.Errorf("%d look-ups, want 1", got)
 	}
-	credentialRefused(nil, time.Now())
-	credentialRefused(&credential{value: "literal"}, time.Now())
+	credentialRejected(nil, time.Now())
+	credentialRejected(&credential{value: "literal"}, time.Now())
 }
 
 func TestKeyLookUpPanicIsRecovered(t *testing.T) {

@@ -55,7 +55,7 @@ func (l *callLog) Consume(c *Call) {
 }
 
 func newLine(c *Call) []byte {
-	request, answer := c.Request, &c.Response
+	request, resp := c.Request, &c.Response
 	line := &callLine{
 		Time:              c.Start.UTC().Format(time.RFC3339Nano),
 		Message:           strings.TrimSpace(c.Target.Operation + " " + request.Model),
@@ -65,12 +65,12 @@ func newLine(c *Call) []byte {
 		ServerPort:        json.RawMessage(c.Target.ServerPort),
 		RequestModel:      request.Model,
 		Stream:            request.Stream,
-		ResponseModel:     answer.Model,
-		ResponseID:        answer.ID,
-		FinishReasons:     answer.FinishReasons,
-		CacheReadTokens:   answer.Usage.CacheReadInputTokens,
-		CacheCreateTokens: answer.Usage.CacheCreationInputTokens,
-		ReasoningTokens:   answer.Usage.ReasoningOutputTokens,
+		ResponseModel:     resp.Model,
+		ResponseID:        resp.ID,
+		FinishReasons:     resp.FinishReasons,
+		CacheReadTokens:   resp.Usage.CacheReadInputTokens,
+		CacheCreateTokens: resp.Usage.CacheCreationInputTokens,
+		ReasoningTokens:   resp.Usage.ReasoningOutputTokens,
 		Status:            c.Status,
 		ErrorType:         c.ErrorType,
 		Policy:            request.Policy,
@@ -78,10 +78,10 @@ func newLine(c *Call) []byte {
 		GatewaySeconds:    c.GatewayDuration.Seconds(),
 		FirstChunkSeconds: c.FirstChunk.Seconds(),
 	}
-	if answer.Usage.Known {
-		input, output := answer.Usage.InputTokens, answer.Usage.OutputTokens
+	if resp.Usage.Known {
+		input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
 		line.InputTokens = &input
-		if !answer.Usage.InputOnly {
+		if !resp.Usage.InputOnly {
 			line.OutputTokens = &output
 		}
 	}

@@ -42,7 +42,7 @@ func labelsOf(labels []label, req *http.Request) []string {
 	for i := range labels {
 		l := &labels[i]
 		values := req.Header[l.header] // nil if the value is not that of one header
-		if values == nil || !plainLabel.MatchString(values[0]) {
+		if values == nil || !commonLabel.MatchString(values[0]) {
 			pairs = appendLabel(pairs, l, req)
 		} else {
 			pairs = append(pairs, l.name, values[0])
@@ -51,8 +51,8 @@ func labelsOf(labels []label, req *http.Request) []string {
 	return pairs
 }
 
-// plainLabel matches the value of most labels, which then skip the checks of appendLabel.
-var plainLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
+// commonLabel matches the value of most labels, which then skip the checks of appendLabel.
+var commonLabel = regexp.MustCompile(`^[ -~]{1,128}$`)
 
 // appendLabel adds a label that may have any value, or none. A value that is too long or not text
 // becomes _OTHER.

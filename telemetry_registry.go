@@ -119,12 +119,12 @@ func aggregate(r *registry) {
 	calls := r.pending
 	r.pending = make([]*Call, 0, aggregatedCalls)
 	for _, c := range calls {
-		request, answer := c.Request, &c.Response
+		request, resp := c.Request, &c.Response
 		model := request.Model
 		if !request.ConfiguredModel && model != "" {
 			model = boundedModel(r, c)
 		}
-		key := c.Target.key + "\x00" + model + "\x00" + answer.Model + "\x00" + c.ErrorType
+		key := c.Target.key + "\x00" + model + "\x00" + resp.Model + "\x00" + c.ErrorType
 		if c.Labels != nil {
 			key += "\x00" + strings.Join(c.Labels, "\x00")
 		}
@@ -133,10 +133,10 @@ func aggregate(r *registry) {
 			s = seriesOf(r, c, model)
 		}
 		values := []float64{float64(c.Duration) / 1e9, float64(c.GatewayDuration) / 1e9, float64(c.FirstChunk) / 1e9,
-			float64(answer.Usage.InputTokens), float64(answer.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
+			float64(resp.Usage.InputTokens), float64(resp.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
 		for place, value := range values {
-			if (place == firstChunkHistogram && value == 0) || (place >= inputHistogram && !answer.Usage.Known) ||
-				(place == outputHistogram && answer.Usage.InputOnly) {
+			if (place == firstChunkHistogram && value == 0) || (place >= inputHistogram && !resp.Usage.Known) ||
+				(place == outputHistogram && resp.Usage.InputOnly) {
 				continue
 			}
 			h := s.histograms[place]
@@ -177,25 +177,25 @@ func boundedModel(r *registry, c *Call) string {
 // Beyond Telemetry.MaxSeries, models and labels become _OTHER; the remaining values come from the
 // configuration, this code, and the statuses of providers, all of which are bounded.
 func seriesOf(r *registry, c *Call, model string) *series {
-	target, answered, labels := c.Target, c.Response.Model, append([]string(nil), c.Labels...)
-	if !attributeText(answered) {
-		answered = other
+	target, responseModel, labels := c.Target, c.Response.Model, append([]string(nil), c.Labels...)
+	if !attributeText(responseModel) {
+		responseModel = other
 	}
-	key := seriesKey(target.key, model, answered, c.ErrorType, labels)
+	key := seriesKey(target.key, model, responseModel, c.ErrorType, labels)
 	if r.series[key] == nil && len(r.series) >= target.MaxSeries {
 		r.lost[lostSeries]++
-		model, answered = otherOf(model), otherOf(answered)
+		model, responseModel = otherOf(model), otherOf(responseModel)
 		for i := 1; i < len(labels); i += 2 {
 			labels[i] = other
 		}
-		key = seriesKey(target.key, model, answered, c.ErrorType, labels)
+		key = seriesKey(target.key, model, responseModel, c.ErrorType, labels)
 	}
 	if s := r.series[key]; s != nil {
 		return s
 	}
 	s := &series{attributes: []string{operationAttribute, target.Operation, providerAttribute, target.Provider}}
 	for _, a := range [][2]string{
-		{requestModelAttribute, model}, {responseModelAttribute, answered}, {errorTypeAttribute, c.ErrorType},
+		{requestModelAttribute, model}, {responseModelAttribute, responseModel}, {errorTypeAttribute, c.ErrorType},
 		{serverAddressAttribute, target.ServerAddress}, {serverPortAttribute, target.ServerPort},
 	} {
 		if a[1] != "" {
@@ -213,8 +213,8 @@ func seriesOf(r *registry, c *Call, model string) *series {
 
 // seriesKey returns the key of a series. aggregate builds the same key: no two series may have
 // equal attributes.
-func seriesKey(target, model, answered, errorType string, labels []string) string {
-	return strings.Join(append([]string{target, model, answered, errorType}, labels...), "\x00")
+func seriesKey(target, model, responseModel, errorType string, labels []string) string {
+	return strings.Join(append([]string{target, model, responseModel, errorType}, labels...), "\x00")
 }
 
 // otherOf returns _OTHER for a value, and "" for none.
