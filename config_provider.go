@@ -162,35 +162,6 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	return u
 }
 
-// Defaults of Config.Timeouts, and the texts of their bounds in error messages.
-const (
-	defaultConnectTimeout   = 10 * time.Second
-	defaultFirstByteTimeout = 10 * time.Minute
-	connectTimeouts         = "from 1ms to 10m"
-	firstByteTimeouts       = "from 1ms to 1h"
-)
-
-// checkUnusedWithoutHost reports the keys that have no effect without a host. A fallback requires a
-// host.
-func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
-	if !provider.isFirst {
-		bad.add(provider.prefix+"host", "must be set, since the provider has no default host")
-		return
-	}
-	keys := &provider.keys
-	checkUnused(bad, "", append([]setting{
-		{"port", keys.Port}, {"tls.enabled", keys.TLS.Enabled},
-		{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte},
-	}, certificateSettings(keys)...), `without "host"`)
-}
-
-// certificateSettings returns the keys about certificates.
-func certificateSettings(keys *Fallback) []setting {
-	return []setting{
-		{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", keys.TLS.InsecureSkipVerify},
-	}
-}
-
 // parseTLS parses the TLS settings of a connection to a provider.
 func parseTLS(bad *problems, provider *providerConfig, u *upstream) {
 	settings := &provider.keys.TLS
@@ -213,3 +184,32 @@ func parseTLS(bad *problems, provider *providerConfig, u *upstream) {
 	}
 	u.trusts = string(certificates)
 }
+
+// checkUnusedWithoutHost reports the keys that have no effect without a host. A fallback requires a
+// host.
+func checkUnusedWithoutHost(bad *problems, provider *providerConfig) {
+	if !provider.isFirst {
+		bad.add(provider.prefix+"host", "must be set, since the provider has no default host")
+		return
+	}
+	keys := &provider.keys
+	checkUnused(bad, "", append([]setting{
+		{"port", keys.Port}, {"tls.enabled", keys.TLS.Enabled},
+		{"timeouts.connect", provider.timeouts.Connect}, {"timeouts.firstByte", provider.timeouts.FirstByte},
+	}, certificateSettings(keys)...), `without "host"`)
+}
+
+// certificateSettings returns the keys about certificates.
+func certificateSettings(keys *Fallback) []setting {
+	return []setting{
+		{"tls.serverName", keys.TLS.ServerName}, {"tls.caFile", keys.TLS.CAFile}, {"tls.insecureSkipVerify", keys.TLS.InsecureSkipVerify},
+	}
+}
+
+// Defaults of Config.Timeouts, and the texts of their bounds in error messages.
+const (
+	defaultConnectTimeout   = 10 * time.Second
+	defaultFirstByteTimeout = 10 * time.Minute
+	connectTimeouts         = "from 1ms to 10m"
+	firstByteTimeouts       = "from 1ms to 1h"
+)

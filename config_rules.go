@@ -8,41 +8,6 @@ import (
 	"strings"
 )
 
-// ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token
-// limit share one rule.
-func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
-	id, known := ep.parameters.ids[name]
-	if !known {
-		addParameter(ep.parameters, ofAnyType(name))
-		id = ep.parameters.ids[name]
-	}
-	for _, r := range ep.rules {
-		if r.id == id || r.aliasID == id {
-			return r, false
-		}
-	}
-	r = &rule{name: name, id: id, aliasID: id}
-	switch name {
-	case maxTokens:
-		r.aliasID = ep.parameters.ids[maxCompletionTokens]
-	case maxCompletionTokens:
-		r.aliasID = ep.parameters.ids[maxTokens]
-	}
-	ep.rules = append(ep.rules, r)
-	return r, true
-}
-
-// parameterName matches the valid names of parameters. They need no escapes in JSON.
-var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
-
-// parameterKey is a key of params or limits: the key, the name of the parameter in a request, and
-// the configured value.
-type parameterKey struct {
-	key   string
-	name  string
-	value any
-}
-
 // parseRules parses params, limits and dropParams into one rule for each parameter of an endpoint.
 func parseRules(bad *problems, config *Config, ep *endpoint) {
 	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
@@ -91,6 +56,14 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	}
 }
 
+// parameterKey is a key of params or limits: the key, the name of the parameter in a request, and
+// the configured value.
+type parameterKey struct {
+	key   string
+	name  string
+	value any
+}
+
 // tokenLimitName returns the name at an endpoint of the token limit that the configuration calls
 // name.
 func tokenLimitName(ep *endpoint, name string) string {
@@ -101,6 +74,30 @@ func tokenLimitName(ep *endpoint, name string) string {
 		return ep.tokenLimit
 	}
 	return name
+}
+
+// ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token
+// limit share one rule.
+func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
+	id, known := ep.parameters.ids[name]
+	if !known {
+		addParameter(ep.parameters, ofAnyType(name))
+		id = ep.parameters.ids[name]
+	}
+	for _, r := range ep.rules {
+		if r.id == id || r.aliasID == id {
+			return r, false
+		}
+	}
+	r = &rule{name: name, id: id, aliasID: id}
+	switch name {
+	case maxTokens:
+		r.aliasID = ep.parameters.ids[maxCompletionTokens]
+	case maxCompletionTokens:
+		r.aliasID = ep.parameters.ids[maxTokens]
+	}
+	ep.rules = append(ep.rules, r)
+	return r, true
 }
 
 func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforced bool) {
@@ -163,6 +160,9 @@ func isParameterName(bad *problems, set *parameterSet, key, name string) bool {
 	}
 	return true
 }
+
+// parameterName matches the valid names of parameters. They need no escapes in JSON.
+var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
 
 // parseNumberKey returns the JSON of a configured number. It returns nil if there is none, or if
 // the endpoint has no such parameter.

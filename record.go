@@ -134,15 +134,15 @@ type Trace struct {
 	State string
 }
 
-// other replaces values that are unknown, invalid, or beyond the limit of distinct values.
-const other = "_OTHER"
-
 // Values of gen_ai.operation.name. OpenAI's Responses API is chat as well.
 const (
 	chatOperation        = "chat"
 	embeddingsOperation  = "embeddings"
 	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
 )
+
+// other replaces values that are unknown, invalid, or beyond the limit of distinct values.
+const other = "_OTHER"
 
 // Values of error.type, in addition to the provider's status codes and the codes of API errors.
 const (

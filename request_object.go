@@ -8,6 +8,29 @@ import (
 	"strings"
 )
 
+// jsonObject is the top level of a JSON object: its members in order, and their offsets. Requests
+// of one application differ mainly in their texts. So that one decision holds for all of them, and
+// because texts are long, the decision is made on the skeleton: the body without the content of
+// long strings and of free texts. Offsets are those of the skeleton.
+type jsonObject struct {
+	body     []byte
+	skeleton []byte
+	elided   []int // bytes that the skeleton lacks before its first placeholder, its second, ..., and after its last one
+	members  []member
+	found    []int // index in members, plus one, of each parameter; see validate
+	partial  bool  // the decision depends on more than the skeleton
+}
+
+// member is one name and value of the object, and the change to it.
+type member struct {
+	name        string
+	start       int // of the value
+	end         int
+	replacement []byte // value that is sent instead; nil: unchanged
+	newName     string // sent instead of name; empty: unchanged
+	removed     bool
+}
+
 // skeletonMaxEnds bounds the string ends of a body for which a skeleton is made: finding a string
 // in interpreted code costs about as much as encoding/json needs to read 40 bytes. Tool schemas
 // have one every 8 bytes, and are still read in less than half of the time, since the decision on
@@ -19,6 +42,16 @@ const skeletonMaxEnds = 64 << 10
 const (
 	inlineMaxBytes      = 24
 	inlineModelMaxBytes = 64
+)
+
+// Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
+// for many small values than they take in a body. Long texts do not count. The published schema has
+// about 40 members.
+const (
+	maxMembers       = 500
+	maxNameBytes     = 4 << 10
+	maxValues        = 64 << 10
+	maxSkeletonBytes = 512 << 10
 )
 
 // freeTexts are names whose string values are left out however short they are: no decision depends
@@ -49,39 +82,6 @@ var (
 	backslashesAndQuote = []byte(`\\"`)
 	modelName           = []byte("model")
 )
-
-// jsonObject is the top level of a JSON object: its members in order, and their offsets. Requests
-// of one application differ mainly in their texts. So that one decision holds for all of them, and
-// because texts are long, the decision is made on the skeleton: the body without the content of
-// long strings and of free texts. Offsets are those of the skeleton.
-type jsonObject struct {
-	body     []byte
-	skeleton []byte
-	elided   []int // bytes that the skeleton lacks before its first placeholder, its second, ..., and after its last one
-	members  []member
-	found    []int // index in members, plus one, of each parameter; see validate
-	partial  bool  // the decision depends on more than the skeleton
-}
-
-// Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
-// for many small values than they take in a body. Long texts do not count. The published schema has
-// about 40 members.
-const (
-	maxMembers       = 500
-	maxNameBytes     = 4 << 10
-	maxValues        = 64 << 10
-	maxSkeletonBytes = 512 << 10
-)
-
-// member is one name and value of the object, and the change to it.
-type member struct {
-	name        string
-	start       int // of the value
-	end         int
-	replacement []byte // value that is sent instead; nil: unchanged
-	newName     string // sent instead of name; empty: unchanged
-	removed     bool
-}
 
 // newJSONObject makes the skeleton of a body. A body with very many strings is its own skeleton.
 func newJSONObject(body []byte) *jsonObject {

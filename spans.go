@@ -10,6 +10,25 @@ import (
 	"strings"
 )
 
+// Headers of W3C Trace Context.
+const (
+	traceParentHeader = "Traceparent"
+	traceStateHeader  = "Tracestate"
+)
+
+// traceParent matches a traceparent: its version, the ids of the trace and of the caller's span,
+// and flags.
+var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
+
+// Ids that mean that there is none.
+const (
+	noTraceID = "00000000000000000000000000000000"
+	noSpanID  = "0000000000000000"
+)
+
+// traceStateMaxBytes bounds the tracestate that a span keeps. W3C recommends at least 512.
+const traceStateMaxBytes = 512
+
 // sampler decides which calls become spans: those whose caller's span is sampled, and a share of
 // those without a caller's span.
 type sampler struct {
@@ -44,24 +63,23 @@ func newTrace(header http.Header) *Trace {
 	return &Trace{TraceID: parent[3:35], SpanID: parent[36:52]}
 }
 
-// Headers of W3C Trace Context.
-const (
-	traceParentHeader = "Traceparent"
-	traceStateHeader  = "Tracestate"
-)
-
-// traceParent matches a traceparent: its version, the ids of the trace and of the caller's span,
-// and flags.
-var traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
-
-// Ids that mean that there is none.
-const (
-	noTraceID = "00000000000000000000000000000000"
-	noSpanID  = "0000000000000000"
-)
-
-// traceStateMaxBytes bounds the tracestate that a span keeps. W3C recommends at least 512.
-const traceStateMaxBytes = 512
+// continueTrace makes a call part of the caller's trace, if that is sampled.
+func continueTrace(parts []string, header http.Header) *Trace {
+	flags, err := hex.DecodeString(parts[4])
+	if err != nil || flags[0]&1 == 0 {
+		return nil
+	}
+	random := make([]byte, 8)
+	_, _ = rand.Read(random)
+	trace := &Trace{TraceID: parts[2], SpanID: hex.EncodeToString(random), ParentID: parts[3]}
+	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
+		trace.State = state
+	}
+	// Of the flags, version 0 defines that the trace is sampled, and Level 2 that its id is random;
+	// others must not be sent.
+	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-0" + strconv.Itoa(int(flags[0]&3))}
+	return trace
+}
 
 // traceParentOf returns the parts of the one valid traceparent of a request; nil if it does not
 // have exactly one.
@@ -81,24 +99,6 @@ func traceParentOf(header http.Header) []string {
 // four.
 func isTraceParent(parts []string) bool {
 	return parts[1] != "ff" && parts[2] != noTraceID && parts[3] != noSpanID && (parts[1] != "00" || parts[5] == "")
-}
-
-// continueTrace makes a call part of the caller's trace, if that is sampled.
-func continueTrace(parts []string, header http.Header) *Trace {
-	flags, err := hex.DecodeString(parts[4])
-	if err != nil || flags[0]&1 == 0 {
-		return nil
-	}
-	random := make([]byte, 8)
-	_, _ = rand.Read(random)
-	trace := &Trace{TraceID: parts[2], SpanID: hex.EncodeToString(random), ParentID: parts[3]}
-	if state := strings.Join(header[traceStateHeader], ","); len(state) <= traceStateMaxBytes {
-		trace.State = state
-	}
-	// Of the flags, version 0 defines that the trace is sampled, and Level 2 that its id is random;
-	// others must not be sent.
-	header[traceParentHeader] = []string{"00-" + trace.TraceID + "-" + trace.SpanID + "-0" + strconv.Itoa(int(flags[0]&3))}
-	return trace
 }
 
 // siblingTrace returns the place of the next attempt of a call, next to that of the attempt before,

@@ -8,13 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// labelMaxBytes bounds the value of a label; a longer one is _OTHER.
-const labelMaxBytes = 128
-
-// theRegistry is the registry of this Traefik process, and outlives configurations. Its constructor
-// reads no package variable (traefik/yaegi#1585).
-var theRegistry = newRegistry()
-
 // telemetry is what follows from Config.Telemetry, decided once.
 type telemetry struct {
 	registry        *registry
@@ -27,6 +20,42 @@ type telemetry struct {
 	spans           bool          // calls become spans
 	sampler         *sampler
 	contentMaxBytes int // bytes of prompt and of response that a span holds; 0: none
+}
+
+// theRegistry is the registry of this Traefik process, and outlives configurations. Its constructor
+// reads no package variable (traefik/yaegi#1585).
+var theRegistry = newRegistry()
+
+// startTelemetry starts what runs until ctx ends.
+func startTelemetry(ctx context.Context, t *telemetry) {
+	startMetrics(t.registry)
+	if t.otlp == nil {
+		return
+	}
+	exporter := useExporter(ctx, t.otlp, t.registry)
+	if t.spans {
+		t.exporter = exporter
+	}
+}
+
+// publish passes the record of a call to all sinks, the exporter, and the registry. The last two
+// are not sinks: under Yaegi, a call through an interface costs as much as four others. The
+// registry comes last: recordPanic counts a call at which a sink panics.
+func publish(t *telemetry, c *Call) {
+	if t.sinks != nil {
+		consumeAll(t.sinks, c)
+	}
+	if c.Trace != nil && t.exporter != nil {
+		queueSpan(t.exporter, c)
+	}
+	recordCall(t.registry, c)
+}
+
+func consumeAll(sinks []Sink, c *Call) {
+	fillDetails([]*Call{c})
+	for _, sink := range sinks {
+		sink.Consume(c)
+	}
 }
 
 // label is an attribute whose value comes from the configuration or from the request.
@@ -67,41 +96,12 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	return append(pairs, l.name, value)
 }
 
-// publish passes the record of a call to all sinks, the exporter, and the registry. The last two
-// are not sinks: under Yaegi, a call through an interface costs as much as four others. The
-// registry comes last: recordPanic counts a call at which a sink panics.
-func publish(t *telemetry, c *Call) {
-	if t.sinks != nil {
-		consumeAll(t.sinks, c)
-	}
-	if c.Trace != nil && t.exporter != nil {
-		queueSpan(t.exporter, c)
-	}
-	recordCall(t.registry, c)
-}
-
-func consumeAll(sinks []Sink, c *Call) {
-	fillDetails([]*Call{c})
-	for _, sink := range sinks {
-		sink.Consume(c)
-	}
-}
-
-// startTelemetry starts what runs until ctx ends.
-func startTelemetry(ctx context.Context, t *telemetry) {
-	startMetrics(t.registry)
-	if t.otlp == nil {
-		return
-	}
-	exporter := useExporter(ctx, t.otlp, t.registry)
-	if t.spans {
-		t.exporter = exporter
-	}
-}
-
 func attributeText(text string) bool {
 	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
 }
+
+// labelMaxBytes bounds the value of a label; a longer one is _OTHER.
+const labelMaxBytes = 128
 
 // prometheusName returns the name of a metric or an attribute as Prometheus writes it.
 func prometheusName(name string) string {

@@ -63,18 +63,22 @@ func unquote(value []byte) string {
 	return text
 }
 
-// controlCharacters are the characters that header values and log lines must not contain.
-const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
-	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
+// headerText returns a key without surrounding white space, and reports whether it is a valid
+// header value.
+func headerText(key string) (string, bool) {
+	key = strings.TrimSpace(key)
+	return key, key != "" && !strings.ContainsAny(key, controlCharacters)
+}
 
-var (
-	quote     = []byte{'"'}
-	comma     = []byte{','}
-	blankLine = []byte("\n\n")
-	lineFeed  = []byte("\n")
-	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, and nobody writes it.
-	placeholder = []byte{0x7f}
-)
+// fold returns a form that is equal for all spellings of a name that some JSON parser treats as the
+// same name. The conversion to upper case folds the long s, the one to lower case the Kelvin sign,
+// as encoding/json does.
+func fold(name string) string {
+	if nul := strings.IndexByte(name, 0); nul >= 0 {
+		name = name[:nul]
+	}
+	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
+}
 
 // containsText reports whether names contains name.
 func containsText(names []string, name string) bool {
@@ -97,26 +101,6 @@ func sortedKeys(m any) []string {
 	return keys
 }
 
-// headerText returns a key without surrounding white space, and reports whether it is a valid
-// header value.
-func headerText(key string) (string, bool) {
-	key = strings.TrimSpace(key)
-	return key, key != "" && !strings.ContainsAny(key, controlCharacters)
-}
-
-// fold returns a form that is equal for all spellings of a name that some JSON parser treats as the
-// same name. The conversion to upper case folds the long s, the one to lower case the Kelvin sign,
-// as encoding/json does.
-func fold(name string) string {
-	if nul := strings.IndexByte(name, 0); nul >= 0 {
-		name = name[:nul]
-	}
-	return strings.ReplaceAll(strings.ToLower(strings.ToUpper(name)), "_", "")
-}
-
-// modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
-const modelMaxBytes = 256
-
 // parseRetryAfter returns the wait that a Retry-After header asks for, in seconds or as a date. It is
 // at most longest, and 0 if the header has another form.
 func parseRetryAfter(text string, now time.Time, longest time.Duration) time.Duration {
@@ -136,3 +120,19 @@ func parseRetryAfter(text string, now time.Time, longest time.Duration) time.Dur
 	}
 	return wait
 }
+
+// controlCharacters are the characters that header values and log lines must not contain.
+const controlCharacters = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
+	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
+
+// modelMaxBytes bounds a model's name: it goes into a header and into telemetry.
+const modelMaxBytes = 256
+
+var (
+	quote     = []byte{'"'}
+	comma     = []byte{','}
+	blankLine = []byte("\n\n")
+	lineFeed  = []byte("\n")
+	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, and nobody writes it.
+	placeholder = []byte{0x7f}
+)
