@@ -147,7 +147,7 @@ func TestSecretLookUpErrors(t *testing.T) {
 	}{
 		{"permission", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusForbidden)) },
 			"(403); allow it with: kubectl create role chat-completion-ai-keys --verb=get --resource=secrets --resource-name=ai-keys -n ai && " +
-				"kubectl create rolebinding chat-completion-ai-keys --role=chat-completion-ai-keys --serviceaccount=traefik:gateway -n ai; requests are answered 503"},
+				"kubectl create rolebinding chat-completion-ai-keys --role=chat-completion-ai-keys --serviceaccount=traefik:gateway -n ai; requests get status 503"},
 		{"permission of who is not a service account", func(a *testAPI, _ *secretSettings) {
 			a.setToken(t, "canary-token")
 			a.setFault(answerStatus(http.StatusForbidden))

@@ -28,7 +28,7 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.timeout = 10 * time.Millisecond
-	cred, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
+	cred, problem := newSecret("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -52,7 +52,7 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 		s.timer = nil
 		s.mu.Unlock()
 	})
-	if !strings.Contains(told, "timed out; requests are answered 503") {
+	if !strings.Contains(told, "timed out; requests get status 503") {
 		t.Error(told)
 	}
 }

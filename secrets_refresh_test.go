@@ -85,7 +85,7 @@ func TestStaleKeyExpires(t *testing.T) {
 	})
 	for _, want := range []string{
 		"--serviceaccount=traefik:gateway -n ai; the last known key is used until 20", "Z (secrets.maxStale)\n",
-		"-n ai; the last known key has expired (secrets.maxStale), and requests are answered 503\n",
+		"-n ai; the last known key has expired (secrets.maxStale), and requests get status 503\n",
 		"token: the key is available\n",
 	} {
 		if strings.Count(told, want) != 1 {
@@ -163,7 +163,7 @@ func TestOnlyEqualSecretSourcesAreShared(t *testing.T) {
 	id := func(config Secrets, token string) string {
 		t.Helper()
 		bad := &problems{}
-		cred, problem := newSecret("token", "requests are answered 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
+		cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
 		if problem != "" || bad.found != nil {
 			t.Fatal(problem, bad.found)
 		}
@@ -200,7 +200,7 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.linger = time.Hour
 	use := func() (*credential, func()) {
-		cred, problem := newSecret("token", "requests are answered 503", testReference, "Authorization", "Bearer ", settings)
+		cred, problem := newSecret("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
@@ -372,7 +372,7 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
 	told := operatorSees(t, func() {
-		cred, problem := newSecret("token", "requests are answered 503", "urn:file:/x", "Authorization", "", settings)
+		cred, problem := newSecret("token", "requests get status 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
@@ -385,7 +385,7 @@ func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 		cancel()
 		awaitRetired(t, cred.source)
 	})
-	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests are answered 503\n"; told != want {
+	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests get status 503\n"; told != want {
 		t.Errorf("the operator is told %q, want %q", told, want)
 	}
 }

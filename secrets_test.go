@@ -34,7 +34,7 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 // started returns the credential of a token that is looked up, and what ends its use and waits for its end.
 func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
-	cred, problem := newSecret("token", "requests are answered 503", token, "Authorization", "Bearer ", settings)
+	cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -122,7 +122,7 @@ func TestTokenReferences(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			cred, problem := newSecret("token", "requests are answered 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
+			cred, problem := newSecret("token", "requests get status 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
 			if problem != "" {
 				t.Fatal(problem)
 			}
@@ -174,7 +174,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 			}
 			end()
 		})
-		if !strings.Contains(told, "token: ") || !strings.Contains(told, test.told) || !strings.Contains(told, "requests are answered 503") {
+		if !strings.Contains(told, "token: ") || !strings.Contains(told, test.told) || !strings.Contains(told, "requests get status 503") {
 			t.Errorf("%s: the operator is told %q, want %q in it", test.token, told, test.told)
 		}
 		if got := strings.Count(told, "\n"); got != 1 {
