@@ -23,7 +23,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 				r.dropped = true
 			}
 		}
-		ep.addsUsage = ep.addsUsage && addsUsage && leavesStreamOptions(ep.rules)
+		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep.rules)
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
@@ -65,7 +65,7 @@ func bypassParams(ep *endpoint, known *preset) []string {
 		names = append(names, known.modelNames...)
 	}
 	for _, r := range ep.rules {
-		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.limited || r.defaultValue != nil) {
+		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.hasCeiling || r.defaultValue != nil) {
 			names = append(names, known.tokenLimits...)
 		}
 	}
@@ -74,14 +74,14 @@ func bypassParams(ep *endpoint, known *preset) []string {
 
 // newEndpoint returns an endpoint of a provider without rules.
 func newEndpoint(k kind, known *preset) *endpoint {
-	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: known.strict, decisions: &decisionCache{bySkeleton: map[string]*decision{}}}
+	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: known.strict, cache: &decisionCache{bySkeleton: map[string]*decision{}}}
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {
 	case completions:
 		parameters = chatParameters()
 		ep.path = "/chat/completions"
-		ep.tokenLimit = known.tokenLimit
-		ep.addsUsage = known.streamUsage
+		ep.tokenLimitName = known.tokenLimitName
+		ep.canAddUsage = known.streamUsage
 		ep.parses = true
 	case responses:
 		parameters = responsesParameters()

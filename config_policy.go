@@ -30,19 +30,6 @@ type policy struct {
 	exposes             bool // the middleware serves the metrics
 }
 
-// provider is one provider of a policy, and what is specific to it.
-type provider struct {
-	preset       *preset
-	isRebased    bool      // its paths are not the client's
-	path         string    // of every endpoint; empty: not configured
-	pathTemplate *template // nil: path is a literal
-	upstream     *upstream // that the middleware forwards to; nil: the router's service
-	auth         *providerAuth
-	endpoints    map[kind]*endpoint
-	circuit      *circuit
-	handler      http.Handler // forwards to it; set by New
-}
-
 // newPolicy validates the configuration and decides what it means.
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
@@ -76,7 +63,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	ep := endpoints[completions]
-	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.addsUsage ||
+	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.canAddUsage ||
 		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
 }
 

@@ -5,12 +5,26 @@ import (
 	"crypto/x509"
 	"math"
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// provider is one provider of a policy, and what is specific to it.
+type provider struct {
+	preset       *preset
+	isRebased    bool      // its paths are not the client's
+	path         string    // of every endpoint; empty: not configured
+	pathTemplate *template // nil: path is a literal
+	upstream     *upstream // that the middleware forwards to; nil: the router's service
+	auth         *providerAuth
+	endpoints    map[kind]*endpoint
+	circuit      *circuit
+	handler      http.Handler // forwards to it; set by New
+}
 
 // providerConfig holds the keys that configure one provider.
 type providerConfig struct {

@@ -15,8 +15,8 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	own := []parameterKey{
 		{"params.temperature", "temperature", params.Temperature},
 		{"params.topP", "top_p", params.TopP},
-		{"params.maxTokens", tokenLimitName(ep, maxTokens), params.MaxTokens},
-		{"params.maxCompletionTokens", tokenLimitName(ep, maxCompletionTokens), params.MaxCompletionTokens},
+		{"params.maxTokens", tokenLimitNameFor(ep, maxTokens), params.MaxTokens},
+		{"params.maxCompletionTokens", tokenLimitNameFor(ep, maxCompletionTokens), params.MaxCompletionTokens},
 		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
 		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
 	}
@@ -33,21 +33,21 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	for _, k := range []parameterKey{
 		{"limits.temperature", "temperature", limits.Temperature},
 		{"limits.topP", "top_p", limits.TopP},
-		{"limits.maxTokens", tokenLimitName(ep, maxTokens), limits.MaxTokens},
-		{"limits.maxCompletionTokens", tokenLimitName(ep, maxCompletionTokens), limits.MaxCompletionTokens},
+		{"limits.maxTokens", tokenLimitNameFor(ep, maxTokens), limits.MaxTokens},
+		{"limits.maxCompletionTokens", tokenLimitNameFor(ep, maxCompletionTokens), limits.MaxCompletionTokens},
 		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
 		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
 		{"limits.n", "n", limits.N},
 	} {
 		if value := parseNumberKey(bad, k, ep.parameters); value != nil {
-			setLimit(bad, ep, k, value)
+			setCeiling(bad, ep, k, value)
 		}
 	}
 	for _, name := range parseNames(config.DropParams) {
 		setDropped(bad, ep, name)
 	}
-	if ep.tokenLimit != "" {
-		ruleFor(ep, ep.tokenLimit) // renames the client's other spelling
+	if ep.tokenLimitName != "" {
+		ruleFor(ep, ep.tokenLimitName) // renames the client's other spelling
 	}
 	for _, r := range ep.rules {
 		if r.defaultValue != nil {
@@ -64,14 +64,14 @@ type parameterKey struct {
 	value any
 }
 
-// tokenLimitName returns the name at an endpoint of the token limit that the configuration calls
+// tokenLimitNameFor returns the name at an endpoint of the token limit that the configuration calls
 // name.
-func tokenLimitName(ep *endpoint, name string) string {
+func tokenLimitNameFor(ep *endpoint, name string) string {
 	switch {
 	case ep.kind == responses:
 		return maxOutputTokens
-	case ep.tokenLimit != "":
-		return ep.tokenLimit
+	case ep.tokenLimitName != "":
+		return ep.tokenLimitName
 	}
 	return name
 }
@@ -109,24 +109,24 @@ func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforce
 	r.defaultValue, r.defaultReason, r.enforced = value, "=set", enforced
 }
 
-// setLimit adds a ceiling. A request without a token limit gets the ceiling as its limit, since the
+// setCeiling adds a ceiling. A request without a token limit gets the ceiling as its limit, since the
 // provider's maximum would apply otherwise. Other parameters that are left out keep the provider's
 // default.
-func setLimit(bad *problems, ep *endpoint, k parameterKey, value []byte) {
+func setCeiling(bad *problems, ep *endpoint, k parameterKey, value []byte) {
 	r, _ := ruleFor(ep, k.name)
-	if r.limited {
+	if r.hasCeiling {
 		bad.add("limits", "maxTokens and maxCompletionTokens are two spellings of one parameter; set one")
 		return
 	}
-	r.limited, r.maximumRaw = true, value
-	r.maximum, _ = parseNumber(string(value))
+	r.hasCeiling, r.ceilingRaw = true, value
+	r.ceiling, _ = parseNumber(string(value))
 	if r.defaultValue == nil {
 		if r.aliasID != r.id || r.name == maxOutputTokens {
 			r.defaultValue, r.defaultReason = value, "=limited"
 		}
 		return
 	}
-	if configured, _ := parseNumber(string(r.defaultValue)); configured > r.maximum {
+	if configured, _ := parseNumber(string(r.defaultValue)); configured > r.ceiling {
 		bad.add("params", "%s is %s, above its limit of %s", r.name, r.defaultValue, value)
 	}
 }

@@ -142,17 +142,3 @@ func writeJSON(rw http.ResponseWriter, status int, body []byte) {
 	rw.WriteHeader(status)
 	_, _ = rw.Write(body)
 }
-
-// recoverUngoverned is deferred while a request that is not governed is served, until it is
-// forwarded. It responds to a panic.
-func recoverUngoverned(name string, rw http.ResponseWriter) {
-	cause := recover()
-	if cause == nil {
-		return
-	}
-	if isAbort(cause) {
-		abort()
-	}
-	logPanic(name, cause)
-	write500(rw)
-}

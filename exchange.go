@@ -12,21 +12,21 @@ import (
 // Of chained instances, as in routing by model, the first one reads the body, meters the call and treats the response. Each
 // further one applies its own rules to the plan of the one before, if it has rules, and forwards to its own provider.
 type exchange struct {
-	policy     *policy // of the first instance
-	clientPath string  // as the first instance got it
-	kind       kind    // of the endpoint, at the latest instance
-	provider   *provider
-	plan       *plan     // of the latest instance, for its first provider; nil: nothing has been decided
-	decision   *decision // of the plan that is sent
-	before     *decision // of the instance before the latest; nil: there is none, or it has enforced nothing
-	reportOnly bool      // nothing has been enforced so far
-	attempt    *attempt  // at a provider that the middleware forwards to; nil: there was none so far
-	attempts   []string  // the outcome of each
-	response   *responseWriter
-	call       *Call
-	errorType  string         // of a response of the middleware's own; empty: the response tells
-	recorded   bool           // the call has its record
-	models     *modelsRequest // nil: the request is governed; else there is nothing beside this
+	firstPolicy   *policy // of the first instance
+	clientPath    string  // as the first instance got it
+	kind          kind    // of the endpoint, at the latest instance
+	provider      *provider
+	plan          *plan     // of the latest instance, for its first provider; nil: nothing has been decided
+	decision      *decision // of the plan that is sent
+	priorDecision *decision // of the instance before the latest; nil: there is none, or it has enforced nothing
+	reportOnly    bool      // nothing has been enforced so far
+	attempt       *attempt  // at a provider that the middleware forwards to; nil: there was none so far
+	attempts      []string  // the outcome of each
+	response      *responseWriter
+	call          *Call
+	errorType     string         // of a response of the middleware's own; empty: the response tells
+	recorded      bool           // the call has its record
+	models        *modelsRequest // nil: the request is governed; else there is nothing beside this
 }
 
 // newExchange begins the exchange of a request that has arrived at an endpoint.
@@ -36,7 +36,7 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
 	w.reader.record = &call.Response
 	w.reader.wantsDetails = t.wantsDetails
-	return &exchange{policy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
+	return &exchange{firstPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 
 // exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
@@ -51,12 +51,12 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
-// usePlan has the response treated, and the call recorded, as a plan says.
-func usePlan(x *exchange, pl *plan) {
+// applyPlan has the response treated, and the call recorded, as a plan says.
+func applyPlan(x *exchange, pl *plan) {
 	x.decision = pl.decision
 	x.call.Request = pl.decision.request
 	x.response.reader.kind = x.kind
-	x.response.usageAdded = pl.usageAdded || pl.decision.addsUsage
+	x.response.unrequestedUsage = pl.usageAdded || pl.decision.addsUsage
 }
 
 // send sends the plan to the one provider, or to several until one has responded.
@@ -92,7 +92,7 @@ func limitResponses(p *policy, next http.Handler) http.Handler {
 
 // startSpan gives the call its place in a trace, and has content captured where that is configured.
 func startSpan(x *exchange, pl *plan, header http.Header) {
-	t := x.policy.telemetry
+	t := x.firstPolicy.telemetry
 	if header[traceParentHeader] == nil && t.sampler.isAlways {
 		x.call.Trace = newTrace(header)
 	} else {

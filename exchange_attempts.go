@@ -43,27 +43,27 @@ func tryProvider(x *exchange, p *policy, pr *provider, isLast bool, rw http.Resp
 	}
 	x.provider = pr
 	x.response.start = x.call.Start
-	usePlan(x, pl)
+	applyPlan(x, pl)
 	writePlan(pl, out, p.modelHeader)
 	if pl.pieces != nil {
 		out.GetBody = replayBody(pl.pieces)
 	}
-	x.attempt = &attempt{client: req.Context(), isLast: isLast}
+	x.attempt = &attempt{clientContext: req.Context(), isLast: isLast}
 	return callProvider(x, pr, rw, out)
 }
 
 // callProvider forwards to a provider, and reports whether the client has its response.
 func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.Request) bool {
 	a := x.attempt
-	ctx, cancel := context.WithCancel(a.client)
+	ctx, cancel := context.WithCancel(a.clientContext)
 	defer cancel()
 	a.firstByteTimer = time.AfterFunc(pr.upstream.firstByte, cancel)
 	defer a.firstByteTimer.Stop()
 	x.response.mayRetry = !a.isLast
 	pr.handler.ServeHTTP(rw, out.WithContext(ctx))
-	if !a.failed {
+	if !a.tryNext {
 		if a.err == nil { // else the client has left, or this was the last provider
-			closeCircuit(pr.circuit)
+			resetCircuit(pr.circuit)
 		}
 		return true
 	}
@@ -76,13 +76,13 @@ func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.R
 
 // attempt is one call of a provider, one of several that may respond.
 type attempt struct {
-	client         context.Context // of the client's request, which outlives the attempt
+	clientContext  context.Context // of the client's request, which outlives the attempt
 	firstByteTimer *time.Timer     // ends the attempt unless the response begins before
 	isLast         bool            // the client gets its response, whatever it is
 	status         int             // of the response; 0: there is none
 	retryAfter     string          // the header of the response
 	err            error           // why there is no response
-	failed         bool            // the next provider is tried
+	tryNext        bool            // the next provider is tried
 	outcome        string          // the status, or why there is none
 }
 
@@ -120,11 +120,11 @@ func rejectAttempt(x *exchange, apiErr *apiError, isLast bool, rw http.ResponseW
 
 // recordAttempt records a failed attempt. The next one has its own record.
 func recordAttempt(x *exchange) {
-	failed := *x.call
-	failed.Duration = time.Since(failed.Start)
-	failed.Status = x.attempt.status
-	failed.ErrorType = x.attempt.outcome
-	publish(x.policy.telemetry, &failed)
+	call := *x.call
+	call.Duration = time.Since(call.Start)
+	call.Status = x.attempt.status
+	call.ErrorType = x.attempt.outcome
+	publish(x.firstPolicy.telemetry, &call)
 }
 
 // startNextAttempt turns the record of a call into that of the next attempt, with its own span.

@@ -14,11 +14,11 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		}
 		return
 	}
-	if p.modelHeader != x.policy.modelHeader {
+	if p.modelHeader != x.firstPolicy.modelHeader {
 		delete(req.Header, p.modelHeader)
 	}
-	if before := x.provider.auth.credential; before != nil {
-		delete(req.Header, before.header) // the key of another provider
+	if priorKey := x.provider.auth.credential; priorKey != nil {
+		delete(req.Header, priorKey.header) // the key of another provider
 	}
 	pr := p.providers[0]
 	x.provider = pr
@@ -32,7 +32,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		rejectPlanned(x, apiErr, rw)
 		return
 	}
-	usePlan(x, pl)
+	applyPlan(x, pl)
 	x.plan = pl
 	send(x, p, rw, req)
 }
@@ -51,20 +51,20 @@ func chainedKind(p *policy, x *exchange, path string) kind {
 }
 
 // serveChainedModels responds to a request for models that another instance has let pass, or returns what is to be forwarded.
-func serveChainedModels(before *modelsRequest, p *policy, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
+func serveChainedModels(prior *modelsRequest, p *policy, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
 	out = nil
 	defer recoverUngoverned(p.name, rw)
-	delete(req.Header, before.keyHeader)
-	name, _ := url.PathUnescape(strings.TrimPrefix(before.suffix, "/"))
+	delete(req.Header, prior.keyHeader)
+	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
 	case kindOf(p.chainedRoutes, strings.TrimSuffix(req.URL.Path, "/"+name)) == deny && !p.reportOnly:
 		writePolicyError(rw, denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
-	case p.models.allowed != nil && before.suffix == "" && !p.reportOnly:
+	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
 		filterModels(p, rw, req)
 	default:
-		out = forwardedModels(p, rw, req, before.suffix)
+		out = forwardedModels(p, rw, req, prior.suffix)
 	}
 	return out
 }

@@ -29,7 +29,7 @@ func finish(x *exchange, ctx context.Context) {
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
 	}
-	publish(x.policy.telemetry, c)
+	publish(x.firstPolicy.telemetry, c)
 	x.recorded = true
 }
 
@@ -45,7 +45,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	c.Status = apiErr.status
 	c.ErrorType = apiErr.code
 	c.Request = &Request{Policy: "refused=" + apiErr.code}
-	publish(x.policy.telemetry, c)
+	publish(x.firstPolicy.telemetry, c)
 	x.recorded = true
 }
 
@@ -53,7 +53,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	x.errorType = apiErr.code
 	before := x.decision
-	x.decision = mergeDecisions(before, &decision{model: before.model, policy: []string{"refused=" + apiErr.code}, request: before.request})
+	x.decision = mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
 	x.call.Request = x.decision.request
 	writeAPIError(rw, apiErr)
 }
@@ -66,8 +66,8 @@ func endedBy(x *exchange, ctx context.Context) string {
 	w := x.response
 	reader := &w.reader
 	switch {
-	case w.failure != "":
-		return w.failure
+	case w.errorType != "":
+		return w.errorType
 	case x.errorType != "":
 		return x.errorType
 	case w.fromTraefik:

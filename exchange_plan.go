@@ -21,7 +21,7 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 // planReport decides on a request, and plans to send it unchanged.
 func planReport(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := planRequest(ep, req)
-	return reportOnly(ep.models, pl, apiErr), nil
+	return asReport(ep.models, pl, apiErr), nil
 }
 
 // planFallback decides what a fallback is sent instead of the plan for the first provider.
@@ -39,8 +39,8 @@ func planFallback(x *exchange, p *policy, ep *endpoint, req *http.Request) (*pla
 		return pl, nil
 	}
 	pl, apiErr := planBody(ep, req, body, pl)
-	if apiErr == nil && x.before != nil {
-		pl.decision = mergeDecisions(x.before, pl.decision)
+	if apiErr == nil && x.priorDecision != nil {
+		pl.decision = mergeDecisions(x.priorDecision, pl.decision)
 	}
 	return pl, apiErr
 }
@@ -56,40 +56,40 @@ func copyDecision(d *decision) *decision {
 // reapply applies the rules of a chained instance to the plan of the instance before.
 func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	before, pl := x.plan, &plan{}
-	x.before = before.decision
+	prior, pl := x.plan, &plan{}
+	x.priorDecision = prior.decision
 	if ep.kind == deny {
-		return before, denied()
+		return prior, denied()
 	}
 	var apiErr *apiError
 	if x.reportOnly {
 		pl, apiErr = planRequest(ep, req)
 	} else {
-		pl.decision = before.decision
-		body := joinedBody(before)
-		if names := bypassParams(x.policy.providers[0].endpoints[x.kind], pr.preset); names != nil {
+		pl.decision = prior.decision
+		body := joinedBody(prior)
+		if names := bypassParams(x.firstPolicy.providers[0].endpoints[x.kind], pr.preset); names != nil {
 			body = removeMembers(body, names)
 		}
-		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, before.usageAdded || before.decision.addsUsage)
+		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
 		if p.hasRules {
 			pl, apiErr = planBody(ep, req, pl.decoded, pl)
 		}
 	}
 	if p.reportOnly {
-		pl = reportOnly(ep.models, pl, apiErr)
+		pl = asReport(ep.models, pl, apiErr)
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
 		if !x.reportOnly {
 			pl.pieces = [][]byte{pl.decoded}
 		}
 	}
 	if apiErr != nil {
-		return before, apiErr
+		return prior, apiErr
 	}
 	if x.reportOnly && !p.reportOnly {
-		x.before = nil // nothing that it decided was enforced
+		x.priorDecision = nil // nothing that it decided was enforced
 	} else {
-		pl.decision = mergeDecisions(before.decision, pl.decision)
+		pl.decision = mergeDecisions(prior.decision, pl.decision)
 	}
 	x.reportOnly = x.reportOnly && p.reportOnly
 	return pl, nil

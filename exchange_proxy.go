@@ -98,7 +98,7 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 		outcome = proxyOutcome(req.Context(), err) // of an ungoverned request
 	} else {
 		failAttempt(x, err)
-		if x.attempt.failed {
+		if x.attempt.tryNext {
 			return
 		}
 		outcome = x.attempt.outcome
@@ -119,9 +119,9 @@ func failAttempt(x *exchange, err error) {
 	a := x.attempt
 	a.err = err
 	if err != errNextProvider {
-		a.outcome = proxyOutcome(a.client, err)
+		a.outcome = proxyOutcome(a.clientContext, err)
 	}
-	a.failed = !a.isLast && a.outcome != errorClientGone
+	a.tryNext = !a.isLast && a.outcome != errorClientGone
 	addAttempt(x, a.outcome)
 }
 

@@ -22,7 +22,7 @@ func endPanicked(x *exchange, req *http.Request, cause any) {
 		}
 		return
 	}
-	logPanic(x.policy.name, cause)
+	logPanic(x.firstPolicy.name, cause)
 	isWhole := w.complete
 	ignorePanic(func() { recordPanic(x) })
 	ignorePanic(func() {
@@ -57,7 +57,7 @@ func recordPanic(x *exchange) {
 		c.Request = &Request{}
 	}
 	x.recorded = true
-	closeStream(w)
+	uncountStream(w)
 	if w.limit != nil && w.limit.timer != nil {
 		w.limit.timer.Stop()
 	}
@@ -65,8 +65,8 @@ func recordPanic(x *exchange) {
 		_ = w.decoder.close()
 	}
 	if reached {
-		recordCall(x.policy.telemetry.registry, c)
+		recordCall(x.firstPolicy.telemetry.registry, c)
 	} else {
-		publish(x.policy.telemetry, c)
+		publish(x.firstPolicy.telemetry, c)
 	}
 }

@@ -12,19 +12,19 @@ type decision struct {
 	requestedModel string   // by the client
 	model          []string // that the provider is sent; nil: unknown
 	edits          []edit
-	policy         []string // for X-Ai-Policy: "what=why", separated by commas; nil: nothing was decided
+	policyValue    []string // for X-Ai-Policy: "what=why", separated by commas; nil: nothing was decided
 	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
 }
 
-func newDecision(rules *modelRules, requested, model string, edits []edit, decisions []string) *decision {
+func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
 	d := &decision{requestedModel: requested, edits: edits}
-	d.request = &Request{Model: model, ConfiguredModel: rules.configured[model], Policy: strings.Join(decisions, ",")}
+	d.request = &Request{Model: model, ConfiguredModel: rules.configured[model], Policy: strings.Join(reasons, ",")}
 	if model != "" {
 		d.model = []string{model}
 	}
-	if len(decisions) > 0 {
-		d.policy = []string{d.request.Policy}
+	if len(reasons) > 0 {
+		d.policyValue = []string{d.request.Policy}
 	}
 	return d
 }
@@ -39,9 +39,9 @@ func mergeDecisions(before, d *decision) *decision {
 		both.addsUsage = false // the instance before has added it
 		return &both
 	}
-	all := strings.Join(append(append([]string{}, before.policy...), d.policy...), ",")
+	all := strings.Join(append(append([]string{}, before.policyValue...), d.policyValue...), ",")
 	if all != "" {
-		both.policy = []string{all}
+		both.policyValue = []string{all}
 	}
 	request.Policy = all
 	if request.ReportOnly && !before.request.ReportOnly { // metrics count what was done
@@ -69,7 +69,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	}
 	applyRules(ep, obj, draft)
 	stream := isStream(ep, obj)
-	addsUsage := stream && ep.addsUsage && addUsage(ep, obj, draft)
+	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
@@ -77,7 +77,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 		d.request.Parameters = requestParameters(ep, obj)
 	}
 	if ep.models.template == nil {
-		storeDecision(ep.decisions, obj, d)
+		storeDecision(ep.cache, obj, d)
 	}
 	return d, nil
 }

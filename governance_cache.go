@@ -19,27 +19,27 @@ type decisionCache struct {
 }
 
 // lookupDecision returns the cached decision on the skeleton of a body, nil if there is none.
-func lookupDecision(memory *decisionCache, obj *jsonObject) *decision {
+func lookupDecision(cache *decisionCache, obj *jsonObject) *decision {
 	if obj.partial {
 		return nil
 	}
-	memory.mu.RLock()
-	d := memory.bySkeleton[string(obj.skeleton)]
-	memory.mu.RUnlock()
+	cache.mu.RLock()
+	d := cache.bySkeleton[string(obj.skeleton)]
+	cache.mu.RUnlock()
 	return d
 }
 
 // storeDecision caches a decision that depends on the skeleton alone.
-func storeDecision(memory *decisionCache, obj *jsonObject, d *decision) {
+func storeDecision(cache *decisionCache, obj *jsonObject, d *decision) {
 	if obj.partial || len(obj.skeleton) > skeletonMaxBytes {
 		return
 	}
-	memory.mu.Lock()
-	memory.bytes += len(obj.skeleton)
-	if len(memory.bySkeleton) >= maxCachedDecisions || memory.bytes > cachedMaxBytes {
-		memory.bySkeleton = map[string]*decision{} // all at once: what is in use is soon back
-		memory.bytes = len(obj.skeleton)
+	cache.mu.Lock()
+	cache.bytes += len(obj.skeleton)
+	if len(cache.bySkeleton) >= maxCachedDecisions || cache.bytes > cachedMaxBytes {
+		cache.bySkeleton = map[string]*decision{} // all at once: what is in use is soon back
+		cache.bytes = len(obj.skeleton)
 	}
-	memory.bySkeleton[string(obj.skeleton)] = d
-	memory.mu.Unlock()
+	cache.bySkeleton[string(obj.skeleton)] = d
+	cache.mu.Unlock()
 }

@@ -157,13 +157,13 @@ func TestDecisionCacheIsBounded(t *testing.T) {
 	for i := 0; i < 5000; i++ {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
-	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got > maxCachedDecisions {
+	if got := len(p.providers[0].endpoints[completions].cache.bySkeleton); got > maxCachedDecisions {
 		t.Errorf("%d verdicts are remembered, want at most %d", got, maxCachedDecisions)
 	}
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
 	}
-	memory := p.providers[0].endpoints[completions].decisions
+	memory := p.providers[0].endpoints[completions].cache
 	before := len(memory.bySkeleton)
 	send(sized(skeletonMaxBytes))
 	if got := len(memory.bySkeleton); got != before {
@@ -195,7 +195,7 @@ func TestDecisionCacheHoldsTools(t *testing.T) {
 			t.Fatal(apiErr.message)
 		}
 	}
-	if got := len(p.providers[0].endpoints[completions].decisions.bySkeleton); got != 1 {
+	if got := len(p.providers[0].endpoints[completions].cache.bySkeleton); got != 1 {
 		t.Errorf("%d verdicts are remembered, want 1", got)
 	}
 }
@@ -213,7 +213,7 @@ func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 		if _, apiErr := planRequest(ep, req); apiErr != nil {
 			t.Fatal(apiErr.message)
 		}
-		if got := len(ep.decisions.bySkeleton); got != 0 {
+		if got := len(ep.cache.bySkeleton); got != 0 {
 			t.Errorf("%d verdicts are remembered of %.100q, want none", got, body)
 		}
 	}

@@ -34,19 +34,19 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 			return apiErr
 		}
 	}
-	why := ""
+	reason := ""
 	if draft.requestedModel == "" {
-		draft.model, why = configured, "model=set"
+		draft.model, reason = configured, "model=set"
 	} else if draft.requestedModel != configured && !rules.override {
-		draft.model, why = configured, "model=enforced"
+		draft.model, reason = configured, "model=enforced"
 	}
 	if !isModelName(draft.requestedModel) || !isModelName(draft.model) {
 		return invalidModel()
 	}
 	if target, isAlias := rules.aliases[draft.model]; isAlias {
 		draft.model = target
-		if why == "" {
-			why = "model=aliased"
+		if reason == "" {
+			reason = "model=aliased"
 		}
 	}
 	if draft.model == "" {
@@ -56,7 +56,7 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		return modelNotAllowed(rules, draft)
 	}
 	if draft.model != draft.requestedModel {
-		replaceModel(obj, draft, why)
+		replaceModel(obj, draft, reason)
 	}
 	return nil
 }
@@ -74,8 +74,8 @@ func requestedModel(obj *jsonObject) string {
 	return unquote(value)
 }
 
-func replaceModel(obj *jsonObject, draft *decisionDraft, why string) {
-	draft.reasons = append(draft.reasons, why)
+func replaceModel(obj *jsonObject, draft *decisionDraft, reason string) {
+	draft.reasons = append(draft.reasons, reason)
 	value := marshal(draft.model)
 	if place := obj.found[modelID]; place != 0 {
 		obj.members[place-1].replacement = value

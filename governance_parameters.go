@@ -15,9 +15,9 @@ type rule struct {
 	addition      []byte  // the default as a member of the body, after a comma
 	defaultReason string  // of the default, for X-Ai-Policy
 	enforced      bool    // the default also replaces the client's value
-	limited       bool    // maximum is a ceiling for the client's value
-	maximum       float64 // if limited
-	maximumRaw    []byte  // maximum as JSON
+	hasCeiling    bool    // maximum is a ceiling for the client's value
+	ceiling       float64 // if limited
+	ceilingRaw    []byte  // maximum as JSON
 }
 
 // applyRules applies the rules of an endpoint. What changes is noted in the members of the body and in the draft.
@@ -29,8 +29,8 @@ func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 		}
 		if place != 0 {
 			applyRule(r, obj, &obj.members[place-1], draft)
-			if ep.tokenLimit == r.name {
-				renameTokenLimit(ep.tokenLimit, &obj.members[place-1], draft)
+			if ep.tokenLimitName == r.name {
+				renameTokenLimit(ep.tokenLimitName, &obj.members[place-1], draft)
 			}
 		} else if r.defaultValue != nil {
 			draft.additions = append(draft.additions, r.addition...)
@@ -49,23 +49,23 @@ func renameTokenLimit(name string, m *member, draft *decisionDraft) {
 
 // applyRule applies a rule to the member that the client sent.
 func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
-	why := ""
+	reason := ""
 	switch {
 	case r.dropped:
-		m.removed, why = true, "=dropped"
+		m.removed, reason = true, "=dropped"
 	case obj.skeleton[m.start] == 'n':
-		m.replacement, why = r.defaultValue, r.defaultReason
+		m.replacement, reason = r.defaultValue, r.defaultReason
 	case r.enforced:
 		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
-			m.replacement, why = r.defaultValue, "=enforced"
+			m.replacement, reason = r.defaultValue, "=enforced"
 		}
-	case r.limited:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.maximum {
-			m.replacement, why = r.maximumRaw, "=limited"
+	case r.hasCeiling:
+		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling {
+			m.replacement, reason = r.ceilingRaw, "=limited"
 		}
 	}
-	if why != "" {
-		draft.reasons = append(draft.reasons, m.name+why)
+	if reason != "" {
+		draft.reasons = append(draft.reasons, m.name+reason)
 	}
 }
 

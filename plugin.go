@@ -103,7 +103,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // is recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
-	p := x.policy
+	p := x.firstPolicy
 	if p.telemetry.labels != nil {
 		x.call.Labels = labelsOf(p.telemetry.labels, req)
 	}
@@ -118,11 +118,11 @@ func serveGoverned(x *exchange, req *http.Request) {
 		rejectExchange(x, apiErr)
 		return
 	}
-	usePlan(x, pl)
+	applyPlan(x, pl)
 	x.plan = pl
 	x.call.GatewayDuration = time.Since(x.call.Start)
 	ctx := req.Context()
 	send(x, p, x.response, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
-	complete(x.response)
+	endResponse(x.response)
 	finish(x, ctx)
 }

@@ -27,8 +27,8 @@ func isOpen(c *circuit, now time.Time) bool {
 	return now.Before(c.until)
 }
 
-// closeCircuit resets the failures after a success. A pause that the provider requested lasts.
-func closeCircuit(c *circuit) {
+// resetCircuit resets the failures after a success. A pause that the provider requested lasts.
+func resetCircuit(c *circuit) {
 	c.mu.Lock()
 	c.failures = 0
 	c.mu.Unlock()

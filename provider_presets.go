@@ -5,16 +5,16 @@ var openAIDefaults = &preset{genAIName: "openai", basePath: "/v1", authHeader: a
 
 // preset is the built-in knowledge of a provider: its address and its variant of OpenAI's API.
 type preset struct {
-	name        string // in Config.Provider
-	genAIName   string // gen_ai.provider.name
-	host        string // default host; empty: none, each user has another one
-	port        int    // default port; 0: that of the scheme
-	plaintext   bool   // no TLS by default
-	basePath    string // prefix of its paths, such as /v1 in /v1/chat/completions
-	authHeader  string // header of the key; Authorization has the prefix Bearer
-	tokenLimit  string // the only spelling of the token limit to send; empty: both are accepted
-	streamUsage bool   // usage may be requested for streams
-	strict      bool   // values outside the published schema are refused
+	name           string // in Config.Provider
+	genAIName      string // gen_ai.provider.name
+	host           string // default host; empty: none, each user has another one
+	port           int    // default port; 0: that of the scheme
+	plaintext      bool   // no TLS by default
+	basePath       string // prefix of its paths, such as /v1 in /v1/chat/completions
+	authHeader     string // header of the key; Authorization has the prefix Bearer
+	tokenLimitName string // the only spelling of the token limit to send; empty: both are accepted
+	streamUsage    bool   // usage may be requested for streams
+	strict         bool   // values outside the published schema are refused
 
 	modelNames  []string // parameters other than model that name models
 	tokenLimits []string // parameters other than OpenAI's that limit tokens

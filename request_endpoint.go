@@ -2,19 +2,19 @@ package chatcompletion
 
 // endpoint is what a policy says about the requests to one kind of endpoint at one provider.
 type endpoint struct {
-	kind       kind
-	postOnly   bool   // requests are POSTs with a JSON body, and nothing else
-	path       string // of the provider, after the base path
-	models     *modelRules
-	parameters *parameterSet
-	rules      []*rule
-	tokenLimit string          // the only name that the provider knows; empty: it knows both, or none
-	addsUsage  bool            // the usage of every stream is requested
-	parses     bool            // values are parsed, so that their number is bounded
-	strict     bool            // parameters are those of the published schema
-	elsewhere  map[string]bool // names in params.extra that are for other endpoints in use
-	target     *Target         // for the records of calls
-	decisions  *decisionCache
+	kind           kind
+	postOnly       bool   // requests are POSTs with a JSON body, and nothing else
+	path           string // of the provider, after the base path
+	models         *modelRules
+	parameters     *parameterSet
+	rules          []*rule
+	tokenLimitName string          // the only name that the provider knows; empty: it knows both, or none
+	canAddUsage    bool            // the usage of every stream is requested
+	parses         bool            // values are parsed, so that their number is bounded
+	strict         bool            // parameters are those of the published schema
+	elsewhere      map[string]bool // names in params.extra that are for other endpoints in use
+	target         *Target         // for the records of calls
+	cache          *decisionCache
 
 	maxRequestBodyBytes int64
 	wantsDetails        bool // decisions name the parameters that spans show

@@ -43,11 +43,11 @@ func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 }
 
 // methodError returns the error for a request that is rejected before its body is read, nil if it is served.
-func methodError(endpoint kind, method string) *apiError {
-	if endpoint == deny {
+func methodError(k kind, method string) *apiError {
+	if k == deny {
 		return denied()
 	}
-	if method == http.MethodPost || endpoint == governedPassthrough {
+	if method == http.MethodPost || k == governedPassthrough {
 		return nil
 	}
 	return methodNotAllowed(method, http.MethodPost)
@@ -69,7 +69,7 @@ func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*
 func planBody(ep *endpoint, req *http.Request, body []byte, pl *plan) (*plan, *apiError) {
 	obj := newJSONObject(body)
 	pl.decoded = body
-	pl.decision = lookupDecision(ep.decisions, obj)
+	pl.decision = lookupDecision(ep.cache, obj)
 	if pl.decision == nil {
 		if apiErr := decideUncached(ep, req, obj, pl); apiErr != nil {
 			return pl, apiErr
@@ -86,17 +86,17 @@ func decideUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) 
 	return apiErr
 }
 
-// reportOnly turns a plan into one that changes and rejects nothing, and reports what it would have.
-func reportOnly(rules *modelRules, pl *plan, apiErr *apiError) *plan {
-	decisions := []string{reportDecision}
+// asReport turns a plan into one that changes and rejects nothing, and reports what it would have.
+func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
+	reasons := []string{reportDecision}
 	requested := ""
 	if apiErr != nil {
-		decisions = append(decisions, "refused="+apiErr.code)
+		reasons = append(reasons, "refused="+apiErr.code)
 	} else {
 		requested = pl.decision.requestedModel
-		decisions = append(decisions, pl.decision.policy...)
+		reasons = append(reasons, pl.decision.policyValue...)
 	}
-	d := newDecision(rules, requested, requested, nil, decisions)
+	d := newDecision(rules, requested, requested, nil, reasons)
 	d.request.ReportOnly = true
 	if apiErr == nil {
 		d.request.Stream = pl.decision.request.Stream
@@ -120,7 +120,7 @@ func removeMembers(body []byte, names []string) []byte {
 // withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on the client's behalf: some
 // providers do not take stream_options, which an instance before may have added.
 func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, bool) {
-	if !added || ep.addsUsage {
+	if !added || ep.canAddUsage {
 		return body, added
 	}
 	return removeMembers(body, []string{streamOptions}), false

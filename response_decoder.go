@@ -34,7 +34,7 @@ func newDecoder(encoding string, w *responseWriter) *decoder {
 func (d *decoder) run(encoding string, w *responseWriter) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			w.failure = errorPanic
+			w.errorType = errorPanic
 			logPanic(w.instance, cause)
 		}
 		d.needsMore <- false

@@ -43,8 +43,8 @@ func setLogHeaders(header http.Header, d *decision, c *Call) {
 	if d.model != nil {
 		header[modelUsedHeader] = d.model
 	}
-	if d.policy != nil {
-		header[policyHeader] = d.policy
+	if d.policyValue != nil {
+		header[policyHeader] = d.policyValue
 	}
 	u := &c.Response.Usage
 	if u.Known {

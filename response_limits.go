@@ -76,7 +76,7 @@ func rejectResponse(w *responseWriter) {
 	w.out = &limitWriter{w: w, next: w.ResponseWriter} // nothing remains: what the provider sends is dropped
 	w.window = nil
 	w.reader.stream = false
-	w.failure = errorResponseTooLarge
+	w.errorType = errorResponseTooLarge
 	removeRepresentation(w.ResponseWriter.Header())
 	writeAPIError(w.ResponseWriter, responseTooLarge(w.limit.maxBytes))
 	w.status = http.StatusBadGateway
@@ -120,7 +120,7 @@ func truncate(w *responseWriter, chunk []byte) error {
 // the client can read it there.
 func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 	w.limit.aborted = true
-	w.failure = reason.code
+	w.errorType = reason.code
 	if isBetween {
 		event := append(append([]byte("data: "), errorJSON(reason)...), blankLine...)
 		_, _ = w.ResponseWriter.Write(event)

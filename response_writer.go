@@ -28,21 +28,21 @@ type responseWriter struct {
 	countedOpen       bool           // the response is in the count of open streams
 	needsCleanup      bool           // decoder, filtersUsage, opaque, announcesTrailers, limit or countedOpen is set
 
-	instance string    // name of the middleware instance, for log lines
-	registry *registry // counts open streams
-	mayRetry bool      // a fallback may replace this response
-	failure  string    // error.type of a response that the middleware ended or replaced; empty: it did neither
+	instance  string    // name of the middleware instance, for log lines
+	registry  *registry // counts open streams
+	mayRetry  bool      // a fallback may replace this response
+	errorType string    // error.type of a response that the middleware ended or replaced; empty: it did neither
 
-	call        *Call
-	reader      responseReader
-	start       time.Time       // of the call
-	usageAdded  bool            // the usage was requested from the provider, but not by the client
-	status      int             // 0: no header has been sent
-	fromTraefik bool            // Traefik responded itself, since it could not reach the provider
-	arrivals    []time.Duration // when the chunks in window arrived, since start
-	lastChunk   time.Duration   // when the last chunk before those arrived, since start
-	writeErr    error           // of the client's connection
-	complete    bool            // the response is complete, as far as HTTP can tell
+	call             *Call
+	reader           responseReader
+	start            time.Time       // of the call
+	unrequestedUsage bool            // the usage was requested from the provider, but not by the client
+	status           int             // 0: no header has been sent
+	fromTraefik      bool            // Traefik responded itself, since it could not reach the provider
+	arrivals         []time.Duration // when the chunks in window arrived, since start
+	lastChunk        time.Duration   // when the last chunk before those arrived, since start
+	writeErr         error           // of the client's connection
+	complete         bool            // the response is complete, as far as HTTP can tell
 }
 
 // WriteHeader decides from the header how the response is handled. Informational responses pass
@@ -87,8 +87,8 @@ func openStream(w *responseWriter) {
 	}
 }
 
-// closeStream takes a stream off the count of open streams.
-func closeStream(w *responseWriter) {
+// uncountStream takes a stream off the count of open streams.
+func uncountStream(w *responseWriter) {
 	if w.countedOpen {
 		w.countedOpen = false
 		w.registry.streams.Add(-1)
@@ -147,7 +147,7 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 // cleanup stops the timer and the decoder, counts usage that is lost, removes access-log headers
 // from the provider's trailers, and sends what is buffered of a stream.
 func cleanup(w *responseWriter) {
-	closeStream(w)
+	uncountStream(w)
 	if w.limit != nil {
 		endLimit(w, true)
 	}
@@ -245,7 +245,7 @@ func beginStream(w *responseWriter, header http.Header) {
 	w.reader.stream = true
 	w.fastPath = false
 	_ = w.window.WriteByte('\n') // see scanWindow
-	if w.usageAdded {
+	if w.unrequestedUsage {
 		w.filtersUsage = true
 		w.needsCleanup = true
 		w.filter = &usageFilter{}
@@ -283,18 +283,18 @@ func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
 	return w.Write(chunk)
 }
 
-// complete marks a response whose handler has returned as complete.
-func complete(w *responseWriter) {
+// endResponse marks a response whose handler has returned as complete.
+func endResponse(w *responseWriter) {
 	if w.needsCleanup {
-		completeUncommon(w)
+		endUncommon(w)
 	}
 	w.complete = true
 }
 
-// completeUncommon ends a response that is decoded or limited. A response whose compressed bytes
+// endUncommon ends a response that is decoded or limited. A response whose compressed bytes
 // end early or are corrupt must look broken to the client, and so must one that a limit has
 // aborted.
-func completeUncommon(w *responseWriter) {
+func endUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}
