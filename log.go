@@ -12,20 +12,6 @@ import (
 	texttemplate "text/template"
 )
 
-// recoverUngoverned is deferred while a request that is not governed is served, until it is
-// forwarded. It responds to a panic.
-func recoverUngoverned(name string, rw http.ResponseWriter) {
-	cause := recover()
-	if cause == nil {
-		return
-	}
-	if isAbort(cause) {
-		abort()
-	}
-	logPanic(name, cause)
-	write500(rw)
-}
-
 // logWarn writes a line about something that a person must correct. It goes to the standard error
 // of Traefik, whatever the log level.
 func logWarn(format string, args ...any) {
@@ -67,6 +53,20 @@ func recoverGoroutine(name string) {
 	if cause := recover(); cause != nil {
 		logWarn("%s: panic: %s", name, causeText(cause))
 	}
+}
+
+// recoverUngoverned is deferred while a request that is not governed is served, until it is
+// forwarded. It responds to a panic.
+func recoverUngoverned(name string, rw http.ResponseWriter) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if isAbort(cause) {
+		abort()
+	}
+	logPanic(name, cause)
+	write500(rw)
 }
 
 // logPanic logs a panic during a request.
