@@ -108,8 +108,9 @@ func siblingTrace(t *Trace, header http.Header) *Trace {
 	_, _ = rand.Read(random)
 	sibling := *t
 	sibling.SpanID = hex.EncodeToString(random)
-	if parents := header[traceParentHeader]; len(parents) == 1 {
-		header[traceParentHeader] = []string{strings.Replace(parents[0], "-"+t.SpanID+"-", "-"+sibling.SpanID+"-", 1)}
+	if parents := header[traceParentHeader]; len(parents) == 1 && traceParent.MatchString(parents[0]) {
+		// Each attempt begins with the request of the first one: its span is not always that of t.
+		header[traceParentHeader] = []string{parents[0][:36] + sibling.SpanID + parents[0][52:]}
 	}
 	return &sibling
 }
