@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// serveUngoverned serves requests that are not governed, and reports whether it has. The others are governed, or rejected.
+// serveUngoverned serves requests that are not governed, and reports whether it has. All others are governed.
 func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
 	out, isServed := respondUngoverned(p, k, start, rw, req)
 	if out != nil {
@@ -56,6 +56,9 @@ var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": 
 func preflight(p *policy, req *http.Request) *http.Request {
 	if p.providers[0].auth.credential != nil {
 		removeCredentials(req.Header)
+		if req.URL.RawQuery != "" {
+			removeQueryCredentials(req)
+		}
 	}
 	for _, name := range []string{"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length"} {
 		delete(req.Header, name)
