@@ -123,8 +123,12 @@ func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffi
 // filterModels responds with those models of the provider's list that a client may use. If the provider responds with an error,
 // the client gets that.
 func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
+	out := startModels(p, rw, req, "")
+	if out == nil {
+		return
+	}
 	held := &bufferedResponse{header: http.Header{}}
-	bufferModels(p, held, req)
+	bufferModels(p, held, out)
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var ok bool
@@ -147,7 +151,7 @@ func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 }
 
 // bufferModels reads the provider's response into memory. A reverse proxy panics if the response breaks off or is too large.
-func bufferModels(p *policy, held *bufferedResponse, req *http.Request) {
+func bufferModels(p *policy, held *bufferedResponse, out *http.Request) {
 	defer func() {
 		cause := recover()
 		held.incomplete = cause != nil || held.incomplete
@@ -155,11 +159,9 @@ func bufferModels(p *policy, held *bufferedResponse, req *http.Request) {
 			logPanic(p.name, cause)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(req.Context(), modelListTimeout)
+	ctx, cancel := context.WithTimeout(out.Context(), modelListTimeout)
 	defer cancel()
-	if out := startModels(p, held, req.WithContext(ctx), ""); out != nil {
-		p.providers[0].handler.ServeHTTP(held, out)
-	}
+	p.providers[0].handler.ServeHTTP(held, out.WithContext(ctx))
 }
 
 // filteredList returns a provider's list with the aliases, and without models that clients may not use. Together sends a bare
