@@ -12,16 +12,18 @@ import (
 // Of chained instances, as in routing by model, the first one reads the body, meters the call and treats the response. Each
 // further one applies its own rules to the plan of the one before, if it has rules, and forwards to its own provider.
 type exchange struct {
-	firstPolicy   *policy // of the first instance
-	clientPath    string  // as the first instance got it
-	kind          kind    // of the endpoint, at the latest instance
+	firstPolicy   *policy // which meters the call
+	latestPolicy  *policy
+	clientPath    string // as the first instance got it
+	kind          kind   // of the endpoint, at the latest instance
 	provider      *provider
-	plan          *plan     // of the latest instance, for its first provider; nil: nothing has been decided
-	decision      *decision // of the plan that is sent
-	priorDecision *decision // of the instance before the latest; nil: there is none, or it has enforced nothing
-	reportOnly    bool      // nothing has been enforced so far
-	attempt       *attempt  // at a provider that the middleware forwards to; nil: there was none so far
-	attempts      []string  // the outcome of each
+	plan          *plan       // of the latest instance, for its first provider; nil: nothing has been decided
+	decision      *decision   // of the plan that is sent
+	priorDecision *decision   // of the instance before the latest; nil: there is none, or it has enforced nothing
+	reportOnly    bool        // nothing has been enforced so far
+	enforced      []*provider // of the instances before the latest that enforce their rules: whose endpoints have them
+	attempt       *attempt    // at a provider that the middleware forwards to; nil: there was none so far
+	attempts      []string    // the outcome of each
 	response      *responseWriter
 	call          *Call
 	errorType     string         // of a response of the middleware's own; empty: the response tells
@@ -36,7 +38,7 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
 	w.reader.record = &call.Response
 	w.reader.wantsDetails = t.wantsDetails
-	return &exchange{firstPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
+	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 
 // exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
@@ -103,10 +105,14 @@ func startSpan(x *exchange, pl *plan, header http.Header) {
 	}
 }
 
-// captureContent keeps the prompt of a call, and has the response kept.
+// captureContent keeps the prompt of a call, and has the response captured.
 func captureContent(x *exchange, pl *plan, maxBytes int) {
 	x.response.reader.capture = &capture{left: maxBytes}
 	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		x.call.Input = captureInput(joinedBody(pl), maxBytes)
+		body := pl.decoded
+		if pl.pieces != nil {
+			body = joinedBody(pl)
+		}
+		x.call.Input = captureInput(body, maxBytes)
 	}
 }

@@ -62,7 +62,7 @@ func callProvider(x *exchange, pr *provider, rw http.ResponseWriter, out *http.R
 	x.response.mayRetry = !a.isLast
 	pr.handler.ServeHTTP(rw, out.WithContext(ctx))
 	if !a.tryNext {
-		if a.err == nil { // else the client has left, or this was the last provider
+		if a.err == nil { // a response came; else the client has left, or the last provider failed
 			resetCircuit(pr.circuit)
 		}
 		return true

@@ -20,7 +20,11 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
+	if !x.latestPolicy.reportOnly {
+		x.enforced = append(x.enforced, x.provider)
+	}
 	pr := p.providers[0]
+	x.latestPolicy = p
 	x.provider = pr
 	x.kind = chainedKind(p, x, req.URL.Path)
 	pl, apiErr := planFor(x, p, pr, req)

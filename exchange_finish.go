@@ -44,7 +44,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	c.GatewayDuration = c.Duration
 	c.Status = apiErr.status
 	c.ErrorType = apiErr.code
-	c.Request = &Request{Policy: "refused=" + apiErr.code}
+	c.Request = &Request{Policy: "refused=" + apiErr.code, ReportOnly: x.reportOnly}
 	publish(x.firstPolicy.telemetry, c)
 	x.recorded = true
 }

@@ -13,7 +13,7 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	case x.plan == nil:
 		return planRequest(ep, req)
 	case pr != p.providers[0]:
-		return planFallback(x, p, ep, req)
+		return planFallback(x, p, pr, req)
 	}
 	return reapply(x, p, pr, req)
 }
@@ -25,15 +25,15 @@ func planReport(ep *endpoint, req *http.Request) (*plan, *apiError) {
 }
 
 // planFallback decides what a fallback is sent instead of the plan for the first provider.
-func planFallback(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
-	own := *x.plan
+func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
+	ep, own := pr.endpoints[x.kind], *x.plan
 	if x.reportOnly || p.reportOnly {
 		own.decision = copyDecision(x.decision)
 	}
 	if x.reportOnly {
 		return &own, nil
 	}
-	body, added := withoutUnsupportedUsage(ep, x.plan.decoded, x.plan.usageAdded)
+	body, added := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, x.plan.decoded), x.plan.usageAdded)
 	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added}
 	if p.reportOnly {
 		return pl, nil
@@ -43,6 +43,18 @@ func planFallback(x *exchange, p *policy, ep *endpoint, req *http.Request) (*pla
 		pl.decision = mergeDecisions(x.priorDecision, pl.decision)
 	}
 	return pl, apiErr
+}
+
+// withoutBypassParams returns a body without the parameters that would bypass the rules of the instances before at a provider.
+func withoutBypassParams(x *exchange, pr *provider, body []byte) []byte {
+	var names []string
+	for _, prior := range x.enforced {
+		names = append(names, bypassParams(prior.endpoints[x.kind], pr.preset)...)
+	}
+	if names == nil {
+		return body
+	}
+	return removeMembers(body, names)
 }
 
 // copyDecision returns a copy with its own request: the exporter caches the text of a request together with its provider.
@@ -66,10 +78,7 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		pl, apiErr = planRequest(ep, req)
 	} else {
 		pl.decision = prior.decision
-		body := joinedBody(prior)
-		if names := bypassParams(x.firstPolicy.providers[0].endpoints[x.kind], pr.preset); names != nil {
-			body = removeMembers(body, names)
-		}
+		body := withoutBypassParams(x, pr, joinedBody(prior))
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
 		if p.hasRules {

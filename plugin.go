@@ -8,7 +8,7 @@
 //
 //  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
-//  3. newExchange begins the exchange of a governed request. Everything about the request is in it.
+//  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
 //  4. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
 //  5. addressProvider sets the path and the key of the provider.
 //  6. send forwards the plan to the provider, or to several in turn until one responds.

@@ -11,7 +11,7 @@ import (
 type plan struct {
 	decision   *decision
 	raw        []byte   // the client's body, as far as it was read
-	decoded    []byte   // the client's body, decompressed
+	decoded    []byte   // the body that was decided on: the client's, decompressed, or what the instance before made of it
 	pieces     [][]byte // of the body that the provider is sent; nil: the client's body
 	path       string   // of the provider, escaped; empty: the client's
 	usageAdded bool     // an instance before requested the usage on the client's behalf
