@@ -53,7 +53,7 @@ func readSettings(t *testing.T, config OTLP, getenv func(string) string) *otlpSe
 }
 
 // shown returns what is sent where, with the values of headers.
-func shown(signal *otlpSignal) string {
+func describeSignal(signal *otlpSignal) string {
 	if signal == nil {
 		return "none"
 	}
@@ -107,20 +107,20 @@ func TestOTLPSettingsFallBackToEnvironment(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			told := warnings(t, func() {
+			logged := warnings(t, func() {
 				s := readSettings(t, test.config, test.getenv)
 				if s == nil {
 					s = &otlpSettings{}
 				}
-				if got := shown(s.metrics); got != test.metrics {
+				if got := describeSignal(s.metrics); got != test.metrics {
 					t.Errorf("metrics: %s, want %s", got, test.metrics)
 				}
-				if got := shown(s.traces); got != test.traces {
+				if got := describeSignal(s.traces); got != test.traces {
 					t.Errorf("traces: %s, want %s", got, test.traces)
 				}
 			})
-			if told != "" {
-				t.Errorf("the operator is told %s", told)
+			if logged != "" {
+				t.Errorf("the operator is told %s", logged)
 			}
 		})
 	}
@@ -152,28 +152,28 @@ func TestInvalidOTLPVariableIsIgnored(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.variable+"="+test.value, func(t *testing.T) {
 			getenv := environment(test.variable, test.value, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://env")
-			told := warnings(t, func() {
+			logged := warnings(t, func() {
 				for range [3]int{} { // as many middlewares
 					s := readSettings(t, OTLP{}, getenv)
 					if s == nil {
 						s = &otlpSettings{}
 					}
-					if got := shown(s.metrics) + ", " + shown(s.traces) + ", " + s.interval.String(); got != test.want {
+					if got := describeSignal(s.metrics) + ", " + describeSignal(s.traces) + ", " + s.interval.String(); got != test.want {
 						t.Errorf("%s, want %s", got, test.want)
 					}
 				}
 			})
-			if !strings.Contains(told, test.variable+" ") {
-				t.Errorf("the operator is told %q, want the variable", told)
+			if !strings.Contains(logged, test.variable+" ") {
+				t.Errorf("the operator is told %q, want the variable", logged)
 			}
-			lines := strings.Split(strings.TrimSpace(told), "\n")
+			lines := strings.Split(strings.TrimSpace(logged), "\n")
 			for i, line := range lines {
 				if i > 0 && line == lines[i-1] || len(lines) > 2 {
-					t.Errorf("the operator is told %q, want each once", told)
+					t.Errorf("the operator is told %q, want each once", logged)
 				}
 			}
-			if strings.Contains(told, "canary") {
-				t.Errorf("the operator is told the value: %s", told)
+			if strings.Contains(logged, "canary") {
+				t.Errorf("the operator is told the value: %s", logged)
 			}
 		})
 	}

@@ -13,17 +13,17 @@ import (
 )
 
 // errRefused is what a provider's dead port gives.
-var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+var errConnectionRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
 // failing is a transport whose requests end in an error.
-type failing struct {
+type failingTransport struct {
 	err error
 }
 
-func (f *failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+func (f *failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
 // fallingBack returns a middleware with two providers that cannot be reached, and keeps the records of its calls.
-func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failing) {
+func newFailoverMiddleware(t *testing.T, config *Config) (*middleware, *callSink, *failingTransport) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -31,7 +31,7 @@ func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failin
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, sink, transport := handler.(*middleware), &keptCalls{}, &failing{errRefused}
+	m, sink, transport := handler.(*middleware), &callSink{}, &failingTransport{errConnectionRefused}
 	m.policy.telemetry.spans = true
 	m.policy.telemetry.sinks = append(m.policy.telemetry.sinks, sink)
 	for _, provider := range m.policy.providers {
@@ -41,7 +41,7 @@ func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failin
 }
 
 // chat sends a request for a chat completion.
-func chat(ctx context.Context, handler http.Handler) {
+func sendChatRequest(ctx context.Context, handler http.Handler) {
 	body := strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/chat/completions", body).WithContext(ctx))
 }
@@ -51,8 +51,8 @@ func TestEachAttemptHasSpan(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example", Token: "urn:env:CHAT_COMPLETION_NO_SUCH_KEY"}}
-	m, sink, _ := fallingBack(t, config)
-	chat(context.Background(), m)
+	m, sink, _ := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
 	if len(sink.calls) != 2 {
 		t.Fatalf("%d records, want 2", len(sink.calls))
 	}
@@ -71,8 +71,8 @@ func TestAttemptSpansNameProvider(t *testing.T) {
 	config.Mode = modeReport
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
-	m, sink, _ := fallingBack(t, config)
-	chat(context.Background(), m)
+	m, sink, _ := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
 	got := string(spanPayload(nil, requestTexts{}, sink.calls))
 	for _, host := range []string{"first.example", "second.example"} {
 		if strings.Count(got, `"`+host+`"`) != 1 {
@@ -86,13 +86,13 @@ func TestCircuitIgnoresClientDisconnect(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
-	m, _, transport := fallingBack(t, config)
-	chat(context.Background(), m)
-	chat(context.Background(), m)
-	gone, leave := context.WithCancel(context.Background())
-	leave()
+	m, _, transport := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
+	sendChatRequest(context.Background(), m)
+	gone, disconnect := context.WithCancel(context.Background())
+	disconnect()
 	transport.err = context.Canceled
-	chat(gone, m)
+	sendChatRequest(gone, m)
 	if got := m.policy.providers[0].circuit.failures; got != 2 {
 		t.Errorf("%d failures in a row, want 2", got)
 	}

@@ -35,12 +35,12 @@ func FuzzModelList(f *testing.F) {
 		if gjson.ParseBytes(body).IsArray() {
 			all = gjson.ParseBytes(body)
 		}
-		isPlain := json.Valid(body) && isOneList(body)
-		held := &bufferedResponse{header: http.Header{}}
-		_, _ = held.Write(body)
-		list, ok := filteredList(p, held)
+		isUnambiguous := json.Valid(body) && isUnambiguousList(body)
+		buffered := &bufferedResponse{header: http.Header{}}
+		_, _ = buffered.Write(body)
+		list, ok := filteredList(p, buffered)
 		if !ok {
-			if isPlain && all.IsArray() && len(all.Array()) <= modelListMax {
+			if isUnambiguous && all.IsArray() && len(all.Array()) <= modelListMax {
 				t.Errorf("%q is none", body)
 			}
 			return
@@ -48,11 +48,11 @@ func FuzzModelList(f *testing.F) {
 		if !json.Valid(list) {
 			t.Fatalf("%q becomes %q, which is no JSON", body, list)
 		}
-		shown := map[string]bool{}
+		listed := map[string]bool{}
 		for _, one := range gjson.GetBytes(list, "data").Array() {
 			id := one.Get("id")
-			shown[id.String()] = true
-			if !id.Exists() || !isOneModel(one) {
+			listed[id.String()] = true
+			if !id.Exists() || !isUnambiguousModel(one) {
 				continue
 			}
 			isAlias := id.String() == "fast" && one.Get("owned_by").String() == "openai"
@@ -63,12 +63,12 @@ func FuzzModelList(f *testing.F) {
 				t.Errorf("the client sees %q, which the provider did not write: %q", one.Raw, body)
 			}
 		}
-		if !shown["fast"] {
+		if !listed["fast"] {
 			t.Errorf("the alias is not in %q", list)
 		}
 		for _, one := range all.Array() {
 			id := one.Get("id")
-			if isPlain && isOneModel(one) && id.Type == gjson.String && strings.HasPrefix(id.String(), "gpt-") && isModelName(id.String()) && !shown[id.String()] {
+			if isUnambiguous && isUnambiguousModel(one) && id.Type == gjson.String && strings.HasPrefix(id.String(), "gpt-") && isModelName(id.String()) && !listed[id.String()] {
 				t.Errorf("the client does not see %q of %q", id, body)
 			}
 		}
@@ -76,11 +76,11 @@ func FuzzModelList(f *testing.F) {
 }
 
 // isOneList tells whether all readers find the same list in an answer: no name is given twice or in another case.
-func isOneList(body []byte) bool {
+func isUnambiguousList(body []byte) bool {
 	return strings.Count(strings.ToLower(string(body)), `data"`) <= 1 && !bytes.ContainsAny(body, `\`)
 }
 
 // isOneModel tells whether all readers find the same id in a model.
-func isOneModel(one gjson.Result) bool {
+func isUnambiguousModel(one gjson.Result) bool {
 	return one.IsObject() && strings.Count(strings.ToLower(one.Raw), `id"`) == 1 && !strings.Contains(one.Raw, `\`) && utf8.ValidString(one.Raw)
 }

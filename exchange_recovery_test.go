@@ -27,16 +27,16 @@ func (panickingBody) Close() error { return nil }
 // panickingClient panics at a call of a ResponseWriter, behind so many of them, once or from then on.
 type panickingClient struct {
 	*httptest.ResponseRecorder
-	at     string
-	after  int
-	always bool
+	method      string
+	callsBefore int
+	always      bool
 }
 
 func (p *panickingClient) count(call string) {
-	if call != p.at {
+	if call != p.method {
 		return
 	}
-	if p.after--; p.after == -1 || (p.always && p.after < 0) {
+	if p.callsBefore--; p.callsBefore == -1 || (p.always && p.callsBefore < 0) {
 		panic(errors.New("a secret"))
 	}
 }
@@ -57,14 +57,14 @@ func (p *panickingClient) Write(b []byte) (int, error) {
 }
 
 // guarded returns a middleware with metrics of its own.
-func guarded(t *testing.T, config *Config, next http.Handler) *middleware {
+func newTestMiddleware(t *testing.T, config *Config, next http.Handler) *middleware {
 	t.Helper()
 	p, err := newPolicy(config, "ai@file")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.telemetry.registry = newRegistry()
-	return middlewareTo(p, next)
+	return newPolicyMiddleware(p, next)
 }
 
 // outcome is how a handler has ended.
@@ -79,10 +79,10 @@ func serve(t *testing.T, handler http.Handler, rw http.ResponseWriter, req *http
 	var o outcome
 	o.warnings = warnings(t, func() {
 		defer func() {
-			cause := recover()
-			o.isAborted = cause == http.ErrAbortHandler
-			if cause != nil && !o.isAborted {
-				t.Errorf("the handler panics with %v", cause)
+			panicValue := recover()
+			o.isAborted = panicValue == http.ErrAbortHandler
+			if panicValue != nil && !o.isAborted {
+				t.Errorf("the handler panics with %v", panicValue)
 			}
 		}()
 		handler.ServeHTTP(rw, req)
@@ -91,15 +91,15 @@ func serve(t *testing.T, handler http.Handler, rw http.ResponseWriter, req *http
 }
 
 // writes is a provider that answers with pieces, and then panics if there is something to panic with.
-func writes(contentType string, cause any, pieces ...string) http.HandlerFunc {
+func respondAndPanic(contentType string, panicValue any, pieces ...string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		rw.Header().Set("Content-Type", contentType)
 		for _, piece := range pieces {
 			_, _ = io.WriteString(rw, piece)
 		}
-		if cause != nil {
-			panic(cause)
+		if panicValue != nil {
+			panic(panicValue)
 		}
 	}
 }
@@ -131,33 +131,33 @@ func TestPanicRecovery(t *testing.T) {
 		status    int
 		isAborted bool
 		errorType string
-		told      string // of the cause; empty: nothing is told
+		logged    string // of the cause; empty: nothing is told
 	}{
-		{name: "none", next: writes("application/json", nil, "{}"), status: 200},
-		{name: "in judging", body: panickingBody{}, status: 500, errorType: errorPanic, told: "a value of the type string"},
-		{name: "behind, before an answer", next: writes("", errors.New("a secret")), status: 500, errorType: errorPanic, told: "a value of the type *errors.errorString"},
+		{name: "none", next: respondAndPanic("application/json", nil, "{}"), status: 200},
+		{name: "in judging", body: panickingBody{}, status: 500, errorType: errorPanic, logged: "a value of the type string"},
+		{name: "behind, before an answer", next: respondAndPanic("", errors.New("a secret")), status: 500, errorType: errorPanic, logged: "a value of the type *errors.errorString"},
 		{name: "behind, of the runtime", next: func(_ http.ResponseWriter, req *http.Request) { _ = req.TransferEncoding[0] }, status: 500, errorType: errorPanic,
-			told: "runtime error: index out of range [0] with length 0"},
-		{name: "behind, of reflection", next: writes("", "reflect: call of nothing"), status: 500, errorType: errorPanic, told: "reflect: call of nothing"},
-		{name: "in an answer", next: writes("application/json", "a secret", "{"), status: 200, isAborted: true, errorType: errorPanic, told: "a value of the type string"},
-		{name: "in a stream", next: writes("text/event-stream", &runtime.PanicNilError{}, event), status: 200, isAborted: true, errorType: errorPanic,
-			told: "a value of the type *runtime.PanicNilError"},
-		{name: "an answer that breaks off", next: writes("application/json", http.ErrAbortHandler, "{"), status: 200, isAborted: true, errorType: errorProviderCut},
-		{name: "no answer, for it breaks off", next: writes("application/json", http.ErrAbortHandler), isAborted: true, errorType: errorProviderCut},
-		{name: "at the header of an answer", client: &panickingClient{at: "Header", after: 1}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at the status of an answer", client: &panickingClient{at: "WriteHeader"}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at every status", client: &panickingClient{at: "WriteHeader", always: true}, next: writes("", nil, "{}"), isAborted: true, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at a refusal", body: strings.NewReader("["), client: &panickingClient{at: "WriteHeader"}, status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at the body", client: &panickingClient{at: "Write"}, next: writes("", nil, "{}"), status: 200, isAborted: true, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
+			logged: "runtime error: index out of range [0] with length 0"},
+		{name: "behind, of reflection", next: respondAndPanic("", "reflect: call of nothing"), status: 500, errorType: errorPanic, logged: "reflect: call of nothing"},
+		{name: "in an answer", next: respondAndPanic("application/json", "a secret", "{"), status: 200, isAborted: true, errorType: errorPanic, logged: "a value of the type string"},
+		{name: "in a stream", next: respondAndPanic("text/event-stream", &runtime.PanicNilError{}, event), status: 200, isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *runtime.PanicNilError"},
+		{name: "an answer that breaks off", next: respondAndPanic("application/json", http.ErrAbortHandler, "{"), status: 200, isAborted: true, errorType: errorProviderCut},
+		{name: "no answer, for it breaks off", next: respondAndPanic("application/json", http.ErrAbortHandler), isAborted: true, errorType: errorProviderCut},
+		{name: "at the header of an answer", client: &panickingClient{method: "Header", callsBefore: 1}, next: respondAndPanic("", nil, "{}"), status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "at the status of an answer", client: &panickingClient{method: "WriteHeader"}, next: respondAndPanic("", nil, "{}"), status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "at every status", client: &panickingClient{method: "WriteHeader", always: true}, next: respondAndPanic("", nil, "{}"), isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "at a refusal", body: strings.NewReader("["), client: &panickingClient{method: "WriteHeader"}, status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "at the body", client: &panickingClient{method: "Write"}, next: respondAndPanic("", nil, "{}"), status: 200, isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			m := guarded(t, CreateConfig(), test.next)
+			m := newTestMiddleware(t, CreateConfig(), test.next)
 			if test.body == nil {
 				test.body = strings.NewReader(plainRequest)
 			}
@@ -174,12 +174,12 @@ func TestPanicRecovery(t *testing.T) {
 			if client.Code != test.status {
 				t.Errorf("status %d, want %d", client.Code, test.status)
 			}
-			if answer := client.Body.String(); (test.status == 500) != (answer == internalError) {
-				t.Errorf("the answer is %s", answer)
+			if response := client.Body.String(); (test.status == 500) != (response == internalError) {
+				t.Errorf("the answer is %s", response)
 			}
 			want := ""
-			if test.told != "" {
-				want = `chat-completion: middleware "ai@file": panic in the plugin or in a handler after it: ` + test.told + "\n"
+			if test.logged != "" {
+				want = `chat-completion: middleware "ai@file": panic in the plugin or in a handler after it: ` + test.logged + "\n"
 			}
 			if got.warnings != want {
 				t.Errorf("told: %q, want %q", got.warnings, want)
@@ -190,7 +190,7 @@ func TestPanicRecovery(t *testing.T) {
 			if open := m.policy.telemetry.registry.streams.Load(); open != 0 {
 				t.Errorf("%d streams are open, want 0", open)
 			}
-			if test.client.at == "" && client.ResponseRecorder.Header().Get(errorTypeHeader) != test.errorType {
+			if test.client.method == "" && client.ResponseRecorder.Header().Get(errorTypeHeader) != test.errorType {
 				t.Errorf("the operator sees %q, want %q", client.ResponseRecorder.Header().Get(errorTypeHeader), test.errorType)
 			}
 		})
@@ -198,7 +198,7 @@ func TestPanicRecovery(t *testing.T) {
 }
 
 func TestRequestAfterPanicIsServed(t *testing.T) {
-	m := guarded(t, CreateConfig(), writes("application/json", nil, `{"model":"m"}`))
+	m := newTestMiddleware(t, CreateConfig(), respondAndPanic("application/json", nil, `{"model":"m"}`))
 	for i := 0; i < 2*aggregatedCalls; i++ { // the registry settles them together
 		body := io.Reader(strings.NewReader(plainRequest))
 		want := http.StatusOK
@@ -218,7 +218,7 @@ func TestRequestAfterPanicIsServed(t *testing.T) {
 
 // What a provider said of the body that it did not send must not stand beside the body of our own.
 func TestPanicResponseDropsRepresentationHeaders(t *testing.T) {
-	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	m := newTestMiddleware(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for _, name := range representationHeaders {
 			rw.Header().Set(name, "7")
 		}
@@ -236,7 +236,7 @@ func TestPanicResponseDropsRepresentationHeaders(t *testing.T) {
 // A sink that fails costs no client its answer, and the metrics no call.
 func TestSinkPanicKeepsResponse(t *testing.T) {
 	for body, status := range map[string]int{plainRequest: http.StatusOK, "[": http.StatusBadRequest} {
-		m := guarded(t, CreateConfig(), writes("application/json", nil, "{}"))
+		m := newTestMiddleware(t, CreateConfig(), respondAndPanic("application/json", nil, "{}"))
 		consumed := 0
 		m.policy.telemetry.sinks = []Sink{sinkFunc(func(*Call) { consumed++; panic("reflect: in a sink") })}
 		client := httptest.NewRecorder()
@@ -251,14 +251,14 @@ func TestSinkPanicKeepsResponse(t *testing.T) {
 }
 
 func TestDecoderPanicAbortsResponse(t *testing.T) {
-	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	m := newTestMiddleware(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Encoding", "gzip")
 		compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
 		if _, err := rw.Write(compressed); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	client := &panickingClient{ResponseRecorder: httptest.NewRecorder(), at: "Write", after: 1}
+	client := &panickingClient{ResponseRecorder: httptest.NewRecorder(), method: "Write", callsBefore: 1}
 	got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !got.isAborted || !reflect.DeepEqual(calls, want) {
 		t.Errorf("broken off %t with calls by error.type %v, want true and %v", got.isAborted, calls, want)
@@ -270,8 +270,8 @@ func TestDecoderPanicAbortsResponse(t *testing.T) {
 
 // Of two instances on one path, the first one takes care.
 func TestChainedInstancePanicIsHandledOnce(t *testing.T) {
-	second := guarded(t, CreateConfig(), writes("", "reflect: behind both"))
-	first := guarded(t, CreateConfig(), second)
+	second := newTestMiddleware(t, CreateConfig(), respondAndPanic("", "reflect: behind both"))
+	first := newTestMiddleware(t, CreateConfig(), second)
 	client := httptest.NewRecorder()
 	got := serve(t, first, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || strings.Count(got.warnings, "\n") != 1 {
@@ -297,7 +297,7 @@ func TestUngovernedRoutePanicReturns500(t *testing.T) {
 			config := CreateConfig()
 			config.AllowedModels = []string{"m"}
 			config.Routes = map[string]string{"/v1/models": "models", "/v1/files": "passthrough"}
-			m := guarded(t, config, http.NotFoundHandler())
+			m := newTestMiddleware(t, config, http.NotFoundHandler())
 			test.fault(m.policy)
 			client := httptest.NewRecorder()
 			got := serve(t, m, client, httptest.NewRequest(http.MethodGet, test.path, nil))
@@ -329,7 +329,7 @@ func TestBackgroundPanicIsRecovered(t *testing.T) {
 
 func TestRegistryIsUnlockedAfterPanic(t *testing.T) {
 	r := newRegistry()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	collect(r)
 	r.ordered[0].histograms = append(r.ordered[0].histograms, &histogram{counts: []int64{1}}) // one too many
 	func() {

@@ -13,7 +13,7 @@ import (
 
 // provided sends bodies one after another through one middleware, and returns what the provider gets of each: its model
 // header and its body, or the code of the refusal.
-func provided(t *testing.T, config *Config, bodies []string) []string {
+func forwardBodies(t *testing.T, config *Config, bodies []string) []string {
 	t.Helper()
 	var got []string
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -102,7 +102,7 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forward := provided(t, allowed(), test.bodies)
+			forward := forwardBodies(t, allowed(), test.bodies)
 			for i := range test.want {
 				if forward[i] != test.want[i] {
 					t.Errorf("body %d: %.300q, want %.300q", i, forward[i], test.want[i])
@@ -112,7 +112,7 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 			for i, body := range test.bodies {
 				reversed[len(reversed)-1-i] = body
 			}
-			backward := provided(t, allowed(), reversed)
+			backward := forwardBodies(t, allowed(), reversed)
 			for i := range test.want {
 				if got := backward[len(backward)-1-i]; got != test.want[i] {
 					t.Errorf("body %d, sent in the reverse order: %.300q, want %.300q", i, got, test.want[i])
@@ -163,20 +163,20 @@ func TestDecisionCacheIsBounded(t *testing.T) {
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
 	}
-	memory := p.providers[0].endpoints[completions].decisions
-	before := len(memory.bySkeleton)
+	cache := p.providers[0].endpoints[completions].decisions
+	before := len(cache.bySkeleton)
 	send(sized(skeletonMaxBytes))
-	if got := len(memory.bySkeleton); got != before {
+	if got := len(cache.bySkeleton); got != before {
 		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
 	}
 	for i := 0; i < 100; i++ {
 		send(sized(100<<10 + i))
-		remembered := 0
-		for skeleton := range memory.bySkeleton {
-			remembered += len(skeleton)
+		cachedBytes := 0
+		for skeleton := range cache.bySkeleton {
+			cachedBytes += len(skeleton)
 		}
-		if remembered > cachedMaxBytes || remembered == 0 {
-			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", remembered, cachedMaxBytes)
+		if cachedBytes > cachedMaxBytes || cachedBytes == 0 {
+			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", cachedBytes, cachedMaxBytes)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func checkGoverned(t *testing.T, body []byte) {
 	if exact["model"] != "gpt-4o" || exact["temperature"] != json.Number("0.5") || exact["seed"] != nil || exact["top_k"] != nil {
 		t.Errorf("exact reader: model %v, temperature %v, seed %v, top_k %v", exact["model"], exact["temperature"], exact["seed"], exact["top_k"])
 	}
-	var inAnyCase struct {
+	var caseInsensitive struct {
 		Model               string   `json:"model"`
 		Temperature         *float64 `json:"temperature"`
 		MaxTokens           float64  `json:"max_tokens"`
@@ -121,12 +121,12 @@ func checkGoverned(t *testing.T, body []byte) {
 		Seed                any      `json:"seed"`
 		TopK                any      `json:"top_k"`
 	}
-	if err := json.Unmarshal(body, &inAnyCase); err != nil {
+	if err := json.Unmarshal(body, &caseInsensitive); err != nil {
 		t.Fatalf("%v\n%.600q", err, body)
 	}
-	if limit := inAnyCase.MaxTokens + inAnyCase.MaxCompletionTokens; inAnyCase.Model != "gpt-4o" || inAnyCase.Temperature == nil ||
-		*inAnyCase.Temperature != 0.5 || limit < 1 || limit > 100 || inAnyCase.Seed != nil || inAnyCase.TopK != nil {
-		t.Errorf("reader without regard to case: %+v\n%.600q", inAnyCase, body)
+	if limit := caseInsensitive.MaxTokens + caseInsensitive.MaxCompletionTokens; caseInsensitive.Model != "gpt-4o" || caseInsensitive.Temperature == nil ||
+		*caseInsensitive.Temperature != 0.5 || limit < 1 || limit > 100 || caseInsensitive.Seed != nil || caseInsensitive.TopK != nil {
+		t.Errorf("reader without regard to case: %+v\n%.600q", caseInsensitive, body)
 	}
 	checkMessagesSent(t, exact)
 }

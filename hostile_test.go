@@ -46,13 +46,13 @@ func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
 }
 
 // goneClient takes some writes, and no more.
-type goneClient struct {
+type disconnectingClient struct {
 	*httptest.ResponseRecorder
-	takes int
+	writesLeft int
 }
 
-func (g *goneClient) Write(b []byte) (int, error) {
-	if g.takes--; g.takes < 0 {
+func (g *disconnectingClient) Write(b []byte) (int, error) {
+	if g.writesLeft--; g.writesLeft < 0 {
 		return 0, errors.New("broken pipe")
 	}
 	return g.ResponseRecorder.Write(b)
@@ -70,7 +70,7 @@ func TestUsageAfterClientDisconnectIsMetered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := &goneClient{httptest.NewRecorder(), 2}
+		client := &disconnectingClient{httptest.NewRecorder(), 2}
 		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions",
 			strings.NewReader(`{"model":"m","stream":true,`+options+`"messages":[{"role":"user","content":"Hi"}]}`)))
 		if got := client.Header().Get(inputTokensHeader); got != "6" {
@@ -112,7 +112,7 @@ func TestRefusedRequestIsNotCaptured(t *testing.T) {
 		}
 		p.telemetry.spans = true
 		p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { calls = append(calls, c) }))
-		handler := middlewareTo(p, http.NotFoundHandler())
+		handler := newPolicyMiddleware(p, http.NotFoundHandler())
 		for _, body := range []string{`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, `{"messages":[{"role":"user","content":"Hi"}],"n":0}`} {
 			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 		}

@@ -11,11 +11,11 @@ func TestSmallResponseSpanDetails(t *testing.T) {
 	} {
 		t.Run(attribute, func(t *testing.T) {
 			c := newTestCollector(t, nil)
-			handler := exporting(t, c, CreateConfig(), answering(`{"id":"chatcmpl-1","model":"m","choices":[{"finish_reason":"stop"}],`+
+			handler := newExportingMiddleware(t, c, CreateConfig(), respondWith(`{"id":"chatcmpl-1","model":"m","choices":[{"finish_reason":"stop"}],`+
 				`"usage":{"prompt_tokens":6,"completion_tokens":4,`+details+`}}`))
-			ask(handler, chatRequest)
+			sendRequest(handler, chatRequest)
 			eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-			got := c.texts[0]
+			got := c.attributes[0]
 			if id := got["gen_ai.response.id"]; id != "chatcmpl-1" {
 				t.Errorf("the id is %q, want chatcmpl-1", id)
 			}

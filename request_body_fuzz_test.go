@@ -54,11 +54,11 @@ func FuzzRequestDecompression(f *testing.F) {
 		f.Add([]byte(""), uint8(i), uint16(1), uint16(0), byte(0))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, choice uint8, limit, corruptAt uint16, corruption byte) {
-		sound, encoding := compressed(text, choice)
+		intact, encoding := compressed(text, choice)
 		header := http.Header{"Content-Encoding": {encoding}}
 		maxBytes := int64(limit) + 1
 
-		plain, apiErr := decompress(header, sound, maxBytes)
+		plain, apiErr := decompress(header, intact, maxBytes)
 		switch {
 		case int64(len(text)) > maxBytes:
 			if apiErr == nil || apiErr.status != http.StatusRequestEntityTooLarge {
@@ -70,7 +70,7 @@ func FuzzRequestDecompression(f *testing.F) {
 			t.Errorf("decompressed to %.100q, want %.100q", plain, text)
 		}
 
-		for _, corrupt := range [][]byte{text, flipped(sound, int(corruptAt), corruption), sound[:int(corruptAt)%(len(sound)+1)]} {
+		for _, corrupt := range [][]byte{text, flipped(intact, int(corruptAt), corruption), intact[:int(corruptAt)%(len(intact)+1)]} {
 			plain, apiErr := decompress(header, corrupt, maxBytes)
 			if apiErr == nil && int64(len(plain)) > maxBytes {
 				t.Errorf("%d bytes, limit %d", len(plain), maxBytes)
@@ -94,7 +94,7 @@ const chatRequest = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"
 
 // answerOf sends a request through a middleware whose provider answers as written; cut tells that the middleware ended
 // the answer as broken.
-func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.ResponseRecorder, cut bool) {
+func roundTrip(t *testing.T, provider http.HandlerFunc) (response *httptest.ResponseRecorder, aborted bool) {
 	t.Helper()
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
 	if err != nil {
@@ -103,17 +103,17 @@ func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.Respons
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader([]byte(chatRequest))).WithContext(ctx)
-	answer = httptest.NewRecorder()
+	response = httptest.NewRecorder()
 	defer func() {
 		if r := recover(); r != nil {
 			if r != http.ErrAbortHandler {
 				panic(r)
 			}
-			cut = true
+			aborted = true
 		}
 	}()
-	handler.ServeHTTP(answer, req)
-	return answer, false
+	handler.ServeHTTP(response, req)
+	return response, false
 }
 
 // FuzzResponseDecoder has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
@@ -126,7 +126,7 @@ func FuzzResponseDecoder(f *testing.F) {
 		f.Add([]byte(""), uint8(i), uint16(3), uint16(0), byte(1))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, choice uint8, chunk, corruptAt uint16, corruption byte) {
-		sound, encoding := compressed(text, choice)
+		intact, encoding := compressed(text, choice)
 		chunkBytes := int(chunk)%4096 + 1
 		provider := func(body []byte) http.HandlerFunc {
 			return func(rw http.ResponseWriter, _ *http.Request) {
@@ -148,36 +148,36 @@ func FuzzResponseDecoder(f *testing.F) {
 			}
 		}
 
-		answer, cut := answerOf(t, provider(sound))
-		if cut || !bytes.Equal(answer.Body.Bytes(), text) {
-			t.Fatalf("cut %t, body %.200q, want %.200q", cut, answer.Body, text)
+		response, aborted := roundTrip(t, provider(intact))
+		if aborted || !bytes.Equal(response.Body.Bytes(), text) {
+			t.Fatalf("cut %t, body %.200q, want %.200q", aborted, response.Body, text)
 		}
-		if h := answer.Header(); len(sound) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
+		if h := response.Header(); len(intact) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
 			t.Errorf("header %v", h)
 		}
 
-		answer, cut = answerOf(t, provider(sound[:int(corruptAt)%len(sound)]))
-		if !cut && int(corruptAt)%len(sound) != 0 && answer.Body.Len() != len(text) {
-			t.Errorf("a cut answer looks complete: %.200q", answer.Body)
+		response, aborted = roundTrip(t, provider(intact[:int(corruptAt)%len(intact)]))
+		if !aborted && int(corruptAt)%len(intact) != 0 && response.Body.Len() != len(text) {
+			t.Errorf("a cut answer looks complete: %.200q", response.Body)
 		}
-		if !bytes.HasPrefix(text, answer.Body.Bytes()) {
-			t.Errorf("a cut answer has %.200q, want a prefix of %.200q", answer.Body, text)
+		if !bytes.HasPrefix(text, response.Body.Bytes()) {
+			t.Errorf("a cut answer has %.200q, want a prefix of %.200q", response.Body, text)
 		}
-		answerOf(t, provider(flipped(sound, int(corruptAt), corruption))) // must not hang or panic
+		roundTrip(t, provider(flipped(intact, int(corruptAt), corruption))) // must not hang or panic
 	})
 }
 
 // TestResponseDecoderEndsOnClientDisconnect has a provider go on writing a compressed answer after the client has gone: the
 // handler must end, or it and the provider's connection stay for ever.
 func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
-	answer, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
+	response, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
 	for i := 0; i < 200; i++ {
-		ctx, leave := context.WithCancel(context.Background())
+		ctx, disconnect := context.WithCancel(context.Background())
 		provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Encoding", encoding)
-			_, _ = rw.Write(answer[:10])
-			leave()
-			for _, b := range answer[10:] {
+			_, _ = rw.Write(response[:10])
+			disconnect()
+			for _, b := range response[10:] {
 				_, _ = rw.Write([]byte{b})
 			}
 		})
@@ -197,6 +197,6 @@ func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 		case <-time.After(5 * time.Second):
 			t.Fatal("the handler hangs in Write")
 		}
-		leave()
+		disconnect()
 	}
 }

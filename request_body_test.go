@@ -42,9 +42,9 @@ func TestForwardedRequestCanBeReplayed(t *testing.T) {
 	}
 	m, _ := handler.(*middleware)
 	for _, length := range []int{1, joinMaxBytes + 1} {
-		asked := false
+		forwarded := false
 		m.policy.providers[0].handler = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-			asked = true
+			forwarded = true
 			first, _ := io.ReadAll(req.Body)
 			if req.GetBody == nil {
 				t.Error("the body cannot be had again")
@@ -59,8 +59,8 @@ func TestForwardedRequestCanBeReplayed(t *testing.T) {
 				t.Errorf("the second body has %d bytes, %v, want the %d of the first", len(second), err, len(first))
 			}
 		})
-		ask(handler, strings.Replace(chatRequest, "{", `{"user":"`+strings.Repeat("a", length)+`",`, 1))
-		if !asked {
+		sendRequest(handler, strings.Replace(chatRequest, "{", `{"user":"`+strings.Repeat("a", length)+`",`, 1))
+		if !forwarded {
 			t.Error("the provider is not asked")
 		}
 	}
@@ -68,11 +68,11 @@ func TestForwardedRequestCanBeReplayed(t *testing.T) {
 
 // TestIncompleteBodyIsRefused tells a body that somebody in front has read from one that breaks off.
 func TestIncompleteBodyIsRefused(t *testing.T) {
-	for came, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
-		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(came)))
+	for received, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
+		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(received)))
 		req.ContentLength = int64(len(chatRequest))
 		if _, apiErr := readBody(req, defaultMaxRequestBodyBytes); apiErr == nil || apiErr.code != want {
-			t.Errorf("%q of a longer body: %v, want %s", came, apiErr, want)
+			t.Errorf("%q of a longer body: %v, want %s", received, apiErr, want)
 		}
 	}
 }

@@ -14,20 +14,20 @@ import (
 )
 
 // clientsMark is a part of every credential of a client here.
-const clientsMark = "CLIENT-KEY"
+const clientKeyMark = "CLIENT-KEY"
 
 // FuzzRequestHeaders sends header lines of any kind. What is forwarded has the provider's key and no credential of the client,
 // the governed body as it was read, one trace, and nothing that would make another message of it; what is recorded is short
 // text.
 func FuzzRequestHeaders(f *testing.F) {
 	for _, header := range []string{
-		"", "Authorization: Bearer " + clientsMark, "authorization: x\r\nAUTHORIZATION: " + clientsMark, "Api-Key: " + clientsMark + "\r\nX-Api-Key: a\r\nx-goog-api-key: b", "Cookie: a=" + clientsMark + "\r\nCookie: b",
+		"", "Authorization: Bearer " + clientKeyMark, "authorization: x\r\nAUTHORIZATION: " + clientKeyMark, "Api-Key: " + clientKeyMark + "\r\nX-Api-Key: a\r\nx-goog-api-key: b", "Cookie: a=" + clientKeyMark + "\r\nCookie: b",
 		"X-Ai-Model: gpt-5\r\nx-ai-model: o9", "X-Ai-Policy: forged", "Connection: Authorization, X-Ai-Model, keep-alive", "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
 		"Connection: close, Content-Length", "Content-Encoding: gzip", "Content-Encoding: identity, gzip", "content-encoding:", "Content-Type: application/json; charset=utf-16\r\nContent-Type: text/plain",
 		"Traceparent: " + callersParent + "-01\r\nTracestate: a=1\r\ntraceparent: x", "Traceparent: " + callersParent + "-01", "Traceparent: \xff", "Tracestate: \xff" + strings.Repeat("a=1,", 200),
 		"X-Team: blue", "X-Team: " + strings.Repeat("x", 200), "X-Team: \xff\xfe", "X-Team: a\tb", "X-Team:\r\nA: b\r\nX-Team: red", "Accept-Encoding: gzip, br", "Trailer: X-Ai-Model", "Te: trailers\r\nTrailer: a",
-		"Sec-Websocket-Protocol: realtime, openai-insecure-api-key." + clientsMark, "Expect: 100-continue", "X-Http-Method-Override: DELETE", "Content-Length: 3", "Transfer-Encoding: chunked", "Openai-Organization: " + clientsMark,
-		" folded: x", "A:\r\n b", "X-Forwarded-For: 1\r\nX-Real-Ip: 2", "Proxy-Authorization: " + clientsMark, "Host: other", "Authorization : " + clientsMark, "Authorization\t: " + clientsMark, "Author\xc4\xb1zation: x",
+		"Sec-Websocket-Protocol: realtime, openai-insecure-api-key." + clientKeyMark, "Expect: 100-continue", "X-Http-Method-Override: DELETE", "Content-Length: 3", "Transfer-Encoding: chunked", "Openai-Organization: " + clientKeyMark,
+		" folded: x", "A:\r\n b", "X-Forwarded-For: 1\r\nX-Real-Ip: 2", "Proxy-Authorization: " + clientKeyMark, "Host: other", "Authorization : " + clientKeyMark, "Authorization\t: " + clientKeyMark, "Author\xc4\xb1zation: x",
 	} {
 		f.Add([]byte(header), true)
 		f.Add([]byte(header), false)
@@ -40,13 +40,13 @@ func FuzzRequestHeaders(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	sink := &keptCalls{}
+	sink := &callSink{}
 	p.telemetry.registry = newRegistry()
 	p.telemetry.spans = true
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	var seen *http.Request
 	var body []byte
-	handler := middlewareTo(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	handler := newPolicyMiddleware(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		seen = req
 		body, _ = io.ReadAll(req.Body)
 	}))
@@ -109,7 +109,7 @@ func checkForwarded(t *testing.T, req *http.Request, body []byte) {
 		text := strings.Join(values, ",")
 		isCredential := isCredential(name) && name != "Proxy-Authorization" // which a reverse proxy takes away
 		isCredential = isCredential || name == protocolHeader && keyProtocol.MatchString(text)
-		if strings.Contains(text, clientsMark) && isCredential {
+		if strings.Contains(text, clientKeyMark) && isCredential {
 			t.Errorf("the provider gets the client's %s %q", name, text)
 		}
 		for _, value := range values {

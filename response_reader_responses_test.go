@@ -9,7 +9,7 @@ import (
 )
 
 // answerIn reads an answer as it comes in pieces, each of them a window of its own.
-func answerIn(kind kind, stream bool, pieces ...string) *responseReader {
+func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 	reader := &responseReader{record: &Response{}, kind: kind, stream: stream, wantsDetails: true}
 	window := []byte{}
 	if stream {
@@ -24,7 +24,7 @@ func answerIn(kind kind, stream bool, pieces ...string) *responseReader {
 }
 
 // inPieces divides a text into pieces of a size.
-func inPieces(text string, size int) []string {
+func splitText(text string, size int) []string {
 	var pieces []string
 	for len(text) > size {
 		pieces = append(pieces, text[:size])
@@ -34,7 +34,7 @@ func inPieces(text string, size int) []string {
 }
 
 // known is a usage of input, cached input, output and reasoning.
-func known(input, cached, output, reasoning int64) Usage {
+func knownUsage(input, cached, output, reasoning int64) Usage {
 	return Usage{Known: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
 }
 
@@ -98,9 +98,9 @@ func TestResponsesStreamEnding(t *testing.T) {
 		reasons          []string
 	}
 	tests := map[string]ending{
-		"response.completed":  {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
-		"response.incomplete": {true, false, known(75, 11, 1186, 1024), []string{"incomplete"}},
-		"response.done":       {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
+		"response.completed":  {true, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
+		"response.incomplete": {true, false, knownUsage(75, 11, 1186, 1024), []string{"incomplete"}},
+		"response.done":       {true, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
 		"response.failed":     {true, true, Usage{}, []string{"failed"}},
 		"error":               {true, true, Usage{}, nil},
 		"":                    {},
@@ -114,18 +114,18 @@ func TestResponsesStreamEnding(t *testing.T) {
 				step = 1
 			}
 			for i := 0; i <= len(stream); i += step {
-				reader := answerIn(responses, true, stream[:i], stream[i:])
+				reader := readResponse(responses, true, stream[:i], stream[i:])
 				if got := (ending{reader.finished, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
 				}
 				if reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1" || reader.events != strings.Count("\n"+stream, "\ndata:") {
 					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
 				}
-				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
+				if cut := readResponse(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
 					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
 				}
 			}
-			if reader := answerIn(responses, true, inPieces(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
+			if reader := readResponse(responses, true, splitText(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
 				t.Errorf("%s, %q, in pieces: got %+v", name, last, reader)
 			}
 		}
@@ -134,12 +134,12 @@ func TestResponsesStreamEnding(t *testing.T) {
 
 func TestResponsesStreamError(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
-		if reader := answerIn(responses, true, line+"\n\n"); !reader.failed {
+		if reader := readResponse(responses, true, line+"\n\n"); !reader.failed {
 			t.Errorf("%q is no failure", line)
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
-		if reader := answerIn(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
+		if reader := readResponse(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
 			t.Errorf("%q is a failure", line)
 		}
 	}
@@ -152,7 +152,7 @@ func TestResponsesLongFinalEvent(t *testing.T) {
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
 	stream = stream[:at] + long + stream[at:]
 	for size := 500; size < len(stream); size *= 3 {
-		if reader := answerIn(responses, true, inPieces(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != known(75, 11, 1186, 1024) {
+		if reader := readResponse(responses, true, splitText(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != knownUsage(75, 11, 1186, 1024) {
 			t.Errorf("in pieces of %d: got %+v", size, reader)
 		}
 	}
@@ -169,19 +169,19 @@ func TestResponsesWithoutStream(t *testing.T) {
 		usage      Usage
 		reasons    []string
 	}{
-		{"completed", completed, false, known(75, 11, 1186, 1024), []string{"completed"}},
-		{"incomplete", responseObject("incomplete", "null", responseUsage), false, known(75, 11, 1186, 1024), []string{"incomplete"}},
+		{"completed", completed, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
+		{"incomplete", responseObject("incomplete", "null", responseUsage), false, knownUsage(75, 11, 1186, 1024), []string{"incomplete"}},
 		{"queued", responseObject("queued", "null", "null"), false, Usage{}, []string{"queued"}},
 		{"failed", responseObject("failed", `{"code":"server_error","message":"m"}`, "null"), true, Usage{}, []string{"failed"}},
 		{"failed without an error", responseObject("failed", "null", "null"), true, Usage{}, []string{"failed"}},
 		{"an error alone", `{"error":{"message":"m"}}`, true, Usage{}, nil},
-		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, known(0, 0, 0, 0), []string{"completed"}},
-		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, known(1, 0, 2, 0), []string{"completed"}},
-		{"large", large(completed), false, known(75, 11, 1186, 1024), nil},
+		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, knownUsage(0, 0, 0, 0), []string{"completed"}},
+		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, knownUsage(1, 0, 2, 0), []string{"completed"}},
+		{"large", large(completed), false, knownUsage(75, 11, 1186, 1024), nil},
 	}
 	for _, test := range tests {
 		for _, size := range []int{16 << 10, 16 << 20} {
-			reader := answerIn(responses, false, inPieces(test.body, size)...)
+			reader := readResponse(responses, false, splitText(test.body, size)...)
 			if reader.failed != test.failed || reader.record.Usage != test.usage || !reflect.DeepEqual(reader.record.FinishReasons, test.reasons) {
 				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, reader)
 			}
@@ -216,7 +216,7 @@ func TestEmbeddingsUsage(t *testing.T) {
 			`{"object":"list","data":[` + strings.TrimSuffix(floats, ",") + `],"model":"m","usage":` + test.usage + `}`,
 			`{"usage":` + test.usage + `,"model":"m","object":"list","data":[` + strings.TrimSuffix(floats, ",") + `]}`,
 		} {
-			if reader := answerIn(embeddings, false, body[:5000], body[5000:]); reader.record.Usage != test.want || reader.record.Model != "m" || reader.failed {
+			if reader := readResponse(embeddings, false, body[:5000], body[5000:]); reader.record.Usage != test.want || reader.record.Model != "m" || reader.failed {
 				t.Errorf("%s: got %+v", test.name, reader)
 			}
 		}

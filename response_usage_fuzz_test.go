@@ -16,7 +16,7 @@ var usageNames = []string{"prompt_tokens", "completion_tokens", "input_tokens", 
 
 // slowTokenCount reads a number as docs/metering.md has it, with no regard to time: whether it is there, and whether it can
 // be believed.
-func slowTokenCount(value string) (count int64, has, ok bool) {
+func referenceTokenCount(value string) (count int64, has, ok bool) {
 	if value == "" {
 		return 0, false, true
 	}
@@ -29,13 +29,13 @@ func slowTokenCount(value string) (count int64, has, ok bool) {
 }
 
 // slowUsage is what a usage means: "input/output", or "" if nothing is known.
-func slowUsage(input, output, total string) string {
-	in, hasInput, inputOK := slowTokenCount(input)
-	out, hasOutput, outputOK := slowTokenCount(output)
+func referenceUsage(input, output, total string) string {
+	in, hasInput, inputOK := referenceTokenCount(input)
+	out, hasOutput, outputOK := referenceTokenCount(output)
 	if !inputOK || !outputOK || (!hasInput && !hasOutput) {
 		return ""
 	}
-	if all, hasTotal, ok := slowTokenCount(total); hasInput && hasTotal && ok && all > in+out {
+	if all, hasTotal, ok := referenceTokenCount(total); hasInput && hasTotal && ok && all > in+out {
 		out = all - in
 	}
 	return fmt.Sprint(in, "/", out)
@@ -48,7 +48,7 @@ func isPlainNumber(value string) bool {
 }
 
 // usageOf is what is metered of an answer in chunks.
-func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request string) string {
+func meteredUsage(handler http.Handler, client *httptest.ResponseRecorder, request string) string {
 	handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(request)))
 	header := client.Header()
 	if header.Get(inputTokensHeader) == "" {
@@ -58,14 +58,14 @@ func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request st
 }
 
 // writeInPackets writes an answer in packets of these sizes, and one with the rest.
-func writeInPackets(rw http.ResponseWriter, answer, sizes []byte) {
+func writeInPackets(rw http.ResponseWriter, response, sizes []byte) {
 	for _, size := range sizes {
-		if int(size) < len(answer) {
-			_, _ = rw.Write(answer[:size])
-			answer = answer[size:]
+		if int(size) < len(response) {
+			_, _ = rw.Write(response[:size])
+			response = response[size:]
 		}
 	}
-	_, _ = rw.Write(answer)
+	_, _ = rw.Write(response)
 }
 
 // FuzzUsage compares what is read of a usage in a small answer, in a large one and in a stream, in all packets, with what it
@@ -80,13 +80,13 @@ func FuzzUsage(f *testing.F) {
 			f.Add(numbers[0], numbers[1], numbers[2], names, []byte{7, 200, 3})
 		}
 	}
-	var answer string
+	var response string
 	var packets []byte
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		if strings.HasPrefix(answer, "data:") {
+		if strings.HasPrefix(response, "data:") {
 			rw.Header().Set("Content-Type", "text/event-stream")
 		}
-		writeInPackets(rw, []byte(answer), packets)
+		writeInPackets(rw, []byte(response), packets)
 	})
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
 	if err != nil {
@@ -111,7 +111,7 @@ func FuzzUsage(f *testing.F) {
 			}
 		}
 		usage := `"usage":{` + strings.Join(members, ",") + `}`
-		want := slowUsage(input, output, total)
+		want := referenceUsage(input, output, total)
 		const choices = `"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]`
 		small, large := fmt.Sprintf(choices, "Hi"), fmt.Sprintf(choices, strings.Repeat("Hi ", 10000))
 		for what, text := range map[string]string{
@@ -125,9 +125,9 @@ func FuzzUsage(f *testing.F) {
 			if strings.HasPrefix(what, "a stream that") && want == "" {
 				continue // then what came before counts
 			}
-			answer = text
+			response = text
 			client := httptest.NewRecorder()
-			if got := usageOf(handler, client, chatRequest); got != want {
+			if got := meteredUsage(handler, client, chatRequest); got != want {
 				t.Errorf("%s: the usage is %q, want %q: %s", what, got, want, usage)
 			}
 			if client.Body.String() != text {
@@ -157,11 +157,11 @@ func FuzzResponsesStream(f *testing.F) {
 		f.Add([]byte{0, 1, 2, 3, 4, last}, uint16(11), false, []byte{9, 200, 1, 1, 30})
 		f.Add([]byte{0, last, 1, last}, uint16(last), true, []byte{})
 	}
-	var answer []byte
+	var response []byte
 	var packets []byte
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
-		writeInPackets(rw, answer, packets)
+		writeInPackets(rw, response, packets)
 	})
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}
@@ -198,7 +198,7 @@ func FuzzResponsesStream(f *testing.F) {
 		if returns {
 			stream = strings.ReplaceAll(stream, "\n", "\r\n")
 		}
-		answer, packets = []byte(stream), cuts
+		response, packets = []byte(stream), cuts
 		client := httptest.NewRecorder()
 		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi","stream":true}`)))
 		header := client.Header()

@@ -43,17 +43,17 @@ const (
 
 // shape is a stream as a provider sends it, and what has to become of it.
 type shape struct {
-	name     string
-	config   map[string]any
-	path     string
-	request  string
-	header   http.Header
-	stream   []byte
-	want     []byte // what the client gets
-	hides    bool   // the client did not ask for the usage, and we did
-	due      []int  // how many bytes of want the client must have when so many bytes of the stream have been sent
-	operator http.Header
-	events   bool // there is at least one
+	name         string
+	config       map[string]any
+	path         string
+	request      string
+	header       http.Header
+	stream       []byte
+	want         []byte // what the client gets
+	filtersUsage bool   // the client did not ask for the usage, and we did
+	due          []int  // how many bytes of want the client must have when so many bytes of the stream have been sent
+	logHeaders   http.Header
+	events       bool // there is at least one
 }
 
 // shapes are the streams of the cases: as the case has it, and again with streamUsage never, where nothing is removed.
@@ -66,25 +66,25 @@ func shapes(t testing.TB) []shape {
 			continue
 		}
 		header := http.Header{}
-		answer := c.ProviderCalls[0].Answers
-		for _, f := range answer.Header {
+		response := c.ProviderCalls[0].Answers
+		for _, f := range response.Header {
 			header.Add(f.Name, f.Value)
 		}
-		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || answer.Broken ||
-			answer.Status != http.StatusOK || len(answer.Body) > longest {
+		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || response.Broken ||
+			response.Status != http.StatusOK || len(response.Body) > longest {
 			continue
 		}
-		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
-			operator: c.OperatorSees}
-		s.hides = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
+		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
+			logHeaders: c.OperatorSees}
+		s.filtersUsage = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {
 			s.events = s.events || e.data
 		}
-		s.due = due(s.stream, s.hides)
+		s.due = due(s.stream, s.filtersUsage)
 		all = append(all, s)
-		if s.hides {
+		if s.filtersUsage {
 			s.name += " never"
-			s.hides = false
+			s.filtersUsage = false
 			s.config = map[string]any{"streamUsage": "never"}
 			for key, value := range c.Config {
 				s.config[key] = value
@@ -103,11 +103,11 @@ func shapes(t testing.TB) []shape {
 // sseEvent is a part of a stream: the lines of an event with the blank line behind them, a blank line more than needed, a
 // byte order mark, or what no blank line ends.
 type sseEvent struct {
-	end    int
-	data   bool // it has some
-	whole  bool // it has its blank line
-	hidden bool // it is that of the usage
-	odd    bool // readers of JSON may disagree about it
+	end         int
+	data        bool // it has some
+	whole       bool // it has its blank line
+	isUsageOnly bool // it is that of the usage
+	isAmbiguous bool // readers of JSON may disagree about it
 }
 
 // eventsOf is the reference: it reads a stream as a whole.
@@ -167,15 +167,15 @@ func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
 		}
 		for _, known := range []string{"choices", "usage", "error"} {
 			if strings.EqualFold(name, known) {
-				e.odd = e.odd || name != known || members[name] != ""
+				e.isAmbiguous = e.isAmbiguous || name != known || members[name] != ""
 			}
 		}
 		members[name] = string(value)
 	}
 	choices, usage := strings.Join(strings.Fields(members["choices"]), ""), members["usage"]
-	e.odd = e.odd || members["error"] != "" || (choices != "" && choices != "null" && choices[0] != '[') ||
+	e.isAmbiguous = e.isAmbiguous || members["error"] != "" || (choices != "" && choices != "null" && choices[0] != '[') ||
 		(usage != "" && usage != "null" && usage[0] != '{')
-	e.hidden = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
+	e.isUsageOnly = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
 		bytes.Contains(text, []byte(`_tokens"`))
 	return e
 }
@@ -185,7 +185,7 @@ func removeUsageEvents(stream []byte) []byte {
 	var kept []byte
 	start := 0
 	for _, e := range eventsOf(stream) {
-		if !e.hidden {
+		if !e.isUsageOnly {
 			kept = append(kept, stream[start:e.end]...)
 		}
 		start = e.end
@@ -195,9 +195,9 @@ func removeUsageEvents(stream []byte) []byte {
 
 // due says for every number of bytes sent how many the client must have by then: all where nothing is removed, else those
 // up to the last complete event.
-func due(stream []byte, hides bool) []int {
+func due(stream []byte, filtersUsage bool) []int {
 	list := make([]int, len(stream)+1)
-	if !hides {
+	if !filtersUsage {
 		for i := range list {
 			list[i] = i
 		}
@@ -208,7 +208,7 @@ func due(stream []byte, hides bool) []int {
 		for i := start; i < e.end; i++ {
 			list[i] = complete
 		}
-		if !e.hidden {
+		if !e.isUsageOnly {
 			visible += e.end - start
 		}
 		if e.data && e.whole {
@@ -231,10 +231,10 @@ type player struct {
 	sent    func(bytes int) error // called after every packet
 	problem error
 
-	answer   http.Header // as it was when the status was sent, or now
-	status   int
-	received bytes.Buffer
-	flushed  int // how much of it cannot wait in a buffer
+	responseHeader http.Header // as it was when the status was sent, or now
+	status         int
+	received       bytes.Buffer
+	flushed        int // how much of it cannot wait in a buffer
 }
 
 func newPlayer(t testing.TB, config map[string]any, path, request string) *player {
@@ -254,7 +254,7 @@ func newPlayer(t testing.TB, config map[string]any, path, request string) *playe
 // play sends the packets, and tells what went wrong on the way. What the operator sees is in answer then.
 func (p *player) play(header http.Header, packets ...[]byte) error {
 	p.header, p.packets = header, packets
-	p.answer, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
+	p.responseHeader, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
 	p.received.Reset()
 	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than all the rest
 		Method: http.MethodPost, URL: &url.URL{Path: p.path}, Header: http.Header{"Content-Type": {"application/json"}},
@@ -291,7 +291,7 @@ func (p *player) provide(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (p *player) Header() http.Header { return p.answer }
+func (p *player) Header() http.Header { return p.responseHeader }
 
 func (p *player) WriteHeader(status int) { p.status = status }
 
@@ -321,12 +321,12 @@ func (s *shape) compare(p *player, err error) error {
 		return fmt.Errorf("the client gets %q, want %q", p.received.Bytes(), s.want)
 	}
 	for _, name := range []string{inputHeader, outputHeader, errorTypeHeader} {
-		want := strings.TrimSuffix(s.operator.Get(name), "(none)")
-		if got := strings.Join(p.answer[name], ", "); got != want {
+		want := strings.TrimSuffix(s.logHeaders.Get(name), "(none)")
+		if got := strings.Join(p.responseHeader[name], ", "); got != want {
 			return fmt.Errorf("operator: %s is %q, want %q", name, got, want)
 		}
 	}
-	ttft := p.answer.Get(ttftHeader)
+	ttft := p.responseHeader.Get(ttftHeader)
 	if _, err := strconv.ParseUint(ttft, 10, 63); (err == nil) != s.events || (!s.events && ttft != "") {
 		return fmt.Errorf("operator: %s is %q, and that there is an event is %t", ttftHeader, ttft, s.events)
 	}
@@ -349,7 +349,7 @@ func randomly(random *rand.Rand, text []byte, most int) [][]byte {
 
 func TestUsageOracleMatchesCases(t *testing.T) {
 	for _, s := range shapes(t) {
-		if got := removeUsageEvents(s.stream); s.hides && !bytes.Equal(got, s.want) {
+		if got := removeUsageEvents(s.stream); s.filtersUsage && !bytes.Equal(got, s.want) {
 			t.Errorf("%s: the reference makes of it %q, want %q", s.name, got, s.want)
 		}
 	}
@@ -365,7 +365,7 @@ func TestStreamPacketBoundaries(t *testing.T) {
 				t.Fatalf("in one packet: %v", err)
 			}
 			step := 1
-			if !s.hides {
+			if !s.filtersUsage {
 				step = 5
 			}
 			for i := 1; i < len(s.stream); i += step {
@@ -452,9 +452,9 @@ func FuzzUsageFilter(f *testing.F) {
 	for i, s := range shapes(f) {
 		f.Add(s.stream, []byte{byte(i), 7, 0, 1})
 	}
-	asked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamUsageRequest)
-	notAsked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamRequest)
-	typed := newPlayer(f, map[string]any{"model": "m", "routes": map[string]any{responsesPath: "responses"}}, responsesPath, `{"input":"Hi","stream":true}`)
+	withUsage := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamUsageRequest)
+	withoutUsage := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamRequest)
+	responsesAPI := newPlayer(f, map[string]any{"model": "m", "routes": map[string]any{responsesPath: "responses"}}, responsesPath, `{"input":"Hi","stream":true}`)
 	header := http.Header{"Content-Type": {"text/event-stream"}}
 	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
 		if len(stream) > 32<<10 {
@@ -468,28 +468,28 @@ func FuzzUsageFilter(f *testing.F) {
 			}
 		}
 		s := shape{header: header, stream: stream, want: stream, due: due(stream, false)}
-		checkFuzzed(t, &s, asked, packets)
-		checkFuzzed(t, &s, typed, packets)
+		checkFuzzed(t, &s, withUsage, packets)
+		checkFuzzed(t, &s, responsesAPI, packets)
 		for _, e := range eventsOf(stream) {
-			if e.odd {
+			if e.isAmbiguous {
 				return
 			}
 		}
 		s.want, s.due = removeUsageEvents(stream), due(stream, true)
-		checkFuzzed(t, &s, notAsked, packets)
+		checkFuzzed(t, &s, withoutUsage, packets)
 	})
 }
 
 // checkFuzzed compares all but the operator's values, of which it only demands that they are numbers.
 func checkFuzzed(t *testing.T, s *shape, p *player, packets [][]byte) {
 	t.Helper()
-	s.operator = nil
+	s.logHeaders = nil
 	err := s.check(p, packets...)
 	if err != nil && !strings.HasPrefix(err.Error(), "operator:") {
 		t.Errorf("%v\nin packets %q", err, packets)
 	}
 	for _, name := range []string{inputHeader, outputHeader} {
-		if text := p.answer.Get(name); text != "" {
+		if text := p.responseHeader.Get(name); text != "" {
 			if _, err := strconv.ParseUint(text, 10, 63); err != nil {
 				t.Errorf("%s is %q", name, text)
 			}
@@ -498,7 +498,7 @@ func checkFuzzed(t *testing.T, s *shape, p *player, packets [][]byte) {
 }
 
 // endless writes an answer of many megabytes, piece by piece, and watches the memory.
-type endless struct {
+type largeProvider struct {
 	t         *testing.T
 	header    http.Header
 	begin     string
@@ -510,7 +510,7 @@ type endless struct {
 	grownMost uint64
 }
 
-func (e *endless) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+func (e *largeProvider) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	for name, values := range e.header {
 		rw.Header()[name] = values
@@ -520,14 +520,14 @@ func (e *endless) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	for i := 0; i < e.pieces; i++ {
 		e.write(rw, e.piece)
 		if i%(e.pieces/8) == 0 {
-			e.watch()
+			e.measure()
 		}
 	}
 	e.write(rw, e.end)
-	e.watch()
+	e.measure()
 }
 
-func (e *endless) write(rw http.ResponseWriter, text string) {
+func (e *largeProvider) write(rw http.ResponseWriter, text string) {
 	e.sum += int64(len(text))
 	if _, err := io.WriteString(rw, text); err != nil {
 		e.t.Error(err)
@@ -535,7 +535,7 @@ func (e *endless) write(rw http.ResponseWriter, text string) {
 }
 
 // watch notes how much memory is in use. The first time is the start.
-func (e *endless) watch() {
+func (e *largeProvider) measure() {
 	var stats runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&stats)
@@ -594,7 +594,7 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		request           string
 		header            http.Header
 		begin, piece, end string
-		hidden            string
+		removed           string
 	}{
 		{"JSON", jsonRequest, jsonHeader, begin, long, behind + "," + usage + "}", ""},
 		{"JSON, usage in front", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, behind + "}", ""},
@@ -607,7 +607,7 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			provider := &endless{t: t, header: test.header, begin: test.begin, piece: test.piece, end: test.end, pieces: size / len(test.piece)}
+			provider := &largeProvider{t: t, header: test.header, begin: test.begin, piece: test.piece, end: test.end, pieces: size / len(test.piece)}
 			config := chatcompletion.CreateConfig()
 			config.Model = "m"
 			handler, err := chatcompletion.New(context.Background(), provider, config, "test")
@@ -617,10 +617,10 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 			client := &counter{header: http.Header{}}
 			handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(test.request)))
 
-			if got, want := client.sum, provider.sum-int64(len(test.hidden)); got != want {
+			if got, want := client.sum, provider.sum-int64(len(test.removed)); got != want {
 				t.Errorf("the client gets %d bytes, want %d", got, want)
 			}
-			sent := strings.Replace(test.end, test.hidden, "", 1)
+			sent := strings.Replace(test.end, test.removed, "", 1)
 			if want := end(sent); !strings.HasSuffix(string(client.last), want) {
 				t.Errorf("the answer ends in %q, want %q", client.last, want)
 			}
@@ -639,11 +639,11 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 
 // TestClientDisconnectErrorType has the client leave in the middle of a stream; the proxy ends as Go's does.
 func TestClientDisconnectErrorType(t *testing.T) {
-	ctx, leave := context.WithCancel(context.Background())
+	ctx, disconnect := context.WithCancel(context.Background())
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n")
-		leave()
+		disconnect()
 		panic(http.ErrAbortHandler)
 	})
 	config := chatcompletion.CreateConfig()
@@ -669,17 +669,17 @@ func TestClientDisconnectErrorType(t *testing.T) {
 // TestAccessLogHeadersAreNotTrailers: a provider that announces trailers of these names would send ours to the client, and
 // its own into the operator's log. Trailers that it does not announce are its own, and pass.
 func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
-	ours := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
+	logHeaders := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
 	for _, announced := range []bool{true, false} {
 		provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			prefix := http.TrailerPrefix
 			if announced {
 				prefix = ""
-				rw.Header().Set("Trailer", strings.Join(ours, ", ")+", X-Checksum")
+				rw.Header().Set("Trailer", strings.Join(logHeaders, ", ")+", X-Checksum")
 			}
 			_, _ = io.WriteString(rw, `{"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}`)
 			_ = http.NewResponseController(rw).Flush()
-			for _, name := range append(ours, "X-Checksum") {
+			for _, name := range append(logHeaders, "X-Checksum") {
 				rw.Header().Set(prefix+name, "999")
 			}
 		}))
@@ -694,10 +694,10 @@ func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		operator := make(chan http.Header, 1)
+		logged := make(chan http.Header, 1)
 		gateway := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			handler.ServeHTTP(rw, req)
-			operator <- rw.Header().Clone()
+			logged <- rw.Header().Clone()
 		}))
 		defer gateway.Close()
 		res, err := http.Post(gateway.URL, "application/json", strings.NewReader(jsonRequest))
@@ -712,12 +712,12 @@ func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
 		if got := res.Trailer.Get("X-Checksum"); got != "999" {
 			t.Errorf("announced %t: the client gets the trailer X-Checksum %q, want 999", announced, got)
 		}
-		for _, name := range ours {
+		for _, name := range logHeaders {
 			if got := res.Trailer[name]; got != nil && (announced || got[0] != "999") {
 				t.Errorf("announced %t: the client gets the trailer %s: %q", announced, name, got)
 			}
 		}
-		seen := <-operator
+		seen := <-logged
 		if in, out := seen.Get(inputHeader), seen.Get(outputHeader); in != "6" || out != "4" {
 			t.Errorf("announced %t: the operator sees %q and %q, want 6 and 4", announced, in, out)
 		}

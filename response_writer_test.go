@@ -14,24 +14,24 @@ import (
 )
 
 // recorder notes the order in which an answer is written and flushed.
-type recorder struct {
+type writeRecorder struct {
 	header http.Header
 	calls  []string
 }
 
-func (r *recorder) Header() http.Header { return r.header }
+func (r *writeRecorder) Header() http.Header { return r.header }
 
-func (r *recorder) WriteHeader(status int) { r.calls = append(r.calls, fmt.Sprint(status)) }
+func (r *writeRecorder) WriteHeader(status int) { r.calls = append(r.calls, fmt.Sprint(status)) }
 
-func (r *recorder) Write(chunk []byte) (int, error) {
+func (r *writeRecorder) Write(chunk []byte) (int, error) {
 	r.calls = append(r.calls, string(chunk))
 	return len(chunk), nil
 }
 
-func (r *recorder) Flush() { r.calls = append(r.calls, "flush") }
+func (r *writeRecorder) Flush() { r.calls = append(r.calls, "flush") }
 
 // writerTo returns what a provider's answer is written to, in front of a client.
-func writerTo(t *testing.T, rw http.ResponseWriter) *responseWriter {
+func newTestWriter(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	t.Helper()
 	call := &Call{}
 	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: responseReader{record: &call.Response}}
@@ -51,8 +51,8 @@ func TestResponseFlushing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := &recorder{header: test.header}
-			w := writerTo(t, r)
+			r := &writeRecorder{header: test.header}
+			w := newTestWriter(t, r)
 			w.WriteHeader(http.StatusOK)
 			for _, chunk := range []string{"a", "b"} {
 				if _, err := w.Write([]byte(chunk)); err != nil {
@@ -67,8 +67,8 @@ func TestResponseFlushing(t *testing.T) {
 }
 
 func TestInformationalResponsesPass(t *testing.T) {
-	r := &recorder{header: http.Header{}}
-	w := writerTo(t, r)
+	r := &writeRecorder{header: http.Header{}}
+	w := newTestWriter(t, r)
 	w.WriteHeader(http.StatusEarlyHints)
 	r.header.Set("Content-Length", "1")
 	if _, err := w.Write([]byte("a")); err != nil {
@@ -129,9 +129,9 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 			for i := 0; i < requests; i++ {
 				marker := fmt.Sprintf("marker-%d-%d-", client, i)
 				stream := (client+i)%2 == 0
-				if answer := sendMarked(t, gateway.URL, marker, stream); strings.Count(answer, "marker-") != strings.Count(answer, marker) ||
-					!strings.Contains(answer, marker) || (stream && strings.Count(answer, marker) != 5) {
-					t.Errorf("the answer to %s is %q", marker, answer)
+				if response := sendMarked(t, gateway.URL, marker, stream); strings.Count(response, "marker-") != strings.Count(response, marker) ||
+					!strings.Contains(response, marker) || (stream && strings.Count(response, marker) != 5) {
+					t.Errorf("the answer to %s is %q", marker, response)
 				}
 			}
 		}(client)
@@ -153,9 +153,9 @@ func sendMarked(t *testing.T, gateway, marker string, stream bool) string {
 		return ""
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
+	response, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Error(err)
 	}
-	return string(answer)
+	return string(response)
 }

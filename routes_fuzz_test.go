@@ -17,28 +17,28 @@ import (
 )
 
 // reached is a request that a middleware has handed on.
-type reached struct {
+type forwardedRequest struct {
 	request *http.Request
 	body    string
 }
 
 // middlewareOf makes a middleware, and returns what the provider gets of a request to it, nil for nothing.
-func middlewareOf(f *testing.F, config map[string]any) func(*testing.T, *http.Request) *reached {
+func newForwarder(f *testing.F, config map[string]any) func(*testing.T, *http.Request) *forwardedRequest {
 	f.Helper()
 	decoded, err := decodeConfig(config)
 	if err != nil {
 		f.Fatal(err)
 	}
-	var got *reached
+	var got *forwardedRequest
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = &reached{r, string(body)}
+		got = &forwardedRequest{r, string(body)}
 	})
 	handler, err := chatcompletion.New(context.Background(), provider, decoded, "fuzz")
 	if err != nil {
 		f.Fatal(err)
 	}
-	return func(t *testing.T, req *http.Request) *reached {
+	return func(t *testing.T, req *http.Request) *forwardedRequest {
 		got = nil
 		target := req.RequestURI
 		handler.ServeHTTP(httptest.NewRecorder(), req)
@@ -50,15 +50,15 @@ func middlewareOf(f *testing.F, config map[string]any) func(*testing.T, *http.Re
 }
 
 // atEachProvider makes a middleware for each of the presets.
-func atEachProvider(f *testing.F, config map[string]any) []func(*testing.T, *http.Request) *reached {
+func newPresetForwarders(f *testing.F, config map[string]any) []func(*testing.T, *http.Request) *forwardedRequest {
 	f.Helper()
-	var all []func(*testing.T, *http.Request) *reached
+	var all []func(*testing.T, *http.Request) *forwardedRequest
 	for _, preset := range presets {
 		delete(config, "provider")
 		if preset.name != "" {
 			config["provider"] = preset.name
 		}
-		all = append(all, middlewareOf(f, config))
+		all = append(all, newForwarder(f, config))
 	}
 	return all
 }
@@ -75,7 +75,7 @@ func requestFor(method, target, body string) *http.Request {
 }
 
 // readings are what some server makes of a path before it looks it up, one after the other in any order.
-var readings = []func(string) string{
+var normalizations = []func(string) string{
 	strings.ToLower,
 	func(p string) string { return strings.ReplaceAll(p, `\`, "/") },
 	func(p string) string { return path.Clean("/" + p) },
@@ -94,7 +94,7 @@ var readings = []func(string) string{
 }
 
 // mayBeTakenFor tells whether some server may take a path for one that is, or that only ends in, one of the others.
-func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
+func mayMatch(escaped string, others []string, ends bool) (string, bool) {
 	seen := map[string]bool{escaped: true}
 	for queue := []string{escaped}; len(queue) > 0 && len(seen) < 500; queue = queue[1:] {
 		for _, other := range others {
@@ -102,7 +102,7 @@ func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
 				return other, true
 			}
 		}
-		for _, read := range readings {
+		for _, read := range normalizations {
 			if next := read(queue[0]); !seen[next] {
 				seen[next] = true
 				queue = append(queue, next)
@@ -125,7 +125,7 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 		}
 	}
 	tails := []string{"/chat/completions", "/embeddings", "/responses", "/images/generations"}
-	middlewares := atEachProvider(f, map[string]any{"model": "governed", "routes": map[string]any{
+	middlewares := newPresetForwarders(f, map[string]any{"model": "governed", "routes": map[string]any{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses",
 		"/v1/images/generations": "passthrough: governed", "/v1/models": "models", "*": "passthrough",
 	}})
@@ -144,7 +144,7 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 			governed = append(governed, preset.base+tail)
 		}
 		path := got.request.URL.EscapedPath()
-		if other, may := mayBeTakenFor(path, governed, preset.name == ""); may {
+		if other, may := mayMatch(path, governed, preset.name == ""); may {
 			t.Errorf("%q of %q passes ungoverned as %q, which may be taken for %q", target, preset.name, path, other)
 		}
 	})
@@ -163,7 +163,7 @@ func FuzzPassthroughPath(f *testing.F) {
 			f.Add(seed, uint8(provider))
 		}
 	}
-	middlewares := atEachProvider(f, map[string]any{"routes": map[string]any{"*": "passthrough"}})
+	middlewares := newPresetForwarders(f, map[string]any{"routes": map[string]any{"*": "passthrough"}})
 	f.Fuzz(func(t *testing.T, target string, provider uint8) {
 		req := requestFor(http.MethodGet, target, "")
 		if req == nil || req.URL.IsAbs() {
@@ -199,9 +199,9 @@ func FuzzPathTemplate(f *testing.F) {
 			f.Add(seed, seed, uint8(source))
 		}
 	}
-	var middlewares []func(*testing.T, *http.Request) *reached
+	var middlewares []func(*testing.T, *http.Request) *forwardedRequest
 	for _, template := range templatesOfPaths {
-		middlewares = append(middlewares, middlewareOf(f, map[string]any{
+		middlewares = append(middlewares, newForwarder(f, map[string]any{
 			"path": template, "modelPattern": "^/(?<v>[^/]+)/",
 			"telemetry": map[string]any{"labels": map[string]any{"v": "$(uri_captures.v)"}}, // a pattern that nothing refers to is refused
 		}))
@@ -258,7 +258,7 @@ func FuzzEndpointsAreGoverned(f *testing.F) {
 			f.Add([]byte(body), uint8(i))
 		}
 	}
-	middleware := middlewareOf(f, map[string]any{
+	middleware := newForwarder(f, map[string]any{
 		"model": "governed", "limits": map[string]any{"maxTokens": 100}, "params": map[string]any{"frequencyPenalty": 1},
 		"routes": map[string]any{"/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/images/generations": "passthrough: governed"},
 	})

@@ -100,16 +100,16 @@ func (a *testAPI) settings(t *testing.T) *secretSettings {
 	return readSecrets(t, Secrets{Endpoint: a.URL, TokenFile: a.tokenFile, CAFile: a.caFile, Namespace: "ai"})
 }
 
-func answerStatus(status int) func(http.ResponseWriter, *http.Request) {
+func respondStatus(status int) func(http.ResponseWriter, *http.Request) {
 	return func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
 }
 
-func answerText(text string) func(http.ResponseWriter, *http.Request) {
+func respondText(text string) func(http.ResponseWriter, *http.Request) {
 	return func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, text) }
 }
 
 // cutOff ends the connection without an answer.
-func cutOff(http.ResponseWriter, *http.Request) {
+func dropConnection(http.ResponseWriter, *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
@@ -128,7 +128,7 @@ func TestSecretFromKubernetesAPI(t *testing.T) {
 			"KUBERNETES_SERVICE_HOST", host, "KUBERNETES_SERVICE_PORT", port)},
 	}
 	for _, test := range tests {
-		cred, _ := started(t, test.token, test.settings)
+		cred, _ := startTestCredential(t, test.token, test.settings)
 		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%s: %q, want the Secret's key", test.name, got)
 		}
@@ -145,20 +145,20 @@ func TestSecretLookUpErrors(t *testing.T) {
 		change func(*testAPI, *secretSettings)
 		want   string
 	}{
-		{"permission", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusForbidden)) },
+		{"permission", func(a *testAPI, _ *secretSettings) { a.setFault(respondStatus(http.StatusForbidden)) },
 			"(403); allow it with: kubectl create role chat-completion-ai-keys --verb=get --resource=secrets --resource-name=ai-keys -n ai && " +
 				"kubectl create rolebinding chat-completion-ai-keys --role=chat-completion-ai-keys --serviceaccount=traefik:gateway -n ai; requests get status 503"},
 		{"permission of who is not a service account", func(a *testAPI, _ *secretSettings) {
 			a.setToken(t, "canary-token")
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "--serviceaccount=NAMESPACE:SERVICEACCOUNT -n ai"},
 		{"permission of who forges lines of logs", func(a *testAPI, _ *secretSettings) {
 			a.setToken(t, tokenFor("system:serviceaccount:traefik:a\nb"))
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "--serviceaccount=NAMESPACE:SERVICEACCOUNT -n ai"},
 		{"permission without a token", func(a *testAPI, s *secretSettings) {
 			s.api.tokenFile = ""
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "without a token (403); set secrets.tokenFile"},
 		{"no token", func(_ *testAPI, s *secretSettings) { s.api.tokenFile = "" }, "requires a token (401); set secrets.tokenFile"},
 		{"another token", func(a *testAPI, _ *secretSettings) { a.token = "canary-of-another" }, "rejects the token in "},
@@ -184,20 +184,20 @@ func TestSecretLookUpErrors(t *testing.T) {
 		{"a key of two lines", func(a *testAPI, _ *secretSettings) { a.set("openai", "a\r\ncanary") }, "not a valid header value"},
 		{"a large key", func(a *testAPI, _ *secretSettings) { a.set("openai", strings.Repeat("canary", secretMaxBytes)) }, "larger than 65536 bytes"},
 		{"no base64", func(a *testAPI, _ *secretSettings) {
-			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"canary!"}}`))
+			a.setFault(respondText(`{"kind":"Secret","data":{"openai":"canary!"}}`))
 		}, "is empty, not a valid header value"},
-		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
-		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
+		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(respondText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
+		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(respondText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
 		{"too long an answer", func(a *testAPI, _ *secretSettings) {
-			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiResponseMaxBytes/6) + `"}}`))
+			a.setFault(respondText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiResponseMaxBytes/6) + `"}}`))
 		}, "sent a response of more than 4194304 bytes"},
 		{"a redirect", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				http.Redirect(rw, req, other.URL+"/canary", http.StatusFound)
 			})
 		}, "responded with a redirect (302), which is not followed"},
-		{"an error of the server", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusServiceUnavailable)) }, "responded with status 503"},
-		{"no answer", func(a *testAPI, _ *secretSettings) { a.setFault(cutOff) }, "failed: EOF"},
+		{"an error of the server", func(a *testAPI, _ *secretSettings) { a.setFault(respondStatus(http.StatusServiceUnavailable)) }, "responded with status 503"},
+		{"no answer", func(a *testAPI, _ *secretSettings) { a.setFault(dropConnection) }, "failed: EOF"},
 		{"an answer that is no HTTP, and repeats the token", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				connection, _, _ := rw.(http.Hijacker).Hijack()
@@ -212,18 +212,18 @@ func TestSecretLookUpErrors(t *testing.T) {
 			api := newTestAPI(t)
 			settings := api.settings(t)
 			test.change(api, settings)
-			told := operatorSees(t, func() {
-				cred, end := started(t, testReference, settings)
+			logged := logOutput(t, func() {
+				cred, end := startTestCredential(t, testReference, settings)
 				if got := sent(cred); got != "credentials_unavailable" {
 					t.Errorf("%q is sent, want nothing", got)
 				}
 				end()
 			})
-			if !strings.Contains(told, test.want) || !strings.Contains(told, "token: ") || strings.Count(told, "\n") != 1 {
-				t.Errorf("the operator is told %q, want one line with %q", told, test.want)
+			if !strings.Contains(logged, test.want) || !strings.Contains(logged, "token: ") || strings.Count(logged, "\n") != 1 {
+				t.Errorf("the operator is told %q, want one line with %q", logged, test.want)
 			}
-			if strings.Contains(told, "canary") || strings.Contains(told, account) || strings.Contains(told, "sk-one") {
-				t.Errorf("the operator is told a secret: %q", told)
+			if strings.Contains(logged, "canary") || strings.Contains(logged, account) || strings.Contains(logged, "sk-one") {
+				t.Errorf("the operator is told a secret: %q", logged)
 			}
 		})
 	}
@@ -231,7 +231,7 @@ func TestSecretLookUpErrors(t *testing.T) {
 
 func TestServiceAccountTokenIsReread(t *testing.T) {
 	api := newTestAPI(t)
-	cred, _ := started(t, testReference, api.settings(t))
+	cred, _ := startTestCredential(t, testReference, api.settings(t))
 	if got := sent(cred); got != "Bearer sk-one" {
 		t.Fatalf("%q, want the first key", got)
 	}

@@ -32,7 +32,7 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		s := newSharedSecret(cred.source)
 		cred.secret = s
 		s.mu.Lock()
@@ -52,8 +52,8 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 		s.timer = nil
 		s.mu.Unlock()
 	})
-	if !strings.Contains(told, "timed out; requests get status 503") {
-		t.Error(told)
+	if !strings.Contains(logged, "timed out; requests get status 503") {
+		t.Error(logged)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // lookUpsOf returns a number that grows with every look-up that fails.
-func lookUpsOf(s *secret) int {
+func failuresOf(s *secret) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failures
@@ -28,8 +28,8 @@ func dueOf(s *secret) time.Duration {
 
 func TestRotatedKeyIsUsed(t *testing.T) {
 	api := newTestAPI(t)
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, api.settings(t))
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, api.settings(t))
 		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the first key", got)
 		}
@@ -37,15 +37,15 @@ func TestRotatedKeyIsUsed(t *testing.T) {
 		eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer sk-two" })
 		end()
 	})
-	if want := "chat-completion: token: the key has changed; new requests use the new key\n"; told != want {
-		t.Errorf("the operator is told %q, want %q", told, want)
+	if want := "chat-completion: token: the key has changed; new requests use the new key\n"; logged != want {
+		t.Errorf("the operator is told %q, want %q", logged, want)
 	}
 }
 
 // TestKeyIsKeptWhileSourceFails goes through the life of a file.
 func TestKeyIsKeptWhileSourceFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
-	cred, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
+	cred, _ := startTestCredential(t, "urn:file:"+file, readSecrets(t, Secrets{}))
 	steps := []struct {
 		name    string
 		content string
@@ -63,7 +63,7 @@ func TestKeyIsKeptWhileSourceFails(t *testing.T) {
 	}
 	for _, step := range steps {
 		writeKey(t, file, step.content)
-		eventually(t, step.name, func() bool { return sent(cred) == step.want && (lookUpsOf(cred.secret) > 0) == step.fails })
+		eventually(t, step.name, func() bool { return sent(cred) == step.want && (failuresOf(cred.secret) > 0) == step.fails })
 	}
 }
 
@@ -71,13 +71,13 @@ func TestStaleKeyExpires(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.maxStale = 500 * time.Millisecond
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the key", got)
 		}
-		api.setFault(answerStatus(http.StatusForbidden))
-		eventually(t, "the look-up fails", func() bool { return lookUpsOf(cred.secret) > 0 })
+		api.setFault(respondStatus(http.StatusForbidden))
+		eventually(t, "the look-up fails", func() bool { return failuresOf(cred.secret) > 0 })
 		eventually(t, "the key has expired", func() bool { return sent(cred) == "credentials_unavailable" })
 		api.setFault(nil)
 		eventually(t, "the key is back", func() bool { return sent(cred) == "Bearer sk-one" })
@@ -88,15 +88,15 @@ func TestStaleKeyExpires(t *testing.T) {
 		"-n ai; the last known key has expired (secrets.maxStale), and requests get status 503\n",
 		"token: the key is available\n",
 	} {
-		if strings.Count(told, want) != 1 {
-			t.Errorf("the operator is told %q, want %q in it once", told, want)
+		if strings.Count(logged, want) != 1 {
+			t.Errorf("the operator is told %q, want %q in it once", logged, want)
 		}
 	}
-	if strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told a key: %q", told)
+	if strings.Contains(logged, "sk-") {
+		t.Errorf("the operator is told a key: %q", logged)
 	}
-	if got := strings.Count(told, "\n"); got != 3 {
-		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	if got := strings.Count(logged, "\n"); got != 3 {
+		t.Errorf("the operator is told %d lines, want 3: %s", got, logged)
 	}
 }
 
@@ -136,8 +136,8 @@ func TestConcurrentRequestsShareKeyLookUp(t *testing.T) {
 	})
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
-	first, _ := started(t, testReference, settings)
-	second, _ := started(t, testReference, settings)
+	first, _ := startTestCredential(t, testReference, settings)
+	second, _ := startTestCredential(t, testReference, settings)
 	if first.secret != second.secret {
 		t.Fatal("equal sources have two secrets")
 	}
@@ -218,13 +218,13 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 		defer before.secret.mu.Unlock()
 		return !before.secret.unusedSince.IsZero()
 	})
-	api.setFault(cutOff)
-	looked := api.count()
+	api.setFault(dropConnection)
+	lookUps := api.count()
 	after, cancel := use()
 	if got := sent(after); got != "Bearer sk-one" {
 		t.Errorf("%q after the reload, want the key", got)
 	}
-	eventually(t, "the source is asked again", func() bool { return api.count() > looked })
+	eventually(t, "the source is asked again", func() bool { return api.count() > lookUps })
 	cancel()
 	after.secret.mu.Lock()
 	after.secret.source.pace.linger = 0
@@ -240,16 +240,16 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 func TestSecretRefreshLeaksNoGoroutines(t *testing.T) {
 	api := newTestAPI(t)
 	before := runtime.NumGoroutine()
-	cred, end := started(t, testReference, api.settings(t))
+	cred, end := startTestCredential(t, testReference, api.settings(t))
 	if got := sent(cred); got != "Bearer sk-one" {
 		t.Fatalf("%q, want the key", got)
 	}
 	eventually(t, "it is looked up again", func() bool { return api.count() > 2 })
 	end()
-	looked := api.count()
+	lookUps := api.count()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
-	if got := api.count(); got != looked {
-		t.Errorf("%d look-ups after the end", got-looked)
+	if got := api.count(); got != lookUps {
+		t.Errorf("%d look-ups after the end", got-lookUps)
 	}
 }
 
@@ -257,8 +257,8 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		if got := sent(cred); got != "Bearer sk-one" {
 			t.Errorf("%q, want the first key", got)
 		}
@@ -268,14 +268,14 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 		api.set("openai", "sk-two")
 		eventually(t, "the second key is sent", func() bool { credentialRejected(cred, start); return sent(cred) == "Bearer sk-two" })
 
-		looked := api.count()
+		lookUps := api.count()
 		credentialRejected(cred, start) // an answer to the first key that comes late
 		if got := dueOf(cred.secret); got < time.Hour {
 			t.Errorf("the second key is looked up %v after it was read, want 1h", got)
 		}
 		credentialRejected(cred, time.Now())
 		credentialRejected(cred, time.Now())
-		eventually(t, "it is looked up again", func() bool { return api.count() > looked })
+		eventually(t, "it is looked up again", func() bool { return api.count() > lookUps })
 		end()
 	})
 	for _, want := range []string{
@@ -283,15 +283,15 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 		"token: the key has changed; new requests use the new key\n",
 		"token: the new key was rejected with status 401, ", "; it may not be valid yet, otherwise store a valid key there\n",
 	} {
-		if !strings.Contains(told, want) {
-			t.Errorf("the operator is told %q, want %q in it", told, want)
+		if !strings.Contains(logged, want) {
+			t.Errorf("the operator is told %q, want %q in it", logged, want)
 		}
 	}
-	if strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told a key: %q", told)
+	if strings.Contains(logged, "sk-") {
+		t.Errorf("the operator is told a key: %q", logged)
 	}
-	if got := strings.Count(told, "\n"); got != 3 {
-		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	if got := strings.Count(logged, "\n"); got != 3 {
+		t.Errorf("the operator is told %d lines, want 3: %s", got, logged)
 	}
 }
 
@@ -308,11 +308,11 @@ func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 	}
 	p.providers[0].auth.credential.source.pace.pause = time.Millisecond
 	p.providers[0].auth.credential.source.pace.linger = 20 * time.Millisecond
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		startCredential(ctx, p.providers[0].auth.credential)
 		valid := "Bearer sk-one"
-		handler := middlewareTo(p, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		handler := newPolicyMiddleware(p, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Authorization") != valid {
 				rw.WriteHeader(http.StatusUnauthorized)
 			}
@@ -335,8 +335,8 @@ func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 		cancel()
 		awaitRetired(t, p.providers[0].auth.credential.source)
 	})
-	if !strings.Contains(told, "token: the key was rejected with status 401, ") || strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "token: the key was rejected with status 401, ") || strings.Contains(logged, "sk-") {
+		t.Errorf("the operator is told %q", logged)
 	}
 }
 
@@ -345,8 +345,8 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
 	settings.pace.pause = time.Minute
-	_ = operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	_ = logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		_ = sent(cred)
 		var running sync.WaitGroup
 		for range make([]bool, 100) {
@@ -371,7 +371,7 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 
 func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		cred, problem := newSecret("token", "requests get status 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
@@ -385,7 +385,7 @@ func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 		cancel()
 		awaitRetired(t, cred.source)
 	})
-	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests get status 503\n"; told != want {
-		t.Errorf("the operator is told %q, want %q", told, want)
+	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests get status 503\n"; logged != want {
+		t.Errorf("the operator is told %q, want %q", logged, want)
 	}
 }

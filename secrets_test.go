@@ -32,7 +32,7 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 }
 
 // started returns the credential of a token that is looked up, and what ends its use and waits for its end.
-func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
+func startTestCredential(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
 	cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
@@ -80,7 +80,7 @@ func writeKey(t *testing.T, path, key string) {
 }
 
 // operatorSees runs do, and returns all that Traefik's log gets meanwhile.
-func operatorSees(t *testing.T, do func()) string {
+func logOutput(t *testing.T, do func()) string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "stdout")
 	if err != nil {
@@ -152,7 +152,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	writeKey(t, filepath.Join(folder, "empty"), "")
 	writeKey(t, filepath.Join(folder, "lines"), "a\nb")
 	writeKey(t, filepath.Join(folder, "large"), strings.Repeat("k", secretMaxBytes+1))
-	tests := []struct{ token, told string }{
+	tests := []struct{ token, logged string }{
 		{"urn:env:CHAT_COMPLETION_NO_SUCH_VARIABLE", `"CHAT_COMPLETION_NO_SUCH_VARIABLE"`},
 		{"urn:file:/no/such/file", "/no/such/file: no such file"},
 		{"urn:file:" + folder + "/empty", "is empty or not a valid header value"},
@@ -163,22 +163,22 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 		{"urn:k8s:secret:team-a/ai-keys:openai", "at " + folder + "/team-a/ai-keys"},
 	}
 	for _, test := range tests {
-		told := operatorSees(t, func() {
-			cred, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
+		logged := logOutput(t, func() {
+			cred, end := startTestCredential(t, test.token, readSecrets(t, Secrets{Dir: folder}))
 			apiErr := authorize(&providerAuth{credential: cred}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
 			if apiErr == nil || apiErr.status != http.StatusServiceUnavailable {
 				t.Errorf("%s: refusal %v, want one with status 503", test.token, apiErr)
 			}
 			if cred.source != nil {
-				eventually(t, "three look-ups", func() bool { return lookUpsOf(cred.secret) > 3 })
+				eventually(t, "three look-ups", func() bool { return failuresOf(cred.secret) > 3 })
 			}
 			end()
 		})
-		if !strings.Contains(told, "token: ") || !strings.Contains(told, test.told) || !strings.Contains(told, "requests get status 503") {
-			t.Errorf("%s: the operator is told %q, want %q in it", test.token, told, test.told)
+		if !strings.Contains(logged, "token: ") || !strings.Contains(logged, test.logged) || !strings.Contains(logged, "requests get status 503") {
+			t.Errorf("%s: the operator is told %q, want %q in it", test.token, logged, test.logged)
 		}
-		if got := strings.Count(told, "\n"); got != 1 {
-			t.Errorf("%s: the operator is told %d lines, want 1: %s", test.token, got, told)
+		if got := strings.Count(logged, "\n"); got != 1 {
+			t.Errorf("%s: the operator is told %d lines, want 1: %s", test.token, got, logged)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestMountedSecretRotation(t *testing.T) {
 		}
 	}
 	swap("..1", "one")
-	cred, _ := started(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
+	cred, _ := startTestCredential(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
 	if got := sent(cred); got != "Bearer one" {
 		t.Errorf("%q, want the first key", got)
 	}

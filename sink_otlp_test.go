@@ -30,18 +30,18 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // testCollector answers each export as answer says, with 200 if it is nil.
 type testCollector struct {
 	*httptest.Server
-	answer func(rw http.ResponseWriter, req *http.Request, attempt int)
+	response func(rw http.ResponseWriter, req *http.Request, attempt int)
 
-	mu       sync.Mutex
-	attempts int                 // to export
-	spans    []string            // that were taken, by their ids
-	texts    []map[string]string // their attributes that are texts
-	metrics  int                 // exports that were taken
-	headers  []http.Header       // of all attempts
+	mu         sync.Mutex
+	attempts   int                 // to export
+	spans      []string            // that were taken, by their ids
+	attributes []map[string]string // their attributes that are texts
+	metrics    int                 // exports that were taken
+	headers    []http.Header       // of all attempts
 }
 
-func newTestCollector(t *testing.T, answer func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
-	c := &testCollector{answer: answer}
+func newTestCollector(t *testing.T, response func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
+	c := &testCollector{response: response}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
 	return c
@@ -73,8 +73,8 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	c.headers = append(c.headers, req.Header)
 	c.mu.Unlock()
 	recorder := httptest.NewRecorder()
-	if c.answer != nil {
-		c.answer(recorder, req, attempt)
+	if c.response != nil {
+		c.response(recorder, req, attempt)
 	}
 	if err != nil {
 		recorder.Code = http.StatusBadRequest
@@ -91,7 +91,7 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 				for _, attribute := range span.Attributes {
 					texts[attribute.Key] = attribute.Value.StringValue
 				}
-				c.texts = append(c.texts, texts)
+				c.attributes = append(c.attributes, texts)
 			}
 		}
 		c.mu.Unlock()
@@ -121,17 +121,17 @@ func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 }
 
 // use returns an exporter, and what ends its use and waits for its end.
-func use(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
+func startTestExporter(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
 	t.Helper()
 	startMetrics(r)
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, s, r)
-	leave := func() {
+	disconnect := func() {
 		cancel()
 		eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
 	}
-	t.Cleanup(leave)
-	return e, leave
+	t.Cleanup(disconnect)
+	return e, disconnect
 }
 
 func hasEnded(e *exporter) bool {
@@ -154,7 +154,7 @@ func tracedCall(id int) *Call {
 func TestExportSpansAndFinalMetrics(t *testing.T) {
 	c := newTestCollector(t, nil)
 	r := newRegistry()
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
 	untraced := tracedCall(0)
 	untraced.Trace = nil
 	publish(&telemetry{registry: newRegistry(), exporter: e}, untraced)
@@ -176,7 +176,7 @@ func TestExportSpansAndFinalMetrics(t *testing.T) {
 
 func TestExportWithoutCompression(t *testing.T) {
 	c := newTestCollector(t, nil)
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
 	queueSpan(e, tracedCall(1))
 	end()
 	if _, spans, _ := c.counts(); spans != 1 || c.headers[0].Get("Content-Encoding") != "" {
@@ -190,7 +190,7 @@ func TestMetricsExportInterval(t *testing.T) {
 	s.interval = 5 * time.Millisecond
 	r := newRegistry()
 	recordCall(r, tracedCall(1))
-	use(t, s, r)
+	startTestExporter(t, s, r)
 	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
 }
 
@@ -208,7 +208,7 @@ func TestEqualSettingsShareExporter(t *testing.T) {
 	}
 	other := settings()
 	other.key += "other"
-	if got, _ := use(t, other, r); got == e {
+	if got, _ := startTestExporter(t, other, r); got == e {
 		t.Error("other settings have the same exporter")
 	}
 	cancelSecond()
@@ -220,7 +220,7 @@ func TestEqualSettingsShareExporter(t *testing.T) {
 	}
 	cancelFirst()
 	eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
-	if got, _ := use(t, settings(), r); got == e {
+	if got, _ := startTestExporter(t, settings(), r); got == e {
 		t.Error("a new user has the old exporter")
 	}
 }
@@ -238,7 +238,7 @@ func TestExporterLingersForNextUser(t *testing.T) {
 	e := useExporter(ctx, settings(), r)
 	cancel()
 	eventually(t, "the first user has gone", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
-	if got, _ := use(t, settings(), r); got != e {
+	if got, _ := startTestExporter(t, settings(), r); got != e {
 		t.Error("the next user has another exporter")
 	}
 }
@@ -260,7 +260,7 @@ func TestNewExporterDuringFinalFlush(t *testing.T) {
 	queueSpan(e, tracedCall(1))
 	cancel()
 	<-flushing
-	next, _ := use(t, s, r)
+	next, _ := startTestExporter(t, s, r)
 	if next == e {
 		t.Error("the new user has the exporter that ends")
 	}
@@ -274,7 +274,7 @@ func TestNewExporterDuringFinalFlush(t *testing.T) {
 
 func TestLateCallRestartsExporter(t *testing.T) {
 	c := newTestCollector(t, nil)
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
 	end()
 	queueSpan(e, tracedCall(1))
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
@@ -285,7 +285,7 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
 	s.spanWait = time.Hour
-	e, _ := use(t, s, newRegistry())
+	e, _ := startTestExporter(t, s, newRegistry())
 	for i := 0; i < 2*spanBatch+1; i++ {
 		queueSpan(e, tracedCall(i))
 	}
@@ -300,7 +300,7 @@ func TestFullQueueCountsDroppedSpans(t *testing.T) {
 	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
 	s := fastSettings(t, OTLP{Endpoint: c.URL})
 	r := newRegistry()
-	e, end := use(t, s, r)
+	e, end := startTestExporter(t, s, r)
 	queueSpan(e, tracedCall(0))
 	eventually(t, "a request is on its way", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 	for i := 0; i < spanQueueMax+7; i++ {
@@ -348,8 +348,8 @@ func TestTransientExportFailureIsRetried(t *testing.T) {
 				}
 			})
 			r := newRegistry()
-			told := warnings(t, func() {
-				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
+			logged := warnings(t, func() {
+				e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
 				queueSpan(e, tracedCall(1))
 				eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 				end()
@@ -357,8 +357,8 @@ func TestTransientExportFailureIsRetried(t *testing.T) {
 			if attempts, _, _ := c.counts(); attempts != exportAttempts || lostOf(r, lostSpan) != 0 {
 				t.Errorf("%d attempts, %d lost; want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
 			}
-			if lines := strings.Count(told, "\n"); lines != 1 || !strings.Contains(told, "cannot export traces to "+c.URL+"/v1/traces: ") {
-				t.Errorf("the operator is told %q, want one line", told)
+			if lines := strings.Count(logged, "\n"); lines != 1 || !strings.Contains(logged, "cannot export traces to "+c.URL+"/v1/traces: ") {
+				t.Errorf("the operator is told %q, want one line", logged)
 			}
 		})
 	}
@@ -383,8 +383,8 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 				rw.WriteHeader(test.status)
 			})
 			r := newRegistry()
-			told := warnings(t, func() {
-				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
+			logged := warnings(t, func() {
+				e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
 				for i := 1; i <= 3; i++ {
 					queueSpan(e, tracedCall(i))
 					eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == int64(i) })
@@ -394,11 +394,11 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 			if attempts, _, _ := c.counts(); attempts != 3*test.attempts {
 				t.Errorf("%d attempts, want %d", attempts, 3*test.attempts)
 			}
-			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(told, "\n") != 1 || !strings.HasSuffix(told, want) {
-				t.Errorf("the operator is told %q, want one line that ends in %q", told, want)
+			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(logged, "\n") != 1 || !strings.HasSuffix(logged, want) {
+				t.Errorf("the operator is told %q, want one line that ends in %q", logged, want)
 			}
-			if strings.Contains(told, "canary") {
-				t.Errorf("the operator is told the key: %s", told)
+			if strings.Contains(logged, "canary") {
+				t.Errorf("the operator is told the key: %s", logged)
 			}
 		})
 	}
@@ -410,16 +410,16 @@ func TestExportWarnsOncePerFailureStreak(t *testing.T) {
 			rw.WriteHeader(http.StatusBadRequest)
 		}
 	})
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		for i := 1; i <= 5; i++ {
 			queueSpan(e, tracedCall(i))
 			eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == i })
 		}
 		end()
 	})
-	if got := strings.Count(told, "\n"); got != 2 {
-		t.Errorf("the operator is told %q, want two lines", told)
+	if got := strings.Count(logged, "\n"); got != 2 {
+		t.Errorf("the operator is told %q, want two lines", logged)
 	}
 }
 
@@ -432,8 +432,8 @@ func TestPartialSuccessIsCounted(t *testing.T) {
 		}
 	})
 	r := newRegistry()
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
 		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		end()
@@ -441,8 +441,8 @@ func TestPartialSuccessIsCounted(t *testing.T) {
 	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
 		t.Errorf("%d spans and %d exports lost, want 2 and 1", spans, exports)
 	}
-	if !strings.Contains(told, `2 rejected by the collector: "too old"`) {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, `2 rejected by the collector: "too old"`) {
+		t.Errorf("the operator is told %q", logged)
 	}
 }
 
@@ -486,7 +486,7 @@ func TestExporterEndSkipsRetryDelay(t *testing.T) {
 		}
 	})
 	_ = warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		queueSpan(e, tracedCall(1))
 		eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 		queueSpan(e, tracedCall(2))
@@ -502,15 +502,15 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 	defer close(goOn)
 	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
 	r := newRegistry()
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
 		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
 		end()
 	})
-	if !strings.Contains(told, "no response within 20ms") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "no response within 20ms") {
+		t.Errorf("the operator is told %q", logged)
 	}
 	if got := lostOf(r, lostExport); got != 1 {
 		t.Errorf("%d exports lost, want 1", got)
@@ -539,7 +539,7 @@ func TestFailedMetricsExportRecovers(t *testing.T) {
 			r := newRegistry()
 			recordCall(r, tracedCall(1))
 			_ = warnings(t, func() {
-				_, end := use(t, s, r)
+				_, end := startTestExporter(t, s, r)
 				eventually(t, "metrics have come", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
 				end()
 			})
@@ -556,12 +556,12 @@ func TestExportWaitsForHeaderFile(t *testing.T) {
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "urn:file:" + file}})
 	s.backoff = 100 * time.Millisecond
 	s.traces.headers[0].source.pace = fastPace()
-	told := operatorSees(t, func() {
-		e, end := use(t, s, newRegistry())
+	logged := logOutput(t, func() {
+		e, end := startTestExporter(t, s, newRegistry())
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the operator is told that there is no key", func() bool {
-			told, err := os.ReadFile(os.Stderr.Name())
-			return err == nil && strings.Contains(string(told), "no value for the header")
+			logged, err := os.ReadFile(os.Stderr.Name())
+			return err == nil && strings.Contains(string(logged), "no value for the header")
 		})
 		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 			t.Fatal(err)
@@ -573,8 +573,8 @@ func TestExportWaitsForHeaderFile(t *testing.T) {
 	if got := c.headers[0].Get("Api-Key"); got != "canary" {
 		t.Errorf("key %q, want the file's", got)
 	}
-	if !strings.Contains(told, "no value for the header Api-Key") || !strings.Contains(told, "telemetry.otlp.headers.Api-Key: ") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "no value for the header Api-Key") || !strings.Contains(logged, "telemetry.otlp.headers.Api-Key: ") {
+		t.Errorf("the operator is told %q", logged)
 	}
 }
 
@@ -582,7 +582,7 @@ func TestExporterPanicIsRecovered(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
 	_ = warnings(t, func() {
-		e, end := use(t, s, newRegistry())
+		e, end := startTestExporter(t, s, newRegistry())
 		broken := tracedCall(1)
 		broken.Trace = nil
 		e.mu.Lock()

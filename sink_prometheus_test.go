@@ -26,7 +26,7 @@ const (
 // exposedRegistry returns a registry with a stream, a refused request, and what was lost.
 func exposedRegistry() *registry {
 	r := newRegistry()
-	recordCall(r, madeCall(func(c *Call) {
+	recordCall(r, newTestCall(func(c *Call) {
 		c.Response.Usage = Usage{Known: true, InputTokens: 20, OutputTokens: 70000000}
 		c.Duration, c.GatewayDuration, c.FirstChunk = 1500*time.Millisecond, 250*time.Microsecond, 500*time.Millisecond
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
@@ -34,7 +34,7 @@ func exposedRegistry() *registry {
 		c.Request.Policy = "model=set,max_tokens=limited"
 		c.Labels = []string{"team.name", `a "b"\c`}
 	}))
-	recordCall(r, madeCall(func(c *Call) {
+	recordCall(r, newTestCall(func(c *Call) {
 		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "", "", 400, "invalid_json"
 		c.Duration, c.GatewayDuration = 500*time.Microsecond, 500*time.Microsecond
 		c.Request.Policy = "refused=invalid_json"
@@ -45,7 +45,7 @@ func exposedRegistry() *registry {
 }
 
 // get asks an exposition, with names and values of headers by turns.
-func get(t *testing.T, r *registry, method string, headers ...string) *httptest.ResponseRecorder {
+func scrape(t *testing.T, r *registry, method string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequest(method, "/metrics", nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -65,7 +65,7 @@ func TestExpositionFormats(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.SplitAfter(get(t, exposedRegistry(), http.MethodGet, "Accept", test.accept).Body.String(), "\n")
+		got := strings.SplitAfter(scrape(t, exposedRegistry(), http.MethodGet, "Accept", test.accept).Body.String(), "\n")
 		for i, line := range strings.SplitAfter(string(want), "\n") {
 			if i >= len(got) {
 				t.Fatalf("%s: %d lines, want more: %q", test.file, len(got), line)
@@ -85,7 +85,7 @@ func TestEmptyRegistryExposition(t *testing.T) {
 	kind := "# TYPE chat_completion_active_streams gauge\n"
 	const value = "chat_completion_active_streams 0\n"
 	for accept, want := range map[string]string{"": help + kind + value, "application/openmetrics-text": kind + help + value + "# EOF\n"} {
-		if got := get(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
+		if got := scrape(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
 			t.Errorf("Accept %q: %q, want %q", accept, got, want)
 		}
 	}
@@ -146,11 +146,11 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 			for _, line := range test.accept {
 				headers = append(headers, "Accept", line)
 			}
-			answer := get(t, exposedRegistry(), http.MethodGet, headers...)
-			if got := answer.Header().Get("Content-Type"); got != test.want {
+			response := scrape(t, exposedRegistry(), http.MethodGet, headers...)
+			if got := response.Header().Get("Content-Type"); got != test.want {
 				t.Errorf("Content-Type %q, want %q", got, test.want)
 			}
-			if ends, want := strings.HasSuffix(answer.Body.String(), "\n# EOF\n"), test.want == openFormat; ends != want {
+			if ends, want := strings.HasSuffix(response.Body.String(), "\n# EOF\n"), test.want == openFormat; ends != want {
 				t.Errorf("body ends in # EOF: %t, want %t", ends, want)
 			}
 		})
@@ -158,18 +158,18 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 }
 
 func TestExpositionCompression(t *testing.T) {
-	plain := get(t, exposedRegistry(), http.MethodGet).Body.String()
+	plain := scrape(t, exposedRegistry(), http.MethodGet).Body.String()
 	for acceptEncoding, want := range map[string]bool{
 		"": false, "identity": false, "br, zstd": false, "gzip;q=0": false, "*;q=0": false, "gzip;q=0, *": false,
 		"gzip": true, "br;q=1.0, GZIP;q=0.2": true, "*": true, "deflate, gzip;q=1.0, *;q=0.5": true,
 	} {
 		t.Run(acceptEncoding, func(t *testing.T) {
-			answer := get(t, exposedRegistry(), http.MethodGet, "Accept-Encoding", acceptEncoding)
-			body := answer.Body.String()
-			if got, length := answer.Header().Get("Content-Length"), strconv.Itoa(len(body)); got != length {
+			response := scrape(t, exposedRegistry(), http.MethodGet, "Accept-Encoding", acceptEncoding)
+			body := response.Body.String()
+			if got, length := response.Header().Get("Content-Length"), strconv.Itoa(len(body)); got != length {
 				t.Errorf("Content-Length %q, want %q", got, length)
 			}
-			if got := answer.Header().Get("Content-Encoding") == "gzip"; got != want {
+			if got := response.Header().Get("Content-Encoding") == "gzip"; got != want {
 				t.Fatalf("compressed: %t, want %t", got, want)
 			}
 			if want {
@@ -191,8 +191,8 @@ func TestExpositionCompression(t *testing.T) {
 }
 
 func TestExpositionMethods(t *testing.T) {
-	asked := get(t, exposedRegistry(), http.MethodGet)
-	length := strconv.Itoa(len(asked.Body.String()))
+	scraped := scrape(t, exposedRegistry(), http.MethodGet)
+	length := strconv.Itoa(len(scraped.Body.String()))
 	tests := []struct {
 		method string
 		status int
@@ -208,16 +208,16 @@ func TestExpositionMethods(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.method, func(t *testing.T) {
-			answer := get(t, exposedRegistry(), test.method)
-			if answer.Code != test.status {
-				t.Errorf("status %d, want %d", answer.Code, test.status)
+			response := scrape(t, exposedRegistry(), test.method)
+			if response.Code != test.status {
+				t.Errorf("status %d, want %d", response.Code, test.status)
 			}
 			for name, want := range test.header {
-				if got := answer.Header().Get(name); got != want[0] {
+				if got := response.Header().Get(name); got != want[0] {
 					t.Errorf("%s: %q, want %q", name, got, want[0])
 				}
 			}
-			if got := answer.Body.String() != ""; got != test.body {
+			if got := response.Body.String() != ""; got != test.body {
 				t.Errorf("has a body: %t, want %t", got, test.body)
 			}
 		})

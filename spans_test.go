@@ -27,7 +27,7 @@ var sentParent = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]$`)
 // What becomes of a caller's traceparent.
 const (
 	isContinued = "continued" // the call is part of the caller's trace
-	isPassedOn  = "passed on" // the call becomes no span, and the provider gets what the caller sent
+	isForwarded = "passed on" // the call becomes no span, and the provider gets what the caller sent
 	isReplaced  = "replaced"  // the call begins a trace
 )
 
@@ -41,15 +41,15 @@ func TestTraceparentParsing(t *testing.T) {
 		{"none", nil, isReplaced, ""},
 		{"empty", []string{""}, isReplaced, ""},
 		{"sampled", []string{callersParent + "-01"}, isContinued, "01"},
-		{"not sampled", []string{callersParent + "-00"}, isPassedOn, ""},
+		{"not sampled", []string{callersParent + "-00"}, isForwarded, ""},
 		{"sampled, with a random trace id", []string{callersParent + "-03"}, isContinued, "03"},
-		{"not sampled, with a random trace id", []string{callersParent + "-02"}, isPassedOn, ""},
+		{"not sampled, with a random trace id", []string{callersParent + "-02"}, isForwarded, ""},
 		{"all flags", []string{callersParent + "-ff"}, isContinued, "03"},
-		{"flags that nobody knows", []string{callersParent + "-fc"}, isPassedOn, ""},
+		{"flags that nobody knows", []string{callersParent + "-fc"}, isForwarded, ""},
 		{"later version", []string{"01" + callersParent[2:] + "-01"}, isContinued, "01"},
 		{"later version with more parts", []string{"cc" + callersParent[2:] + "-01-what-the-future-brings"}, isContinued, "01"},
 		{"later version with an empty part", []string{"01" + callersParent[2:] + "-01-"}, isContinued, "01"},
-		{"later version, not sampled", []string{"cc" + callersParent[2:] + "-00-what-the-future-brings"}, isPassedOn, ""},
+		{"later version, not sampled", []string{"cc" + callersParent[2:] + "-00-what-the-future-brings"}, isForwarded, ""},
 		{"later version with more than a part", []string{"01" + callersParent[2:] + "-01x"}, isReplaced, ""},
 		{"version 0 with more parts", []string{callersParent + "-01-more"}, isReplaced, ""},
 		{"version 0 with an empty part", []string{callersParent + "-01-"}, isReplaced, ""},
@@ -86,7 +86,7 @@ func TestTraceparentParsing(t *testing.T) {
 			got := ""
 			switch {
 			case trace == nil && sent == strings.Join(test.parents, ","):
-				got = isPassedOn
+				got = isForwarded
 			case trace != nil && trace.ParentID == callersSpan && trace.TraceID == callersTrace:
 				got = isContinued
 			case trace != nil && trace.ParentID == "" && trace.TraceID != callersTrace:
@@ -195,24 +195,24 @@ func TestSamplingRatioAppliesToRootsOnly(t *testing.T) {
 }
 
 // keptCalls is a sink that keeps the calls.
-type keptCalls struct {
+type callSink struct {
 	calls []*Call
 }
 
-func (k *keptCalls) Consume(c *Call) { k.calls = append(k.calls, c) }
+func (k *callSink) Consume(c *Call) { k.calls = append(k.calls, c) }
 
 // watched returns a middleware whose calls are kept, with all details.
-func watched(t *testing.T, config *Config, next http.Handler) (http.Handler, *keptCalls) {
+func newRecordingMiddleware(t *testing.T, config *Config, next http.Handler) (http.Handler, *callSink) {
 	t.Helper()
 	p, err := newPolicy(config, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := &keptCalls{}
+	sink := &callSink{}
 	p.telemetry.registry = newRegistry()
-	wantDetails(p)
+	enableDetails(p)
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
-	return middlewareTo(p, next), sink
+	return newPolicyMiddleware(p, next), sink
 }
 
 func TestTraceIsForwarded(t *testing.T) {
@@ -237,7 +237,7 @@ func TestTraceIsForwarded(t *testing.T) {
 			var seen http.Header
 			config := CreateConfig()
 			config.Telemetry.Traces.SampleRatio = test.ratio
-			handler, sink := watched(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Clone() }))
+			handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Clone() }))
 			handler.(*middleware).policy.telemetry.spans = test.spans
 			req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`))
 			for name, values := range test.header {
@@ -351,7 +351,7 @@ func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 				test.config(config)
 			}
 			var sent []byte
-			handler, sink := watched(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { sent, _ = io.ReadAll(req.Body) }))
+			handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { sent, _ = io.ReadAll(req.Body) }))
 			body := `{"messages":[{"role":"user","content":"Hi"}]`
 			if test.members != "" {
 				body += "," + test.members
@@ -397,7 +397,7 @@ func parametersOf(t *testing.T, body []byte) map[string]string {
 // TestSpanParametersAreNotCached sends requests that differ in a text only: what is remembered of the first one
 // must not be shown for the others.
 func TestSpanParametersAreNotCached(t *testing.T) {
-	handler, sink := watched(t, CreateConfig(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	handler, sink := newRecordingMiddleware(t, CreateConfig(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	var want []string
 	for i := 0; i < 3; i++ {
 		text := fmt.Sprintf(`"tenant %d does not want to be seen by others"`, i)
@@ -413,7 +413,7 @@ func TestSpanParametersAreNotCached(t *testing.T) {
 }
 
 func TestRefusedCallHasSpanInTrace(t *testing.T) {
-	handler, sink := watched(t, CreateConfig(), http.NotFoundHandler())
+	handler, sink := newRecordingMiddleware(t, CreateConfig(), http.NotFoundHandler())
 	handler.(*middleware).policy.telemetry.spans = true
 	req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))
 	req.Header.Set("Traceparent", callersParent+"-01")

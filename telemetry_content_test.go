@@ -14,7 +14,7 @@ import (
 )
 
 // exporting returns what New does with the configuration, but exports spans to the collector at once.
-func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler) http.Handler {
+func newExportingMiddleware(t *testing.T, c *testCollector, config *Config, next http.Handler) http.Handler {
 	t.Helper()
 	config.Telemetry.OTLP = OTLP{Endpoint: c.URL, Metrics: false}
 	p, err := newPolicy(config, "test")
@@ -31,11 +31,11 @@ func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler
 		cancel()
 		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.exporter) })
 	})
-	return middlewareTo(p, next)
+	return newPolicyMiddleware(p, next)
 }
 
 // ask sends a body and returns what the client gets of the answer.
-func ask(handler http.Handler, body string, header ...string) *httptest.ResponseRecorder {
+func sendRequest(handler http.Handler, body string, header ...string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -46,7 +46,7 @@ func ask(handler http.Handler, body string, header ...string) *httptest.Response
 }
 
 // answering returns a provider that answers in the pieces; events are a stream.
-func answering(pieces ...string) http.Handler {
+func respondWith(pieces ...string) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		kind := "application/json"
@@ -74,7 +74,7 @@ func textMessage(role, text string) string {
 	return `{"role":"` + role + `","parts":[{"type":"text","content":"` + text + `"}]}`
 }
 
-func textAnswer(text, finishReason string) string {
+func textResponse(text, finishReason string) string {
 	return `{"role":"assistant","parts":[{"type":"text","content":"` + text + `"}],"finish_reason":"` + finishReason + `"}`
 }
 
@@ -89,20 +89,20 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 		name     string
 		maxBytes any
 		request  string
-		answer   []string
+		response []string
 		input    string
 		output   string
 	}{
-		{"texts", nil, prompt, []string{plain}, "[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"texts", nil, prompt, []string{plain}, "[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a conversation", nil, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"},{"role":"user","content":"Bye"}`),
 			[]string{plain},
 			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "," + textMessage("assistant", "Hello") + "," + textMessage("user", "Bye") + "]",
-			"[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textResponse("Hello", "stop") + "]"},
 		{"parts, of which an image keeps its type", nil,
 			messages(`{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"Say it."}]}`),
 			[]string{plain},
 			`[{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"},{"type":"text","content":"Say it."}]}]`,
-			"[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textResponse("Hello", "stop") + "]"},
 		{"calls of tools", nil,
 			messages(`{"role":"user","content":"Weather?"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"weather","arguments":"{\"place\":\"Rome\"}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}`),
 			[]string{`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c2","type":"function","function":{"name":"clock","arguments":"{}"}},{"id":"c3","type":"function","function":{"name":"map","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`},
@@ -116,36 +116,36 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 			`[{"role":"assistant","parts":[{"type":"tool_call","name":"clock"}],"finish_reason":"tool_calls"}]`},
 		{"several choices", nil, prompt,
 			[]string{`{"choices":[{"index":1,"message":{"content":"B"},"finish_reason":"length"},{"index":0,"message":{"content":"A"},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("A", "stop") + "," + textAnswer("B", "length") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("A", "stop") + "," + textResponse("B", "length") + "]"},
 		{"several choices in a stream, of which the second one ends first", nil, prompt,
 			[]string{delta(0, "A", ""), delta(1, "B", ""), delta(1, "C", "length"), delta(0, "D", "stop"), done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("AD", "stop") + "," + textAnswer("BC", "length") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("AD", "stop") + "," + textResponse("BC", "length") + "]"},
 		{"a stream", nil, prompt, []string{": wait\n\n", delta(0, "Hel", ""), delta(0, "lo", "") + delta(0, "", "stop") + done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a stream in small packets", nil, prompt, split(delta(0, "Hel", "")+delta(0, "lo", "")+delta(0, "", "stop")+done, 7),
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a stream of many windows", 1 << 20, prompt, strings.SplitAfter(strings.Repeat(delta(0, "Hello", ""), 5000)+delta(0, "", "stop")+done, "\n\n"),
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer(strings.Repeat("Hello", 5000), "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse(strings.Repeat("Hello", 5000), "stop") + "]"},
 		{"parts in the answer, of which a thought is none", nil, prompt,
 			[]string{`{"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"Hello"}]},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"letters of several bytes", nil, messages(`{"role":"user","content":"h\u00e9 \ud83d\ude00 <&>"}`), []string{delta(0, "é😀", "stop"), done},
-			"[" + textMessage("user", "hé 😀 <&>") + "]", "[" + textAnswer("é😀", "stop") + "]"},
+			"[" + textMessage("user", "hé 😀 <&>") + "]", "[" + textResponse("é😀", "stop") + "]"},
 		{"an error", nil, prompt, []string{`{"error":{"message":"no"}}`}, "[" + textMessage("user", "Hi") + "]", "[]"},
 		{"an answer that is no JSON", nil, prompt, []string{"no"}, "[" + textMessage("user", "Hi") + "]", "[]"},
 
 		{"a bound within a letter", 5, messages(`{"role":"user","content":"äöü"}`), []string{`{"choices":[{"index":0,"message":{"content":"äöü"},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "äö") + "]", "[" + textAnswer("äö", "stop") + "]"},
+			"[" + textMessage("user", "äö") + "]", "[" + textResponse("äö", "stop") + "]"},
 		{"a bound within a letter of a stream", 5, prompt, []string{delta(0, "ä", ""), delta(0, "😀", ""), delta(0, "x", ""), delta(0, "", "stop"), done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("äx", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("äx", "stop") + "]"},
 		{"a bound of one byte", 1, messages(`{"role":"user","content":"Hi"}`), []string{delta(0, "Hello", ""), delta(0, "", "stop"), done},
-			"[" + textMessage("user", "H") + "]", "[" + textAnswer("H", "stop") + "]"},
+			"[" + textMessage("user", "H") + "]", "[" + textResponse("H", "stop") + "]"},
 		{"of the prompt, the last messages are kept", 7, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`),
-			[]string{plain}, "[" + textMessage("user", "Hell") + "," + textMessage("user", "Bye") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			[]string{plain}, "[" + textMessage("user", "Hell") + "," + textMessage("user", "Bye") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"of the prompt, the last message only", 3, messages(`{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`), []string{plain},
-			"[" + textMessage("user", "Bye") + "]", "[" + textAnswer("Hel", "stop") + "]"},
+			"[" + textMessage("user", "Bye") + "]", "[" + textResponse("Hel", "stop") + "]"},
 		{"a bound between parts", 4, messages(`{"role":"user","content":[{"type":"text","text":"What"},{"type":"text","text":"ever"}]}`), []string{plain},
-			`[{"role":"user","parts":[{"type":"text","content":"What"},{"type":"text"}]}]`, "[" + textAnswer("Hell", "stop") + "]"},
+			`[{"role":"user","parts":[{"type":"text","content":"What"},{"type":"text"}]}]`, "[" + textResponse("Hell", "stop") + "]"},
 		{"a bound that all choices share", 3, prompt, []string{`{"choices":[{"index":0,"message":{"content":"AB"}},{"index":1,"message":{"content":"CD"}}]}`},
 			"[" + textMessage("user", "Hi") + "]",
 			`[{"role":"assistant","parts":[{"type":"text","content":"AB"}]},{"role":"assistant","parts":[{"type":"text","content":"C"}]}]`},
@@ -156,15 +156,15 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 			config := CreateConfig()
 			config.Telemetry.Traces.CaptureContent = true
 			config.Telemetry.Traces.ContentMaxBytes = test.maxBytes
-			handler := exporting(t, c, config, answering(test.answer...))
-			if got, want := ask(handler, test.request).Body.String(), strings.Join(test.answer, ""); got != want {
+			handler := newExportingMiddleware(t, c, config, respondWith(test.response...))
+			if got, want := sendRequest(handler, test.request).Body.String(), strings.Join(test.response, ""); got != want {
 				t.Errorf("the client gets %q, want %q", got, want)
 			}
 			eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-			if got := c.texts[0]["gen_ai.input.messages"]; got != test.input {
+			if got := c.attributes[0]["gen_ai.input.messages"]; got != test.input {
 				t.Errorf("input\n%s\nwant\n%s", got, test.input)
 			}
-			if got := c.texts[0]["gen_ai.output.messages"]; got != test.output {
+			if got := c.attributes[0]["gen_ai.output.messages"]; got != test.output {
 				t.Errorf("output\n%.300s\nwant\n%.300s", got, test.output)
 			}
 		})
@@ -187,11 +187,11 @@ func TestCaptureUsesForwardedRequest(t *testing.T) {
 	config := CreateConfig()
 	config.Model = "gpt-4o"
 	config.Telemetry.Traces.CaptureContent = "true"
-	handler := exporting(t, c, config, answering(`{"choices":[]}`))
+	handler := newExportingMiddleware(t, c, config, respondWith(`{"choices":[]}`))
 	compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
-	ask(handler, string(compressed), "Content-Encoding", "gzip")
+	sendRequest(handler, string(compressed), "Content-Encoding", "gzip")
 	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-	if got, want := c.texts[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
+	if got, want := c.attributes[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
 		t.Errorf("input %s, want %s", got, want)
 	}
 }
@@ -199,26 +199,26 @@ func TestCaptureUsesForwardedRequest(t *testing.T) {
 // TestContentCaptureIsOptIn has canaries in prompt and answer.
 func TestContentCaptureIsOptIn(t *testing.T) {
 	const (
-		prompt = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
-		answer = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
+		prompt   = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
+		response = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
 	)
 	for _, off := range []any{nil, false, "false", ""} {
 		c := newTestCollector(t, nil)
 		config := CreateConfig()
 		config.Telemetry.Traces.CaptureContent = off
-		ask(exporting(t, c, config, answering(answer)), prompt)
+		sendRequest(newExportingMiddleware(t, c, config, respondWith(response)), prompt)
 		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-		if text := fmt.Sprint(c.texts); strings.Contains(text, "canary") || strings.Contains(text, "messages") {
+		if text := fmt.Sprint(c.attributes); strings.Contains(text, "canary") || strings.Contains(text, "messages") {
 			t.Errorf("captureContent %v: the span has the content: %s", off, text)
 		}
 	}
 
 	config := CreateConfig()
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(answer))
+	handler, sink := newRecordingMiddleware(t, config, respondWith(response))
 	handler.(*middleware).policy.telemetry.spans = true
-	ask(handler, prompt, "Traceparent", callersParent+"-00")
-	ask(handler, prompt, "Traceparent", callersParent+"-01")
+	sendRequest(handler, prompt, "Traceparent", callersParent+"-00")
+	sendRequest(handler, prompt, "Traceparent", callersParent+"-01")
 	for i, sampled := range []bool{false, true} {
 		call := sink.calls[i]
 		if got := call.Input != nil && call.Response.Content != nil; got != sampled {
@@ -235,13 +235,13 @@ func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 	config := CreateConfig()
 	config.AllowedModels = []string{"m"}
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(
+	handler, sink := newRecordingMiddleware(t, config, respondWith(
 		`data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"canary","tool_calls":[{"function":{"name":"canary"}}]}}]}`+"\n\n",
 		`data: {"error":{"message":"canary","type":"canary","code":"canary"}}`+"\n\n"))
 	p := handler.(*middleware).policy
 	p.telemetry.spans = true
 	refused := 0
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		for _, body := range []string{
 			`{"model":"m","stream":true,"messages":[{"role":"user","content":"canary"}],"user":"canary","metadata":{"canary":"canary"},"stop":"canary","canary":"canary"}`,
 			`{"model":"m","messages":[{"role":"canary","content":"canary"}]}`,
@@ -250,7 +250,7 @@ func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 			`{"model":"m","model":"m","messages":[{"role":"user","content":"canary"}]}`,
 			`{"canary`,
 		} {
-			rw := ask(handler, body)
+			rw := sendRequest(handler, body)
 			if rw.Code != http.StatusOK {
 				refused++
 			}
@@ -265,9 +265,9 @@ func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 		t.Fatalf("%d calls, %d refused, want 6 and 5, and content of the first: %+v", len(sink.calls), refused, sink.calls[0])
 	}
 	for _, call := range sink.calls {
-		told += string(newLine(call))
+		logged += string(newLine(call))
 	}
-	for what, text := range map[string]string{"log": told, "exposition": get(t, p.telemetry.registry, http.MethodGet).Body.String()} {
+	for what, text := range map[string]string{"log": logged, "exposition": scrape(t, p.telemetry.registry, http.MethodGet).Body.String()} {
 		if at := strings.Index(text, "canary"); at >= 0 {
 			t.Errorf("the %s has %q", what, text[:at+6])
 		}
@@ -279,7 +279,7 @@ func TestContentCaptureIsForChatCompletions(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(`{"object":"response","output":[]}`))
+	handler, sink := newRecordingMiddleware(t, config, respondWith(`{"object":"response","output":[]}`))
 	handler.(*middleware).policy.telemetry.spans = true
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi"}`)))
 	if call := sink.calls[0]; call.Trace == nil || call.Input != nil || call.Response.Content != nil {

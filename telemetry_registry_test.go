@@ -10,7 +10,7 @@ import (
 )
 
 // madeCall returns the record of a call that went well, with a model that the configuration names.
-func madeCall(change func(c *Call)) *Call {
+func newTestCall(change func(c *Call)) *Call {
 	c := &Call{
 		Target:   &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
 		Request:  &Request{Model: "gpt-4o", ConfiguredModel: true},
@@ -57,7 +57,7 @@ func TestHistogramBuckets(t *testing.T) {
 				want  int
 			}{{at, bucket}, {at + 1, bucket + 1}} {
 				r := newRegistry()
-				recordCall(r, madeCall(func(c *Call) {
+				recordCall(r, newTestCall(func(c *Call) {
 					c.Duration, c.GatewayDuration, c.FirstChunk = test.value, test.value, test.value
 				}))
 				want := make([]int64, len(i.bounds)+1)
@@ -121,7 +121,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
-			recordCall(r, madeCall(test.change))
+			recordCall(r, newTestCall(test.change))
 			for _, m := range collect(r) {
 				want := test.want[m.instrument]
 				if want == nil && m.instrument != activeStreams {
@@ -155,7 +155,7 @@ func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 	}
 	want := map[string]int64{}
 	for _, step := range steps {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Request.ConfiguredModel, c.Status, c.Response.Model = step.model, step.configured, step.status, ""
 		}))
 		want["gen_ai.request.model="+step.want]++
@@ -168,7 +168,7 @@ func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 func TestKnownModelsAreBounded(t *testing.T) {
 	r := newRegistry()
 	for i := 0; i < 2*maxKnownModels; i++ {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Target.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
 		}))
 	}
@@ -183,7 +183,7 @@ func TestKnownModelsAreBounded(t *testing.T) {
 
 func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 	call := func(model, app, errorType string) *Call {
-		return madeCall(func(c *Call) {
+		return newTestCall(func(c *Call) {
 			c.Request.Model, c.ErrorType, c.Target.MaxSeries = model, errorType, 2
 			c.Labels = []string{"app", app}
 		})
@@ -212,15 +212,15 @@ func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 
 // TestSeriesAttributesAreUnique keeps what Prometheus would refuse: there are several ways to become _OTHER.
 func TestSeriesAttributesAreUnique(t *testing.T) {
-	unvouched := func(c *Call) {
+	unconfirmed := func(c *Call) {
 		c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
 	}
 	configured := func(c *Call) {
 		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "y", "", 404, "404"
 	}
-	longAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+1) }
-	longerAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+2) }
-	otherAnswer := func(c *Call) { c.Response.Model = other }
+	longResponse := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+1) }
+	longerResponse := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+2) }
+	otherResponse := func(c *Call) { c.Response.Model = other }
 	tests := []struct {
 		name      string
 		maxSeries int
@@ -228,16 +228,16 @@ func TestSeriesAttributesAreUnique(t *testing.T) {
 		want      int
 		lost      int64
 	}{
-		{"nobody vouches for a model, and then one is too many", 2, []func(c *Call){unvouched, nil, configured}, 2, 1},
-		{"a model is too many, and then nobody vouches for one", 1, []func(c *Call){nil, configured, unvouched}, 2, 1},
-		{"answers name what is no model", 5, []func(c *Call){longAnswer, longerAnswer, longAnswer, otherAnswer}, 1, 0},
-		{"answers name what is no model when all series are there", 2, []func(c *Call){longAnswer, nil, longerAnswer}, 2, 0},
+		{"nobody vouches for a model, and then one is too many", 2, []func(c *Call){unconfirmed, nil, configured}, 2, 1},
+		{"a model is too many, and then nobody vouches for one", 1, []func(c *Call){nil, configured, unconfirmed}, 2, 1},
+		{"answers name what is no model", 5, []func(c *Call){longResponse, longerResponse, longResponse, otherResponse}, 1, 0},
+		{"answers name what is no model when all series are there", 2, []func(c *Call){longResponse, nil, longerResponse}, 2, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
 			for _, change := range test.calls {
-				c := madeCall(change)
+				c := newTestCall(change)
 				c.Target.MaxSeries = test.maxSeries
 				recordCall(r, c)
 			}
@@ -255,7 +255,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 	const calls, bound = 100000, 50
 	r := newRegistry()
 	for i := 0; i < calls; i++ {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Response.Model = fmt.Sprint("model-", i), fmt.Sprint("answer-", i)
 			c.Request.ConfiguredModel = i%2 == 0
 			c.Labels = []string{"app", fmt.Sprint("app-", i)}
@@ -291,7 +291,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
 		{"refused=credentials_unavailable", true},
 	} {
-		recordCall(r, madeCall(func(call *Call) { call.Request.Policy, call.Request.ReportOnly = c.policy, c.report }))
+		recordCall(r, newTestCall(func(call *Call) { call.Request.Policy, call.Request.ReportOnly = c.policy, c.report }))
 	}
 	want := map[string]int64{
 		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,
@@ -316,7 +316,7 @@ func TestDecisionsAreCountedBeyondCombinationBound(t *testing.T) {
 				decisions = append(decisions, fmt.Sprint("p", bit, "=dropped"))
 			}
 		}
-		recordCall(r, madeCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
+		recordCall(r, newTestCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
 	}
 	want := map[string]int64{"chat_completion.decision=model=set chat_completion.mode=enforce": calls}
 	for bit := 0; bit < parameters; bit++ {
@@ -367,7 +367,7 @@ func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 		go func(i int) {
 			defer all.Done()
 			for n := 0; n < callsEach; n++ {
-				recordCall(r, madeCall(func(c *Call) {
+				recordCall(r, newTestCall(func(c *Call) {
 					c.Request.Model = fmt.Sprint("model-", n%7)
 					c.Response.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
 					c.Request.Policy = "model=set"
@@ -406,9 +406,9 @@ func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 
 func TestCollectedPointsAreSnapshots(t *testing.T) {
 	r := newRegistry()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	before := pointsOf(r, operationDuration)
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	_ = collect(r)
 	if p := before[0]; p.count != 1 || p.counts[7] != 1 {
 		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
@@ -418,7 +418,7 @@ func TestCollectedPointsAreSnapshots(t *testing.T) {
 // TestBrokenRecordDoesNotBlockOthers has a record without a target, which nothing makes: the ones behind it are counted.
 func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 	r := newRegistry()
-	broken := madeCall(func(call *Call) { call.Target = nil })
+	broken := newTestCall(func(call *Call) { call.Target = nil })
 	func() {
 		defer func() {
 			if recover() == nil {
@@ -428,7 +428,7 @@ func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 		recordCall(r, broken)
 		collect(r)
 	}()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	if got := len(pointsOf(r, operationDuration)); got != 1 {
 		t.Errorf("%d series behind the call, want 1", got)
 	}

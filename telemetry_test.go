@@ -64,7 +64,7 @@ func TestLabelValues(t *testing.T) {
 			config.Model = "gpt-4o"
 			config.ModelPattern = test.pattern
 			config.Telemetry.Labels = test.labels
-			handler, sink := watched(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			for _, body := range []string{`{"messages":[{"role":"user","content":"Hi"}]}`, `{`} { // served, and refused
 				req := httptest.NewRequest(http.MethodPost, test.target, strings.NewReader(body))
 				for name, values := range test.header {
@@ -166,8 +166,8 @@ func TestLabelsUseClientRequest(t *testing.T) {
 	config.Path = "/v1/chat/completions"
 	config.ModelPattern = "^/([^/]+)/(?P<team>[^/]+)"
 	config.Telemetry.Labels = map[string]string{"encoding": "$(headers.accept-encoding)", "model": "$(headers.x-ai-model)", "team": "$(uri_captures.team)"}
-	handler, sink := watched(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	ask(handler, `{"messages":[{"role":"user","content":"Hi"}]}`, "Accept-Encoding", "br", "X-Ai-Model", "forged", "X-Provider", "client")
+	handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	sendRequest(handler, `{"messages":[{"role":"user","content":"Hi"}]}`, "Accept-Encoding", "br", "X-Ai-Model", "forged", "X-Provider", "client")
 	if got, want := sink.calls[0].Labels, []string{"encoding", "br", "team", "chat"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("labels %q, want %q", got, want)
 	}
@@ -178,7 +178,7 @@ func TestDistinctLabelsAreDistinctSeries(t *testing.T) {
 	r := newRegistry()
 	for _, labels := range [][]string{nil, {"a", "b"}, {"a", "b", "c", "d"}, {"ab", "c"}, {"a", "bc"}, {"c", "d", "a", "b"}} {
 		for range [2]int{} {
-			recordCall(r, madeCall(func(c *Call) { c.Labels = labels }))
+			recordCall(r, newTestCall(func(c *Call) { c.Labels = labels }))
 		}
 	}
 	counts := countsOf(r, operationDuration)

@@ -187,9 +187,9 @@ func parse(name, content string) (Case, error) {
 			if len(c.ProviderCalls) == 0 {
 				return c, fmt.Errorf("section %q stands before what the provider sees", s.name)
 			}
-			c.ProviderCalls[len(c.ProviderCalls)-1].Answers, err = parseAnswer(s.text)
+			c.ProviderCalls[len(c.ProviderCalls)-1].Answers, err = parseResponse(s.text)
 		case "client sees":
-			c.ClientSees, err = parseAnswer(s.text)
+			c.ClientSees, err = parseResponse(s.text)
 		case "operator sees":
 			var m Message
 			m, err = parseMessage("\n" + s.text)
@@ -271,7 +271,7 @@ func parseRequest(text string) (Message, error) {
 	return m, nil
 }
 
-func parseAnswer(text string) (Message, error) {
+func parseResponse(text string) (Message, error) {
 	m, err := parseMessage(text)
 	if err != nil {
 		return m, err

@@ -36,14 +36,14 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 			if err != nil {
 				t.Fatalf("New: %v", err)
 			}
-			operator := &observer{next: handler}
-			gateway := httptest.NewUnstartedServer(operator)
+			accessLog := &observer{next: handler}
+			gateway := httptest.NewUnstartedServer(accessLog)
 			gateway.Config.ErrorLog = log.New(io.Discard, "", 0)
 			gateway.Start()
 			Run(t, c, gateway.URL, provider)
 			Run(t, c, gateway.URL, provider) // from what the first one left in memory
 			gateway.Close()                  // waits for the handler
-			CompareOperator(t, c, operator.header())
+			CompareOperator(t, c, accessLog.header())
 		})
 	}
 }

@@ -72,37 +72,37 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 		rw.WriteHeader(http.StatusTeapot) // the case fails: it was not to come
 		return
 	}
-	answer := calls[len(p.seen[name])-1].Answers
+	response := calls[len(p.seen[name])-1].Answers
 	p.mu.Unlock()
 
-	if answer.Status == 0 {
-		end(answer, req)
+	if response.Status == 0 {
+		end(response, req)
 	}
-	if answer.Informational != 0 {
+	if response.Informational != 0 {
 		rw.Header().Set("Link", "</hint>; rel=preload")
-		rw.WriteHeader(answer.Informational)
+		rw.WriteHeader(response.Informational)
 		rw.Header().Del("Link")
 	}
-	for _, f := range answer.Header {
+	for _, f := range response.Header {
 		rw.Header().Add(f.Name, f.Value)
 	}
-	rw.WriteHeader(answer.Status)
-	for i, packet := range answer.Packets {
+	rw.WriteHeader(response.Status)
+	for i, packet := range response.Packets {
 		if i > 0 {
 			_ = http.NewResponseController(rw).Flush()
 			time.Sleep(packetInterval) // else both may be read at once
 		}
 		_, _ = rw.Write(packet)
 	}
-	if answer.Broken || answer.Hangs {
+	if response.Broken || response.Hangs {
 		_ = http.NewResponseController(rw).Flush()
-		end(answer, req)
+		end(response, req)
 	}
 }
 
 // end ends an answer that does not end by itself.
-func end(answer Message, req *http.Request) {
-	if answer.Hangs {
+func end(response Message, req *http.Request) {
+	if response.Hangs {
 		<-req.Context().Done()
 	}
 	panic(http.ErrAbortHandler)
@@ -120,10 +120,10 @@ func (p *Provider) take(name string) []received {
 // Run sends the case's request to the gateway and compares what client and provider see.
 func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	t.Helper()
-	answer := send(t, c, gateway)
-	compareAnswer(t, c.ClientSees, answer)
-	if len(c.ProviderCalls) == 0 && answer.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
-		checkErrorShape(t, answer.body)
+	response := send(t, c, gateway)
+	compareResponse(t, c.ClientSees, response)
+	if len(c.ProviderCalls) == 0 && response.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
+		checkErrorShape(t, response.body)
 	}
 
 	seen := provider.take(c.Name)
@@ -135,12 +135,12 @@ func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	if got, want := len(seen), len(c.ProviderCalls); got > want {
 		t.Errorf("the provider got %d requests, want %d; the last one's body:\n%s", got, want, clip(seen[got-1].body))
 	} else if got < want {
-		t.Errorf("the provider got %d requests, want %d; the client got %d: %s", got, want, answer.status, clip(answer.body))
+		t.Errorf("the provider got %d requests, want %d; the client got %d: %s", got, want, response.status, clip(response.body))
 	}
 }
 
 // answer is what the client got.
-type answer struct {
+type clientResponse struct {
 	informational int
 	status        int
 	header        http.Header
@@ -149,7 +149,7 @@ type answer struct {
 }
 
 // send writes the request by hand, so that it arrives with exactly the headers of the case, and keeps 1xx answers.
-func send(t *testing.T, c Case, gateway string) answer {
+func send(t *testing.T, c Case, gateway string) clientResponse {
 	t.Helper()
 	target, err := url.Parse(gateway)
 	if err != nil {
@@ -187,7 +187,7 @@ func send(t *testing.T, c Case, gateway string) answer {
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}
 
-	var got answer
+	var got clientResponse
 	reader := bufio.NewReader(conn)
 	for {
 		response, err := http.ReadResponse(reader, &http.Request{Method: c.Request.Method})
@@ -206,7 +206,7 @@ func send(t *testing.T, c Case, gateway string) answer {
 	}
 }
 
-func compareAnswer(t *testing.T, want Message, got answer) {
+func compareResponse(t *testing.T, want Message, got clientResponse) {
 	t.Helper()
 	if got.status == 0 {
 		if !want.Broken { // broken before its header was sent is broken, too
