@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// errRefused is what a provider's dead port gives.
+// errConnectionRefused is the error of a dial to a closed port.
 var errConnectionRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
-// failing is a transport whose requests end in an error.
+// failingTransport fails every request with an error.
 type failingTransport struct {
 	err error
 }
 
 func (f *failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
-// fallingBack returns a middleware with two providers that cannot be reached, and keeps the records of its calls.
+// newFailoverMiddleware returns a middleware whose providers are unreachable, the sink that keeps its records, and the transport.
 func newFailoverMiddleware(t *testing.T, config *Config) (*middleware, *callSink, *failingTransport) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,13 +40,13 @@ func newFailoverMiddleware(t *testing.T, config *Config) (*middleware, *callSink
 	return m, sink, transport
 }
 
-// chat sends a request for a chat completion.
+// sendChatRequest sends a request for a chat completion.
 func sendChatRequest(ctx context.Context, handler http.Handler) {
 	body := strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/chat/completions", body).WithContext(ctx))
 }
 
-// TestEachAttemptHasSpan also where the last provider cannot be asked, for its key is not there.
+// TestEachAttemptHasSpan includes an attempt that sends nothing: the key of the last provider is unavailable.
 func TestEachAttemptHasSpan(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
@@ -58,14 +58,14 @@ func TestEachAttemptHasSpan(t *testing.T) {
 	}
 	first, last := sink.calls[0], sink.calls[1]
 	if first.ErrorType != errorConnectionFailed || last.ErrorType != "credentials_unavailable" {
-		t.Errorf("the attempts end in %q and %q, want %q and credentials_unavailable", first.ErrorType, last.ErrorType, errorConnectionFailed)
+		t.Errorf("error.type of the attempts %q and %q, want %q and credentials_unavailable", first.ErrorType, last.ErrorType, errorConnectionFailed)
 	}
 	if first.Trace.TraceID != last.Trace.TraceID || first.Trace.SpanID == last.Trace.SpanID || !last.Start.After(first.Start) {
-		t.Errorf("spans %+v from %v and %+v from %v, want two of one trace, one after the other", first.Trace, first.Start, last.Trace, last.Start)
+		t.Errorf("span %+v at %v, then %+v at %v, want consecutive spans of one trace", first.Trace, first.Start, last.Trace, last.Start)
 	}
 }
 
-// TestAttemptSpansNameProvider also in report mode, where all providers get one and the same request.
+// TestAttemptSpansNameProvider uses report mode, in which all providers get the same request.
 func TestAttemptSpansNameProvider(t *testing.T) {
 	config := CreateConfig()
 	config.Mode = modeReport
@@ -76,12 +76,12 @@ func TestAttemptSpansNameProvider(t *testing.T) {
 	got := string(spanPayload(nil, requestTexts{}, sink.calls))
 	for _, host := range []string{"first.example", "second.example"} {
 		if strings.Count(got, `"`+host+`"`) != 1 {
-			t.Errorf("the spans are %s, want one of %s", got, host)
+			t.Errorf("spans %s, want one with %s", got, host)
 		}
 	}
 }
 
-// TestCircuitIgnoresClientDisconnect: that somebody has not waited for an answer says nothing about the provider.
+// TestCircuitIgnoresClientDisconnect checks that a request whose client disconnects does not count as a failure.
 func TestCircuitIgnoresClientDisconnect(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
@@ -94,7 +94,7 @@ func TestCircuitIgnoresClientDisconnect(t *testing.T) {
 	transport.err = context.Canceled
 	sendChatRequest(gone, m)
 	if got := m.policy.providers[0].circuit.failures; got != 2 {
-		t.Errorf("%d failures in a row, want 2", got)
+		t.Errorf("%d consecutive failures, want 2", got)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestProviderRetryAfterIsBounded(t *testing.T) {
 		"Sun, 22 Nov 2026 12:00:09 GMT": 9 * time.Second, "Sun, 22 Nov 2026 11:59:00 GMT": 0, "Mon, 23 Nov 2026 12:00:00 GMT": time.Minute,
 	} {
 		if got := parseRetryAfter(text, now, maxPause); got != want {
-			t.Errorf("Retry-After %q is %v, want %v", text, got, want)
+			t.Errorf("parseRetryAfter(%q) = %v, want %v", text, got, want)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, now int64) {
 		if got := parseRetryAfter(text, time.Unix(now, 0), maxPause); got < 0 || got > maxPause {
-			t.Errorf("Retry-After %q is a pause of %v", text, got)
+			t.Errorf("parseRetryAfter(%q) = %v, want 0 to %v", text, got, maxPause)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 )
 
+// modelListConfig returns a configuration that filters the list of models, with further members.
 func modelListConfig(more map[string]any) map[string]any {
 	config := map[string]any{"allowedModels": []any{"m*"}, "routes": map[string]any{"/v1/models": "models"}}
 	for key, value := range more {
@@ -17,7 +18,7 @@ func modelListConfig(more map[string]any) map[string]any {
 }
 
 func TestModelListSizeLimit(t *testing.T) {
-	const most = 64 << 20 // of an answer without an end
+	const most = 64 << 20 // the length at which the endless response stops after all
 	var written atomic.Int64
 	provider := startProvider(t, func(rw http.ResponseWriter, _ *http.Request) {
 		for chunk := make([]byte, 1<<20); written.Load() < most; {
@@ -30,7 +31,7 @@ func TestModelListSizeLimit(t *testing.T) {
 	})
 	got := sendRequest(t, newMiddleware(t, providerConfig(provider, modelListConfig(nil)), nil), http.MethodGet, "/v1/models", "")
 	if got.Code != http.StatusBadGateway || written.Load() >= most {
-		t.Errorf("got %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
+		t.Errorf("status %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
 	}
 }
 
@@ -45,6 +46,6 @@ func TestModelListTimeout(t *testing.T) {
 	handler := newMiddleware(t, modelListConfig(nil), provider)
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/models", nil))
 	if remaining > time.Minute {
-		t.Errorf("the provider has %s, want less than a minute", remaining)
+		t.Errorf("deadline in %s, want at most a minute", remaining)
 	}
 }

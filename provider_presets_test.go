@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// documented is what the providers' documents say, written out and not taken from presets.
+// documented is what the documentation of the providers says, written out independently of presets.
 var documented = []struct {
 	provider, source  string
 	genAIName         string // gen_ai.provider.name
 	header, key       string // for the token sk-test
 	chat, embeddings  string // path; empty: not documented
 	models, responses string
-	tokenLimit        string // empty: as the client wrote it
-	omitsStreamUsage  bool   // of a stream
+	tokenLimit        string // empty: unchanged
+	omitsStreamUsage  bool   // no stream_options are added
 }{
 	{
 		provider: "openai", source: "https://platform.openai.com/docs/api-reference/chat/create",
@@ -116,13 +116,13 @@ var documented = []struct {
 		tokenLimit: "max_tokens",
 	},
 	{
-		provider: "openai-compatible", source: "what most servers do that others call by an address ending in /v1",
+		provider: "openai-compatible", source: "common behavior of servers with a base URL that ends in /v1",
 		genAIName: "openai", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 	},
 }
 
-// atProvider returns the request, and its body, that reaches the provider.
+// forwardedRequest returns the request that reaches the provider, and its body.
 func forwardedRequest(t *testing.T, provider, method, target, body string) (*http.Request, string) {
 	t.Helper()
 	config := CreateConfig()
@@ -148,7 +148,7 @@ func forwardedRequest(t *testing.T, provider, method, target, body string) (*htt
 	rw := httptest.NewRecorder()
 	handler.ServeHTTP(rw, httptest.NewRequest(method, target, strings.NewReader(body)))
 	if got == nil {
-		t.Fatalf("%s %s does not reach the provider: %d %s", method, target, rw.Code, rw.Body)
+		t.Fatalf("%s %s is not forwarded: status %d, body %s", method, target, rw.Code, rw.Body)
 	}
 	return got, string(gotBody)
 }
@@ -167,13 +167,13 @@ func TestPresetPathsAndCredentials(t *testing.T) {
 			t.Run(want.provider+endpoint.target, func(t *testing.T) {
 				got, body := forwardedRequest(t, want.provider, endpoint.method, endpoint.target, endpoint.body)
 				if got.URL.Path != endpoint.path || got.URL.RawQuery != "x=1" {
-					t.Errorf("got %s?%s, want %s?x=1 (%s)", got.URL.Path, got.URL.RawQuery, endpoint.path, want.source)
+					t.Errorf("forwarded URL %s?%s, want %s?x=1 (%s)", got.URL.Path, got.URL.RawQuery, endpoint.path, want.source)
 				}
 				if key := got.Header.Get(want.header); key != want.key {
-					t.Errorf("%s is %q, want %q", want.header, key, want.key)
+					t.Errorf("Request header %q = %q, want %q", want.header, key, want.key)
 				}
 				if body != endpoint.body {
-					t.Errorf("got the body %s, want %s", body, endpoint.body)
+					t.Errorf("forwarded body %s, want %s", body, endpoint.body)
 				}
 			})
 		}
@@ -194,7 +194,7 @@ func TestPresetTokenLimitAndStreamOptions(t *testing.T) {
 			wantBody += `}`
 			_, got := forwardedRequest(t, want.provider, http.MethodPost, "/any/v1/chat/completions?x=1", start+spelling+end+`}`)
 			if got != wantBody {
-				t.Errorf("%s gets %s, want %s (%s)", want.provider, got, wantBody, want.source)
+				t.Errorf("%s: forwarded body %s, want %s (%s)", want.provider, got, wantBody, want.source)
 			}
 		}
 	}
@@ -209,7 +209,7 @@ func TestPresetGenAIName(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := p.providers[0].endpoints[completions].target.Provider; got != want.genAIName {
-			t.Errorf("%s is %q, want %q", want.provider, got, want.genAIName)
+			t.Errorf("%s: gen_ai.provider.name %q, want %q", want.provider, got, want.genAIName)
 		}
 	}
 }
@@ -238,27 +238,27 @@ func TestPresetHosts(t *testing.T) {
 			continue
 		}
 		if u := p.providers[1].upstream; u.scheme+"://"+u.authority != want {
-			t.Errorf("%s is asked at %s://%s, want %s", row.provider, u.scheme, u.authority, want)
+			t.Errorf("%s: upstream %s://%s, want %s", row.provider, u.scheme, u.authority, want)
 		}
 	}
 }
 
 func TestEveryPresetIsDocumentedOnce(t *testing.T) {
 	if len(documented) != len(presets) {
-		t.Errorf("%d presets, %d rows", len(presets), len(documented))
+		t.Errorf("%d rows, want one for each of %d presets", len(documented), len(presets))
 	}
 	for i, p := range presets {
 		if i < len(documented) && p.name != documented[i].provider {
-			t.Errorf("preset %d is %s, row %d is %s", i, p.name, i, documented[i].provider)
+			t.Errorf("preset %d is %s, but row %d is %s", i, p.name, i, documented[i].provider)
 		}
 		if p.basePath != "" && normalizePath(p.basePath) != p.basePath {
-			t.Errorf("the base %q of %s is no clean path", p.basePath, p.name)
+			t.Errorf("base path %q of %s is not normalized", p.basePath, p.name)
 		}
 		if http.CanonicalHeaderKey(p.authHeader) != p.authHeader {
-			t.Errorf("the header of %s is spelt %q", p.name, p.authHeader)
+			t.Errorf("%s: auth header %q, want it in canonical form", p.name, p.authHeader)
 		}
 		if strings.ContainsAny(p.host, ":/") {
-			t.Errorf("%q of %s is more than a host", p.host, p.name)
+			t.Errorf("host %q of %s, want no port or path", p.host, p.name)
 		}
 	}
 }

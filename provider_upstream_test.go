@@ -17,13 +17,13 @@ import (
 	"github.com/modelroute/chatcompletion"
 )
 
-// chatBody is an ordinary request.
+// chatBody is the body of an ordinary request.
 const chatBody = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 
-// patience ends a test that hangs.
+// testTimeout ends a test that hangs.
 const testTimeout = 5 * time.Second
 
-// build makes a middleware.
+// newMiddleware returns a middleware.
 func newMiddleware(t *testing.T, config map[string]any, next http.Handler) http.Handler {
 	t.Helper()
 	decoded, err := decodeConfig(config)
@@ -37,7 +37,7 @@ func newMiddleware(t *testing.T, config map[string]any, next http.Handler) http.
 	return handler
 }
 
-// at is the configuration of a provider at a port of this host.
+// providerConfig returns the configuration of a provider at a port of this host, with further members.
 func providerConfig(port int, more map[string]any) map[string]any {
 	config := map[string]any{"provider": "vllm", "host": "127.0.0.1", "port": port}
 	for key, value := range more {
@@ -46,12 +46,12 @@ func providerConfig(port int, more map[string]any) map[string]any {
 	return config
 }
 
-// portOf is where a server listens.
+// portOf returns the port of a server.
 func portOf(s *httptest.Server) int {
 	return s.Listener.Addr().(*net.TCPAddr).Port
 }
 
-// replying starts a provider.
+// startProvider starts a provider and returns its port.
 func startProvider(t *testing.T, handler http.HandlerFunc) int {
 	t.Helper()
 	s := httptest.NewServer(handler)
@@ -59,14 +59,14 @@ func startProvider(t *testing.T, handler http.HandlerFunc) int {
 	return portOf(s)
 }
 
-// good answers.
+// respondOK responds with an empty JSON object.
 func respondOK(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	_, _ = io.WriteString(rw, "{}")
 }
 
-// speaking starts a provider of which nothing is known but what it does with a connection, which stays open until the test
-// ends.
+// startTCPProvider starts a provider that is a function on connections, and returns its port. The connections stay open until
+// the test ends.
 func startTCPProvider(t *testing.T, speak func(net.Conn)) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -97,7 +97,7 @@ func startTCPProvider(t *testing.T, speak func(net.Conn)) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// saying answers the first request of a connection with a text, whatever it means.
+// respondRaw responds to the first request of a connection with a raw text.
 func respondRaw(text string) func(net.Conn) {
 	return func(connection net.Conn) {
 		request, err := http.ReadRequest(bufio.NewReader(connection))
@@ -109,12 +109,12 @@ func respondRaw(text string) func(net.Conn) {
 	}
 }
 
-// answerTo has a request answered, which must neither hang nor panic.
+// sendRequest sends a request to a handler, which must neither hang nor panic.
 func sendRequest(t *testing.T, handler http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
-	ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{}) // without it, a reverse proxy does not panic as it does in a server
+	ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{}) // a reverse proxy panics only in a server
 	req := httptest.NewRequest(method, target, strings.NewReader(body)).WithContext(ctx)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -132,7 +132,7 @@ func sendRequest(t *testing.T, handler http.Handler, method, target, body string
 		}
 		return rw
 	case <-time.After(2 * testTimeout):
-		t.Fatalf("%s %s hangs", method, target)
+		t.Fatalf("%s %s: no response in time", method, target)
 		return nil
 	}
 }
@@ -155,13 +155,14 @@ func TestInvalidResponseStatusIsConnectionFailure(t *testing.T) {
 			handler := newMiddleware(t, providerConfig(first, map[string]any{"timeouts": map[string]any{"firstByte": "2s"}, "fallbacks": test.fallbacks}), nil)
 			got := sendRequest(t, handler, http.MethodPost, chatPath, chatBody)
 			if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
-				t.Errorf("%q with %d fallbacks: got %d by %s, want %d by %s", status, len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+				t.Errorf("%q with %d fallbacks: status %d, attempts %q, want %d, %q", status, len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
 			}
 		}
 	}
 }
 
-// Go's client cannot send a target such as http:v1, which Go's server reads.
+// TestOpaqueRequestTargetUsesEndpointPath calls the handler with a target such as http:v1: Go's server accepts it, but Go's
+// client cannot send it.
 func TestOpaqueRequestTargetUsesEndpointPath(t *testing.T) {
 	targets := make(chan string, 1)
 	provider := startProvider(t, func(rw http.ResponseWriter, req *http.Request) {
@@ -170,14 +171,15 @@ func TestOpaqueRequestTargetUsesEndpointPath(t *testing.T) {
 	})
 	got := sendRequest(t, newMiddleware(t, providerConfig(provider, nil), nil), http.MethodPost, "http:v1/images", chatBody)
 	if got.Code != http.StatusOK {
-		t.Fatalf("got %d: %s", got.Code, got.Body)
+		t.Fatalf("status %d, want 200: %s", got.Code, got.Body)
 	}
 	if target := <-targets; target != chatPath {
-		t.Errorf("the provider is asked for %q, want %q", target, chatPath)
+		t.Errorf("forwarded target %q, want %q", target, chatPath)
 	}
 }
 
-// A provider that does not read leaves a large request half sent: the time for its answer begins before that.
+// TestFirstByteTimeoutCoversRequestBody checks that the timeout starts before the request body is sent, which a provider
+// that does not read blocks.
 func TestFirstByteTimeoutCoversRequestBody(t *testing.T) {
 	first := startTCPProvider(t, func(connection net.Conn) { _ = connection.(*net.TCPConn).SetReadBuffer(4 << 10) })
 	second := startProvider(t, respondOK)
@@ -194,12 +196,12 @@ func TestFirstByteTimeoutCoversRequestBody(t *testing.T) {
 		handler := newMiddleware(t, providerConfig(first, map[string]any{"timeouts": map[string]any{"firstByte": test.firstByte}, "fallbacks": test.fallbacks}), nil)
 		got := sendRequest(t, handler, http.MethodPost, chatPath, body)
 		if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
-			t.Errorf("with %d fallbacks: got %d by %s, want %d by %s", len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+			t.Errorf("%d fallbacks: status %d, attempts %q, want %d, %q", len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
 		}
 	}
 }
 
-// Trailers need not be announced: a reverse proxy hands them on all the same.
+// TestForgedTrailersAreDropped sends trailers without announcing them: a reverse proxy forwards them nevertheless.
 func TestForgedTrailersAreDropped(t *testing.T) {
 	provider := startProvider(t, func(rw http.ResponseWriter, req *http.Request) {
 		respondOK(rw, req)
@@ -223,12 +225,12 @@ func TestForgedTrailersAreDropped(t *testing.T) {
 		_, _ = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
 		if got := response.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
-			t.Errorf("%s: the client gets the trailers %v, want X-Other", name, got)
+			t.Errorf("%s: response trailers %v, want X-Other", name, got)
 		}
 	}
 }
 
-// TestForgedTrailersOverHTTP2AreDropped: HTTP/2 has trailers behind any body.
+// TestForgedTrailersOverHTTP2AreDropped uses HTTP/2, which allows trailers after any body.
 func TestForgedTrailersOverHTTP2AreDropped(t *testing.T) {
 	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
@@ -254,6 +256,6 @@ func TestForgedTrailersOverHTTP2AreDropped(t *testing.T) {
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
 	if got := response.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
-		t.Errorf("the client gets the trailers %v, want X-Other", got)
+		t.Errorf("response trailers %v, want X-Other", got)
 	}
 }

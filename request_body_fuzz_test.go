@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// compressors make what decompressor reads, by Content-Encoding. They are used again and again: making one is slow.
+// compressors are the supported compressions by Content-Encoding. They are reused, because creating one is slow.
 var compressors = []struct {
 	encoding string
 	writer   interface {
@@ -35,7 +35,7 @@ func rawDeflate() *flate.Writer {
 	return w
 }
 
-// compressed returns the text compressed by the chosen compressor, and the Content-Encoding of that.
+// compressed returns the text compressed by the chosen compressor, and its Content-Encoding.
 func compressed(text []byte, choice uint8) (body []byte, encoding string) {
 	c := compressors[int(choice)%len(compressors)]
 	var b bytes.Buffer
@@ -45,7 +45,7 @@ func compressed(text []byte, choice uint8) (body []byte, encoding string) {
 	return b.Bytes(), c.encoding
 }
 
-// FuzzRequestDecompression feeds compressed and corrupt bodies: what comes out is never longer than the limit.
+// FuzzRequestDecompression decompresses valid and corrupt bodies: the result never exceeds the limit.
 func FuzzRequestDecompression(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"model":"gpt-4o"}`), uint8(i), uint16(100), uint16(0), byte(0))
@@ -62,10 +62,10 @@ func FuzzRequestDecompression(f *testing.F) {
 		switch {
 		case int64(len(text)) > maxBytes:
 			if apiErr == nil || apiErr.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d bytes, limit %d: %v", len(text), maxBytes, apiErr)
+				t.Errorf("%d bytes, limit %d: error %v, want status 413", len(text), maxBytes, apiErr)
 			}
 		case apiErr != nil:
-			t.Errorf("refused: %s", apiErr.message)
+			t.Errorf("error %q, want none", apiErr.message)
 		case !bytes.Equal(plain, text):
 			t.Errorf("decompressed to %.100q, want %.100q", plain, text)
 		}
@@ -73,10 +73,10 @@ func FuzzRequestDecompression(f *testing.F) {
 		for _, corrupt := range [][]byte{text, flipped(intact, int(corruptAt), corruption), intact[:int(corruptAt)%(len(intact)+1)]} {
 			plain, apiErr := decompress(header, corrupt, maxBytes)
 			if apiErr == nil && int64(len(plain)) > maxBytes {
-				t.Errorf("%d bytes, limit %d", len(plain), maxBytes)
+				t.Errorf("decompressed to %d bytes, want at most %d", len(plain), maxBytes)
 			}
 			if apiErr != nil && apiErr.status != http.StatusBadRequest && apiErr.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("status %d", apiErr.status)
+				t.Errorf("status %d, want 400 or 413", apiErr.status)
 			}
 		}
 	})
@@ -92,8 +92,7 @@ func flipped(body []byte, at int, corruption byte) []byte {
 
 const chatRequest = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`
 
-// answerOf sends a request through a middleware whose provider answers as written; cut tells that the middleware ended
-// the answer as broken.
+// roundTrip sends a request through a middleware to the provider, and reports whether the middleware aborted the response.
 func roundTrip(t *testing.T, provider http.HandlerFunc) (response *httptest.ResponseRecorder, aborted bool) {
 	t.Helper()
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
@@ -116,8 +115,8 @@ func roundTrip(t *testing.T, provider http.HandlerFunc) (response *httptest.Resp
 	return response, false
 }
 
-// FuzzResponseDecoder has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
-// A corrupt or cut answer looks broken, or is plainly what was sent.
+// FuzzResponseDecoder has a provider compress its response, although the request does not accept that, and write it in arbitrary
+// chunks: the client gets the same plain bytes. A corrupt or truncated response is aborted, or has the plain bytes anyway.
 func FuzzResponseDecoder(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"object":"chat.completion"}`), uint8(i), uint16(1), uint16(0), byte(0))
@@ -150,25 +149,25 @@ func FuzzResponseDecoder(f *testing.F) {
 
 		response, aborted := roundTrip(t, provider(intact))
 		if aborted || !bytes.Equal(response.Body.Bytes(), text) {
-			t.Fatalf("cut %t, body %.200q, want %.200q", aborted, response.Body, text)
+			t.Fatalf("aborted %t, body %.200q, want false, %.200q", aborted, response.Body, text)
 		}
 		if h := response.Header(); len(intact) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
-			t.Errorf("header %v", h)
+			t.Errorf("response headers %v, want no Content-Encoding and no Content-Length", h)
 		}
 
 		response, aborted = roundTrip(t, provider(intact[:int(corruptAt)%len(intact)]))
 		if !aborted && int(corruptAt)%len(intact) != 0 && response.Body.Len() != len(text) {
-			t.Errorf("a cut answer looks complete: %.200q", response.Body)
+			t.Errorf("truncated response is not aborted: body %.200q", response.Body)
 		}
 		if !bytes.HasPrefix(text, response.Body.Bytes()) {
-			t.Errorf("a cut answer has %.200q, want a prefix of %.200q", response.Body, text)
+			t.Errorf("truncated response: body %.200q, want a prefix of %.200q", response.Body, text)
 		}
 		roundTrip(t, provider(flipped(intact, int(corruptAt), corruption))) // must not hang or panic
 	})
 }
 
-// TestResponseDecoderEndsOnClientDisconnect has a provider go on writing a compressed answer after the client has gone: the
-// handler must end, or it and the provider's connection stay for ever.
+// TestResponseDecoderEndsOnClientDisconnect has a provider continue to write a compressed response after the client
+// disconnects: the handler must return, or it leaks together with the connection to the provider.
 func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 	response, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
 	for i := 0; i < 200; i++ {
@@ -195,7 +194,7 @@ func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(5 * time.Second):
-			t.Fatal("the handler hangs in Write")
+			t.Fatal("handler has not returned, want it to return from Write")
 		}
 		disconnect()
 	}

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// forgedMark is a part of all that a provider says in the operator's name here.
+// spoofedMark is part of every access-log header that the provider sends in this test.
 const spoofedMark = "FORGED"
 
-// errorTypes are all values of error.type that an answer of a provider can have.
+// errorTypes matches the values of error.type for a response of a provider.
 var errorTypes = regexp.MustCompile(`^(|[4-9][0-9]{2}|_OTHER|provider_cut|error_event|connection_failed|timeout|client_gone)$`)
 
-// answerSoFar is the header of an answer when it is sent.
+// headerRecorder records the response headers at the time of WriteHeader.
 type headerRecorder struct {
 	*httptest.ResponseRecorder
 	header http.Header
@@ -30,8 +30,8 @@ func (a *headerRecorder) WriteHeader(status int) {
 	a.ResponseRecorder.WriteHeader(status)
 }
 
-// FuzzResponseHeaders has a provider answer with header lines of any kind: nobody but us writes into the operator's log, neither
-// by a header nor by a trailer; the body is the provider's; and there is one record whose error.type is one of few.
+// FuzzResponseHeaders has a provider respond with arbitrary header lines: neither a header nor a trailer of the provider sets
+// an access-log header; the body is the provider's; and there is one record, whose error.type is one of a few.
 func FuzzResponseHeaders(f *testing.F) {
 	for i, header := range []string{
 		"", "Content-Type: application/json", "Content-Type: text/event-stream\r\nContent-Length: 9", "X-Ai-Policy: " + spoofedMark + "\r\nx-ai-model: " + spoofedMark, "Trailer: X-Ai-Model, X-Checksum", "Trailer: X-Ai-Policy\r\ntrailer: x-ai-input-tokens",
@@ -64,9 +64,9 @@ func FuzzResponseHeaders(f *testing.F) {
 		rw.WriteHeader(code)
 		_, _ = rw.Write(body)
 		if providerHeader["Content-Length"] != nil {
-			return // there are no trailers in HTTP/1.1
+			return // HTTP/1.1 has no trailers then
 		}
-		for _, name := range accessLogHeaders { // as a reverse proxy does with trailers
+		for _, name := range accessLogHeaders { // as a reverse proxy copies trailers
 			rw.Header()[http.TrailerPrefix+name] = []string{spoofedMark}
 			if strings.Contains(strings.ToLower(strings.Join(providerHeader["Trailer"], ",")), strings.ToLower(name)) {
 				rw.Header()[name] = []string{spoofedMark}
@@ -90,16 +90,16 @@ func FuzzResponseHeaders(f *testing.F) {
 		}
 		aborted := abortsResponse(handler, client, request)
 		if len(sink.calls) != 1 || !errorTypes.MatchString(sink.calls[0].ErrorType) || sink.calls[0].Status != int(status) {
-			t.Fatalf("the records are %+v, want one of status %d", sink.calls, status)
+			t.Fatalf("records %+v, want one with status %d", sink.calls, status)
 		}
 		checkLogHeaders(t, client)
 		if got := client.Body.String(); !canDecompress(contentEncoding(providerHeader)) && !stream && (got != string(content) || aborted) {
-			t.Errorf("the client gets %q, cut %t, want %q", got, aborted, content)
+			t.Errorf("body %q, aborted %t, want %q, false", got, aborted, content)
 		}
 	})
 }
 
-// serveCut sends a request, and tells whether the answer was ended as broken.
+// abortsResponse sends a request and reports whether the middleware aborted the response.
 func abortsResponse(handler http.Handler, rw http.ResponseWriter, request string) (aborted bool) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -113,7 +113,7 @@ func abortsResponse(handler http.Handler, rw http.ResponseWriter, request string
 	return false
 }
 
-// checkOperators checks that a client gets nothing of the operator's, and the operator nothing of the provider's.
+// checkLogHeaders checks that a client gets no access-log headers, and that none has a value from the provider.
 func checkLogHeaders(t *testing.T, client *headerRecorder) {
 	t.Helper()
 	for name, values := range client.header {
@@ -124,13 +124,13 @@ func checkLogHeaders(t *testing.T, client *headerRecorder) {
 			}
 		}
 		if isReserved {
-			t.Errorf("the client gets %s %q", name, values)
+			t.Errorf("Response header %q = %q, want none", name, values)
 		}
 	}
 	for name, values := range client.Header() {
 		isReserved := isLogHeader(strings.TrimPrefix(name, http.TrailerPrefix))
 		if isReserved && strings.Contains(strings.Join(values, ","), spoofedMark) {
-			t.Errorf("the operator sees %s %q", name, values)
+			t.Errorf("access-log header %q = %q, want no value from the provider", name, values)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// answerIn reads an answer as it comes in pieces, each of them a window of its own.
+// readResponse reads a response in pieces, each in its own window.
 func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 	reader := &responseReader{record: &Response{}, kind: kind, stream: stream, wantsDetails: true}
 	window := []byte{}
@@ -23,7 +23,7 @@ func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 	return reader
 }
 
-// inPieces divides a text into pieces of a size.
+// splitText splits a text into pieces of a size.
 func splitText(text string, size int) []string {
 	var pieces []string
 	for len(text) > size {
@@ -33,12 +33,12 @@ func splitText(text string, size int) []string {
 	return append(pieces, text)
 }
 
-// known is a usage of input, cached input, output and reasoning.
+// knownUsage returns a usage of input, cached input, output and reasoning tokens.
 func knownUsage(input, cached, output, reasoning int64) Usage {
 	return Usage{Known: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
 }
 
-// What tests make answers of. A client has written tools that look like what is looked for.
+// Parts of responses. The names in the client's tools imitate the members that the reader scans for.
 const (
 	responseTools = `"tools":[{"type":"function","name":"report","parameters":{"type":"object","properties":{"error":{"type":"string"},"model":{"type":"string"},` +
 		`"usage":{"input_tokens":999,"output_tokens":999}},"x":{"type":"response.completed"}}}]`
@@ -51,7 +51,7 @@ func responseObject(status, failure, usage string) string {
 	return "{" + fmt.Sprintf(responseHead, status, failure) + responseText + responseTools + `,"usage":` + usage + `,"metadata":{"error":"usage"}}`
 }
 
-// responseEvents are the events of a stream, each with its name and its data.
+// responseEvents returns the events of a stream, each with its name and its data.
 func responseEvents(last string) [][2]string {
 	events := [][2]string{
 		{"response.created", `"response":` + responseObject("in_progress", "null", "null")},
@@ -72,7 +72,7 @@ func responseEvents(last string) [][2]string {
 	return events
 }
 
-// spellings are ways to write an event: %[1]s is its type, %[2]s the rest of its data.
+// spellings are ways to write an event: %[1]s is its type, %[2]s is the rest of its data.
 var spellings = map[string]string{
 	"OpenAI":           "event: %[1]s\ndata: {\"type\":\"%[1]s\",\"sequence_number\":1,%[2]s}\n\n",
 	"type at the end":  "event: %[1]s\ndata: {\"sequence_number\":1,%[2]s,\"type\":\"%[1]s\"}\n\n",
@@ -116,17 +116,17 @@ func TestResponsesStreamEnding(t *testing.T) {
 			for i := 0; i <= len(stream); i += step {
 				reader := readResponse(responses, true, stream[:i], stream[i:])
 				if got := (ending{reader.finished, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
-					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
+					t.Fatalf("%s, %q, split at %d: got %+v, want %+v", name, last, i, got, want)
 				}
 				if reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1" || reader.events != strings.Count("\n"+stream, "\ndata:") {
-					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
+					t.Fatalf("%s, %q, split at %d: model %q, ID %q, %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
 				}
 				if cut := readResponse(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
-					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
+					t.Fatalf("%s, %q, truncated at %d: got %+v, want no end and no usage", name, last, i, cut)
 				}
 			}
 			if reader := readResponse(responses, true, splitText(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
-				t.Errorf("%s, %q, in pieces: got %+v", name, last, reader)
+				t.Errorf("%s, %q, in pieces: got %+v, want %+v", name, last, reader, want)
 			}
 		}
 	}
@@ -135,17 +135,17 @@ func TestResponsesStreamEnding(t *testing.T) {
 func TestResponsesStreamError(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
 		if reader := readResponse(responses, true, line+"\n\n"); !reader.failed {
-			t.Errorf("%q is no failure", line)
+			t.Errorf("%q: no failure, want one", line)
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
 		if reader := readResponse(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
-			t.Errorf("%q is a failure", line)
+			t.Errorf("%q: failure, want none", line)
 		}
 	}
 }
 
-// TestResponsesLongFinalEvent has a last event that is read in several windows.
+// TestResponsesLongFinalEvent reads the final event in several windows.
 func TestResponsesLongFinalEvent(t *testing.T) {
 	long := strings.Repeat("Once upon a time. ", 2000)
 	stream := writeEvents(spellings["OpenAI"], responseEvents("response.completed"))
@@ -186,7 +186,7 @@ func TestResponsesWithoutStream(t *testing.T) {
 				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, reader)
 			}
 			if strings.Contains(test.body, `"model"`) && (reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1") {
-				t.Errorf("%s: the model is %q, the id %q", test.name, reader.record.Model, reader.record.ID)
+				t.Errorf("%s: model %q, ID %q", test.name, reader.record.Model, reader.record.ID)
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func TestEmbeddingsUsage(t *testing.T) {
 		{"zero", `{"prompt_tokens":0,"total_tokens":0}`, input(0)},
 		{"input_tokens", `{"input_tokens":8}`, input(8)},
 		{"null", `null`, Usage{}},
-		{"nothing", `{}`, Usage{}},
+		{"empty", `{}`, Usage{}},
 		{"negative", `{"prompt_tokens":-8}`, Usage{}},
 		{"text", `{"prompt_tokens":"8"}`, Usage{}},
 	}
@@ -223,17 +223,17 @@ func TestEmbeddingsUsage(t *testing.T) {
 	}
 }
 
-// TestEmbeddingsReportNoOutputTokens: neither a header nor a line nor a span has a number of output tokens.
+// TestEmbeddingsReportNoOutputTokens checks the access-log headers, the log line and the span.
 func TestEmbeddingsReportNoOutputTokens(t *testing.T) {
 	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
 	header := http.Header{}
 	setLogHeaders(header, &decision{}, c)
 	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {
-		t.Errorf("the headers are %q and %q, want 8 and none", input, output)
+		t.Errorf("input and output tokens %q and %q, want 8 and none", input, output)
 	}
 	for name, text := range map[string]string{"line": string(newLine(c)), "span": string(spanPayload(nil, requestTexts{}, []*Call{c}))} {
 		if !strings.Contains(text, "gen_ai.usage.input_tokens") || strings.Contains(text, "output_tokens") {
-			t.Errorf("the %s is %s", name, text)
+			t.Errorf("%s: %s, want input tokens and no output tokens", name, text)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// recorder notes the order in which an answer is written and flushed.
+// writeRecorder records the order of writes and flushes of a response.
 type writeRecorder struct {
 	header http.Header
 	calls  []string
@@ -30,7 +30,7 @@ func (r *writeRecorder) Write(chunk []byte) (int, error) {
 
 func (r *writeRecorder) Flush() { r.calls = append(r.calls, "flush") }
 
-// writerTo returns what a provider's answer is written to, in front of a client.
+// newTestWriter returns a responseWriter that writes to a client.
 func newTestWriter(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	t.Helper()
 	call := &Call{}
@@ -47,7 +47,7 @@ func TestResponseFlushing(t *testing.T) {
 		{"event stream of known length", http.Header{"Content-Type": {"text/event-stream"}, "Content-Length": {"2"}}, "200 flush a flush b flush"},
 		{"unknown length", http.Header{"Content-Type": {"application/json"}}, "200 a flush b flush"},
 		{"known length", http.Header{"Content-Type": {"application/json"}, "Content-Length": {"2"}}, "200 a b"},
-		{"compressed as nobody asked, in an encoding that is not ours", http.Header{"Content-Encoding": {"br"}, "Content-Length": {"2"}}, "200 a b"},
+		{"compressed in an encoding that is not decoded", http.Header{"Content-Encoding": {"br"}, "Content-Length": {"2"}}, "200 a b"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestInformationalResponsesPass(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsNeverMix sends requests of one skeleton, JSON and streams, each with a marker of its own.
+// TestConcurrentRequestsNeverMix sends requests with the same skeleton, for JSON and streams, each with a unique marker.
 func TestConcurrentRequestsNeverMix(t *testing.T) {
 	const clients, requests = 64, 20
 	provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -89,10 +89,10 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 		}
 		marker := req.Header.Get("X-Marker")
 		if strings.Count(string(body), marker) != 40 || strings.Count(string(body), "marker-") != 40 {
-			t.Errorf("the request of %s holds another one's text: %.200s", marker, body)
+			t.Errorf("request of %s contains another marker: %.200s", marker, body)
 		}
 		if req.Header.Get("Authorization") != "Bearer sk-provider" {
-			t.Errorf("Authorization is %q", req.Header.Get("Authorization"))
+			t.Errorf("Request header Authorization = %q, want Bearer sk-provider", req.Header.Get("Authorization"))
 		}
 		if strings.Contains(string(body), `"stream":true`) {
 			rw.Header().Set("Content-Type", "text/event-stream")
@@ -131,7 +131,7 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 				stream := (client+i)%2 == 0
 				if response := sendMarked(t, gateway.URL, marker, stream); strings.Count(response, "marker-") != strings.Count(response, marker) ||
 					!strings.Contains(response, marker) || (stream && strings.Count(response, marker) != 5) {
-					t.Errorf("the answer to %s is %q", marker, response)
+					t.Errorf("response to %s: %q, want its marker only", marker, response)
 				}
 			}
 		}(client)
