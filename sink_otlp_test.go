@@ -27,16 +27,16 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// testCollector answers each export as answer says, with 200 if it is nil.
+// testCollector responds to each export by a function, or with 200 if it is nil.
 type testCollector struct {
 	*httptest.Server
 	response func(rw http.ResponseWriter, req *http.Request, attempt int)
 
 	mu         sync.Mutex
-	attempts   int                 // to export
-	spans      []string            // that were taken, by their ids
-	attributes []map[string]string // their attributes that are texts
-	metrics    int                 // exports that were taken
+	attempts   int                 // number of export attempts
+	spans      []string            // IDs of accepted spans
+	attributes []map[string]string // text attributes of accepted spans
+	metrics    int                 // accepted exports of metrics
 	headers    []http.Header       // of all attempts
 }
 
@@ -109,7 +109,7 @@ func (c *testCollector) counts() (attempts, spans, metrics int) {
 	return c.attempts, len(c.spans), c.metrics
 }
 
-// fastSettings export spans at once, and metrics at the end only.
+// fastSettings returns settings that export spans at once, and metrics only at the end.
 func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 	t.Helper()
 	config.Interval = "1h"
@@ -120,7 +120,7 @@ func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 	return s
 }
 
-// use returns an exporter, and what ends its use and waits for its end.
+// startTestExporter returns an exporter, and a function that ends its use and waits until it has stopped.
 func startTestExporter(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
 	t.Helper()
 	startMetrics(r)
@@ -162,14 +162,14 @@ func TestExportSpansAndFinalMetrics(t *testing.T) {
 		recordCall(r, tracedCall(i))
 		queueSpan(e, tracedCall(i))
 	}
-	eventually(t, "three spans have come", func() bool { _, spans, _ := c.counts(); return spans == 3 })
+	eventually(t, "three spans are exported", func() bool { _, spans, _ := c.counts(); return spans == 3 })
 	end()
 	if _, spans, metrics := c.counts(); spans != 3 || metrics != 1 {
 		t.Errorf("%d spans and %d exports of metrics, want 3 and 1", spans, metrics)
 	}
 	for _, header := range c.headers {
 		if header.Get("Content-Type") != "application/json" || header.Get("Content-Encoding") != "gzip" || header.Get("Api-Key") != "k" {
-			t.Errorf("header %v", header)
+			t.Errorf("request headers %v, want JSON, gzip and the key", header)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func TestExportWithoutCompression(t *testing.T) {
 	queueSpan(e, tracedCall(1))
 	end()
 	if _, spans, _ := c.counts(); spans != 1 || c.headers[0].Get("Content-Encoding") != "" {
-		t.Errorf("%d spans, header %v; want 1, and no encoding", spans, c.headers[0])
+		t.Errorf("%d spans, request headers %v, want 1, no Content-Encoding", spans, c.headers[0])
 	}
 }
 
@@ -191,7 +191,7 @@ func TestMetricsExportInterval(t *testing.T) {
 	r := newRegistry()
 	recordCall(r, tracedCall(1))
 	startTestExporter(t, s, r)
-	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
+	eventually(t, "metrics are exported several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
 }
 
 func TestEqualSettingsShareExporter(t *testing.T) {
@@ -204,24 +204,24 @@ func TestEqualSettingsShareExporter(t *testing.T) {
 	startMetrics(r)
 	e := useExporter(first, settings(), r)
 	if got := useExporter(second, settings(), r); got != e {
-		t.Error("equal settings have two exporters")
+		t.Error("equal settings have different exporters, want a shared one")
 	}
 	other := settings()
 	other.key += "other"
 	if got, _ := startTestExporter(t, other, r); got == e {
-		t.Error("other settings have the same exporter")
+		t.Error("different settings share an exporter, want another")
 	}
 	cancelSecond()
 	eventually(t, "one user is left", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 1 })
 	queueSpan(e, tracedCall(1))
-	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	if hasEnded(e) {
-		t.Error("the exporter has ended before its last user")
+		t.Error("exporter has ended, want it to run until its last user ends")
 	}
 	cancelFirst()
 	eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
 	if got, _ := startTestExporter(t, settings(), r); got == e {
-		t.Error("a new user has the old exporter")
+		t.Error("new user has the old exporter, want a new one")
 	}
 }
 
@@ -237,9 +237,9 @@ func TestExporterLingersForNextUser(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, settings(), r)
 	cancel()
-	eventually(t, "the first user has gone", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
+	eventually(t, "the exporter has no user", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
 	if got, _ := startTestExporter(t, settings(), r); got != e {
-		t.Error("the next user has another exporter")
+		t.Error("next user has another exporter, want the same")
 	}
 }
 
@@ -262,7 +262,7 @@ func TestNewExporterDuringFinalFlush(t *testing.T) {
 	<-flushing
 	next, _ := startTestExporter(t, s, r)
 	if next == e {
-		t.Error("the new user has the exporter that ends")
+		t.Error("new user has the exporter that ends, want a new one")
 	}
 	queueSpan(e, tracedCall(2)) // of a call that outlives its configuration
 	close(goOn)
@@ -277,7 +277,7 @@ func TestLateCallRestartsExporter(t *testing.T) {
 	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
 	end()
 	queueSpan(e, tracedCall(1))
-	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	eventually(t, "the exporter has ended again", func() bool { return hasEnded(e) })
 }
 
@@ -289,7 +289,7 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	for i := 0; i < 2*spanBatch+1; i++ {
 		queueSpan(e, tracedCall(i))
 	}
-	eventually(t, "two batches have come", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
+	eventually(t, "two batches are exported", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
 	if attempts, _, _ := c.counts(); attempts != 2 {
 		t.Errorf("%d requests, want 2", attempts)
 	}
@@ -302,17 +302,17 @@ func TestFullQueueCountsDroppedSpans(t *testing.T) {
 	r := newRegistry()
 	e, end := startTestExporter(t, s, r)
 	queueSpan(e, tracedCall(0))
-	eventually(t, "a request is on its way", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+	eventually(t, "a request is in flight", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 	for i := 0; i < spanQueueMax+7; i++ {
 		queueSpan(e, tracedCall(1+i))
 	}
 	if got := lostOf(r, lostSpan); got != 7 {
-		t.Errorf("%d spans lost, want 7", got)
+		t.Errorf("%d lost spans, want 7", got)
 	}
 	close(goOn)
 	end()
 	if _, spans, _ := c.counts(); spans != 1+spanQueueMax {
-		t.Errorf("%d spans have come, want %d", spans, 1+spanQueueMax)
+		t.Errorf("%d exported spans, want %d", spans, 1+spanQueueMax)
 	}
 }
 
@@ -320,20 +320,20 @@ func TestSpanQueueBytesAreBounded(t *testing.T) {
 	const size = 3 << 20
 	r := newRegistry()
 	e := newExporter(readSettings(t, OTLP{Endpoint: "http://c", Compression: "none"}, environment()), r)
-	e.running = true // so that nothing takes the calls away
+	e.running = true // so that nothing removes the calls from the queue
 	for i := 0; i <= spanQueueMaxBytes/size; i++ {
 		call := tracedCall(i)
 		call.Input = bytes.Repeat([]byte("a"), size)
 		queueSpan(e, call)
 	}
 	if got := lostOf(r, lostSpan); got != 1 {
-		t.Errorf("%d spans lost, want 1", got)
+		t.Errorf("%d lost spans, want 1", got)
 	}
 	if got := takeSpans(e).spans; got != 2 {
 		t.Errorf("%d spans in a request, want 2", got)
 	}
 	if got, want := e.queuedBytes, size*(spanQueueMaxBytes/size-2); got != want {
-		t.Errorf("%d bytes wait, want %d", got, want)
+		t.Errorf("%d queued bytes, want %d", got, want)
 	}
 }
 
@@ -351,14 +351,14 @@ func TestTransientExportFailureIsRetried(t *testing.T) {
 			logged := warnings(t, func() {
 				e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
 				queueSpan(e, tracedCall(1))
-				eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+				eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 				end()
 			})
 			if attempts, _, _ := c.counts(); attempts != exportAttempts || lostOf(r, lostSpan) != 0 {
-				t.Errorf("%d attempts, %d lost; want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
+				t.Errorf("%d attempts, %d lost spans, want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
 			}
 			if lines := strings.Count(logged, "\n"); lines != 1 || !strings.Contains(logged, "cannot export traces to "+c.URL+"/v1/traces: ") {
-				t.Errorf("the operator is told %q, want one line", logged)
+				t.Errorf("log %q, want one line", logged)
 			}
 		})
 	}
@@ -370,11 +370,11 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 		status   int
 		attempts int
 	}{
-		{"refused", 400, 1},
-		{"not allowed", 401, 1},
-		{"failed", 500, 1},
-		{"elsewhere", 307, 1},
-		{"busy for too long", 503, exportAttempts},
+		{"bad request", 400, 1},
+		{"unauthorized", 401, 1},
+		{"server error", 500, 1},
+		{"redirect", 307, 1},
+		{"unavailable in all attempts", 503, exportAttempts},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -395,10 +395,10 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 				t.Errorf("%d attempts, want %d", attempts, 3*test.attempts)
 			}
 			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(logged, "\n") != 1 || !strings.HasSuffix(logged, want) {
-				t.Errorf("the operator is told %q, want one line that ends in %q", logged, want)
+				t.Errorf("log %q, want one line with the suffix %q", logged, want)
 			}
 			if strings.Contains(logged, "canary") {
-				t.Errorf("the operator is told the key: %s", logged)
+				t.Errorf("log %q, want no key", logged)
 			}
 		})
 	}
@@ -414,12 +414,12 @@ func TestExportWarnsOncePerFailureStreak(t *testing.T) {
 		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		for i := 1; i <= 5; i++ {
 			queueSpan(e, tracedCall(i))
-			eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == i })
+			eventually(t, "the export is attempted", func() bool { attempts, _, _ := c.counts(); return attempts == i })
 		}
 		end()
 	})
 	if got := strings.Count(logged, "\n"); got != 2 {
-		t.Errorf("the operator is told %q, want two lines", logged)
+		t.Errorf("log %q, want two lines", logged)
 	}
 }
 
@@ -439,10 +439,10 @@ func TestPartialSuccessIsCounted(t *testing.T) {
 		end()
 	})
 	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
-		t.Errorf("%d spans and %d exports lost, want 2 and 1", spans, exports)
+		t.Errorf("%d lost spans and %d lost exports, want 2 and 1", spans, exports)
 	}
 	if !strings.Contains(logged, `2 rejected by the collector: "too old"`) {
-		t.Errorf("the operator is told %q", logged)
+		t.Errorf("log %q, want the rejected spans in it", logged)
 	}
 }
 
@@ -461,7 +461,7 @@ func TestExportRetryAfterIsBounded(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := parseRetryAfter(test.text, time.Now(), maxRetryAfter); got < test.least || got > test.most {
-			t.Errorf("Retry-After %q: %v, want %v to %v", test.text, got, test.least, test.most)
+			t.Errorf("parseRetryAfter(%q) = %v, want %v to %v", test.text, got, test.least, test.most)
 		}
 	}
 	e := &exporter{settings: &otlpSettings{backoff: time.Second}}
@@ -470,11 +470,11 @@ func TestExportRetryAfterIsBounded(t *testing.T) {
 			continue
 		}
 		if got := retryDelay(e, attempt, 0); got < least || got > 3*least {
-			t.Errorf("after %d attempts: %v, want %v to %v", attempt, got, least, 3*least)
+			t.Errorf("after %d attempts: delay %v, want %v to %v", attempt, got, least, 3*least)
 		}
 	}
 	if got := retryDelay(e, 1, 20*time.Second); got != 20*time.Second {
-		t.Errorf("the collector asks for 20s, and gets %v", got)
+		t.Errorf("delay %v, want the Retry-After of 20s", got)
 	}
 }
 
@@ -488,7 +488,7 @@ func TestExporterEndSkipsRetryDelay(t *testing.T) {
 	_ = warnings(t, func() {
 		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		queueSpan(e, tracedCall(1))
-		eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+		eventually(t, "the export is attempted", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 		queueSpan(e, tracedCall(2))
 		end() // within 10 s
 	})
@@ -510,10 +510,10 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 		end()
 	})
 	if !strings.Contains(logged, "no response within 20ms") {
-		t.Errorf("the operator is told %q", logged)
+		t.Errorf("log %q, want the timeout in it", logged)
 	}
 	if got := lostOf(r, lostExport); got != 1 {
-		t.Errorf("%d exports lost, want 1", got)
+		t.Errorf("%d lost exports, want 1", got)
 	}
 }
 
@@ -524,8 +524,8 @@ func TestFailedMetricsExportRecovers(t *testing.T) {
 		interval time.Duration
 		lost     int64
 	}{
-		{"busy", 503, time.Second, 0}, // in which all attempts are made, also on a machine with other work
-		{"refused", 400, 200 * time.Millisecond, 2},
+		{"unavailable", 503, time.Second, 0}, // long enough for all attempts, also on a busy machine
+		{"bad request", 400, 200 * time.Millisecond, 2},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -540,11 +540,11 @@ func TestFailedMetricsExportRecovers(t *testing.T) {
 			recordCall(r, tracedCall(1))
 			_ = warnings(t, func() {
 				_, end := startTestExporter(t, s, r)
-				eventually(t, "metrics have come", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
+				eventually(t, "metrics are exported", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
 				end()
 			})
 			if got := lostOf(r, lostExport); got != test.lost {
-				t.Errorf("%d exports lost, want %d", got, test.lost)
+				t.Errorf("%d lost exports, want %d", got, test.lost)
 			}
 		})
 	}
@@ -559,22 +559,22 @@ func TestExportWaitsForHeaderFile(t *testing.T) {
 	logged := logOutput(t, func() {
 		e, end := startTestExporter(t, s, newRegistry())
 		queueSpan(e, tracedCall(1))
-		eventually(t, "the operator is told that there is no key", func() bool {
+		eventually(t, "the missing key is logged", func() bool {
 			logged, err := os.ReadFile(os.Stderr.Name())
 			return err == nil && strings.Contains(string(logged), "no value for the header")
 		})
 		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
 		awaitRetired(t, s.traces.headers[0].source)
 	})
 	if got := c.headers[0].Get("Api-Key"); got != "canary" {
-		t.Errorf("key %q, want the file's", got)
+		t.Errorf("Request header Api-Key = %q, want the content of the file", got)
 	}
 	if !strings.Contains(logged, "no value for the header Api-Key") || !strings.Contains(logged, "telemetry.otlp.headers.Api-Key: ") {
-		t.Errorf("the operator is told %q", logged)
+		t.Errorf("log %q, want the header in it", logged)
 	}
 }
 
@@ -588,9 +588,9 @@ func TestExporterPanicIsRecovered(t *testing.T) {
 		e.mu.Lock()
 		e.queue = append(e.queue, broken)
 		e.mu.Unlock()
-		eventually(t, "it has been taken", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
+		eventually(t, "the queue is empty", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
 		queueSpan(e, tracedCall(2))
-		eventually(t, "the next span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		eventually(t, "the next span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
 	})
 }

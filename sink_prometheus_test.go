@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Accept headers as they are sent.
+// Accept headers of Prometheus.
 const (
 	acceptPrometheus25 = "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 	acceptPrometheus2  = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -23,7 +23,7 @@ const (
 	acceptProtobuf     = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6," + acceptPrometheus2
 )
 
-// exposedRegistry returns a registry with a stream, a refused request, and what was lost.
+// exposedRegistry returns a registry with a stream, a refused request and lost spans.
 func exposedRegistry() *registry {
 	r := newRegistry()
 	recordCall(r, newTestCall(func(c *Call) {
@@ -44,7 +44,7 @@ func exposedRegistry() *registry {
 	return r
 }
 
-// get asks an exposition, with names and values of headers by turns.
+// scrape sends a request to an exposition; headers are alternating names and values.
 func scrape(t *testing.T, r *registry, method string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequest(method, "/metrics", nil)
@@ -68,14 +68,14 @@ func TestExpositionFormats(t *testing.T) {
 		got := strings.SplitAfter(scrape(t, exposedRegistry(), http.MethodGet, "Accept", test.accept).Body.String(), "\n")
 		for i, line := range strings.SplitAfter(string(want), "\n") {
 			if i >= len(got) {
-				t.Fatalf("%s: %d lines, want more: %q", test.file, len(got), line)
+				t.Fatalf("%s: %d lines, want %q next", test.file, len(got), line)
 			}
 			if got[i] != line {
-				t.Fatalf("%s, line %d: %q, want %q", test.file, i+1, got[i], line)
+				t.Fatalf("%s, line %d: got %q, want %q", test.file, i+1, got[i], line)
 			}
 		}
 		if lines := len(strings.SplitAfter(string(want), "\n")); len(got) > lines {
-			t.Errorf("%s: %q after the end", test.file, got[lines:])
+			t.Errorf("%s: %q after the last line, want nothing", test.file, got[lines:])
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestEmptyRegistryExposition(t *testing.T) {
 	const value = "chat_completion_active_streams 0\n"
 	for accept, want := range map[string]string{"": help + kind + value, "application/openmetrics-text": kind + help + value + "# EOF\n"} {
 		if got := scrape(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
-			t.Errorf("Accept %q: %q, want %q", accept, got, want)
+			t.Errorf("Accept %q: body %q, want %q", accept, got, want)
 		}
 	}
 }
@@ -117,28 +117,28 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 		accept []string
 		want   string
 	}{
-		{"nothing said", nil, textFormat},
+		{"no header", nil, textFormat},
 		{"an empty header", []string{""}, textFormat},
-		{"curl, and all that take anything", []string{"*/*"}, textFormat},
+		{"any type, as from curl", []string{"*/*"}, textFormat},
 		{"a browser", []string{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, textFormat},
 		{"Prometheus 2.5", []string{acceptPrometheus25}, openFormat},
 		{"Prometheus 2", []string{acceptPrometheus2}, openFormat},
 		{"Prometheus 3", []string{acceptPrometheus3}, openFormat},
 		{"Prometheus with native histograms", []string{acceptProtobuf}, openFormat},
-		{"Prometheus that is told to ask for text", []string{"text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2"}, textFormat},
-		{"OpenMetrics of any version", []string{"application/openmetrics-text"}, openFormat},
-		{"OpenMetrics in capitals", []string{"Application/OpenMetrics-Text; Version=1.0.0"}, openFormat},
-		{"a version that we do not have", []string{"application/openmetrics-text;version=2.0.0"}, textFormat},
-		{"a version that we do not have, and one that we have", []string{"application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.2,text/plain;q=0.1"}, openFormat},
-		{"both alike", []string{"text/plain, application/openmetrics-text"}, openFormat},
-		{"rather any text", []string{"text/*, application/openmetrics-text;q=0.9"}, textFormat},
-		{"rather anything", []string{"application/openmetrics-text;q=0.9, */*"}, textFormat},
-		{"in several lines", []string{"text/plain;q=0.5", "application/openmetrics-text;q=0.7"}, openFormat},
-		{"a quality of zero", []string{"application/openmetrics-text;q=0"}, textFormat},
-		{"a quality that is none", []string{"application/openmetrics-text;q=much"}, textFormat},
-		{"a quality that is not a number", []string{"application/openmetrics-text;q=NaN, text/plain;q=Inf"}, textFormat},
-		{"a quality above 1", []string{"application/openmetrics-text;q=2, text/plain;q=0.1"}, textFormat},
-		{"what cannot be read, beside what can", []string{"a/b/c;;, ;q=1, application/openmetrics-text"}, openFormat},
+		{"Prometheus configured for text", []string{"text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2"}, textFormat},
+		{"OpenMetrics without a version", []string{"application/openmetrics-text"}, openFormat},
+		{"OpenMetrics in mixed case", []string{"Application/OpenMetrics-Text; Version=1.0.0"}, openFormat},
+		{"unsupported version", []string{"application/openmetrics-text;version=2.0.0"}, textFormat},
+		{"unsupported and supported version", []string{"application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.2,text/plain;q=0.1"}, openFormat},
+		{"same quality", []string{"text/plain, application/openmetrics-text"}, openFormat},
+		{"text/* with higher quality", []string{"text/*, application/openmetrics-text;q=0.9"}, textFormat},
+		{"*/* with higher quality", []string{"application/openmetrics-text;q=0.9, */*"}, textFormat},
+		{"several header lines", []string{"text/plain;q=0.5", "application/openmetrics-text;q=0.7"}, openFormat},
+		{"quality of zero", []string{"application/openmetrics-text;q=0"}, textFormat},
+		{"invalid quality", []string{"application/openmetrics-text;q=much"}, textFormat},
+		{"NaN and Inf as qualities", []string{"application/openmetrics-text;q=NaN, text/plain;q=Inf"}, textFormat},
+		{"quality above 1", []string{"application/openmetrics-text;q=2, text/plain;q=0.1"}, textFormat},
+		{"invalid elements before a valid one", []string{"a/b/c;;, ;q=1, application/openmetrics-text"}, openFormat},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -148,10 +148,10 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 			}
 			response := scrape(t, exposedRegistry(), http.MethodGet, headers...)
 			if got := response.Header().Get("Content-Type"); got != test.want {
-				t.Errorf("Content-Type %q, want %q", got, test.want)
+				t.Errorf("Response header Content-Type = %q, want %q", got, test.want)
 			}
 			if ends, want := strings.HasSuffix(response.Body.String(), "\n# EOF\n"), test.want == openFormat; ends != want {
-				t.Errorf("body ends in # EOF: %t, want %t", ends, want)
+				t.Errorf("body ends in # EOF %t, want %t", ends, want)
 			}
 		})
 	}
@@ -167,10 +167,10 @@ func TestExpositionCompression(t *testing.T) {
 			response := scrape(t, exposedRegistry(), http.MethodGet, "Accept-Encoding", acceptEncoding)
 			body := response.Body.String()
 			if got, length := response.Header().Get("Content-Length"), strconv.Itoa(len(body)); got != length {
-				t.Errorf("Content-Length %q, want %q", got, length)
+				t.Errorf("Response header Content-Length = %q, want %q", got, length)
 			}
 			if got := response.Header().Get("Content-Encoding") == "gzip"; got != want {
-				t.Fatalf("compressed: %t, want %t", got, want)
+				t.Fatalf("compressed %t, want %t", got, want)
 			}
 			if want {
 				decompressor, err := gzip.NewReader(strings.NewReader(body))
@@ -214,17 +214,17 @@ func TestExpositionMethods(t *testing.T) {
 			}
 			for name, want := range test.header {
 				if got := response.Header().Get(name); got != want[0] {
-					t.Errorf("%s: %q, want %q", name, got, want[0])
+					t.Errorf("Response header %q = %q, want %q", name, got, want[0])
 				}
 			}
 			if got := response.Body.String() != ""; got != test.body {
-				t.Errorf("has a body: %t, want %t", got, test.body)
+				t.Errorf("has a body %t, want %t", got, test.body)
 			}
 		})
 	}
 }
 
-// slowWriter looks, while the answer is written, whether calls can be counted.
+// slowWriter checks on each write whether the registry is locked.
 type slowWriter struct {
 	http.ResponseWriter
 	registry *registry
@@ -248,7 +248,7 @@ func TestSlowScrapeDoesNotLockRegistry(t *testing.T) {
 		w := &slowWriter{ResponseWriter: httptest.NewRecorder(), registry: r}
 		(&exposition{registry: r}).ServeHTTP(w, req)
 		if w.locked {
-			t.Errorf("Accept-Encoding %q: the registry is locked while the answer is written", encoding)
+			t.Errorf("Accept-Encoding %q: registry is locked during a write, want it unlocked", encoding)
 		}
 	}
 }
@@ -281,13 +281,12 @@ func TestExpositionCoversAllMiddlewares(t *testing.T) {
 		want := `gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_provider_name="` + name +
 			`",gen_ai_request_model="gpt-4o",gen_ai_response_model="m",gen_ai_token_type="output"} 4` + "\n"
 		if !strings.Contains(recorder.Body.String(), want) {
-			t.Errorf("the metrics lack %s", want)
+			t.Errorf("exposition lacks %s", want)
 		}
 	}
 }
 
-// FuzzAcceptHeader reads headers that clients make up: what they say is bounded and means what RFC 9110 says, whatever stands
-// beside it.
+// FuzzAcceptHeader parses arbitrary headers: qualities are within bounds and follow RFC 9110, whatever else the header contains.
 func FuzzAcceptHeader(f *testing.F) {
 	for _, accept := range []string{
 		"", "*/*", acceptPrometheus25, acceptPrometheus2, acceptPrometheus3, acceptProtobuf, "gzip;q=0.5, *;q=0", "a/b;c=\"d,e\";q=0.1",
@@ -298,21 +297,21 @@ func FuzzAcceptHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, accept string) {
 		for name, quality := range qualities([]string{accept}) {
 			if !(quality >= 0 && quality <= 1) {
-				t.Errorf("the quality of %q is %v, want one from 0 to 1", name, quality)
+				t.Errorf("quality of %q is %v, want 0 to 1", name, quality)
 			}
 			if !strings.Contains(strings.ToLower(accept), name) {
-				t.Errorf("%q is wanted, and not in the header", name)
+				t.Errorf("qualities contain %q, want only names of the header", name)
 			}
 		}
 		if !prefersOpenMetrics([]string{openMetricsType, accept}) {
-			t.Error("OpenMetrics is wanted as much as can be, and not preferred")
+			t.Error("OpenMetrics has quality 1 but is not preferred")
 		}
 		if !strings.Contains(accept, ",") && prefersOpenMetrics([]string{accept, "text/plain"}) != prefersOpenMetrics([]string{"text/plain", accept}) &&
 			len(accept) < acceptMaxBytes/2 {
-			t.Error("the order of the lines makes a difference")
+			t.Error("order of the header lines changes the format")
 		}
 		if acceptsGzip([]string{"gzip;q=0"}) || !acceptsGzip([]string{"gzip", accept}) {
-			t.Error("gzip is not what the first line says")
+			t.Error("acceptsGzip ignores the first header line")
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// madeCall returns the record of a call that went well, with a model that the configuration names.
+// newTestCall returns the record of a successful call with a configured model.
 func newTestCall(change func(c *Call)) *Call {
 	c := &Call{
 		Target:   &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
@@ -33,7 +33,7 @@ func pointsOf(r *registry, wanted *instrument) []point {
 	return nil
 }
 
-// countsOf returns the counts of an instrument's points by their attributes, which are written as name=value.
+// countsOf returns the counts of an instrument's points by their attributes, written as name=value.
 func countsOf(r *registry, wanted *instrument) map[string]int64 {
 	counts := map[string]int64{}
 	for _, p := range pointsOf(r, wanted) {
@@ -80,7 +80,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 		change func(c *Call)
 		want   map[*instrument]map[string]int64
 	}{
-		{"a call without usage, and no stream", nil, map[*instrument]map[string]int64{
+		{"no usage, no stream", nil, map[*instrument]map[string]int64{
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
@@ -149,7 +149,7 @@ func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 		{"an unknown model that the provider does not have", "gpt-x", false, 404, other},
 		{"an unknown model while the provider is down", "gpt-x", false, 503, other},
 		{"an unknown model that the provider has", "gpt-x", false, 200, "gpt-x"},
-		{"an error for a model that has been there", "gpt-x", false, 429, "gpt-x"},
+		{"an error for a model after success", "gpt-x", false, 429, "gpt-x"},
 		{"another unknown model", "gpt-y", false, 400, other},
 		{"a configured model that the provider does not have", "gpt-z", true, 404, "gpt-z"},
 	}
@@ -174,7 +174,7 @@ func TestKnownModelsAreBounded(t *testing.T) {
 	}
 	counts := countsOf(r, operationDuration)
 	if got := len(r.knownModels); got != maxKnownModels {
-		t.Errorf("%d models are remembered, want %d", got, maxKnownModels)
+		t.Errorf("%d known models, want %d", got, maxKnownModels)
 	}
 	if got := counts["gen_ai.request.model="+other]; got != maxKnownModels {
 		t.Errorf("%d calls of further models, want %d", got, maxKnownModels)
@@ -206,11 +206,12 @@ func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	if got := countsOf(r, telemetryDropped); !reflect.DeepEqual(got, map[string]int64{"chat_completion.record=series": 4}) {
-		t.Errorf("lost %v, want 4 series", got)
+		t.Errorf("lost records %v, want 4 series", got)
 	}
 }
 
-// TestSeriesAttributesAreUnique keeps what Prometheus would refuse: there are several ways to become _OTHER.
+// TestSeriesAttributesAreUnique checks that no two series have the same attributes, which Prometheus refuses: attributes become
+// _OTHER in several ways.
 func TestSeriesAttributesAreUnique(t *testing.T) {
 	unconfirmed := func(c *Call) {
 		c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
@@ -228,10 +229,10 @@ func TestSeriesAttributesAreUnique(t *testing.T) {
 		want      int
 		lost      int64
 	}{
-		{"nobody vouches for a model, and then one is too many", 2, []func(c *Call){unconfirmed, nil, configured}, 2, 1},
-		{"a model is too many, and then nobody vouches for one", 1, []func(c *Call){nil, configured, unconfirmed}, 2, 1},
-		{"answers name what is no model", 5, []func(c *Call){longResponse, longerResponse, longResponse, otherResponse}, 1, 0},
-		{"answers name what is no model when all series are there", 2, []func(c *Call){longResponse, nil, longerResponse}, 2, 0},
+		{"unconfirmed model, then a series beyond the bound", 2, []func(c *Call){unconfirmed, nil, configured}, 2, 1},
+		{"series beyond the bound, then an unconfirmed model", 1, []func(c *Call){nil, configured, unconfirmed}, 2, 1},
+		{"invalid models in responses", 5, []func(c *Call){longResponse, longerResponse, longResponse, otherResponse}, 1, 0},
+		{"invalid models in responses at the bound", 2, []func(c *Call){longResponse, nil, longerResponse}, 2, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -268,7 +269,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 		total += count
 	}
 	if total != calls {
-		t.Errorf("%d calls are counted, want %d", total, calls)
+		t.Errorf("%d counted calls, want %d", total, calls)
 	}
 	if got, want := len(r.series), bound+1; got != want {
 		t.Errorf("%d series, want %d: the bound, and one for the rest", got, want)
@@ -277,7 +278,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 		t.Errorf("%d lost series, want %d", got, want)
 	}
 	if got := len(r.knownModels); got > maxKnownModels {
-		t.Errorf("%d models are remembered, want at most %d", got, maxKnownModels)
+		t.Errorf("%d known models, want at most %d", got, maxKnownModels)
 	}
 }
 
@@ -326,7 +327,7 @@ func TestDecisionsAreCountedBeyondCombinationBound(t *testing.T) {
 		t.Errorf("decisions %v, want %v", got, want)
 	}
 	if got, most := len(r.enforced), maxPolicyTexts+parameters+1; got > most {
-		t.Errorf("%d texts are kept, want at most %d", got, most)
+		t.Errorf("%d policy texts, want at most %d", got, most)
 	}
 }
 
@@ -415,14 +416,14 @@ func TestCollectedPointsAreSnapshots(t *testing.T) {
 	}
 }
 
-// TestBrokenRecordDoesNotBlockOthers has a record without a target, which nothing makes: the ones behind it are counted.
+// TestBrokenRecordDoesNotBlockOthers records a call without a target, which cannot occur: later calls are still counted.
 func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 	r := newRegistry()
 	broken := newTestCall(func(call *Call) { call.Target = nil })
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("a call without a target is settled")
+				t.Error("collect does not panic, want a panic for a call without a target")
 			}
 		}()
 		recordCall(r, broken)
@@ -430,6 +431,6 @@ func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 	}()
 	recordCall(r, newTestCall(nil))
 	if got := len(pointsOf(r, operationDuration)); got != 1 {
-		t.Errorf("%d series behind the call, want 1", got)
+		t.Errorf("%d series after the call, want 1", got)
 	}
 }
