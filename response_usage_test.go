@@ -580,7 +580,7 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		usage   = `"usage":{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10}`
 		spoofed = `\"usage\":{\"prompt_tokens\":999,\"completion_tokens\":999}`
 		begin   = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"`
-		behind  = `"},"finish_reason":"stop"}]`
+		after  = `"},"finish_reason":"stop"}]`
 		event   = `data: {"id":"c","choices":[{"index":0,"delta":{"content":"Tell me a story."},"finish_reason":null}],"usage":null}` + "\n\n"
 		stop    = `data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}` + "\n\n"
 		last    = `data: {"id":"c","choices":[],` + usage + "}\n\n"
@@ -596,9 +596,9 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		begin, piece, end string
 		removed           string
 	}{
-		{"JSON", jsonRequest, jsonHeader, begin, long, behind + "," + usage + "}", ""},
-		{"JSON, usage first", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, behind + "}", ""},
-		{"JSON of escapes", jsonRequest, jsonHeader, begin, strings.Repeat(spoofed+`\\`, 400), behind + "," + usage + "}", ""},
+		{"JSON", jsonRequest, jsonHeader, begin, long, after + "," + usage + "}", ""},
+		{"JSON, usage first", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, after + "}", ""},
+		{"JSON of escapes", jsonRequest, jsonHeader, begin, strings.Repeat(spoofed+`\\`, 400), after + "," + usage + "}", ""},
 		{"stream", streamRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, last},
 		{"stream, an event in each packet", streamRequest, streamHeader, "", event, stop + last + done, last},
 		{"stream with usage for the client", streamUsageRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, ""},
