@@ -51,7 +51,7 @@ func TestMaxStreamDurationEndsStream(t *testing.T) {
 		{name: "proxy that returns without a panic", events: event, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
 		{name: "complete, connection still open", events: event + done, panicValue: http.ErrAbortHandler, isAborted: true},
 		{name: "complete", events: event + stop},
-		{name: "complete, without the final event", events: event + stop, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "finish reason without [DONE], aborted", events: event + stop, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
 		{name: "panic", events: event, panicValue: "reflect", isAborted: true, errorType: errorPanic},
 	}
 	for _, test := range tests {

@@ -580,7 +580,7 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		usage   = `"usage":{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10}`
 		spoofed = `\"usage\":{\"prompt_tokens\":999,\"completion_tokens\":999}`
 		begin   = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"`
-		after  = `"},"finish_reason":"stop"}]`
+		after   = `"},"finish_reason":"stop"}]`
 		event   = `data: {"id":"c","choices":[{"index":0,"delta":{"content":"Tell me a story."},"finish_reason":null}],"usage":null}` + "\n\n"
 		stop    = `data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}` + "\n\n"
 		last    = `data: {"id":"c","choices":[],` + usage + "}\n\n"
