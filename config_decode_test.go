@@ -9,8 +9,8 @@ import (
 	"github.com/modelroute/chatcompletion"
 )
 
-// decodeConfig fills a Config from decoded JSON, as Traefik's loader does: keys without regard to case, and what no
-// field takes goes to Unknown. The loader itself is used in e2e.
+// decodeConfig fills a Config from decoded JSON, as Traefik's loader does: it matches keys case-insensitively, and puts
+// keys without a field into Unknown. The tests in e2e use the loader itself.
 func decodeConfig(members map[string]any) (*chatcompletion.Config, error) {
 	config := chatcompletion.CreateConfig()
 	return config, decodeStruct(members, reflect.ValueOf(config).Elem())
@@ -54,7 +54,7 @@ func decodeStructs(list []any, target reflect.Value) error {
 	for _, element := range list {
 		members, isObject := element.(map[string]any)
 		if !isObject {
-			return fmt.Errorf("%v is no object", element)
+			return fmt.Errorf("%v: want an object", element)
 		}
 		decoded := reflect.New(target.Type().Elem()).Elem()
 		if err := decodeStruct(members, decoded); err != nil {

@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// FuzzOTLPEnvironment reads OTEL_* variables that hold anything: what is used can be sent, and is what the variables say to a
-// simple reader; what is not used is told of without its value, which may be a key.
+// FuzzOTLPEnvironment reads arbitrary OTEL_* variables: settings in use are valid and match what a simple parser reads. The
+// log never contains the value of an ignored variable, which may be a key.
 func FuzzOTLPEnvironment(f *testing.F) {
-	f.Add("http://collector:4318", "authorization=Bearer%20"+markOfKeys, "service.name=traefik,a=b", "10000", "gzip", "http/protobuf", "otlp")
+	f.Add("http://collector:4318", "authorization=Bearer%20"+keyMark, "service.name=traefik,a=b", "10000", "gzip", "http/protobuf", "otlp")
 	f.Add("https://collector/base/", "a=1,b=2,", "=,x", "-1", "zstd", "grpc", "none")
-	f.Add("http://user:"+markOfKeys+"@collector", "a="+markOfKeys+"\nb: c", "a=%zz", "1e4", "", "http/json", "console,otlp")
-	f.Add("collector:4318?key="+markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys, markOfKeys)
+	f.Add("http://user:"+keyMark+"@collector", "a="+keyMark+"\nb: c", "a=%zz", "1e4", "", "http/json", "console,otlp")
+	f.Add("collector:4318?key="+keyMark, keyMark, keyMark, keyMark, keyMark, keyMark, keyMark)
 	f.Add("http://[::1]:4318", "Host=x,Content-Length=5,é=1,a b=c", "service.instance.id=,service.name=%00", "60001", "none", "", "")
-	f.Add(" http://c ", " x-key = "+markOfKeys+" , y = a%0d%0aInjected:%201 ", "k=%ff", "10", "GZIP", " ", "otlp ,x")
+	f.Add(" http://c ", " x-key = "+keyMark+" , y = a%0d%0aInjected:%201 ", "k=%ff", "10", "GZIP", " ", "otlp ,x")
 	f.Fuzz(func(t *testing.T, endpoint, headers, attributes, timeout, compression, protocol, exporters string) {
 		getenv := func(name string) string {
 			switch name {
@@ -40,18 +40,18 @@ func FuzzOTLPEnvironment(f *testing.F) {
 		}
 		var s *otlpSettings
 		bad := &problems{}
-		told := warnings(t, func() { s = newOTLPSettings(bad, OTLP{}, parseSecrets(bad, Secrets{}, getenv), getenv) })
-		if strings.Contains(told, markOfKeys) {
-			t.Errorf("the operator is told a value: %q", told)
+		logged := warnings(t, func() { s = newOTLPSettings(bad, OTLP{}, parseSecrets(bad, Secrets{}, getenv), getenv) })
+		if strings.Contains(logged, keyMark) {
+			t.Errorf("log %q, want no value", logged)
 		}
 		if bad.found != nil {
-			t.Errorf("problems %q, want none: nothing is configured", bad.found)
+			t.Errorf("problems %q, want none for an empty configuration", bad.found)
 		}
 		if s == nil {
 			return
 		}
 		if s.interval < minExportInterval || s.interval > maxExportInterval || s.spanWait > s.interval {
-			t.Errorf("metrics are sent every %v, spans after %v", s.interval, s.spanWait)
+			t.Errorf("export interval %v, span delay %v: out of range", s.interval, s.spanWait)
 		}
 		for _, signal := range []*otlpSignal{s.metrics, s.traces} {
 			if signal != nil {
@@ -59,41 +59,41 @@ func FuzzOTLPEnvironment(f *testing.F) {
 			}
 		}
 		if len(s.resource)%2 != 0 || len(s.resource) < 4 {
-			t.Errorf("the resource is %q", s.resource)
+			t.Errorf("resource attributes %q, want pairs, at least 2", s.resource)
 		}
 	})
 }
 
-// markOfKeys is a part of every key here, and of nothing else.
-const markOfKeys = "sk-MARK"
+// keyMark is part of every key in this test, and of nothing else.
+const keyMark = "sk-MARK"
 
-// checkSignal checks that what is sent can be, and where to and with which headers.
+// checkSignal checks the URL, timeout and headers of the exports of a signal.
 func checkSignal(t *testing.T, signal *otlpSignal, endpoint, headers string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, signal.url, nil)
 	if err != nil {
-		t.Fatalf("nothing can be sent to %q: %v", signal.url, err)
+		t.Fatalf("NewRequest to %q: %v", signal.url, err)
 	}
 	if req.URL.Host == "" || req.URL.User != nil || (req.URL.Scheme != "http" && req.URL.Scheme != "https") || req.URL.RawQuery != "" {
-		t.Errorf("%s are sent to %q, from %q", signal.name, signal.url, endpoint)
+		t.Errorf("%s URL %q from endpoint %q, want http or https with a host, and no user or query", signal.name, signal.url, endpoint)
 	}
 	if signal.timeout < minExportTimeout || signal.timeout > maxExportTimeout {
-		t.Errorf("the timeout is %v", signal.timeout)
+		t.Errorf("timeout %v, want %v to %v", signal.timeout, minExportTimeout, maxExportTimeout)
 	}
-	said := map[string]string{}
+	configured := map[string]string{}
 	for _, pair := range strings.Split(headers, ",") {
 		name, value, _ := strings.Cut(pair, "=")
 		value, err := url.PathUnescape(strings.TrimSpace(value))
 		if err == nil {
-			said[http.CanonicalHeaderKey(strings.TrimSpace(name))+"\x00"+strings.TrimSpace(value)] = strings.TrimSpace(value)
+			configured[http.CanonicalHeaderKey(strings.TrimSpace(name))+"\x00"+strings.TrimSpace(value)] = strings.TrimSpace(value)
 		}
 	}
 	for _, header := range signal.headers {
 		if !headerName.MatchString(header.header) || reservedHeaders[header.header] || strings.ContainsAny(header.value, controlCharacters) || header.value == "" {
-			t.Errorf("the header %q: %q is sent", header.header, header.value)
+			t.Errorf("Request header %q = %q, want a valid, unreserved header", header.header, header.value)
 		}
-		if _, has := said[header.header+"\x00"+header.value]; !has {
-			t.Errorf("the header %q: %q is sent, and %q does not say so", header.header, header.value, headers)
+		if _, has := configured[header.header+"\x00"+header.value]; !has {
+			t.Errorf("Request header %q = %q, want one of %q", header.header, header.value, headers)
 		}
 	}
 }

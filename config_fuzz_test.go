@@ -11,11 +11,11 @@ import (
 	"github.com/modelroute/chatcompletion"
 )
 
-// secretMark is a part of every token here, and of nothing else.
+// secretMark is part of every token in this test, and of nothing else.
 const secretMark = "sk-SECRET-"
 
-// FuzzConfiguration decodes configurations and makes middlewares of them: New and the middleware never panic, and no
-// error has the token in it.
+// FuzzConfiguration decodes configurations and creates middlewares from them: New and the middleware never panic, and no
+// error contains the token.
 func FuzzConfiguration(f *testing.F) {
 	for _, config := range []string{
 		`{}`, `null`, `{"model":"gpt-4o"}`, `{"model":" ","allowModelOverride":"?"}`, `{"params":{"temperature":"x","extra":{"seed":[],"a b":1,"Model":{},"model":0}}}`,
@@ -49,15 +49,15 @@ func FuzzConfiguration(f *testing.F) {
 		handler, err := chatcompletion.New(context.Background(), provider, config, "fuzz")
 		if err != nil {
 			if strings.Contains(err.Error(), secretMark) {
-				t.Errorf("New: %v", err)
+				t.Errorf("New repeats the token: %v", err)
 			}
 			return
 		}
 		if strings.ContainsAny(strings.TrimSpace(token), "\r\n\x00") {
-			t.Errorf("New accepts the token %q", token)
+			t.Errorf("New accepts the token %q, want an error", token)
 		}
 		if config.Host != "" {
-			return // it would be asked
+			return // the middleware would connect to it
 		}
 		for _, body := range []string{
 			``, `{}`, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`,
@@ -66,7 +66,7 @@ func FuzzConfiguration(f *testing.F) {
 			rw := httptest.NewRecorder()
 			handler.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 			if strings.Contains(rw.Body.String(), secretMark) {
-				t.Errorf("answer: %s", rw.Body)
+				t.Errorf("response repeats the token: %s", rw.Body)
 			}
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// environment returns variables of names and values by turns.
+// environment returns a getenv for alternating names and values.
 func environment(pairs ...string) func(string) string {
 	return func(name string) string {
 		for i := 0; i+1 < len(pairs); i += 2 {
@@ -20,7 +20,7 @@ func environment(pairs ...string) func(string) string {
 	}
 }
 
-// warnings runs do, and returns what the operator was told meanwhile, as if nothing had been told before.
+// warnings runs do and returns what it logs to stderr. It first resets the warnings that are logged only once.
 func warnings(t *testing.T, do func()) string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "stderr")
@@ -52,8 +52,8 @@ func readSettings(t *testing.T, config OTLP, getenv func(string) string) *otlpSe
 	return s
 }
 
-// shown returns what is sent where, with the values of headers.
-func shown(signal *otlpSignal) string {
+// describeSignal returns the URL, timeout, compression and headers of a signal.
+func describeSignal(signal *otlpSignal) string {
 	if signal == nil {
 		return "none"
 	}
@@ -80,47 +80,47 @@ func TestOTLPSettingsFallBackToEnvironment(t *testing.T) {
 		{"nothing", OTLP{}, environment(), "none", "none"},
 		{"configured", OTLP{Endpoint: " https://c/base/ ", Headers: map[string]string{"api-key": "k"}, Timeout: "2s", Compression: "None"}, environment(),
 			"https://c/base/v1/metrics 2s Api-Key=k", "https://c/base/v1/traces 2s Api-Key=k"},
-		{"of the environment", OTLP{}, with(), "http://env:4318/base/v1/metrics 10s gzip", "http://env:4318/base/v1/traces 10s gzip"},
-		{"of the environment, with all it can say", OTLP{}, with("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x-y = z=", "OTEL_EXPORTER_OTLP_TIMEOUT", "1500",
+		{"environment", OTLP{}, with(), "http://env:4318/base/v1/metrics 10s gzip", "http://env:4318/base/v1/traces 10s gzip"},
+		{"environment, with every variable", OTLP{}, with("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x-y = z=", "OTEL_EXPORTER_OTLP_TIMEOUT", "1500",
 			"OTEL_EXPORTER_OTLP_COMPRESSION", "none", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
 			"http://env:4318/base/v1/metrics 1.5s Api-Key=a b X-Y=z=", "http://env:4318/base/v1/traces 1.5s Api-Key=a b X-Y=z="},
-		{"a signal's own variables win", OTLP{}, with("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/as/it/is/", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=1",
+		{"variables of a signal take precedence", OTLP{}, with("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/as/it/is/", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=1",
 			"OTEL_EXPORTER_OTLP_HEADERS", "b=2", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "100", "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"),
 			"http://env:4318/base/v1/metrics 10s B=2", "http://traces/as/it/is/ 100ms gzip A=1"},
 		{"one signal only", OTLP{}, environment("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m"), "http://m 10s gzip", "none"},
-		{"the configuration wins", OTLP{Endpoint: "http://c", Headers: map[string]string{"A": "1"}, Timeout: "1s", Compression: "gzip"},
+		{"the configuration takes precedence", OTLP{Endpoint: "http://c", Headers: map[string]string{"A": "1"}, Timeout: "1s", Compression: "gzip"},
 			with("OTEL_EXPORTER_OTLP_HEADERS", "b=2", "OTEL_EXPORTER_OTLP_TIMEOUT", "50", "OTEL_EXPORTER_OTLP_COMPRESSION", "none", "OTEL_SDK_DISABLED", "true",
 				"OTEL_METRICS_EXPORTER", "none", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
 			"http://c/v1/metrics 1s gzip A=1", "http://c/v1/traces 1s gzip A=1"},
-		{"a key of the environment goes to no other endpoint", OTLP{Endpoint: "http://c"}, with("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret"),
+		{"headers from the environment are not sent to a configured endpoint", OTLP{Endpoint: "http://c"}, with("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret"),
 			"http://c/v1/metrics 10s gzip", "http://c/v1/traces 10s gzip"},
-		{"configured headers go to the environment's endpoint", OTLP{Headers: map[string]string{"A": "1"}}, with("OTEL_EXPORTER_OTLP_HEADERS", "b=2"),
+		{"configured headers are sent to the endpoint from the environment", OTLP{Headers: map[string]string{"A": "1"}}, with("OTEL_EXPORTER_OTLP_HEADERS", "b=2"),
 			"http://env:4318/base/v1/metrics 10s gzip A=1", "http://env:4318/base/v1/traces 10s gzip A=1"},
-		{"switched off", OTLP{}, with("OTEL_SDK_DISABLED", "TRUE"), "none", "none"},
+		{"SDK disabled", OTLP{}, with("OTEL_SDK_DISABLED", "TRUE"), "none", "none"},
 		{"metrics only, configured", OTLP{Endpoint: "http://c", Traces: "false"}, environment(), "http://c/v1/metrics 10s gzip", "none"},
 		{"spans only, configured", OTLP{Endpoint: "http://c", Metrics: false}, environment(), "none", "http://c/v1/traces 10s gzip"},
-		{"neither", OTLP{Endpoint: "http://c", Metrics: false, Traces: false}, environment(), "none", "none"},
+		{"neither metrics nor spans", OTLP{Endpoint: "http://c", Metrics: false, Traces: false}, environment(), "none", "none"},
 		{"spans only, in the environment", OTLP{}, with("OTEL_METRICS_EXPORTER", "prometheus", "OTEL_TRACES_EXPORTER", "console, otlp"),
 			"none", "http://env:4318/base/v1/traces 10s gzip"},
-		{"configured against the environment", OTLP{Traces: true}, with("OTEL_TRACES_EXPORTER", "none"),
+		{"configuration overrides the environment", OTLP{Traces: true}, with("OTEL_TRACES_EXPORTER", "none"),
 			"http://env:4318/base/v1/metrics 10s gzip", "http://env:4318/base/v1/traces 10s gzip"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			told := warnings(t, func() {
+			logged := warnings(t, func() {
 				s := readSettings(t, test.config, test.getenv)
 				if s == nil {
 					s = &otlpSettings{}
 				}
-				if got := shown(s.metrics); got != test.metrics {
+				if got := describeSignal(s.metrics); got != test.metrics {
 					t.Errorf("metrics: %s, want %s", got, test.metrics)
 				}
-				if got := shown(s.traces); got != test.traces {
+				if got := describeSignal(s.traces); got != test.traces {
 					t.Errorf("traces: %s, want %s", got, test.traces)
 				}
 			})
-			if told != "" {
-				t.Errorf("the operator is told %s", told)
+			if logged != "" {
+				t.Errorf("log %q, want none", logged)
 			}
 		})
 	}
@@ -152,28 +152,28 @@ func TestInvalidOTLPVariableIsIgnored(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.variable+"="+test.value, func(t *testing.T) {
 			getenv := environment(test.variable, test.value, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://env")
-			told := warnings(t, func() {
-				for range [3]int{} { // as many middlewares
+			logged := warnings(t, func() {
+				for range [3]int{} { // three middlewares
 					s := readSettings(t, OTLP{}, getenv)
 					if s == nil {
 						s = &otlpSettings{}
 					}
-					if got := shown(s.metrics) + ", " + shown(s.traces) + ", " + s.interval.String(); got != test.want {
-						t.Errorf("%s, want %s", got, test.want)
+					if got := describeSignal(s.metrics) + ", " + describeSignal(s.traces) + ", " + s.interval.String(); got != test.want {
+						t.Errorf("settings %s, want %s", got, test.want)
 					}
 				}
 			})
-			if !strings.Contains(told, test.variable+" ") {
-				t.Errorf("the operator is told %q, want the variable", told)
+			if !strings.Contains(logged, test.variable+" ") {
+				t.Errorf("log %q, want %s in it", logged, test.variable)
 			}
-			lines := strings.Split(strings.TrimSpace(told), "\n")
+			lines := strings.Split(strings.TrimSpace(logged), "\n")
 			for i, line := range lines {
 				if i > 0 && line == lines[i-1] || len(lines) > 2 {
-					t.Errorf("the operator is told %q, want each once", told)
+					t.Errorf("log %q, want each line once", logged)
 				}
 			}
-			if strings.Contains(told, "canary") {
-				t.Errorf("the operator is told the value: %s", told)
+			if strings.Contains(logged, "canary") {
+				t.Errorf("log %q, want no value", logged)
 			}
 		})
 	}
@@ -225,10 +225,10 @@ func TestInvalidOTLPConfigurationIsRefused(t *testing.T) {
 		newOTLPSettings(bad, test.config, parseSecrets(bad, Secrets{}, environment()), environment())
 		text := strings.Join(bad.found, "; ")
 		if !strings.HasPrefix(text, test.want) || len(bad.found) != 1 {
-			t.Errorf("problems %q, want one that begins with %q", bad.found, test.want)
+			t.Errorf("problems %q, want one with the prefix %q", bad.found, test.want)
 		}
 		if strings.Contains(text, "canary") {
-			t.Errorf("the problem repeats what may be a secret: %s", text)
+			t.Errorf("problem repeats a possible secret: %s", text)
 		}
 	}
 }
@@ -242,16 +242,16 @@ func TestResourceAttributes(t *testing.T) {
 		{"by default", environment(), []string{"service.instance.id", instanceID(), "service.name", "traefik"}},
 		{"with attributes", environment("OTEL_RESOURCE_ATTRIBUTES", "service.name=a%2Cb,deployment.environment.name = prod ,service.instance.id=i"),
 			[]string{"deployment.environment.name", "prod", "service.instance.id", "i", "service.name", "a,b"}},
-		{"the name's own variable wins", environment("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,service.instance.id=i", "OTEL_SERVICE_NAME", "edge"),
+		{"OTEL_SERVICE_NAME takes precedence", environment("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,service.instance.id=i", "OTEL_SERVICE_NAME", "edge"),
 			[]string{"service.instance.id", "i", "service.name", "edge"}},
 	}
 	for _, test := range tests {
 		if got := readSettings(t, OTLP{Endpoint: "http://c"}, test.getenv).resource; !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+			t.Errorf("%s: resource attributes %q, want %q", test.name, got, test.want)
 		}
 	}
 	if id := instanceID(); len(id) != 36 || id != instanceID() {
-		t.Errorf("id of the instance %q, want a UUID that stays", id)
+		t.Errorf("instance ID %q, want a UUID that does not change", id)
 	}
 }
 
@@ -264,20 +264,20 @@ func TestOnlyEqualOTLPSettingsShareKey(t *testing.T) {
 		t.Errorf("keys %q and %q, want the same", got, key)
 	}
 	for name, change := range map[string]func(*OTLP){
-		"endpoint":      func(o *OTLP) { o.Endpoint = "http://d" },
-		"interval":      func(o *OTLP) { o.Interval = "11s" },
-		"timeout":       func(o *OTLP) { o.Timeout = "2s" },
-		"compression":   func(o *OTLP) { o.Compression = "none" },
-		"a header":      func(o *OTLP) { o.Headers["A"] = "2" },
-		"a header less": func(o *OTLP) { delete(o.Headers, "B") },
-		"a file":        func(o *OTLP) { o.Headers["A"] = "urn:file:/1" },
-		"no metrics":    func(o *OTLP) { o.Metrics = false },
-		"no spans":      func(o *OTLP) { o.Traces = false },
+		"endpoint":        func(o *OTLP) { o.Endpoint = "http://d" },
+		"interval":        func(o *OTLP) { o.Interval = "11s" },
+		"timeout":         func(o *OTLP) { o.Timeout = "2s" },
+		"compression":     func(o *OTLP) { o.Compression = "none" },
+		"a header":        func(o *OTLP) { o.Headers["A"] = "2" },
+		"one header less": func(o *OTLP) { delete(o.Headers, "B") },
+		"a file":          func(o *OTLP) { o.Headers["A"] = "urn:file:/1" },
+		"no metrics":      func(o *OTLP) { o.Metrics = false },
+		"no spans":        func(o *OTLP) { o.Traces = false },
 	} {
 		changed := base()
 		change(&changed)
 		if got := readSettings(t, changed, environment()).key; got == key {
-			t.Errorf("another %s: the same key", name)
+			t.Errorf("different %s: same key, want another", name)
 		}
 	}
 }
@@ -285,11 +285,11 @@ func TestOnlyEqualOTLPSettingsShareKey(t *testing.T) {
 func TestSpanDelayIsBoundedByInterval(t *testing.T) {
 	for interval, want := range map[string]time.Duration{"1s": time.Second, "": 5 * time.Second, "1h": 5 * time.Second} {
 		if got := readSettings(t, OTLP{Endpoint: "http://c", Interval: interval}, environment()).spanWait; got != want {
-			t.Errorf("interval %q: spans wait %v, want %v", interval, got, want)
+			t.Errorf("interval %q: span delay %v, want %v", interval, got, want)
 		}
 	}
 	s := readSettings(t, OTLP{Endpoint: "http://c"}, environment("OTEL_METRIC_EXPORT_INTERVAL", "60000"))
 	if s.interval != time.Minute {
-		t.Errorf("interval %v, want that of the environment", s.interval)
+		t.Errorf("interval %v, want %v from the environment", s.interval, time.Minute)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestEmptyModelAliasIsRefused stands here and not in the corpus: Traefik's file provider panics on an empty key.
+// TestEmptyModelAliasIsRefused is not a case in testdata: Traefik's file provider panics on an empty key.
 func TestEmptyModelAliasIsRefused(t *testing.T) {
 	config := CreateConfig()
 	config.ModelAliases = map[string]string{"": "gpt-4o"}
@@ -24,7 +24,7 @@ func TestAllConfigurationErrorsAreReported(t *testing.T) {
 	config.Unknown = map[string]any{"tokens": 1}
 	_, err := newPolicy(config, "governed@file")
 	if err == nil {
-		t.Fatal("the configuration is accepted")
+		t.Fatal("newPolicy accepts the configuration, want an error")
 	}
 	for _, want := range []string{`middleware "governed@file"`, `unknown key "tokens"; did you mean "token"?`, "mode: ", "token: ", "maxRequestBodySize: ", "params.temperature: "} {
 		if !strings.Contains(err.Error(), want) {
@@ -33,7 +33,7 @@ func TestAllConfigurationErrorsAreReported(t *testing.T) {
 	}
 }
 
-// TestExposingMiddlewareAcceptsSecretReferences has the metrics exported with a key, too.
+// TestExposingMiddlewareAcceptsSecretReferences configures a key for the OTLP export in the middleware that exposes metrics.
 func TestExposingMiddlewareAcceptsSecretReferences(t *testing.T) {
 	config := CreateConfig()
 	config.Expose = exposePrometheus

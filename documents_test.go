@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// testNames are the names of all test functions of this repository, those of the nested modules included.
+// testNames returns the names of all test functions of this repository, including its nested modules.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -40,7 +40,7 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// Names of tests and of cases, as documents write them.
+// Names of tests and cases in documents.
 var (
 	namedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
 	namedCase = regexp.MustCompile("`(testdata/[\\w./-]+)`")
@@ -57,7 +57,7 @@ func TestDocumentsNameExistingTestsAndCases(t *testing.T) {
 		for _, name := range namedTest.FindAllStringSubmatch(text, -1) {
 			found++
 			if !exists[name[1]] {
-				t.Errorf("%s names the test %s, which does not exist", path, name[1])
+				t.Errorf("%s names the test %s, want one that exists", path, name[1])
 			}
 		}
 		for _, name := range namedCase.FindAllStringSubmatch(text, -1) {
@@ -68,11 +68,11 @@ func TestDocumentsNameExistingTestsAndCases(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("no document names a test")
+		t.Error("test and case names in documents: 0, want some")
 	}
 }
 
-// TestEveryGuaranteeNamesTestOrCase reads the table of what docs/security.md guarantees.
+// TestEveryGuaranteeNamesTestOrCase checks the table of guarantees in docs/security.md.
 func TestEveryGuaranteeNamesTestOrCase(t *testing.T) {
 	_, text, _ := strings.Cut(readText(t, "docs/security.md"), "\n## Guarantees\n")
 	text, _, _ = strings.Cut(text, "\n## ")
@@ -84,11 +84,11 @@ func TestEveryGuaranteeNamesTestOrCase(t *testing.T) {
 		}
 		guarantees++
 		if !namedTest.MatchString(row[2]) && !namedCase.MatchString(row[2]) {
-			t.Errorf("nothing shows that %s", row[1])
+			t.Errorf("guarantee %q names no test and no case", row[1])
 		}
 	}
 	if guarantees == 0 {
-		t.Error("docs/security.md guarantees nothing")
+		t.Error("guarantees in docs/security.md: 0, want some")
 	}
 }
 

@@ -12,18 +12,22 @@ import (
 	"time"
 )
 
-// errRefused is what a provider's dead port gives.
-var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+// errConnectionRefused is the error of a dial to a closed port.
+var errConnectionRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
-// failing is a transport whose requests end in an error.
-type failing struct {
-	err error
+// failingTransport fails every request with an error, and keeps its traceparent.
+type failingTransport struct {
+	err          error
+	traceparents []string
 }
 
-func (f *failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+func (f *failingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	f.traceparents = append(f.traceparents, req.Header.Get("Traceparent"))
+	return nil, f.err
+}
 
-// fallingBack returns a middleware with two providers that cannot be reached, and keeps the records of its calls.
-func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failing) {
+// newFailoverMiddleware returns a middleware whose providers are unreachable, the sink that keeps its records, and the transport.
+func newFailoverMiddleware(t *testing.T, config *Config) (*middleware, *callSink, *failingTransport) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -31,7 +35,7 @@ func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failin
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, sink, transport := handler.(*middleware), &keptCalls{}, &failing{errRefused}
+	m, sink, transport := handler.(*middleware), &callSink{}, &failingTransport{err: errConnectionRefused}
 	m.policy.telemetry.spans = true
 	m.policy.telemetry.sinks = append(m.policy.telemetry.sinks, sink)
 	for _, provider := range m.policy.providers {
@@ -40,61 +44,79 @@ func fallingBack(t *testing.T, config *Config) (*middleware, *keptCalls, *failin
 	return m, sink, transport
 }
 
-// chat sends a request for a chat completion.
-func chat(ctx context.Context, handler http.Handler) {
+// sendChatRequest sends a request for a chat completion.
+func sendChatRequest(ctx context.Context, handler http.Handler) {
 	body := strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/chat/completions", body).WithContext(ctx))
 }
 
-// TestEachAttemptHasSpan also where the last provider cannot be asked, for its key is not there.
+// TestEachAttemptHasSpan includes an attempt that sends nothing: the key of the last provider is unavailable.
 func TestEachAttemptHasSpan(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example", Token: "urn:env:CHAT_COMPLETION_NO_SUCH_KEY"}}
-	m, sink, _ := fallingBack(t, config)
-	chat(context.Background(), m)
+	m, sink, _ := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
 	if len(sink.calls) != 2 {
 		t.Fatalf("%d records, want 2", len(sink.calls))
 	}
 	first, last := sink.calls[0], sink.calls[1]
 	if first.ErrorType != errorConnectionFailed || last.ErrorType != "credentials_unavailable" {
-		t.Errorf("the attempts end in %q and %q, want %q and credentials_unavailable", first.ErrorType, last.ErrorType, errorConnectionFailed)
+		t.Errorf("error.type of the attempts %q and %q, want %q and credentials_unavailable", first.ErrorType, last.ErrorType, errorConnectionFailed)
 	}
 	if first.Trace.TraceID != last.Trace.TraceID || first.Trace.SpanID == last.Trace.SpanID || !last.Start.After(first.Start) {
-		t.Errorf("spans %+v from %v and %+v from %v, want two of one trace, one after the other", first.Trace, first.Start, last.Trace, last.Start)
+		t.Errorf("span %+v at %v, then %+v at %v, want consecutive spans of one trace", first.Trace, first.Start, last.Trace, last.Start)
 	}
 }
 
-// TestAttemptSpansNameProvider also in report mode, where all providers get one and the same request.
+// TestAttemptSpansNameProvider uses report mode, in which all providers get the same request.
 func TestAttemptSpansNameProvider(t *testing.T) {
 	config := CreateConfig()
 	config.Mode = modeReport
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
-	m, sink, _ := fallingBack(t, config)
-	chat(context.Background(), m)
+	m, sink, _ := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
 	got := string(spanPayload(nil, requestTexts{}, sink.calls))
 	for _, host := range []string{"first.example", "second.example"} {
 		if strings.Count(got, `"`+host+`"`) != 1 {
-			t.Errorf("the spans are %s, want one of %s", got, host)
+			t.Errorf("spans %s, want one with %s", got, host)
 		}
 	}
 }
 
-// TestCircuitIgnoresClientDisconnect: that somebody has not waited for an answer says nothing about the provider.
+// TestTraceparentOfEachAttempt: each provider is sent the span of its own attempt, also after several fallbacks.
+func TestTraceparentOfEachAttempt(t *testing.T) {
+	config := CreateConfig()
+	config.Host = "first.example"
+	config.Fallbacks = []Fallback{{Host: "second.example"}, {Host: "third.example"}, {Host: "fourth.example"}}
+	m, sink, transport := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
+	if len(sink.calls) != 4 || len(transport.traceparents) != 4 {
+		t.Fatalf("%d records and %d requests, want 4 of each", len(sink.calls), len(transport.traceparents))
+	}
+	for i, call := range sink.calls {
+		want := "00-" + call.Trace.TraceID + "-" + call.Trace.SpanID + "-01"
+		if got := transport.traceparents[i]; got != want {
+			t.Errorf("attempt %d: traceparent %q, want %q", i+1, got, want)
+		}
+	}
+}
+
+// TestCircuitIgnoresClientDisconnect checks that a request whose client disconnects does not count as a failure.
 func TestCircuitIgnoresClientDisconnect(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "first.example"
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
-	m, _, transport := fallingBack(t, config)
-	chat(context.Background(), m)
-	chat(context.Background(), m)
-	gone, leave := context.WithCancel(context.Background())
-	leave()
+	m, _, transport := newFailoverMiddleware(t, config)
+	sendChatRequest(context.Background(), m)
+	sendChatRequest(context.Background(), m)
+	gone, disconnect := context.WithCancel(context.Background())
+	disconnect()
 	transport.err = context.Canceled
-	chat(gone, m)
+	sendChatRequest(gone, m)
 	if got := m.policy.providers[0].circuit.failures; got != 2 {
-		t.Errorf("%d failures in a row, want 2", got)
+		t.Errorf("%d consecutive failures, want 2", got)
 	}
 }
 
@@ -106,7 +128,7 @@ func TestProviderRetryAfterIsBounded(t *testing.T) {
 		"Sun, 22 Nov 2026 12:00:09 GMT": 9 * time.Second, "Sun, 22 Nov 2026 11:59:00 GMT": 0, "Mon, 23 Nov 2026 12:00:00 GMT": time.Minute,
 	} {
 		if got := parseRetryAfter(text, now, maxPause); got != want {
-			t.Errorf("Retry-After %q is %v, want %v", text, got, want)
+			t.Errorf("parseRetryAfter(%q) = %v, want %v", text, got, want)
 		}
 	}
 }
@@ -117,7 +139,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, now int64) {
 		if got := parseRetryAfter(text, time.Unix(now, 0), maxPause); got < 0 || got > maxPause {
-			t.Errorf("Retry-After %q is a pause of %v", text, got)
+			t.Errorf("parseRetryAfter(%q) = %v, want 0 to %v", text, got, maxPause)
 		}
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// FuzzModelList filters what a provider says is its list: what comes out is JSON, has models that are allowed and no others,
-// each as the provider wrote it, and misses none.
+// FuzzModelList filters arbitrary model lists of a provider: the result is JSON that contains exactly the allowed models, each
+// byte for byte as the provider wrote it.
 func FuzzModelList(f *testing.F) {
 	for _, list := range []string{
 		`{"object":"list","data":[{"id":"gpt-4o"},{"id":"o9","object":"model"}]}`, `[{"id":"gpt-4o"},{"id":"llama"}]`, ` {"data":[]} `, `{"data":null}`, `{}`, `[]`, `null`, `{"data":{}}`,
@@ -35,52 +35,52 @@ func FuzzModelList(f *testing.F) {
 		if gjson.ParseBytes(body).IsArray() {
 			all = gjson.ParseBytes(body)
 		}
-		isPlain := json.Valid(body) && isOneList(body)
-		held := &bufferedResponse{header: http.Header{}}
-		_, _ = held.Write(body)
-		list, ok := filteredList(p, held)
+		isUnambiguous := json.Valid(body) && isUnambiguousList(body)
+		buffered := &bufferedResponse{header: http.Header{}}
+		_, _ = buffered.Write(body)
+		list, ok := filteredList(p, buffered)
 		if !ok {
-			if isPlain && all.IsArray() && len(all.Array()) <= modelListMax {
-				t.Errorf("%q is none", body)
+			if isUnambiguous && all.IsArray() && len(all.Array()) <= modelListMax {
+				t.Errorf("filteredList(%q): not a list, want one", body)
 			}
 			return
 		}
 		if !json.Valid(list) {
-			t.Fatalf("%q becomes %q, which is no JSON", body, list)
+			t.Fatalf("filteredList(%q) = %q, want JSON", body, list)
 		}
-		shown := map[string]bool{}
+		listed := map[string]bool{}
 		for _, one := range gjson.GetBytes(list, "data").Array() {
 			id := one.Get("id")
-			shown[id.String()] = true
-			if !id.Exists() || !isOneModel(one) {
+			listed[id.String()] = true
+			if !id.Exists() || !isUnambiguousModel(one) {
 				continue
 			}
 			isAlias := id.String() == "fast" && one.Get("owned_by").String() == "openai"
 			if !strings.HasPrefix(id.String(), "gpt-") && !isAlias {
-				t.Errorf("the client sees %q, want what gpt-* matches", id)
+				t.Errorf("model %q in the list, want only matches of gpt-*", id)
 			}
 			if !isAlias && !bytes.Contains(body, []byte(one.Raw)) {
-				t.Errorf("the client sees %q, which the provider did not write: %q", one.Raw, body)
+				t.Errorf("model %q in the list, want one from %q", one.Raw, body)
 			}
 		}
-		if !shown["fast"] {
-			t.Errorf("the alias is not in %q", list)
+		if !listed["fast"] {
+			t.Errorf("list %q, want the alias in it", list)
 		}
 		for _, one := range all.Array() {
 			id := one.Get("id")
-			if isPlain && isOneModel(one) && id.Type == gjson.String && strings.HasPrefix(id.String(), "gpt-") && isModelName(id.String()) && !shown[id.String()] {
-				t.Errorf("the client does not see %q of %q", id, body)
+			if isUnambiguous && isUnambiguousModel(one) && id.Type == gjson.String && strings.HasPrefix(id.String(), "gpt-") && isModelName(id.String()) && !listed[id.String()] {
+				t.Errorf("model %q is missing, the provider lists %q", id, body)
 			}
 		}
 	})
 }
 
-// isOneList tells whether all readers find the same list in an answer: no name is given twice or in another case.
-func isOneList(body []byte) bool {
+// isUnambiguousList reports whether all parsers find the same list in a response: no name occurs twice or in another case.
+func isUnambiguousList(body []byte) bool {
 	return strings.Count(strings.ToLower(string(body)), `data"`) <= 1 && !bytes.ContainsAny(body, `\`)
 }
 
-// isOneModel tells whether all readers find the same id in a model.
-func isOneModel(one gjson.Result) bool {
+// isUnambiguousModel reports whether all parsers find the same ID in a model.
+func isUnambiguousModel(one gjson.Result) bool {
 	return one.IsObject() && strings.Count(strings.ToLower(one.Raw), `id"`) == 1 && !strings.Contains(one.Raw, `\`) && utf8.ValidString(one.Raw)
 }

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func filtering(more map[string]any) map[string]any {
+// modelListConfig returns a configuration that filters the list of models, with further members.
+func modelListConfig(more map[string]any) map[string]any {
 	config := map[string]any{"allowedModels": []any{"m*"}, "routes": map[string]any{"/v1/models": "models"}}
 	for key, value := range more {
 		config[key] = value
@@ -17,9 +18,9 @@ func filtering(more map[string]any) map[string]any {
 }
 
 func TestModelListSizeLimit(t *testing.T) {
-	const most = 64 << 20 // of an answer without an end
+	const most = 64 << 20 // the length at which the endless response stops after all
 	var written atomic.Int64
-	provider := replying(t, func(rw http.ResponseWriter, _ *http.Request) {
+	provider := startProvider(t, func(rw http.ResponseWriter, _ *http.Request) {
 		for chunk := make([]byte, 1<<20); written.Load() < most; {
 			n, err := rw.Write(chunk)
 			written.Add(int64(n))
@@ -28,23 +29,23 @@ func TestModelListSizeLimit(t *testing.T) {
 			}
 		}
 	})
-	got := answerTo(t, build(t, at(provider, filtering(nil)), nil), http.MethodGet, "/v1/models", "")
+	got := sendRequest(t, newMiddleware(t, providerConfig(provider, modelListConfig(nil)), nil), http.MethodGet, "/v1/models", "")
 	if got.Code != http.StatusBadGateway || written.Load() >= most {
-		t.Errorf("got %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
+		t.Errorf("status %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
 	}
 }
 
 func TestModelListTimeout(t *testing.T) {
-	left := time.Hour
+	remaining := time.Hour
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if end, isSet := req.Context().Deadline(); isSet {
-			left = time.Until(end)
+			remaining = time.Until(end)
 		}
 		_, _ = rw.Write([]byte(`{"data":[]}`))
 	})
-	handler := build(t, filtering(nil), provider)
+	handler := newMiddleware(t, modelListConfig(nil), provider)
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/models", nil))
-	if left > time.Minute {
-		t.Errorf("the provider has %s, want less than a minute", left)
+	if remaining > time.Minute {
+		t.Errorf("deadline in %s, want at most a minute", remaining)
 	}
 }

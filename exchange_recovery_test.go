@@ -17,26 +17,26 @@ import (
 
 const plainRequest = `{"model":"m","messages":[{"role":"user","content":"a secret"}]}`
 
-// panickingBody panics when it is read.
+// panickingBody panics on Read.
 type panickingBody struct{}
 
 func (panickingBody) Read([]byte) (int, error) { panic("a secret") }
 
 func (panickingBody) Close() error { return nil }
 
-// panickingClient panics at a call of a ResponseWriter, behind so many of them, once or from then on.
+// panickingClient is a ResponseWriter that panics in one of its methods, after some calls of it: once, or always from then on.
 type panickingClient struct {
 	*httptest.ResponseRecorder
-	at     string
-	after  int
-	always bool
+	method      string
+	callsBefore int
+	always      bool
 }
 
 func (p *panickingClient) count(call string) {
-	if call != p.at {
+	if call != p.method {
 		return
 	}
-	if p.after--; p.after == -1 || (p.always && p.after < 0) {
+	if p.callsBefore--; p.callsBefore == -1 || (p.always && p.callsBefore < 0) {
 		panic(errors.New("a secret"))
 	}
 }
@@ -56,33 +56,33 @@ func (p *panickingClient) Write(b []byte) (int, error) {
 	return p.ResponseRecorder.Write(b)
 }
 
-// guarded returns a middleware with metrics of its own.
-func guarded(t *testing.T, config *Config, next http.Handler) *middleware {
+// newTestMiddleware returns a middleware with its own metrics registry.
+func newTestMiddleware(t *testing.T, config *Config, next http.Handler) *middleware {
 	t.Helper()
 	p, err := newPolicy(config, "ai@file")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.telemetry.registry = newRegistry()
-	return middlewareTo(p, next)
+	return newPolicyMiddleware(p, next)
 }
 
-// outcome is how a handler has ended.
+// outcome is how a handler ended.
 type outcome struct {
 	isAborted bool
 	warnings  string
 }
 
-// serve has a handler answer. A panic other than that of a reverse proxy fails the test.
+// serve calls a handler. A panic other than http.ErrAbortHandler fails the test.
 func serve(t *testing.T, handler http.Handler, rw http.ResponseWriter, req *http.Request) outcome {
 	t.Helper()
 	var o outcome
 	o.warnings = warnings(t, func() {
 		defer func() {
-			cause := recover()
-			o.isAborted = cause == http.ErrAbortHandler
-			if cause != nil && !o.isAborted {
-				t.Errorf("the handler panics with %v", cause)
+			panicValue := recover()
+			o.isAborted = panicValue == http.ErrAbortHandler
+			if panicValue != nil && !o.isAborted {
+				t.Errorf("panic %v, want none or http.ErrAbortHandler", panicValue)
 			}
 		}()
 		handler.ServeHTTP(rw, req)
@@ -90,21 +90,21 @@ func serve(t *testing.T, handler http.Handler, rw http.ResponseWriter, req *http
 	return o
 }
 
-// writes is a provider that answers with pieces, and then panics if there is something to panic with.
-func writes(contentType string, cause any, pieces ...string) http.HandlerFunc {
+// respondAndPanic returns a provider that responds with pieces, and then panics unless the value is nil.
+func respondAndPanic(contentType string, panicValue any, pieces ...string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		rw.Header().Set("Content-Type", contentType)
 		for _, piece := range pieces {
 			_, _ = io.WriteString(rw, piece)
 		}
-		if cause != nil {
-			panic(cause)
+		if panicValue != nil {
+			panic(panicValue)
 		}
 	}
 }
 
-// callsOf are the calls of a registry by their error.type.
+// callsOf returns the number of calls in a registry by error.type.
 func callsOf(r *registry) map[string]int64 {
 	calls := map[string]int64{}
 	for _, p := range pointsOf(r, operationDuration) {
@@ -131,33 +131,33 @@ func TestPanicRecovery(t *testing.T) {
 		status    int
 		isAborted bool
 		errorType string
-		told      string // of the cause; empty: nothing is told
+		logged    string // panic value in the log; empty: nothing is logged
 	}{
-		{name: "none", next: writes("application/json", nil, "{}"), status: 200},
-		{name: "in judging", body: panickingBody{}, status: 500, errorType: errorPanic, told: "a value of the type string"},
-		{name: "behind, before an answer", next: writes("", errors.New("a secret")), status: 500, errorType: errorPanic, told: "a value of the type *errors.errorString"},
-		{name: "behind, of the runtime", next: func(_ http.ResponseWriter, req *http.Request) { _ = req.TransferEncoding[0] }, status: 500, errorType: errorPanic,
-			told: "runtime error: index out of range [0] with length 0"},
-		{name: "behind, of reflection", next: writes("", "reflect: call of nothing"), status: 500, errorType: errorPanic, told: "reflect: call of nothing"},
-		{name: "in an answer", next: writes("application/json", "a secret", "{"), status: 200, isAborted: true, errorType: errorPanic, told: "a value of the type string"},
-		{name: "in a stream", next: writes("text/event-stream", &runtime.PanicNilError{}, event), status: 200, isAborted: true, errorType: errorPanic,
-			told: "a value of the type *runtime.PanicNilError"},
-		{name: "an answer that breaks off", next: writes("application/json", http.ErrAbortHandler, "{"), status: 200, isAborted: true, errorType: errorProviderCut},
-		{name: "no answer, for it breaks off", next: writes("application/json", http.ErrAbortHandler), isAborted: true, errorType: errorProviderCut},
-		{name: "at the header of an answer", client: &panickingClient{at: "Header", after: 1}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at the status of an answer", client: &panickingClient{at: "WriteHeader"}, next: writes("", nil, "{}"), status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at every status", client: &panickingClient{at: "WriteHeader", always: true}, next: writes("", nil, "{}"), isAborted: true, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at a refusal", body: strings.NewReader("["), client: &panickingClient{at: "WriteHeader"}, status: 500, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
-		{name: "at the body", client: &panickingClient{at: "Write"}, next: writes("", nil, "{}"), status: 200, isAborted: true, errorType: errorPanic,
-			told: "a value of the type *errors.errorString"},
+		{name: "none", next: respondAndPanic("application/json", nil, "{}"), status: 200},
+		{name: "while reading the request", body: panickingBody{}, status: 500, errorType: errorPanic, logged: "a value of the type string"},
+		{name: "in the provider, before its response", next: respondAndPanic("", errors.New("a secret")), status: 500, errorType: errorPanic, logged: "a value of the type *errors.errorString"},
+		{name: "in the provider, runtime error", next: func(_ http.ResponseWriter, req *http.Request) { _ = req.TransferEncoding[0] }, status: 500, errorType: errorPanic,
+			logged: "runtime error: index out of range [0] with length 0"},
+		{name: "in the provider, reflection", next: respondAndPanic("", "reflect: call of nothing"), status: 500, errorType: errorPanic, logged: "reflect: call of nothing"},
+		{name: "in a response", next: respondAndPanic("application/json", "a secret", "{"), status: 200, isAborted: true, errorType: errorPanic, logged: "a value of the type string"},
+		{name: "in a stream", next: respondAndPanic("text/event-stream", &runtime.PanicNilError{}, event), status: 200, isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *runtime.PanicNilError"},
+		{name: "aborted response", next: respondAndPanic("application/json", http.ErrAbortHandler, "{"), status: 200, isAborted: true, errorType: errorProviderCut},
+		{name: "aborted before the response", next: respondAndPanic("application/json", http.ErrAbortHandler), isAborted: true, errorType: errorProviderCut},
+		{name: "in Header", client: &panickingClient{method: "Header", callsBefore: 1}, next: respondAndPanic("", nil, "{}"), status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "in WriteHeader", client: &panickingClient{method: "WriteHeader"}, next: respondAndPanic("", nil, "{}"), status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "in every WriteHeader", client: &panickingClient{method: "WriteHeader", always: true}, next: respondAndPanic("", nil, "{}"), isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "in WriteHeader of a refusal", body: strings.NewReader("["), client: &panickingClient{method: "WriteHeader"}, status: 500, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
+		{name: "in Write", client: &panickingClient{method: "Write"}, next: respondAndPanic("", nil, "{}"), status: 200, isAborted: true, errorType: errorPanic,
+			logged: "a value of the type *errors.errorString"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			m := guarded(t, CreateConfig(), test.next)
+			m := newTestMiddleware(t, CreateConfig(), test.next)
 			if test.body == nil {
 				test.body = strings.NewReader(plainRequest)
 			}
@@ -169,37 +169,37 @@ func TestPanicRecovery(t *testing.T) {
 			client.Code = 0
 			got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", test.body))
 			if got.isAborted != test.isAborted {
-				t.Errorf("broken off: %t, want %t", got.isAborted, test.isAborted)
+				t.Errorf("aborted %t, want %t", got.isAborted, test.isAborted)
 			}
 			if client.Code != test.status {
 				t.Errorf("status %d, want %d", client.Code, test.status)
 			}
-			if answer := client.Body.String(); (test.status == 500) != (answer == internalError) {
-				t.Errorf("the answer is %s", answer)
+			if response := client.Body.String(); (test.status == 500) != (response == internalError) {
+				t.Errorf("body %s, want %s only with status 500", response, internalError)
 			}
 			want := ""
-			if test.told != "" {
-				want = `chat-completion: middleware "ai@file": panic in the plugin or in a handler after it: ` + test.told + "\n"
+			if test.logged != "" {
+				want = `chat-completion: middleware "ai@file": panic in the plugin or in a handler after it: ` + test.logged + "\n"
 			}
 			if got.warnings != want {
-				t.Errorf("told: %q, want %q", got.warnings, want)
+				t.Errorf("logged %q, want %q", got.warnings, want)
 			}
 			if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{test.errorType: 1}; !reflect.DeepEqual(calls, want) {
 				t.Errorf("calls by error.type: %v, want %v", calls, want)
 			}
 			if open := m.policy.telemetry.registry.streams.Load(); open != 0 {
-				t.Errorf("%d streams are open, want 0", open)
+				t.Errorf("%d open streams, want 0", open)
 			}
-			if test.client.at == "" && client.ResponseRecorder.Header().Get(errorTypeHeader) != test.errorType {
-				t.Errorf("the operator sees %q, want %q", client.ResponseRecorder.Header().Get(errorTypeHeader), test.errorType)
+			if test.client.method == "" && client.ResponseRecorder.Header().Get(errorTypeHeader) != test.errorType {
+				t.Errorf("Response header %q = %q, want %q", errorTypeHeader, client.ResponseRecorder.Header().Get(errorTypeHeader), test.errorType)
 			}
 		})
 	}
 }
 
 func TestRequestAfterPanicIsServed(t *testing.T) {
-	m := guarded(t, CreateConfig(), writes("application/json", nil, `{"model":"m"}`))
-	for i := 0; i < 2*aggregatedCalls; i++ { // the registry settles them together
+	m := newTestMiddleware(t, CreateConfig(), respondAndPanic("application/json", nil, `{"model":"m"}`))
+	for i := 0; i < 2*aggregatedCalls; i++ { // the registry aggregates them together
 		body := io.Reader(strings.NewReader(plainRequest))
 		want := http.StatusOK
 		if i%2 == 0 {
@@ -216,9 +216,10 @@ func TestRequestAfterPanicIsServed(t *testing.T) {
 	}
 }
 
-// What a provider said of the body that it did not send must not stand beside the body of our own.
+// TestPanicResponseDropsRepresentationHeaders checks that headers about the body that the provider did not send are not sent
+// with the body of the gateway.
 func TestPanicResponseDropsRepresentationHeaders(t *testing.T) {
-	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	m := newTestMiddleware(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for _, name := range representationHeaders {
 			rw.Header().Set(name, "7")
 		}
@@ -229,20 +230,20 @@ func TestPanicResponseDropsRepresentationHeaders(t *testing.T) {
 	serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	want := http.Header{"Content-Type": {"application/json"}, "Content-Length": {fmt.Sprint(len(internalError))}, "X-Request-Id": {"7"}}
 	if got := client.Result().Header; !reflect.DeepEqual(got, want) {
-		t.Errorf("header %v, want %v", got, want)
+		t.Errorf("response headers %v, want %v", got, want)
 	}
 }
 
-// A sink that fails costs no client its answer, and the metrics no call.
+// TestSinkPanicKeepsResponse checks that a sink that panics neither changes the response nor loses the call in the metrics.
 func TestSinkPanicKeepsResponse(t *testing.T) {
 	for body, status := range map[string]int{plainRequest: http.StatusOK, "[": http.StatusBadRequest} {
-		m := guarded(t, CreateConfig(), writes("application/json", nil, "{}"))
+		m := newTestMiddleware(t, CreateConfig(), respondAndPanic("application/json", nil, "{}"))
 		consumed := 0
 		m.policy.telemetry.sinks = []Sink{sinkFunc(func(*Call) { consumed++; panic("reflect: in a sink") })}
 		client := httptest.NewRecorder()
 		got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 		if client.Code != status || got.isAborted {
-			t.Errorf("%s: status %d and broken off %t, want %d and false", body, client.Code, got.isAborted, status)
+			t.Errorf("%s: status %d, aborted %t, want %d, false", body, client.Code, got.isAborted, status)
 		}
 		if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !reflect.DeepEqual(calls, want) || consumed != 1 {
 			t.Errorf("%s: calls by error.type: %v, consumed %d times, want %v and once", body, calls, consumed, want)
@@ -251,34 +252,34 @@ func TestSinkPanicKeepsResponse(t *testing.T) {
 }
 
 func TestDecoderPanicAbortsResponse(t *testing.T) {
-	m := guarded(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	m := newTestMiddleware(t, CreateConfig(), http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Encoding", "gzip")
 		compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, bytes.Repeat([]byte("a"), 1<<20))
 		if _, err := rw.Write(compressed); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	client := &panickingClient{ResponseRecorder: httptest.NewRecorder(), at: "Write", after: 1}
+	client := &panickingClient{ResponseRecorder: httptest.NewRecorder(), method: "Write", callsBefore: 1}
 	got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorPanic: 1}; !got.isAborted || !reflect.DeepEqual(calls, want) {
-		t.Errorf("broken off %t with calls by error.type %v, want true and %v", got.isAborted, calls, want)
+		t.Errorf("aborted %t, calls by error.type %v, want true, %v", got.isAborted, calls, want)
 	}
 	if count := strings.Count(got.warnings, ": panic"); count != 1 {
-		t.Errorf("%d panics are told, want 1: %s", count, got.warnings)
+		t.Errorf("%d logged panics, want 1: %s", count, got.warnings)
 	}
 }
 
-// Of two instances on one path, the first one takes care.
+// TestChainedInstancePanicIsHandledOnce checks that the first of two chained instances handles the panic.
 func TestChainedInstancePanicIsHandledOnce(t *testing.T) {
-	second := guarded(t, CreateConfig(), writes("", "reflect: behind both"))
-	first := guarded(t, CreateConfig(), second)
+	second := newTestMiddleware(t, CreateConfig(), respondAndPanic("", "reflect: behind both"))
+	first := newTestMiddleware(t, CreateConfig(), second)
 	client := httptest.NewRecorder()
 	got := serve(t, first, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || strings.Count(got.warnings, "\n") != 1 {
-		t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+		t.Errorf("status %d, logged %q, body %s", client.Code, got.warnings, client.Body)
 	}
 	if calls := callsOf(second.policy.telemetry.registry); len(calls) != 0 {
-		t.Errorf("the second instance counts %v", calls)
+		t.Errorf("second instance counts %v, want none", calls)
 	}
 }
 
@@ -297,12 +298,12 @@ func TestUngovernedRoutePanicReturns500(t *testing.T) {
 			config := CreateConfig()
 			config.AllowedModels = []string{"m"}
 			config.Routes = map[string]string{"/v1/models": "models", "/v1/files": "passthrough"}
-			m := guarded(t, config, http.NotFoundHandler())
+			m := newTestMiddleware(t, config, http.NotFoundHandler())
 			test.fault(m.policy)
 			client := httptest.NewRecorder()
 			got := serve(t, m, client, httptest.NewRequest(http.MethodGet, test.path, nil))
 			if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || strings.Count(got.warnings, "\n") != 1 {
-				t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+				t.Errorf("status %d, logged %q, body %s", client.Code, got.warnings, client.Body)
 			}
 		})
 	}
@@ -312,7 +313,7 @@ func TestExpositionPanicReturns500(t *testing.T) {
 	client := httptest.NewRecorder()
 	got := serve(t, &exposition{name: "metrics@file"}, client, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if client.Code != http.StatusInternalServerError || client.Body.String() != internalError || !strings.Contains(got.warnings, "metrics@file") {
-		t.Errorf("status %d, told %q, answer %s", client.Code, got.warnings, client.Body)
+		t.Errorf("status %d, logged %q, body %s", client.Code, got.warnings, client.Body)
 	}
 }
 
@@ -322,25 +323,25 @@ func TestBackgroundPanicIsRecovered(t *testing.T) {
 		"the token":      refreshFunc(&secret{source: &secretSource{key: "the token"}, timer: time.NewTimer(time.Hour), users: []context.Context{context.Background()}}),
 	} {
 		if got := warnings(t, do); !strings.HasPrefix(got, "chat-completion: "+name+": panic: runtime error") {
-			t.Errorf("%s: told %q", name, got)
+			t.Errorf("%s: logged %q, want its panic", name, got)
 		}
 	}
 }
 
 func TestRegistryIsUnlockedAfterPanic(t *testing.T) {
 	r := newRegistry()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	collect(r)
 	r.ordered[0].histograms = append(r.ordered[0].histograms, &histogram{counts: []int64{1}}) // one too many
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("a histogram too many is no fault")
+				t.Error("collect does not panic, want a panic for the extra histogram")
 			}
 		}()
 		collect(r)
 	}()
 	if !r.mu.TryLock() {
-		t.Error("the registry is locked")
+		t.Error("registry is locked, want it unlocked")
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// provided sends bodies one after another through one middleware, and returns what the provider gets of each: its model
-// header and its body, or the code of the refusal.
-func provided(t *testing.T, config *Config, bodies []string) []string {
+// forwardBodies sends bodies one after another through one middleware. For each it returns the model header and the body that
+// the provider gets, or the policy decision of a refusal.
+func forwardBodies(t *testing.T, config *Config, bodies []string) []string {
 	t.Helper()
 	var got []string
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -55,7 +55,7 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 		want   []string
 	}{
 		{
-			"texts of other lengths",
+			"texts of different lengths",
 			[]string{chat("", long), chat("", long+long), chat("", long+`\"`), chat("", `\\`+long+`\\`)},
 			[]string{
 				"gpt-4o " + chat("gpt-4o", long), "gpt-4o " + chat("gpt-4o", long+long),
@@ -68,7 +68,7 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 			[]string{"a" + long + " " + chat("a"+long, long), "refused=model_not_found"},
 		},
 		{
-			"the filler itself as a model",
+			"placeholder as a model",
 			[]string{chat("gpt-4o", "\x7f"), chat("b"+long, "\x7f"), chat("\x7f", long), chat("b"+long, "\x7f")},
 			[]string{"gpt-4o " + chat("gpt-4o", "\x7f"), "refused=model_not_found", "refused=invalid_value", "refused=model_not_found"},
 		},
@@ -102,20 +102,20 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forward := provided(t, allowed(), test.bodies)
+			forward := forwardBodies(t, allowed(), test.bodies)
 			for i := range test.want {
 				if forward[i] != test.want[i] {
-					t.Errorf("body %d: %.300q, want %.300q", i, forward[i], test.want[i])
+					t.Errorf("body %d: got %.300q, want %.300q", i, forward[i], test.want[i])
 				}
 			}
 			reversed := make([]string, len(test.bodies))
 			for i, body := range test.bodies {
 				reversed[len(reversed)-1-i] = body
 			}
-			backward := provided(t, allowed(), reversed)
+			backward := forwardBodies(t, allowed(), reversed)
 			for i := range test.want {
 				if got := backward[len(backward)-1-i]; got != test.want[i] {
-					t.Errorf("body %d, sent in the reverse order: %.300q, want %.300q", i, got, test.want[i])
+					t.Errorf("body %d in reverse order: got %.300q, want %.300q", i, got, test.want[i])
 				}
 			}
 		})
@@ -158,30 +158,30 @@ func TestDecisionCacheIsBounded(t *testing.T) {
 		send(fmt.Sprintf(`{"model":"m","seed":%d,"messages":[{"role":"user","content":"Hi"}]}`, i))
 	}
 	if got := len(p.providers[0].endpoints[completions].cache.bySkeleton); got > maxCachedDecisions {
-		t.Errorf("%d verdicts are remembered, want at most %d", got, maxCachedDecisions)
+		t.Errorf("%d cached decisions, want at most %d", got, maxCachedDecisions)
 	}
 	sized := func(bytes int) string {
 		return `{"model":"m",` + strings.Repeat(" ", bytes) + `"messages":[{"role":"user","content":"Hi"}]}`
 	}
-	memory := p.providers[0].endpoints[completions].cache
-	before := len(memory.bySkeleton)
+	cache := p.providers[0].endpoints[completions].cache
+	before := len(cache.bySkeleton)
 	send(sized(skeletonMaxBytes))
-	if got := len(memory.bySkeleton); got != before {
-		t.Errorf("%d verdicts after a request with a large skeleton, want %d as before", got, before)
+	if got := len(cache.bySkeleton); got != before {
+		t.Errorf("%d cached decisions after a request with a large skeleton, want %d as before", got, before)
 	}
 	for i := 0; i < 100; i++ {
 		send(sized(100<<10 + i))
-		remembered := 0
-		for skeleton := range memory.bySkeleton {
-			remembered += len(skeleton)
+		cachedBytes := 0
+		for skeleton := range cache.bySkeleton {
+			cachedBytes += len(skeleton)
 		}
-		if remembered > cachedMaxBytes || remembered == 0 {
-			t.Fatalf("skeletons of %d bytes are remembered, want at most %d, and the last one", remembered, cachedMaxBytes)
+		if cachedBytes > cachedMaxBytes || cachedBytes == 0 {
+			t.Fatalf("cached skeletons of %d bytes, want at most %d and the last one", cachedBytes, cachedMaxBytes)
 		}
 	}
 }
 
-// TestDecisionCacheHoldsTools has two requests of an agent with schemas of its tools, which differ in a text.
+// TestDecisionCacheHoldsTools sends two requests with many tool schemas that differ in a text only.
 func TestDecisionCacheHoldsTools(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
@@ -196,11 +196,11 @@ func TestDecisionCacheHoldsTools(t *testing.T) {
 		}
 	}
 	if got := len(p.providers[0].endpoints[completions].cache.bySkeleton); got != 1 {
-		t.Errorf("%d verdicts are remembered, want 1", got)
+		t.Errorf("%d cached decisions, want 1", got)
 	}
 }
 
-// TestBodyWithPlaceholderIsNotCached has bodies that could be the skeletons of others.
+// TestBodyWithPlaceholderIsNotCached sends bodies that could be the skeletons of others.
 func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
@@ -214,7 +214,7 @@ func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 			t.Fatal(apiErr.message)
 		}
 		if got := len(ep.cache.bySkeleton); got != 0 {
-			t.Errorf("%d verdicts are remembered of %.100q, want none", got, body)
+			t.Errorf("%d cached decisions after %.100q, want none", got, body)
 		}
 	}
 }
@@ -229,7 +229,7 @@ func TestSpliceDoesNotCopyTheBody(t *testing.T) {
 	pieces := splice(obj, edits(obj, nil))
 	last := pieces[len(pieces)-1]
 	if &last[len(last)-1] != &body[len(body)-1] {
-		t.Error("the last piece is a copy, want the client's own bytes")
+		t.Error("last piece is a copy, want the bytes of the client")
 	}
 	if want := bytes.Replace(body, []byte(`"a"`), []byte(`"b"`), 1); !bytes.Equal(bytes.Join(pieces, nil), want) {
 		t.Errorf("got %s, want %s", bytes.Join(pieces, nil), want)

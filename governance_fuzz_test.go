@@ -13,8 +13,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// FuzzAcceptedBodyIsGoverned sends bodies through a middleware, and reads what the provider gets with parsers that
-// disagree about duplicates and spellings: none of them may find a value that the policy does not allow.
+// FuzzAcceptedBodyIsGoverned sends bodies through a middleware and reads the forwarded bodies with parsers that disagree
+// about duplicates and spellings: none of them may find a value that the policy does not allow.
 func FuzzAcceptedBodyIsGoverned(f *testing.F) {
 	const messages = `"messages":[{"role":"user","content":"Hi"}]`
 	for i, members := range []string{
@@ -58,13 +58,13 @@ func FuzzAcceptedBodyIsGoverned(f *testing.F) {
 			case forwarded != nil:
 				checkGoverned(t, forwarded)
 			case !gjson.GetBytes(rw.Body.Bytes(), "error.message").Exists() || !json.Valid(rw.Body.Bytes()):
-				t.Errorf("refused with %q", rw.Body)
+				t.Errorf("refusal %q, want a JSON error", rw.Body)
 			}
 		}
 	})
 }
 
-// governedValues says for each folded name what its value must be.
+// governedValues reports for each folded name whether a value is allowed.
 var governedValues = map[string]func(gjson.Result) bool{
 	"model":               func(v gjson.Result) bool { return v.Raw == `"gpt-4o"` || v.Type == gjson.String && v.Str == "gpt-4o" },
 	"temperature":         func(v gjson.Result) bool { return v.Raw == "0.5" },
@@ -78,7 +78,7 @@ func isTokenLimitUpTo100(v gjson.Result) bool {
 	return v.Type == gjson.Number && v.Num >= 1 && v.Num <= 100
 }
 
-// foldForTest is written differently from fold: as strings.EqualFold compares.
+// foldForTest folds names by strings.EqualFold, independently of fold.
 func foldForTest(name string) string {
 	name, _, _ = strings.Cut(strings.ReplaceAll(name, "_", ""), "\x00")
 	for folded := range governedValues {
@@ -92,28 +92,28 @@ func foldForTest(name string) string {
 func checkGoverned(t *testing.T, body []byte) {
 	t.Helper()
 	times := map[string]int{}
-	gjson.ParseBytes(body).ForEach(func(name, value gjson.Result) bool { // as a tolerant parser, every occurrence
+	gjson.ParseBytes(body).ForEach(func(name, value gjson.Result) bool { // like a tolerant parser: every occurrence
 		folded := foldForTest(name.String())
 		if allowed := governedValues[folded]; allowed != nil {
 			times[folded]++
 			if !allowed(value) {
-				t.Errorf("the provider gets %s: %s\n%.600q", name.Raw, value.Raw, body)
+				t.Errorf("forwarded %s: %s, want an allowed value\n%.600q", name.Raw, value.Raw, body)
 			}
 		}
 		return true
 	})
 	if times["model"] != 1 || times["temperature"] != 1 || times["maxtokens"]+times["maxcompletiontokens"] != 1 {
-		t.Errorf("the provider gets governed members this many times: %v\n%.600q", times, body)
+		t.Errorf("forwarded governed members by count %v, want each once\n%.600q", times, body)
 	}
 	if !json.Valid(body) {
-		return // the inside of a long string: a strict provider refuses it
+		return // invalid inside a long string: a strict provider refuses it
 	}
 
 	exact := decodeObject(t, body)
 	if exact["model"] != "gpt-4o" || exact["temperature"] != json.Number("0.5") || exact["seed"] != nil || exact["top_k"] != nil {
-		t.Errorf("exact reader: model %v, temperature %v, seed %v, top_k %v", exact["model"], exact["temperature"], exact["seed"], exact["top_k"])
+		t.Errorf("exact parser: model %v, temperature %v, seed %v, top_k %v", exact["model"], exact["temperature"], exact["seed"], exact["top_k"])
 	}
-	var inAnyCase struct {
+	var caseInsensitive struct {
 		Model               string   `json:"model"`
 		Temperature         *float64 `json:"temperature"`
 		MaxTokens           float64  `json:"max_tokens"`
@@ -121,26 +121,26 @@ func checkGoverned(t *testing.T, body []byte) {
 		Seed                any      `json:"seed"`
 		TopK                any      `json:"top_k"`
 	}
-	if err := json.Unmarshal(body, &inAnyCase); err != nil {
+	if err := json.Unmarshal(body, &caseInsensitive); err != nil {
 		t.Fatalf("%v\n%.600q", err, body)
 	}
-	if limit := inAnyCase.MaxTokens + inAnyCase.MaxCompletionTokens; inAnyCase.Model != "gpt-4o" || inAnyCase.Temperature == nil ||
-		*inAnyCase.Temperature != 0.5 || limit < 1 || limit > 100 || inAnyCase.Seed != nil || inAnyCase.TopK != nil {
-		t.Errorf("reader without regard to case: %+v\n%.600q", inAnyCase, body)
+	if limit := caseInsensitive.MaxTokens + caseInsensitive.MaxCompletionTokens; caseInsensitive.Model != "gpt-4o" || caseInsensitive.Temperature == nil ||
+		*caseInsensitive.Temperature != 0.5 || limit < 1 || limit > 100 || caseInsensitive.Seed != nil || caseInsensitive.TopK != nil {
+		t.Errorf("case-insensitive parser: %+v\n%.600q", caseInsensitive, body)
 	}
 	checkMessagesSent(t, exact)
 }
 
-// checkMessagesSent checks that what passed has messages at all, each with a role.
+// checkMessagesSent checks that a forwarded body has messages, and that each is an object.
 func checkMessagesSent(t *testing.T, members map[string]any) {
 	t.Helper()
 	messages, _ := members["messages"].([]any)
 	if len(messages) == 0 {
-		t.Errorf("the provider gets the messages %v", members["messages"])
+		t.Errorf("forwarded messages %v, want some", members["messages"])
 	}
 	for _, m := range messages {
 		if _, isObject := m.(map[string]any); !isObject {
-			t.Errorf("the provider gets the message %v", m)
+			t.Errorf("forwarded message %v, want an object", m)
 		}
 	}
 }

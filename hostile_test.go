@@ -11,18 +11,18 @@ import (
 	"testing"
 )
 
-// usageOnlyEvent is what a hider hides.
+// usageOnlyEvent is an event that a usage filter removes.
 const usageOnlyEvent = `data: {"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}` + "\n\n"
 
-// What an event costs that has to be looked at is paid by interpreted code: a provider must not choose how many there are.
+// TestUsageFilterScansAreBounded checks that a provider cannot choose how many events the interpreted code parses.
 func TestUsageFilterScansAreBounded(t *testing.T) {
 	harmless := "data: {\"choices\":[{}]}\n\n"
 	tests := []struct {
 		name, chunk, want string
 	}{
-		{"as many events as are looked at", strings.Repeat(usageOnlyEvent, maxMatches), ""},
-		{"more events", harmless + strings.Repeat(usageOnlyEvent, maxMatches+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
-		{"events around", strings.Repeat(harmless+usageOnlyEvent+"\n", 5), strings.Repeat(harmless+"\n", 5)},
+		{"as many usage events as are parsed", strings.Repeat(usageOnlyEvent, maxMatches), ""},
+		{"more usage events", harmless + strings.Repeat(usageOnlyEvent, maxMatches+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
+		{"usage events between others", strings.Repeat(harmless+usageOnlyEvent+"\n", 5), strings.Repeat(harmless+"\n", 5)},
 		{"few lines", strings.Repeat(":\n", 50) + usageOnlyEvent, ""},
 		{"many lines", strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent, strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent},
 	}
@@ -41,18 +41,18 @@ func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
 	rest := scanWindow(reader, text, false)
 	scanWindow(reader, append(append([]byte(nil), rest...), `"usage":{}`...), true)
 	if got := strings.Join(reader.record.FinishReasons, " "); got != "stop length" {
-		t.Errorf("got %q, want %q", got, "stop length")
+		t.Errorf("finish reasons %q, want %q", got, "stop length")
 	}
 }
 
-// goneClient takes some writes, and no more.
-type goneClient struct {
+// disconnectingClient accepts some writes; later ones fail.
+type disconnectingClient struct {
 	*httptest.ResponseRecorder
-	takes int
+	writesLeft int
 }
 
-func (g *goneClient) Write(b []byte) (int, error) {
-	if g.takes--; g.takes < 0 {
+func (g *disconnectingClient) Write(b []byte) (int, error) {
+	if g.writesLeft--; g.writesLeft < 0 {
 		return 0, errors.New("broken pipe")
 	}
 	return g.ResponseRecorder.Write(b)
@@ -70,11 +70,11 @@ func TestUsageAfterClientDisconnectIsMetered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := &goneClient{httptest.NewRecorder(), 2}
+		client := &disconnectingClient{httptest.NewRecorder(), 2}
 		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions",
 			strings.NewReader(`{"model":"m","stream":true,`+options+`"messages":[{"role":"user","content":"Hi"}]}`)))
 		if got := client.Header().Get(inputTokensHeader); got != "6" {
-			t.Errorf("with %q: %s is %q, want 6", options, inputTokensHeader, got)
+			t.Errorf("request with %q: Response header %q = %q, want 6", options, inputTokensHeader, got)
 		}
 	}
 }
@@ -112,12 +112,12 @@ func TestRefusedRequestIsNotCaptured(t *testing.T) {
 		}
 		p.telemetry.spans = true
 		p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { calls = append(calls, c) }))
-		handler := middlewareTo(p, http.NotFoundHandler())
+		handler := newPolicyMiddleware(p, http.NotFoundHandler())
 		for _, body := range []string{`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, `{"messages":[{"role":"user","content":"Hi"}],"n":0}`} {
 			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 		}
 		if len(calls) != 2 || len(calls[0].Input) == 0 || len(calls[1].Input) != 0 {
-			t.Errorf("%s: got %d calls, want the input of the first of two", mode, len(calls))
+			t.Errorf("%s: %d calls, want two, and the input of the first only", mode, len(calls))
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestCapturedEventsAreBounded(t *testing.T) {
 	capt := &capture{left: 1 << 20}
 	captureWindow(capt, []byte(strings.Repeat("\ndata:{}", capturedMaxEvents+5)), true)
 	if capt.events != capturedMaxEvents {
-		t.Errorf("%d events are read, want %d", capt.events, capturedMaxEvents)
+		t.Errorf("%d captured events, want %d", capt.events, capturedMaxEvents)
 	}
 }
 
@@ -145,6 +145,6 @@ func TestExportRejectedCountIsBounded(t *testing.T) {
 	d := &delivery{}
 	readExportResponse(&http.Response{StatusCode: http.StatusOK}, []byte(`{"partialSuccess":{"rejectedSpans":"9223372036854775807","rejectedDataPoints":"9223372036854775807"}}`), d)
 	if want := int64(2 * pointBatch); d.rejected != want {
-		t.Errorf("%d are rejected, want %d", d.rejected, want)
+		t.Errorf("%d rejected, want %d", d.rejected, want)
 	}
 }

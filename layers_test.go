@@ -25,7 +25,7 @@ type layer struct {
 	prefixes []string
 }
 
-// packageFiles parses the files of the package, tests excepted.
+// packageFiles parses the files of the package, except tests.
 func packageFiles(t *testing.T, fset *token.FileSet) []*ast.File {
 	t.Helper()
 	paths, err := filepath.Glob("*.go")
@@ -46,7 +46,7 @@ func packageFiles(t *testing.T, fset *token.FileSet) []*ast.File {
 	return files
 }
 
-// packageComment returns the package comment, which stands in plugin.go.
+// packageComment returns the package comment.
 func packageComment(t *testing.T) string {
 	t.Helper()
 	for _, file := range packageFiles(t, token.NewFileSet()) {
@@ -58,7 +58,7 @@ func packageComment(t *testing.T) string {
 	return ""
 }
 
-// section returns what stands below a heading of a comment.
+// section returns the text below a heading of a comment.
 func section(t *testing.T, comment, heading string) string {
 	t.Helper()
 	_, text, found := strings.Cut(comment, "\n# "+heading+"\n")
@@ -82,7 +82,7 @@ func documentedLayers(t *testing.T) []layer {
 	return layers
 }
 
-// prefixOf returns the longest prefix that a file has, and the number of its layer; -1: none.
+// prefixOf returns the longest prefix that matches a file, and the index of its layer; -1: none.
 func prefixOf(layers []layer, path string) (string, int) {
 	longest, number := "", -1
 	name := strings.TrimSuffix(filepath.Base(path), ".go")
@@ -96,7 +96,7 @@ func prefixOf(layers []layer, path string) (string, int) {
 	return longest, number
 }
 
-// exportData returns where the compiler has put the export data of the packages that this one imports.
+// exportData returns a lookup function for the export data of the imported packages.
 func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -119,7 +119,7 @@ func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	}
 }
 
-// upwardReferences type-checks files, and returns their references to higher layers, each with both ends.
+// upwardReferences type-checks files and returns their references to higher layers, each with its source and target.
 func upwardReferences(t *testing.T, layers []layer, fset *token.FileSet, files []*ast.File, imports types.Importer) []string {
 	t.Helper()
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
@@ -146,7 +146,7 @@ func upwardReferences(t *testing.T, layers []layer, fset *token.FileSet, files [
 	return found
 }
 
-// TestLayers keeps every file from referring to a layer above its own.
+// TestLayers checks that no file refers to a layer above its own.
 func TestLayers(t *testing.T) {
 	layers, fset := documentedLayers(t), token.NewFileSet()
 	files := packageFiles(t, fset)
@@ -171,7 +171,7 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestLayersFindUpwardReferences shows that TestLayers would fail: at a function, a type, a field, and a method.
+// TestLayersFindUpwardReferences checks that TestLayers detects upward references to a function, a type, a field and a method.
 func TestLayersFindUpwardReferences(t *testing.T) {
 	layers := []layer{{"low", []string{"low"}}, {"high", []string{"low_high", "top"}}}
 	sources := map[string]string{
@@ -197,8 +197,8 @@ func TestLayersFindUpwardReferences(t *testing.T) {
 	}
 }
 
-// TestPackageCommentNamesTheCode keeps the life of a request in the package comment true: each step begins with a function or a
-// type of the package.
+// TestPackageCommentNamesTheCode checks that each step of the section "Life of a request" in the package comment begins with
+// a function or a type of the package.
 func TestPackageCommentNamesTheCode(t *testing.T) {
 	declared := map[string]bool{}
 	for _, file := range packageFiles(t, token.NewFileSet()) {

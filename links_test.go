@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// markdownDocuments are the paths of all documents that a reader may open.
+// markdownDocuments returns the paths of all documents for readers.
 func markdownDocuments(t *testing.T) []string {
 	t.Helper()
 	documents := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
@@ -24,7 +24,7 @@ func markdownDocuments(t *testing.T) []string {
 	return documents
 }
 
-// Parts of Markdown, and of the HTML in it.
+// Elements of Markdown, and of HTML in Markdown.
 var (
 	fencedBlock     = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 	markdownLink    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
@@ -34,7 +34,7 @@ var (
 	absoluteURL     = regexp.MustCompile(`^[a-z]+:`)
 )
 
-// links are the targets of the links in a text of Markdown.
+// links returns the targets of the links in a Markdown text.
 func links(text string) []string {
 	text = fencedBlock.ReplaceAllString(text, "")
 	var targets []string
@@ -46,7 +46,7 @@ func links(text string) []string {
 	return targets
 }
 
-// anchors are the anchors that GitHub makes of the headings in a text of Markdown.
+// anchors returns the anchors that GitHub generates for the headings of a Markdown text.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for _, heading := range markdownHeading.FindAllStringSubmatch(fencedBlock.ReplaceAllString(text, ""), -1) {
@@ -60,8 +60,8 @@ func anchors(text string) map[string]bool {
 	return found
 }
 
-// slugOf is what GitHub makes of a heading: letters in lower case, digits, hyphens and underscores stay, spaces become
-// hyphens, and all else is dropped.
+// slugOf returns the anchor that GitHub generates for a heading: it lower-cases letters, keeps digits, hyphens and
+// underscores, replaces spaces by hyphens, and drops everything else.
 func slugOf(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -88,11 +88,11 @@ func TestDocumentLinksResolve(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("no document links to another one")
+		t.Error("links between documents: 0, want some")
 	}
 }
 
-// linkProblem is what is wrong with a relative link in the document at the path, empty if nothing is.
+// linkProblem returns what is wrong with a relative link in the document at path, or an empty string.
 func linkProblem(t *testing.T, path, target string) string {
 	t.Helper()
 	file, anchor, hasAnchor := strings.Cut(target, "#")
@@ -123,7 +123,7 @@ func TestAnchorsMatchGitHub(t *testing.T) {
 	got := anchors(text)
 	for _, want := range []string{"one-two-three", "what-it-costs", "what-it-costs-1", "a_b--üe"} {
 		if !got[want] {
-			t.Errorf("no anchor %s in %v", want, got)
+			t.Errorf("anchors %v, want %s in it", got, want)
 		}
 	}
 	if len(got) != 4 {
@@ -141,6 +141,6 @@ func TestLinkExtraction(t *testing.T) {
 func TestReadmeDocumentIsShort(t *testing.T) {
 	const most = 150
 	if lines := strings.Count(readText(t, "README.md"), "\n"); lines > most {
-		t.Errorf("README.md has %d lines, want at most %d: details belong into docs", lines, most)
+		t.Errorf("README.md has %d lines, want at most %d: details belong in docs", lines, most)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// sameJSON compares JSON without regard to white space and the order of members.
+// sameJSON compares JSON regardless of white space and the order of members.
 func sameJSON(t *testing.T, got []byte, want string) {
 	t.Helper()
 	var g, w any
@@ -93,15 +93,14 @@ func TestSpanOmitsUnknownAttributes(t *testing.T) {
 		]}]}]}]}`)
 }
 
-// TestSpanPayloadIsValidJSON has texts that a JSON string cannot have as they are, each in a span behind a
-// plain one.
+// TestSpanPayloadIsValidJSON uses texts that a JSON string must escape or cannot contain, each in a span after a plain one.
 func TestSpanPayloadIsValidJSON(t *testing.T) {
 	places := map[string]func(c *Call, text string){
 		"id":            func(c *Call, text string) { c.Response.ID = text },
 		"model":         func(c *Call, text string) { c.Response.Model = text },
 		"finish reason": func(c *Call, text string) { c.Response.FinishReasons = []string{"stop", text} },
 		"label":         func(c *Call, text string) { c.Labels = []string{"team", text} },
-		"both":          func(c *Call, text string) { c.Response.ID, c.Response.Model = text, "\xa9" }, // behind \xc3, it would be a letter
+		"both":          func(c *Call, text string) { c.Response.ID, c.Response.Model = text, "\xa9" }, // after \xc3, it would complete a letter
 	}
 	for place, put := range places {
 		for _, text := range []string{`a"b`, `a\b`, "a\nb", "\x01", "\xff", "\xc3", "é", `\u0000`} {
@@ -109,12 +108,12 @@ func TestSpanPayloadIsValidJSON(t *testing.T) {
 			put(call, text)
 			sent := spanPayload(testResource, requestTexts{}, []*Call{plain, call})
 			var payload any
-			if err := json.Unmarshal(sent, &payload); err != nil || !utf8.Valid(sent) { // which Unmarshal would mend
+			if err := json.Unmarshal(sent, &payload); err != nil || !utf8.Valid(sent) { // Unmarshal would repair invalid UTF-8
 				t.Errorf("%s %q: %v, UTF-8: %t", place, text, err, utf8.Valid(sent))
 			}
 			got, _ := json.Marshal(payload)
 			if want, _ := json.Marshal(map[string]string{"stringValue": strings.ToValidUTF8(text, "\ufffd")}); !bytes.Contains(got, want) {
-				t.Errorf("%s: got %s, want %s in it", place, got, want)
+				t.Errorf("%s: payload %s, want %s in it", place, got, want)
 			}
 		}
 	}
@@ -135,7 +134,7 @@ func TestParameterAttributeTypes(t *testing.T) {
 		{"stop_sequences", `["a","b"]`, `{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}`},
 		{"stop_sequences", `[]`, `{"arrayValue":{"values":[]}}`},
 		{"reasoning.level", `"high"`, `{"stringValue":"high"}`},
-		// Of another type than the schema has.
+		// Types that the schema does not allow.
 		{"temperature", `{"a":1}`, ""},
 		{"temperature", `1e999`, ""},
 		{"temperature", `true`, ""},
@@ -200,12 +199,12 @@ func TestMetricPointsAreSplitWithoutLoss(t *testing.T) {
 		size := 0
 		for _, m := range request {
 			if len(m.points) == 0 {
-				t.Errorf("%s has no points", m.instrument.name)
+				t.Errorf("metric %s has no points, want some", m.instrument.name)
 			}
 			for _, p := range m.points {
 				size++
 				if p.count != next || (m.instrument == tokenUsage) != (next < 7) {
-					t.Errorf("point %d of %s, want point %d", p.count, m.instrument.name, next)
+					t.Errorf("got point %d of %s, want point %d", p.count, m.instrument.name, next)
 				}
 				next++
 			}
@@ -213,9 +212,9 @@ func TestMetricPointsAreSplitWithoutLoss(t *testing.T) {
 		sizes = append(sizes, size)
 	}
 	if want := []int{10, 10, 5}; !reflect.DeepEqual(sizes, want) {
-		t.Errorf("requests of %d points, want %d", sizes, want)
+		t.Errorf("points per request %d, want %d", sizes, want)
 	}
 	if got := metricRequests([]metric{{tokenUsage, nil}}, 10); got != nil {
-		t.Errorf("%d requests without a point, want none", len(got))
+		t.Errorf("%d requests without points, want none", len(got))
 	}
 }

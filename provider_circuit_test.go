@@ -8,21 +8,21 @@ import (
 	"testing"
 )
 
-// What a single client can bring about by itself must not keep all others from a provider.
+// TestCircuitOpensForProviderFaultsOnly checks that a single client cannot open the circuit of a provider for all others.
 func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
-	overHTTP2 := httptest.NewUnstartedServer(http.HandlerFunc(good))
+	overHTTP2 := httptest.NewUnstartedServer(http.HandlerFunc(respondOK))
 	overHTTP2.EnableHTTP2 = true
 	overHTTP2.Config.MaxHeaderBytes = 16 << 10
 	overHTTP2.StartTLS()
 	t.Cleanup(overHTTP2.Close)
 
-	usedUp := func(key string) http.HandlerFunc {
+	rateLimited := func(key string) http.HandlerFunc {
 		return func(rw http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Authorization") == "Bearer "+key {
 				rw.Header().Set("Retry-After", "60")
 				rw.WriteHeader(http.StatusTooManyRequests)
 			}
-			good(rw, req)
+			respondOK(rw, req)
 		}
 	}
 	failing := func(status int) http.HandlerFunc {
@@ -30,7 +30,7 @@ func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
 			if strings.Contains(req.Header.Get("Authorization"), "mallory") {
 				rw.WriteHeader(status)
 			}
-			good(rw, req)
+			respondOK(rw, req)
 		}
 	}
 	hangingUp := func(rw http.ResponseWriter, req *http.Request) {
@@ -42,7 +42,7 @@ func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
 			}
 			return
 		}
-		good(rw, req)
+		respondOK(rw, req)
 	}
 	large := strings.Replace(chatBody, "Hi", strings.Repeat("a", 8<<20), 1)
 
@@ -50,28 +50,28 @@ func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
 		name         string
 		port         int
 		more         map[string]any
-		target, body string // default: an ordinary one
+		target, body string // default: an ordinary request
 		header       []string
-		want         string // how an ordinary request of another client is answered then
+		want         string // X-Ai-Attempts of a later ordinary request of another client
 	}{
-		{name: "a client's own key is used up", port: replying(t, usedUp("mallory")), want: "vllm=200"},
-		{name: "the operator's key is used up", port: replying(t, usedUp("sk")), more: map[string]any{"token": "sk"}, want: "vllm=skipped,mistral_ai=200"},
-		{name: "a request makes the provider stumble", port: replying(t, failing(http.StatusInternalServerError)), want: "vllm=200"},
-		{name: "the provider is not available", port: replying(t, failing(http.StatusServiceUnavailable)), want: "vllm=skipped,mistral_ai=200"},
-		{name: "nothing listens", port: 1, want: "vllm=skipped,mistral_ai=200"},
+		{name: "rate limit for the client's key", port: startProvider(t, rateLimited("mallory")), want: "vllm=200"},
+		{name: "rate limit for the configured key", port: startProvider(t, rateLimited("sk")), more: map[string]any{"token": "sk"}, want: "vllm=skipped,mistral_ai=200"},
+		{name: "internal error for one client's requests", port: startProvider(t, failing(http.StatusInternalServerError)), want: "vllm=200"},
+		{name: "provider unavailable", port: startProvider(t, failing(http.StatusServiceUnavailable)), want: "vllm=skipped,mistral_ai=200"},
+		{name: "connection refused", port: 1, want: "vllm=skipped,mistral_ai=200"},
 		{
-			name: "a header is too large for the provider", port: portOf(overHTTP2), header: []string{"X-Large", strings.Repeat("a", 100<<10)},
+			name: "header too large for the provider", port: portOf(overHTTP2), header: []string{"X-Large", strings.Repeat("a", 100<<10)},
 			more: map[string]any{"tls": map[string]any{"enabled": true, "insecureSkipVerify": true}}, want: "vllm=200",
 		},
-		{name: "a body is too large for the provider", port: replying(t, hangingUp), body: large, want: "vllm=200"},
-		{name: "a target is none of HTTP's", port: replying(t, good), target: "http:v1/chat/completions", want: "vllm=200"},
+		{name: "body too large for the provider", port: startProvider(t, hangingUp), body: large, want: "vllm=200"},
+		{name: "opaque request target", port: startProvider(t, respondOK), target: "http:v1/chat/completions", want: "vllm=200"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			config := at(test.port, test.more)
-			second := at(replying(t, good), map[string]any{"provider": "mistral", "tls": map[string]any{"enabled": false}})
+			config := providerConfig(test.port, test.more)
+			second := providerConfig(startProvider(t, respondOK), map[string]any{"provider": "mistral", "tls": map[string]any{"enabled": false}})
 			config["fallbacks"] = []any{second}
-			handler := build(t, config, nil)
+			handler := newMiddleware(t, config, nil)
 			target, body := test.target, test.body
 			if target == "" {
 				target = chatPath
@@ -79,13 +79,13 @@ func TestCircuitOpensForProviderFaultsOnly(t *testing.T) {
 			if body == "" {
 				body = chatBody
 			}
-			answerTo(t, handler, http.MethodPost, chatPath, chatBody) // which tells what an HTTP/2 provider bears
+			sendRequest(t, handler, http.MethodPost, chatPath, chatBody) // an HTTP/2 provider then has announced its limits
 			for i := 0; i < 3; i++ {
-				answerTo(t, handler, http.MethodPost, target, body, append([]string{"Authorization", "Bearer mallory"}, test.header...)...)
+				sendRequest(t, handler, http.MethodPost, target, body, append([]string{"Authorization", "Bearer mallory"}, test.header...)...)
 			}
-			got := answerTo(t, handler, http.MethodPost, chatPath, chatBody, "Authorization", "Bearer alice").Header().Get("X-Ai-Attempts")
+			got := sendRequest(t, handler, http.MethodPost, chatPath, chatBody, "Authorization", "Bearer alice").Header().Get("X-Ai-Attempts")
 			if got != test.want {
-				t.Errorf("the next client is answered by %s, want %s", got, test.want)
+				t.Errorf("attempts for the next client %q, want %q", got, test.want)
 			}
 		})
 	}

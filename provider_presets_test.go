@@ -9,121 +9,121 @@ import (
 	"testing"
 )
 
-// documented is what the providers' documents say, written out and not taken from presets.
+// documented is what the documentation of the providers says, written out independently of presets.
 var documented = []struct {
-	provider, source   string
-	system             string // gen_ai.provider.name
-	header, key        string // for the token sk-test
-	chat, embeddings   string // path; empty: not documented
-	models, responses  string
-	tokenLimit         string // empty: as the client wrote it
-	usageIsNotAskedFor bool   // of a stream
+	provider, source  string
+	genAIName         string // gen_ai.provider.name
+	header, key       string // for the token sk-test
+	chat, embeddings  string // path; empty: not documented
+	models, responses string
+	tokenLimit        string // empty: unchanged
+	omitsStreamUsage  bool   // no stream_options are added
 }{
 	{
 		provider: "openai", source: "https://platform.openai.com/docs/api-reference/chat/create",
-		system: "openai", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "openai", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 		tokenLimit: "max_completion_tokens",
 	},
 	{
 		provider: "azure", source: "https://learn.microsoft.com/en-us/azure/ai-foundry/openai/latest",
-		system: "azure.ai.openai", header: "Api-Key", key: "sk-test",
+		genAIName: "azure.ai.openai", header: "Api-Key", key: "sk-test",
 		chat: "/openai/v1/chat/completions", embeddings: "/openai/v1/embeddings",
 		models: "/openai/v1/models", responses: "/openai/v1/responses",
 		tokenLimit: "max_completion_tokens",
 	},
 	{
 		provider: "gemini", source: "https://ai.google.dev/gemini-api/docs/openai",
-		system: "gcp.gemini", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "gcp.gemini", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1beta/openai/chat/completions", embeddings: "/v1beta/openai/embeddings", models: "/v1beta/openai/models",
 	},
 	{
 		provider: "mistral", source: "https://docs.mistral.ai/api/",
-		system: "mistral_ai", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "mistral_ai", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models",
-		tokenLimit: "max_tokens", usageIsNotAskedFor: true,
+		tokenLimit: "max_tokens", omitsStreamUsage: true,
 	},
 	{
 		provider: "deepseek", source: "https://api-docs.deepseek.com/api/create-chat-completion",
-		system: "deepseek", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "deepseek", header: "Authorization", key: "Bearer sk-test",
 		chat: "/chat/completions", models: "/models",
 		tokenLimit: "max_tokens",
 	},
 	{
 		provider: "groq", source: "https://console.groq.com/docs/api-reference",
-		system: "groq", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "groq", header: "Authorization", key: "Bearer sk-test",
 		chat: "/openai/v1/chat/completions", models: "/openai/v1/models", responses: "/openai/v1/responses",
 	},
 	{
 		provider: "xai", source: "https://docs.x.ai/developers/rest-api-reference/inference",
-		system: "x_ai", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "x_ai", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", models: "/v1/models", responses: "/v1/responses",
 	},
 	{
 		provider: "openrouter", source: "https://openrouter.ai/docs/api-reference/overview",
-		system: "openrouter", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "openrouter", header: "Authorization", key: "Bearer sk-test",
 		chat: "/api/v1/chat/completions", embeddings: "/api/v1/embeddings", models: "/api/v1/models", responses: "/api/v1/responses",
-		usageIsNotAskedFor: true,
+		omitsStreamUsage: true,
 	},
 	{
 		provider: "together", source: "https://docs.together.ai/docs/inference/openai-compatibility",
-		system: "together", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "together", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models",
 		tokenLimit: "max_tokens",
 	},
 	{
 		provider: "fireworks", source: "https://docs.fireworks.ai/api-reference/post-chatcompletions",
-		system: "fireworks", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "fireworks", header: "Authorization", key: "Bearer sk-test",
 		chat: "/inference/v1/chat/completions", embeddings: "/inference/v1/embeddings", responses: "/inference/v1/responses",
 	},
 	{
 		provider: "cohere", source: "https://docs.cohere.com/docs/compatibility-api",
-		system: "cohere", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "cohere", header: "Authorization", key: "Bearer sk-test",
 		chat: "/compatibility/v1/chat/completions", embeddings: "/compatibility/v1/embeddings",
-		tokenLimit: "max_tokens", usageIsNotAskedFor: true,
+		tokenLimit: "max_tokens", omitsStreamUsage: true,
 	},
 	{
 		provider: "perplexity", source: "https://docs.perplexity.ai/docs/grounded-llm/openai-compatibility",
-		system: "perplexity", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "perplexity", header: "Authorization", key: "Bearer sk-test",
 		embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 	},
 	{
 		provider: "deepinfra", source: "https://docs.deepinfra.com/chat/overview",
-		system: "deepinfra", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "deepinfra", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/openai/chat/completions", embeddings: "/v1/openai/embeddings",
 		tokenLimit: "max_tokens",
 	},
 	{
 		provider: "anthropic", source: "https://platform.claude.com/docs/en/api/openai-sdk",
-		system: "anthropic", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "anthropic", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions",
 	},
 	{
 		provider: "ollama", source: "https://docs.ollama.com/api/openai-compatibility",
-		system: "ollama", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "ollama", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 		tokenLimit: "max_tokens",
 	},
 	{
 		provider: "vllm", source: "https://docs.vllm.ai/en/stable/serving/online_serving.html",
-		system: "vllm", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "vllm", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 	},
 	{
 		provider: "llamacpp", source: "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
-		system: "llama_cpp", header: "Authorization", key: "Bearer sk-test",
+		genAIName: "llama_cpp", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models",
 		tokenLimit: "max_tokens",
 	},
 	{
-		provider: "openai-compatible", source: "what most servers do that others call by an address ending in /v1",
-		system: "openai", header: "Authorization", key: "Bearer sk-test",
+		provider: "openai-compatible", source: "common behavior of servers with a base URL that ends in /v1",
+		genAIName: "openai", header: "Authorization", key: "Bearer sk-test",
 		chat: "/v1/chat/completions", embeddings: "/v1/embeddings", models: "/v1/models", responses: "/v1/responses",
 	},
 }
 
-// atProvider returns the request, and its body, that reaches the provider.
-func atProvider(t *testing.T, provider, method, target, body string) (*http.Request, string) {
+// forwardedRequest returns the request that reaches the provider, and its body.
+func forwardedRequest(t *testing.T, provider, method, target, body string) (*http.Request, string) {
 	t.Helper()
 	config := CreateConfig()
 	config.Provider = provider
@@ -148,7 +148,7 @@ func atProvider(t *testing.T, provider, method, target, body string) (*http.Requ
 	rw := httptest.NewRecorder()
 	handler.ServeHTTP(rw, httptest.NewRequest(method, target, strings.NewReader(body)))
 	if got == nil {
-		t.Fatalf("%s %s does not reach the provider: %d %s", method, target, rw.Code, rw.Body)
+		t.Fatalf("%s %s is not forwarded: status %d, body %s", method, target, rw.Code, rw.Body)
 	}
 	return got, string(gotBody)
 }
@@ -165,15 +165,15 @@ func TestPresetPathsAndCredentials(t *testing.T) {
 				continue
 			}
 			t.Run(want.provider+endpoint.target, func(t *testing.T) {
-				got, body := atProvider(t, want.provider, endpoint.method, endpoint.target, endpoint.body)
+				got, body := forwardedRequest(t, want.provider, endpoint.method, endpoint.target, endpoint.body)
 				if got.URL.Path != endpoint.path || got.URL.RawQuery != "x=1" {
-					t.Errorf("got %s?%s, want %s?x=1 (%s)", got.URL.Path, got.URL.RawQuery, endpoint.path, want.source)
+					t.Errorf("forwarded URL %s?%s, want %s?x=1 (%s)", got.URL.Path, got.URL.RawQuery, endpoint.path, want.source)
 				}
 				if key := got.Header.Get(want.header); key != want.key {
-					t.Errorf("%s is %q, want %q", want.header, key, want.key)
+					t.Errorf("Request header %q = %q, want %q", want.header, key, want.key)
 				}
 				if body != endpoint.body {
-					t.Errorf("got the body %s, want %s", body, endpoint.body)
+					t.Errorf("forwarded body %s, want %s", body, endpoint.body)
 				}
 			})
 		}
@@ -188,13 +188,13 @@ func TestPresetTokenLimitAndStreamOptions(t *testing.T) {
 			if want.tokenLimit != "" {
 				wantBody = start + want.tokenLimit + end
 			}
-			if !want.usageIsNotAskedFor {
+			if !want.omitsStreamUsage {
 				wantBody += `,"stream_options":{"include_usage":true}`
 			}
 			wantBody += `}`
-			_, got := atProvider(t, want.provider, http.MethodPost, "/any/v1/chat/completions?x=1", start+spelling+end+`}`)
+			_, got := forwardedRequest(t, want.provider, http.MethodPost, "/any/v1/chat/completions?x=1", start+spelling+end+`}`)
 			if got != wantBody {
-				t.Errorf("%s gets %s, want %s (%s)", want.provider, got, wantBody, want.source)
+				t.Errorf("%s: forwarded body %s, want %s (%s)", want.provider, got, wantBody, want.source)
 			}
 		}
 	}
@@ -208,8 +208,8 @@ func TestPresetGenAIName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.providers[0].endpoints[completions].target.Provider; got != want.system {
-			t.Errorf("%s is %q, want %q", want.provider, got, want.system)
+		if got := p.providers[0].endpoints[completions].target.Provider; got != want.genAIName {
+			t.Errorf("%s: gen_ai.provider.name %q, want %q", want.provider, got, want.genAIName)
 		}
 	}
 }
@@ -238,27 +238,27 @@ func TestPresetHosts(t *testing.T) {
 			continue
 		}
 		if u := p.providers[1].upstream; u.scheme+"://"+u.authority != want {
-			t.Errorf("%s is asked at %s://%s, want %s", row.provider, u.scheme, u.authority, want)
+			t.Errorf("%s: upstream %s://%s, want %s", row.provider, u.scheme, u.authority, want)
 		}
 	}
 }
 
 func TestEveryPresetIsDocumentedOnce(t *testing.T) {
 	if len(documented) != len(presets) {
-		t.Errorf("%d presets, %d rows", len(presets), len(documented))
+		t.Errorf("%d rows, want one for each of %d presets", len(documented), len(presets))
 	}
 	for i, p := range presets {
 		if i < len(documented) && p.name != documented[i].provider {
-			t.Errorf("preset %d is %s, row %d is %s", i, p.name, i, documented[i].provider)
+			t.Errorf("preset %d is %s, but row %d is %s", i, p.name, i, documented[i].provider)
 		}
 		if p.basePath != "" && normalizePath(p.basePath) != p.basePath {
-			t.Errorf("the base %q of %s is no clean path", p.basePath, p.name)
+			t.Errorf("base path %q of %s is not normalized", p.basePath, p.name)
 		}
 		if http.CanonicalHeaderKey(p.authHeader) != p.authHeader {
-			t.Errorf("the header of %s is spelt %q", p.name, p.authHeader)
+			t.Errorf("%s: auth header %q, want it in canonical form", p.name, p.authHeader)
 		}
 		if strings.ContainsAny(p.host, ":/") {
-			t.Errorf("%q of %s is more than a host", p.host, p.name)
+			t.Errorf("host %q of %s, want no port or path", p.host, p.name)
 		}
 	}
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/modelroute/chatcompletion"
 )
 
-// chatBody is an ordinary request.
+// chatBody is the body of an ordinary request.
 const chatBody = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 
-// patience ends a test that hangs.
-const patience = 5 * time.Second
+// testTimeout ends a test that hangs.
+const testTimeout = 5 * time.Second
 
-// build makes a middleware.
-func build(t *testing.T, config map[string]any, next http.Handler) http.Handler {
+// newMiddleware returns a middleware.
+func newMiddleware(t *testing.T, config map[string]any, next http.Handler) http.Handler {
 	t.Helper()
 	decoded, err := decodeConfig(config)
 	if err != nil {
@@ -37,8 +37,8 @@ func build(t *testing.T, config map[string]any, next http.Handler) http.Handler 
 	return handler
 }
 
-// at is the configuration of a provider at a port of this host.
-func at(port int, more map[string]any) map[string]any {
+// providerConfig returns the configuration of a provider at a port of this host, with further members.
+func providerConfig(port int, more map[string]any) map[string]any {
 	config := map[string]any{"provider": "vllm", "host": "127.0.0.1", "port": port}
 	for key, value := range more {
 		config[key] = value
@@ -46,28 +46,28 @@ func at(port int, more map[string]any) map[string]any {
 	return config
 }
 
-// portOf is where a server listens.
+// portOf returns the port of a server.
 func portOf(s *httptest.Server) int {
 	return s.Listener.Addr().(*net.TCPAddr).Port
 }
 
-// replying starts a provider.
-func replying(t *testing.T, handler http.HandlerFunc) int {
+// startProvider starts a provider and returns its port.
+func startProvider(t *testing.T, handler http.HandlerFunc) int {
 	t.Helper()
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return portOf(s)
 }
 
-// good answers.
-func good(rw http.ResponseWriter, req *http.Request) {
+// respondOK responds with an empty JSON object.
+func respondOK(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	_, _ = io.WriteString(rw, "{}")
 }
 
-// speaking starts a provider of which nothing is known but what it does with a connection, which stays open until the test
-// ends.
-func speaking(t *testing.T, speak func(net.Conn)) int {
+// startTCPProvider starts a provider that is a function on connections, and returns its port. The connections stay open until
+// the test ends.
+func startTCPProvider(t *testing.T, speak func(net.Conn)) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,8 +97,8 @@ func speaking(t *testing.T, speak func(net.Conn)) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// saying answers the first request of a connection with a text, whatever it means.
-func saying(text string) func(net.Conn) {
+// respondRaw responds to the first request of a connection with a raw text.
+func respondRaw(text string) func(net.Conn) {
 	return func(connection net.Conn) {
 		request, err := http.ReadRequest(bufio.NewReader(connection))
 		if err != nil {
@@ -109,12 +109,12 @@ func saying(text string) func(net.Conn) {
 	}
 }
 
-// answerTo has a request answered, which must neither hang nor panic.
-func answerTo(t *testing.T, handler http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
+// sendRequest sends a request to a handler, which must neither hang nor panic.
+func sendRequest(t *testing.T, handler http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
-	ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{}) // without it, a reverse proxy does not panic as it does in a server
+	ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{}) // a reverse proxy panics only in a server
 	req := httptest.NewRequest(method, target, strings.NewReader(body)).WithContext(ctx)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -131,56 +131,58 @@ func answerTo(t *testing.T, handler http.Handler, method, target, body string, h
 			t.Errorf("%s %s: panic: %v", method, target, panicked)
 		}
 		return rw
-	case <-time.After(2 * patience):
-		t.Fatalf("%s %s hangs", method, target)
+	case <-time.After(2 * testTimeout):
+		t.Fatalf("%s %s: no response in time", method, target)
 		return nil
 	}
 }
 
 func TestInvalidResponseStatusIsConnectionFailure(t *testing.T) {
-	second := replying(t, good)
+	second := startProvider(t, respondOK)
 	for _, status := range []string{
 		"000 None\r\nContent-Length: 0", "099 None\r\nContent-Length: 0",
 		"101 Switching Protocols", "101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket",
 	} {
-		first := speaking(t, saying("HTTP/1.1 "+status+"\r\n\r\n"))
+		first := startTCPProvider(t, respondRaw("HTTP/1.1 "+status+"\r\n\r\n"))
 		for _, test := range []struct {
 			fallbacks    []any
 			wantStatus   int
 			wantAttempts string
 		}{
 			{nil, http.StatusBadGateway, "vllm=connection_failed"},
-			{[]any{at(second, nil)}, http.StatusOK, "vllm=connection_failed,vllm=200"},
+			{[]any{providerConfig(second, nil)}, http.StatusOK, "vllm=connection_failed,vllm=200"},
 		} {
-			handler := build(t, at(first, map[string]any{"timeouts": map[string]any{"firstByte": "2s"}, "fallbacks": test.fallbacks}), nil)
-			got := answerTo(t, handler, http.MethodPost, chatPath, chatBody)
+			handler := newMiddleware(t, providerConfig(first, map[string]any{"timeouts": map[string]any{"firstByte": "2s"}, "fallbacks": test.fallbacks}), nil)
+			got := sendRequest(t, handler, http.MethodPost, chatPath, chatBody)
 			if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
-				t.Errorf("%q with %d fallbacks: got %d by %s, want %d by %s", status, len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+				t.Errorf("%q with %d fallbacks: status %d, attempts %q, want %d, %q", status, len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
 			}
 		}
 	}
 }
 
-// Go's client cannot send a target such as http:v1, which Go's server reads.
+// TestOpaqueRequestTargetUsesEndpointPath calls the handler with a target such as http:v1: Go's server accepts it, but Go's
+// client cannot send it.
 func TestOpaqueRequestTargetUsesEndpointPath(t *testing.T) {
-	asked := make(chan string, 1)
-	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
-		asked <- req.RequestURI
-		good(rw, req)
+	targets := make(chan string, 1)
+	provider := startProvider(t, func(rw http.ResponseWriter, req *http.Request) {
+		targets <- req.RequestURI
+		respondOK(rw, req)
 	})
-	got := answerTo(t, build(t, at(provider, nil), nil), http.MethodPost, "http:v1/images", chatBody)
+	got := sendRequest(t, newMiddleware(t, providerConfig(provider, nil), nil), http.MethodPost, "http:v1/images", chatBody)
 	if got.Code != http.StatusOK {
-		t.Fatalf("got %d: %s", got.Code, got.Body)
+		t.Fatalf("status %d, want 200: %s", got.Code, got.Body)
 	}
-	if target := <-asked; target != chatPath {
-		t.Errorf("the provider is asked for %q, want %q", target, chatPath)
+	if target := <-targets; target != chatPath {
+		t.Errorf("forwarded target %q, want %q", target, chatPath)
 	}
 }
 
-// A provider that does not read leaves a large request half sent: the time for its answer begins before that.
+// TestFirstByteTimeoutCoversRequestBody checks that the timeout starts before the request body is sent, which a provider
+// that does not read blocks.
 func TestFirstByteTimeoutCoversRequestBody(t *testing.T) {
-	first := speaking(t, func(connection net.Conn) { _ = connection.(*net.TCPConn).SetReadBuffer(4 << 10) })
-	second := replying(t, good)
+	first := startTCPProvider(t, func(connection net.Conn) { _ = connection.(*net.TCPConn).SetReadBuffer(4 << 10) })
+	second := startProvider(t, respondOK)
 	body := strings.Replace(chatBody, "Hi", strings.Repeat("a", 8<<20), 1)
 	for _, test := range []struct {
 		fallbacks    []any
@@ -189,20 +191,20 @@ func TestFirstByteTimeoutCoversRequestBody(t *testing.T) {
 		wantAttempts string
 	}{
 		{nil, "50ms", http.StatusGatewayTimeout, "vllm=timeout"},
-		{[]any{at(second, nil)}, "600ms", http.StatusOK, "vllm=timeout,vllm=200"},
+		{[]any{providerConfig(second, nil)}, "600ms", http.StatusOK, "vllm=timeout,vllm=200"},
 	} {
-		handler := build(t, at(first, map[string]any{"timeouts": map[string]any{"firstByte": test.firstByte}, "fallbacks": test.fallbacks}), nil)
-		got := answerTo(t, handler, http.MethodPost, chatPath, body)
+		handler := newMiddleware(t, providerConfig(first, map[string]any{"timeouts": map[string]any{"firstByte": test.firstByte}, "fallbacks": test.fallbacks}), nil)
+		got := sendRequest(t, handler, http.MethodPost, chatPath, body)
 		if attempts := got.Header().Get("X-Ai-Attempts"); got.Code != test.wantStatus || attempts != test.wantAttempts {
-			t.Errorf("with %d fallbacks: got %d by %s, want %d by %s", len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
+			t.Errorf("%d fallbacks: status %d, attempts %q, want %d, %q", len(test.fallbacks), got.Code, attempts, test.wantStatus, test.wantAttempts)
 		}
 	}
 }
 
-// Trailers need not be announced: a reverse proxy hands them on all the same.
+// TestForgedTrailersAreDropped sends trailers without announcing them: a reverse proxy forwards them nevertheless.
 func TestForgedTrailersAreDropped(t *testing.T) {
-	provider := replying(t, func(rw http.ResponseWriter, req *http.Request) {
-		good(rw, req)
+	provider := startProvider(t, func(rw http.ResponseWriter, req *http.Request) {
+		respondOK(rw, req)
 		for _, name := range []string{"X-Ai-Policy", "X-Ai-Attempts", "X-Other"} {
 			rw.Header().Set(http.TrailerPrefix+name, "forged")
 		}
@@ -210,30 +212,30 @@ func TestForgedTrailersAreDropped(t *testing.T) {
 	})
 	target := &url.URL{Scheme: "http", Host: "127.0.0.1:" + strconv.Itoa(provider)}
 	for name, handler := range map[string]http.Handler{
-		"host":          build(t, at(provider, nil), nil),
-		"last fallback": build(t, at(1, map[string]any{"fallbacks": []any{at(provider, nil)}}), nil),
-		"service":       build(t, nil, httputil.NewSingleHostReverseProxy(target)),
+		"host":          newMiddleware(t, providerConfig(provider, nil), nil),
+		"last fallback": newMiddleware(t, providerConfig(1, map[string]any{"fallbacks": []any{providerConfig(provider, nil)}}), nil),
+		"service":       newMiddleware(t, nil, httputil.NewSingleHostReverseProxy(target)),
 	} {
 		gateway := httptest.NewServer(handler)
 		t.Cleanup(gateway.Close)
-		answer, err := http.Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
+		response, err := http.Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if got := answer.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
-			t.Errorf("%s: the client gets the trailers %v, want X-Other", name, got)
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if got := response.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
+			t.Errorf("%s: response trailers %v, want X-Other", name, got)
 		}
 	}
 }
 
-// TestForgedTrailersOverHTTP2AreDropped: HTTP/2 has trailers behind any body.
+// TestForgedTrailersOverHTTP2AreDropped uses HTTP/2, which allows trailers after any body.
 func TestForgedTrailersOverHTTP2AreDropped(t *testing.T) {
 	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		rw.Header().Set("Content-Length", "2")
-		good(rw, req)
+		respondOK(rw, req)
 		for _, name := range []string{"X-Ai-Policy", "X-Other"} {
 			rw.Header().Set(http.TrailerPrefix+name, "forged")
 		}
@@ -241,19 +243,19 @@ func TestForgedTrailersOverHTTP2AreDropped(t *testing.T) {
 	provider.EnableHTTP2 = true
 	provider.StartTLS()
 	t.Cleanup(provider.Close)
-	gateway := httptest.NewUnstartedServer(build(t, at(portOf(provider), map[string]any{
+	gateway := httptest.NewUnstartedServer(newMiddleware(t, providerConfig(portOf(provider), map[string]any{
 		"tls": map[string]any{"enabled": true, "insecureSkipVerify": true},
 	}), nil))
 	gateway.EnableHTTP2 = true
 	gateway.StartTLS()
 	t.Cleanup(gateway.Close)
-	answer, err := gateway.Client().Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
+	response, err := gateway.Client().Post(gateway.URL+chatPath, "application/json", strings.NewReader(chatBody))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, answer.Body)
-	_ = answer.Body.Close()
-	if got := answer.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
-		t.Errorf("the client gets the trailers %v, want X-Other", got)
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	if got := response.Trailer; len(got) != 1 || got.Get("X-Other") != "forged" {
+		t.Errorf("response trailers %v, want X-Other", got)
 	}
 }

@@ -2,7 +2,7 @@ package chatcompletion
 
 import "testing"
 
-// TestSmallResponseSpanDetails: only its usage is read at once, and the rest when the span is sent.
+// TestSmallResponseSpanDetails checks details that are read only when the span of a small response is exported.
 func TestSmallResponseSpanDetails(t *testing.T) {
 	for details, attribute := range map[string]string{
 		`"prompt_tokens_details":{"cached_tokens":3}`:        "gen_ai.usage.cache_read.input_tokens",
@@ -11,17 +11,17 @@ func TestSmallResponseSpanDetails(t *testing.T) {
 	} {
 		t.Run(attribute, func(t *testing.T) {
 			c := newTestCollector(t, nil)
-			handler := exporting(t, c, CreateConfig(), answering(`{"id":"chatcmpl-1","model":"m","choices":[{"finish_reason":"stop"}],`+
+			handler := newExportingMiddleware(t, c, CreateConfig(), respondWith(`{"id":"chatcmpl-1","model":"m","choices":[{"finish_reason":"stop"}],`+
 				`"usage":{"prompt_tokens":6,"completion_tokens":4,`+details+`}}`))
-			ask(handler, chatRequest)
-			eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-			got := c.texts[0]
+			sendRequest(handler, chatRequest)
+			eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+			got := c.attributes[0]
 			if id := got["gen_ai.response.id"]; id != "chatcmpl-1" {
-				t.Errorf("the id is %q, want chatcmpl-1", id)
+				t.Errorf("gen_ai.response.id %q, want chatcmpl-1", id)
 			}
 			for _, name := range []string{"gen_ai.response.finish_reasons", attribute} {
 				if _, has := got[name]; !has {
-					t.Errorf("the span has no %s: %v", name, got)
+					t.Errorf("attributes %v, want %s in them", got, name)
 				}
 			}
 		})

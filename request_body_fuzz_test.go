@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// compressors make what decompressor reads, by Content-Encoding. They are used again and again: making one is slow.
+// compressors are the supported compressions by Content-Encoding. They are reused, because creating one is slow.
 var compressors = []struct {
 	encoding string
 	writer   interface {
@@ -35,7 +35,7 @@ func rawDeflate() *flate.Writer {
 	return w
 }
 
-// compressed returns the text compressed by the chosen compressor, and the Content-Encoding of that.
+// compressed returns the text compressed by the chosen compressor, and its Content-Encoding.
 func compressed(text []byte, choice uint8) (body []byte, encoding string) {
 	c := compressors[int(choice)%len(compressors)]
 	var b bytes.Buffer
@@ -45,7 +45,7 @@ func compressed(text []byte, choice uint8) (body []byte, encoding string) {
 	return b.Bytes(), c.encoding
 }
 
-// FuzzRequestDecompression feeds compressed and corrupt bodies: what comes out is never longer than the limit.
+// FuzzRequestDecompression decompresses valid and corrupt bodies: the result never exceeds the limit.
 func FuzzRequestDecompression(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"model":"gpt-4o"}`), uint8(i), uint16(100), uint16(0), byte(0))
@@ -54,29 +54,29 @@ func FuzzRequestDecompression(f *testing.F) {
 		f.Add([]byte(""), uint8(i), uint16(1), uint16(0), byte(0))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, choice uint8, limit, corruptAt uint16, corruption byte) {
-		sound, encoding := compressed(text, choice)
+		intact, encoding := compressed(text, choice)
 		header := http.Header{"Content-Encoding": {encoding}}
 		maxBytes := int64(limit) + 1
 
-		plain, apiErr := decompress(header, sound, maxBytes)
+		plain, apiErr := decompress(header, intact, maxBytes)
 		switch {
 		case int64(len(text)) > maxBytes:
 			if apiErr == nil || apiErr.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d bytes, limit %d: %v", len(text), maxBytes, apiErr)
+				t.Errorf("%d bytes, limit %d: error %v, want status 413", len(text), maxBytes, apiErr)
 			}
 		case apiErr != nil:
-			t.Errorf("refused: %s", apiErr.message)
+			t.Errorf("error %q, want none", apiErr.message)
 		case !bytes.Equal(plain, text):
 			t.Errorf("decompressed to %.100q, want %.100q", plain, text)
 		}
 
-		for _, corrupt := range [][]byte{text, flipped(sound, int(corruptAt), corruption), sound[:int(corruptAt)%(len(sound)+1)]} {
+		for _, corrupt := range [][]byte{text, flipped(intact, int(corruptAt), corruption), intact[:int(corruptAt)%(len(intact)+1)]} {
 			plain, apiErr := decompress(header, corrupt, maxBytes)
 			if apiErr == nil && int64(len(plain)) > maxBytes {
-				t.Errorf("%d bytes, limit %d", len(plain), maxBytes)
+				t.Errorf("decompressed to %d bytes, want at most %d", len(plain), maxBytes)
 			}
 			if apiErr != nil && apiErr.status != http.StatusBadRequest && apiErr.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("status %d", apiErr.status)
+				t.Errorf("status %d, want 400 or 413", apiErr.status)
 			}
 		}
 	})
@@ -92,9 +92,8 @@ func flipped(body []byte, at int, corruption byte) []byte {
 
 const chatRequest = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`
 
-// answerOf sends a request through a middleware whose provider answers as written; cut tells that the middleware ended
-// the answer as broken.
-func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.ResponseRecorder, cut bool) {
+// roundTrip sends a request through a middleware to the provider, and reports whether the middleware aborted the response.
+func roundTrip(t *testing.T, provider http.HandlerFunc) (response *httptest.ResponseRecorder, aborted bool) {
 	t.Helper()
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
 	if err != nil {
@@ -103,21 +102,21 @@ func answerOf(t *testing.T, provider http.HandlerFunc) (answer *httptest.Respons
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader([]byte(chatRequest))).WithContext(ctx)
-	answer = httptest.NewRecorder()
+	response = httptest.NewRecorder()
 	defer func() {
 		if r := recover(); r != nil {
 			if r != http.ErrAbortHandler {
 				panic(r)
 			}
-			cut = true
+			aborted = true
 		}
 	}()
-	handler.ServeHTTP(answer, req)
-	return answer, false
+	handler.ServeHTTP(response, req)
+	return response, false
 }
 
-// FuzzResponseDecoder has a provider compress unasked and write at arbitrary places: the client gets the same plain bytes.
-// A corrupt or cut answer looks broken, or is plainly what was sent.
+// FuzzResponseDecoder has a provider compress its response, although the request does not accept that, and write it in arbitrary
+// chunks: the client gets the same plain bytes. A corrupt or truncated response is aborted, or has the plain bytes anyway.
 func FuzzResponseDecoder(f *testing.F) {
 	for i := range compressors {
 		f.Add([]byte(`{"object":"chat.completion"}`), uint8(i), uint16(1), uint16(0), byte(0))
@@ -126,7 +125,7 @@ func FuzzResponseDecoder(f *testing.F) {
 		f.Add([]byte(""), uint8(i), uint16(3), uint16(0), byte(1))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, choice uint8, chunk, corruptAt uint16, corruption byte) {
-		sound, encoding := compressed(text, choice)
+		intact, encoding := compressed(text, choice)
 		chunkBytes := int(chunk)%4096 + 1
 		provider := func(body []byte) http.HandlerFunc {
 			return func(rw http.ResponseWriter, _ *http.Request) {
@@ -148,36 +147,36 @@ func FuzzResponseDecoder(f *testing.F) {
 			}
 		}
 
-		answer, cut := answerOf(t, provider(sound))
-		if cut || !bytes.Equal(answer.Body.Bytes(), text) {
-			t.Fatalf("cut %t, body %.200q, want %.200q", cut, answer.Body, text)
+		response, aborted := roundTrip(t, provider(intact))
+		if aborted || !bytes.Equal(response.Body.Bytes(), text) {
+			t.Fatalf("aborted %t, body %.200q, want false, %.200q", aborted, response.Body, text)
 		}
-		if h := answer.Header(); len(sound) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
-			t.Errorf("header %v", h)
+		if h := response.Header(); len(intact) > 0 && (h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "") {
+			t.Errorf("response headers %v, want no Content-Encoding and no Content-Length", h)
 		}
 
-		answer, cut = answerOf(t, provider(sound[:int(corruptAt)%len(sound)]))
-		if !cut && int(corruptAt)%len(sound) != 0 && answer.Body.Len() != len(text) {
-			t.Errorf("a cut answer looks complete: %.200q", answer.Body)
+		response, aborted = roundTrip(t, provider(intact[:int(corruptAt)%len(intact)]))
+		if !aborted && int(corruptAt)%len(intact) != 0 && response.Body.Len() != len(text) {
+			t.Errorf("truncated response is not aborted: body %.200q", response.Body)
 		}
-		if !bytes.HasPrefix(text, answer.Body.Bytes()) {
-			t.Errorf("a cut answer has %.200q, want a prefix of %.200q", answer.Body, text)
+		if !bytes.HasPrefix(text, response.Body.Bytes()) {
+			t.Errorf("truncated response: body %.200q, want a prefix of %.200q", response.Body, text)
 		}
-		answerOf(t, provider(flipped(sound, int(corruptAt), corruption))) // must not hang or panic
+		roundTrip(t, provider(flipped(intact, int(corruptAt), corruption))) // must not hang or panic
 	})
 }
 
-// TestResponseDecoderEndsOnClientDisconnect has a provider go on writing a compressed answer after the client has gone: the
-// handler must end, or it and the provider's connection stay for ever.
+// TestResponseDecoderEndsOnClientDisconnect has a provider continue to write a compressed response after the client
+// disconnects: the handler must return, or it leaks together with the connection to the provider.
 func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
-	answer, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
+	response, encoding := compressed(bytes.Repeat([]byte("data: {}\n\n"), 100), 1)
 	for i := 0; i < 200; i++ {
-		ctx, leave := context.WithCancel(context.Background())
+		ctx, disconnect := context.WithCancel(context.Background())
 		provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Encoding", encoding)
-			_, _ = rw.Write(answer[:10])
-			leave()
-			for _, b := range answer[10:] {
+			_, _ = rw.Write(response[:10])
+			disconnect()
+			for _, b := range response[10:] {
 				_, _ = rw.Write([]byte{b})
 			}
 		})
@@ -195,8 +194,8 @@ func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(5 * time.Second):
-			t.Fatal("the handler hangs in Write")
+			t.Fatal("handler has not returned, want it to return from Write")
 		}
-		leave()
+		disconnect()
 	}
 }

@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// TestBodyPiecesCanBeReplayed reads what the transport sends, and then what it would send over another connection.
+// TestBodyPiecesCanBeReplayed reads the body that the transport sends, and then the one for a retry over another connection.
 func TestBodyPiecesCanBeReplayed(t *testing.T) {
 	pieces := [][]byte{[]byte(`{"model":`), []byte(`"m"`), []byte("}")}
 	const want = `{"model":"m"}`
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
 	setBodyPieces(req, pieces)
 	if req.ContentLength != int64(len(want)) {
-		t.Errorf("the length is %d, want %d", req.ContentLength, len(want))
+		t.Errorf("Content-Length %d, want %d", req.ContentLength, len(want))
 	}
 	bodies := []io.ReadCloser{req.Body}
 	for i := 0; i < 2; i++ {
 		if got, err := io.ReadAll(bodies[i]); string(got) != want || err != nil {
-			t.Errorf("body %d is %q, %v, want %q", i, got, err, want)
+			t.Errorf("body %d: %q, %v, want %q", i, got, err, want)
 		}
 		again, err := replayBody(pieces)()
 		if err != nil {
@@ -31,7 +31,7 @@ func TestBodyPiecesCanBeReplayed(t *testing.T) {
 	}
 }
 
-// TestForwardedRequestCanBeReplayed: the transport does, over another connection, where one turns out to be closed.
+// TestForwardedRequestCanBeReplayed checks GetBody, which the transport uses for a retry if a connection turns out to be closed.
 func TestForwardedRequestCanBeReplayed(t *testing.T) {
 	config := CreateConfig()
 	config.Host = "provider.example"
@@ -42,12 +42,12 @@ func TestForwardedRequestCanBeReplayed(t *testing.T) {
 	}
 	m, _ := handler.(*middleware)
 	for _, length := range []int{1, joinMaxBytes + 1} {
-		asked := false
+		forwarded := false
 		m.policy.providers[0].handler = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-			asked = true
+			forwarded = true
 			first, _ := io.ReadAll(req.Body)
 			if req.GetBody == nil {
-				t.Error("the body cannot be had again")
+				t.Error("GetBody is nil, want a function")
 				return
 			}
 			again, err := req.GetBody()
@@ -56,23 +56,23 @@ func TestForwardedRequestCanBeReplayed(t *testing.T) {
 				return
 			}
 			if second, err := io.ReadAll(again); string(second) != string(first) || len(first) < length || err != nil {
-				t.Errorf("the second body has %d bytes, %v, want the %d of the first", len(second), err, len(first))
+				t.Errorf("second body has %d bytes, %v, want the %d of the first", len(second), err, len(first))
 			}
 		})
-		ask(handler, strings.Replace(chatRequest, "{", `{"user":"`+strings.Repeat("a", length)+`",`, 1))
-		if !asked {
-			t.Error("the provider is not asked")
+		sendRequest(handler, strings.Replace(chatRequest, "{", `{"user":"`+strings.Repeat("a", length)+`",`, 1))
+		if !forwarded {
+			t.Error("request is not forwarded")
 		}
 	}
 }
 
-// TestIncompleteBodyIsRefused tells a body that somebody in front has read from one that breaks off.
+// TestIncompleteBodyIsRefused distinguishes a body that an earlier middleware has read from one that ends early.
 func TestIncompleteBodyIsRefused(t *testing.T) {
-	for came, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
-		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(came)))
+	for received, want := range map[string]string{"": "body_already_read", `{"model"`: "incomplete_body"} {
+		req := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader(received)))
 		req.ContentLength = int64(len(chatRequest))
 		if _, apiErr := readBody(req, defaultMaxRequestBodyBytes); apiErr == nil || apiErr.code != want {
-			t.Errorf("%q of a longer body: %v, want %s", came, apiErr, want)
+			t.Errorf("body of %q, too short: error %v, want code %s", received, apiErr, want)
 		}
 	}
 }

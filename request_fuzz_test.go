@@ -13,21 +13,20 @@ import (
 	"unicode/utf8"
 )
 
-// clientsMark is a part of every credential of a client here.
-const clientsMark = "CLIENT-KEY"
+// clientKeyMark is part of every credential of a client in this test.
+const clientKeyMark = "CLIENT-KEY"
 
-// FuzzRequestHeaders sends header lines of any kind. What is forwarded has the provider's key and no credential of the client,
-// the governed body as it was read, one trace, and nothing that would make another message of it; what is recorded is short
-// text.
+// FuzzRequestHeaders sends arbitrary header lines. The forwarded request has the provider's key, no credential of the client,
+// the governed body, one trace, and no header that changes its framing; labels are short texts.
 func FuzzRequestHeaders(f *testing.F) {
 	for _, header := range []string{
-		"", "Authorization: Bearer " + clientsMark, "authorization: x\r\nAUTHORIZATION: " + clientsMark, "Api-Key: " + clientsMark + "\r\nX-Api-Key: a\r\nx-goog-api-key: b", "Cookie: a=" + clientsMark + "\r\nCookie: b",
+		"", "Authorization: Bearer " + clientKeyMark, "authorization: x\r\nAUTHORIZATION: " + clientKeyMark, "Api-Key: " + clientKeyMark + "\r\nX-Api-Key: a\r\nx-goog-api-key: b", "Cookie: a=" + clientKeyMark + "\r\nCookie: b",
 		"X-Ai-Model: gpt-5\r\nx-ai-model: o9", "X-Ai-Policy: forged", "Connection: Authorization, X-Ai-Model, keep-alive", "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
 		"Connection: close, Content-Length", "Content-Encoding: gzip", "Content-Encoding: identity, gzip", "content-encoding:", "Content-Type: application/json; charset=utf-16\r\nContent-Type: text/plain",
 		"Traceparent: " + callersParent + "-01\r\nTracestate: a=1\r\ntraceparent: x", "Traceparent: " + callersParent + "-01", "Traceparent: \xff", "Tracestate: \xff" + strings.Repeat("a=1,", 200),
 		"X-Team: blue", "X-Team: " + strings.Repeat("x", 200), "X-Team: \xff\xfe", "X-Team: a\tb", "X-Team:\r\nA: b\r\nX-Team: red", "Accept-Encoding: gzip, br", "Trailer: X-Ai-Model", "Te: trailers\r\nTrailer: a",
-		"Sec-Websocket-Protocol: realtime, openai-insecure-api-key." + clientsMark, "Expect: 100-continue", "X-Http-Method-Override: DELETE", "Content-Length: 3", "Transfer-Encoding: chunked", "Openai-Organization: " + clientsMark,
-		" folded: x", "A:\r\n b", "X-Forwarded-For: 1\r\nX-Real-Ip: 2", "Proxy-Authorization: " + clientsMark, "Host: other", "Authorization : " + clientsMark, "Authorization\t: " + clientsMark, "Author\xc4\xb1zation: x",
+		"Sec-Websocket-Protocol: realtime, openai-insecure-api-key." + clientKeyMark, "Expect: 100-continue", "X-Http-Method-Override: DELETE", "Content-Length: 3", "Transfer-Encoding: chunked", "Openai-Organization: " + clientKeyMark,
+		" folded: x", "A:\r\n b", "X-Forwarded-For: 1\r\nX-Real-Ip: 2", "Proxy-Authorization: " + clientKeyMark, "Host: other", "Authorization : " + clientKeyMark, "Authorization\t: " + clientKeyMark, "Author\xc4\xb1zation: x",
 	} {
 		f.Add([]byte(header), true)
 		f.Add([]byte(header), false)
@@ -40,13 +39,13 @@ func FuzzRequestHeaders(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	sink := &keptCalls{}
+	sink := &callSink{}
 	p.telemetry.registry = newRegistry()
 	p.telemetry.spans = true
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
 	var seen *http.Request
 	var body []byte
-	handler := middlewareTo(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	handler := newPolicyMiddleware(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		seen = req
 		body, _ = io.ReadAll(req.Body)
 	}))
@@ -64,11 +63,11 @@ func FuzzRequestHeaders(f *testing.F) {
 		rw := httptest.NewRecorder()
 		handler.ServeHTTP(rw, req)
 		if len(sink.calls) != 1 {
-			t.Fatalf("%d records, want one", len(sink.calls))
+			t.Fatalf("%d records, want 1", len(sink.calls))
 		}
 		checkLabels(t, sink.calls[0].Labels)
 		if strings.Contains(rw.Body.String(), "sk-provider") {
-			t.Errorf("the client gets the provider's key: %s", rw.Body)
+			t.Errorf("response body %s, want no provider key", rw.Body)
 		}
 		if seen != nil {
 			checkForwarded(t, seen, body)
@@ -80,12 +79,12 @@ func checkLabels(t *testing.T, labels []string) {
 	t.Helper()
 	for _, text := range labels {
 		if len(text) > labelMaxBytes || !utf8.ValidString(text) || strings.ContainsAny(text, controlCharacters) || text == "" {
-			t.Errorf("a label has %q", text)
+			t.Errorf("label %q, want valid text of 1 to %d bytes", text, labelMaxBytes)
 		}
 	}
 }
 
-// checkForwarded checks the header of a request as the provider gets it.
+// checkForwarded checks the headers of a forwarded request.
 func checkForwarded(t *testing.T, req *http.Request, body []byte) {
 	t.Helper()
 	header := req.Header
@@ -94,48 +93,47 @@ func checkForwarded(t *testing.T, req *http.Request, body []byte) {
 		"Authorization": "Bearer sk-provider", "X-Ai-Model": "gpt-4o", "Content-Type": "application/json",
 	} {
 		if got := header[name]; len(got) != 1 || got[0] != want {
-			t.Errorf("the provider gets %s %q, want %q", name, got, want)
+			t.Errorf("Request header %q = %q, want %q", name, got, want)
 		}
 	}
 	for _, name := range []string{
 		"Connection", "Content-Encoding", "Accept-Encoding", "Content-Length", "Transfer-Encoding", "Cookie", "Api-Key", "X-Api-Key", "X-Goog-Api-Key",
 		"Openai-Organization", "Openai-Project",
-	} { // an Upgrade without a Connection that names it is none
+	} { // an Upgrade without a Connection that names it has no effect
 		if got, has := header[name]; has {
-			t.Errorf("the provider gets %s %q", name, got)
+			t.Errorf("Request header %q = %q, want none", name, got)
 		}
 	}
 	for name, values := range header {
 		text := strings.Join(values, ",")
-		isCredential := isCredential(name) && name != "Proxy-Authorization" // which a reverse proxy takes away
+		isCredential := isCredential(name) && name != "Proxy-Authorization" // a reverse proxy removes it
 		isCredential = isCredential || name == protocolHeader && keyProtocol.MatchString(text)
-		if strings.Contains(text, clientsMark) && isCredential {
-			t.Errorf("the provider gets the client's %s %q", name, text)
+		if strings.Contains(text, clientKeyMark) && isCredential {
+			t.Errorf("Request header %q = %q, want no credential of the client", name, text)
 		}
 		for _, value := range values {
 			if strings.ContainsAny(value, "\r\n\x00") {
-				t.Errorf("the provider gets %s %q", name, value)
+				t.Errorf("Request header %q = %q, want no control characters", name, value)
 			}
 		}
 	}
 	if parents := header["Traceparent"]; len(parents) != 1 || !traceParent.MatchString(parents[0]) {
-		t.Errorf("the provider gets the traceparents %q, want one", parents)
+		t.Errorf("Request header Traceparent = %q, want one", parents)
 	}
 	if req.ContentLength != int64(len(body)) || req.TransferEncoding != nil || req.Trailer != nil {
-		t.Errorf("the provider gets %d bytes announced as %d, %q, with trailers %v", len(body), req.ContentLength, req.TransferEncoding, req.Trailer)
+		t.Errorf("forwarded %d bytes with Content-Length %d, Transfer-Encoding %q, trailers %v", len(body), req.ContentLength, req.TransferEncoding, req.Trailer)
 	}
 }
 
-// checkGovernedOnce checks that all of a body is one request, with the governed model.
+// checkGovernedOnce checks that a body has the governed model once.
 func checkGovernedOnce(t *testing.T, body []byte) {
 	t.Helper()
 	if members := decodeObject(t, body); members["model"] != "gpt-4o" || bytes.Count(body, []byte(`"model"`)) != 1 {
-		t.Errorf("the provider gets %q", body)
+		t.Errorf("forwarded body %q, want one model, gpt-4o", body)
 	}
 }
 
-// FuzzQueryCredentials takes keys out of queries: what stays is all the rest, as it was written, and a reader finds no key
-// in it.
+// FuzzQueryCredentials removes keys from queries: the rest stays byte for byte, and a parser finds no key in it.
 func FuzzQueryCredentials(f *testing.F) {
 	for _, query := range []string{
 		"", "key=1", "a=1&key=2&b=3", "KEY=1&aPi_KeY=2", "%6bey=1&api%5Fkey=2&api%2dkey=3", "a=1;token=2;b=3", "token", "token=", "token&a", "access_token=1&access_token=2", "xkey=1&keyx=2&key%00=3", "&&key=1&&", "key=1&", "a&b;c",
@@ -169,13 +167,13 @@ func FuzzQueryCredentials(f *testing.F) {
 		}
 		got := withoutCredentials(query)
 		if strings.Join(pieces(got), "&") != strings.Join(want, "&") {
-			t.Errorf("of %q stays %q, want %q", query, pieces(got), want)
+			t.Errorf("withoutCredentials(%q) keeps %q, want %q", query, pieces(got), want)
 		}
 		values, _ := url.ParseQuery(got)
 		for name := range values {
 			for _, key := range names {
 				if strings.EqualFold(name, key) && values.Get(name) != "" {
-					t.Errorf("of %q stays the parameter %q", query, name)
+					t.Errorf("withoutCredentials(%q) keeps the parameter %q", query, name)
 				}
 			}
 		}

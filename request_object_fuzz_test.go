@@ -13,7 +13,7 @@ import (
 	"github.com/tidwall/sjson"
 )
 
-// bodySeeds are bodies that each go through the parser in another way.
+// bodySeeds are bodies that each take a different path through the parser.
 var bodySeeds = []string{
 	`{}`,
 	`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`,
@@ -27,7 +27,7 @@ var bodySeeds = []string{
 	`{"a":"x" \"b":1}`, `{"a":\"}`, `{\\"a":1}`,
 }
 
-// paddings are long members, put in front of others so that the skeleton is used. %s stands for the length.
+// paddings are long members, inserted before others so that the skeleton elides them.
 var paddings = []struct{ name, value string }{
 	{`"pad"`, `"` + strings.Repeat("p", 5000) + `"`},
 	{`"pad"`, `"` + strings.Repeat("p", 5000) + `\\"`},
@@ -39,7 +39,7 @@ var paddings = []struct{ name, value string }{
 	{`"` + strings.Repeat("n", 3000) + `\\\""`, `{"` + strings.Repeat("m", 100) + `":2}`},
 }
 
-// pad puts a long member in front of the first one of what may be an object.
+// pad inserts a long member before the first member of what may be an object.
 func pad(body []byte, choice uint8) []byte {
 	open := bytes.IndexByte(body, '{')
 	if open < 0 {
@@ -53,7 +53,7 @@ func pad(body []byte, choice uint8) []byte {
 	return append(append(append([]byte{}, body[:open+1]...), member...), body[open+1:]...)
 }
 
-// hasLongStrings tells whether something that may be a string is long enough to be left out of the skeleton.
+// hasLongStrings reports whether a possible string is long enough for the skeleton to elide it.
 func hasLongStrings(body []byte) bool {
 	for _, piece := range bytes.Split(body, quote) {
 		if len(piece) > inlineMaxBytes {
@@ -71,7 +71,7 @@ func readEnvelope(body []byte) (*jsonObject, *apiError) {
 
 // part is a member of an object as gjson reads it.
 type part struct {
-	name      string // "" if parsers read it differently: it holds what is not UTF-8
+	name      string // "" if it is not UTF-8, and parsers may disagree
 	nameStart int
 	value     string
 	start     int
@@ -101,27 +101,27 @@ func isDeep(body []byte) bool {
 	return bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > 5000
 }
 
-// FuzzJSONObjectMembers compares the members of an object with what encoding/json takes for JSON and what gjson reads.
+// FuzzJSONObjectMembers compares readMembers with the syntax check of encoding/json and the members that gjson reads.
 func FuzzJSONObjectMembers(f *testing.F) {
 	for i, body := range bodySeeds {
 		f.Add([]byte(body), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, padding uint8) {
 		if isDeep(body) {
-			return // the depth that encoding/json allows is counted from the member
+			return // encoding/json counts its depth limit from the member
 		}
 		compareMembers(t, body, hasLongStrings(body))
 		compareMembers(t, pad(body, padding), hasLongStrings(body))
 	})
 }
 
-// compareMembers checks readMembers. With lenient, the insides of long strings need not be valid.
+// compareMembers checks readMembers. If lenient, long strings need not be valid inside.
 func compareMembers(t *testing.T, body []byte, lenient bool) {
 	obj, apiErr := readEnvelope(body)
 	valid := json.Valid(body) && bytes.TrimLeft(body, " \t\r\n")[0] == '{'
 	if apiErr != nil {
 		if valid {
-			t.Fatalf("refused: %s\nbody: %.300q", apiErr.message, body)
+			t.Fatalf("error %q, want none; body: %.300q", apiErr.message, body)
 		}
 		return
 	}
@@ -129,7 +129,7 @@ func compareMembers(t *testing.T, body []byte, lenient bool) {
 		if lenient {
 			return
 		}
-		t.Fatalf("accepted, but it is no JSON object: %.300q", body)
+		t.Fatalf("no error, want one for a body that is not a JSON object: %.300q", body)
 	}
 	want := parts(body)
 	if len(obj.members) != len(want) {
@@ -155,8 +155,8 @@ func compareMembers(t *testing.T, body []byte, lenient bool) {
 
 var editableName = regexp.MustCompile(`^[a-zA-Z_]+$`)
 
-// FuzzSpliceAsSjson makes the same edit with splice and with sjson, and checks that no other byte changes. Of each
-// member, two bits of marks say whether it stays (0, 3), is replaced (1) or removed (2).
+// FuzzSpliceAsSjson makes the same edit with splice and with sjson, and checks that no other byte changes. For each member,
+// two bits of marks select whether it stays (0, 3), is replaced (1) or is removed (2).
 func FuzzSpliceAsSjson(f *testing.F) {
 	for i, body := range bodySeeds {
 		f.Add([]byte(body), uint64(0x1b1b1b1b1b1b1b1b)<<i, uint8(i%3), i%2 == 0, uint8(i))
@@ -220,7 +220,7 @@ func compareSplice(t *testing.T, body []byte, marks uint64, additions int) {
 		want = append(want, p.value...)
 	}
 	if kept == 0 {
-		return // messages always stay
+		return // splice requires that a member stays, as messages always does
 	}
 	var added []byte
 	for _, name := range []string{"added_one", "added_two"}[:additions] {

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// shortTime is how long streams may last in tests of what happens then.
+// shortTime is the maximum stream duration in tests that exceed it.
 const shortTime = 20 * time.Millisecond
 
-// boundedStream returns a middleware whose streams last shortTime, at one client.
-func boundedStream(t *testing.T, next http.Handler) *middleware {
+// newTimedStreamMiddleware returns a middleware whose maximum stream duration is shortTime.
+func newTimedStreamMiddleware(t *testing.T, next http.Handler) *middleware {
 	t.Helper()
-	m := guarded(t, CreateConfig(), next)
+	m := newTestMiddleware(t, CreateConfig(), next)
 	m.policy.maxStreamDuration = shortTime
 	m.policy.providers[0].handler = limitResponses(m.policy, next)
 	return m
@@ -28,37 +28,37 @@ const streamRequest = `{"model":"m","stream":true,"messages":[{"role":"user","co
 func TestMaxStreamDurationEndsStream(t *testing.T) {
 	const event, done = "data: {\"choices\":[]}\n\n", "data: [DONE]\n\n"
 	const stop = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"
-	over := "data: " + string(errorJSON(streamTimeout(shortTime))) + "\n\n"
+	timeoutEvent := "data: " + string(errorJSON(streamTimeout(shortTime))) + "\n\n"
 	tests := []struct {
-		name      string
-		asks      bool   // the client asks for the usage: nothing is kept from it
-		events    string // before the time is over
-		isBusy    bool   // events come until it is
-		cause     any    // what the provider's proxy panics with then; nil: it returns as if all was well
-		isAborted bool
-		errorType string
-		behind    string // what the client gets behind the events
+		name       string
+		wantsUsage bool   // the client requests the usage: no event is filtered
+		events     string // before the maximum duration
+		isBusy     bool   // events continue until then
+		panicValue any    // panic value of the provider's proxy at that time; nil: it returns normally
+		isAborted  bool
+		errorType  string
+		after      string // what the client gets after the events
 	}{
-		{name: "silent", events: event, cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "silent from the beginning", cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "silent from the beginning, with usage", asks: true, cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "silent in an event, with usage", asks: true, events: event + "da", cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout},
-		{name: "busy", events: event, isBusy: true, cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "lines that end in two bytes", events: "data: {}\r\n\r\n", cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout,
-			behind: over},
-		{name: "in an event too large to be kept back", events: "data: " + strings.Repeat("x", bufferedMaxBytes), cause: http.ErrAbortHandler, isAborted: true,
+		{name: "silent", events: event, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "silent from the start", panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "silent from the start, with usage", wantsUsage: true, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "silent in an event, with usage", wantsUsage: true, events: event + "da", panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout},
+		{name: "busy", events: event, isBusy: true, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "lines that end in CRLF", events: "data: {}\r\n\r\n", panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout,
+			after: timeoutEvent},
+		{name: "in an event too large to buffer", events: "data: " + strings.Repeat("x", bufferedMaxBytes), panicValue: http.ErrAbortHandler, isAborted: true,
 			errorType: errorStreamTimeout},
-		{name: "a proxy that does not tell", events: event, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "complete, but for the end of the connection", events: event + done, cause: http.ErrAbortHandler, isAborted: true},
+		{name: "proxy that returns without a panic", events: event, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "complete, connection still open", events: event + done, panicValue: http.ErrAbortHandler, isAborted: true},
 		{name: "complete", events: event + stop},
-		{name: "without its end", events: event + stop, cause: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, behind: over},
-		{name: "a fault", events: event, cause: "reflect", isAborted: true, errorType: errorPanic},
+		{name: "finish reason without [DONE], aborted", events: event + stop, panicValue: http.ErrAbortHandler, isAborted: true, errorType: errorStreamTimeout, after: timeoutEvent},
+		{name: "panic", events: event, panicValue: "reflect", isAborted: true, errorType: errorPanic},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var open int64
 			var m *middleware
-			m = boundedStream(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			m = newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 				rw.Header().Set("Content-Type", "text/event-stream")
 				rw.WriteHeader(http.StatusOK)
 				_, _ = io.WriteString(rw, test.events)
@@ -67,79 +67,80 @@ func TestMaxStreamDurationEndsStream(t *testing.T) {
 					_, _ = io.WriteString(rw, test.events)
 				}
 				<-req.Context().Done()
-				if test.cause != nil {
-					panic(test.cause)
+				if test.panicValue != nil {
+					panic(test.panicValue)
 				}
 			}))
 			body := streamRequest
-			if test.asks {
+			if test.wantsUsage {
 				body = strings.Replace(body, "{", `{"stream_options":{"include_usage":true},`, 1)
 			}
 			client := httptest.NewRecorder()
 			got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
 			if got.isAborted != test.isAborted {
-				t.Errorf("broken off: %t, want %t", got.isAborted, test.isAborted)
+				t.Errorf("aborted %t, want %t", got.isAborted, test.isAborted)
 			}
-			answer := client.Body.String()
+			response := client.Body.String()
 			if test.isBusy {
-				answer = test.events + strings.ReplaceAll(answer, test.events, "")
+				response = test.events + strings.ReplaceAll(response, test.events, "")
 			}
-			if want := test.events + test.behind; answer != want {
-				t.Errorf("the answer is %.300q, want %.300q", answer, want)
+			if want := test.events + test.after; response != want {
+				t.Errorf("body %.300q, want %.300q", response, want)
 			}
 			registry := m.policy.telemetry.registry
 			if calls, want := callsOf(registry), map[string]int64{test.errorType: 1}; !reflect.DeepEqual(calls, want) {
 				t.Errorf("calls by error.type: %v, want %v", calls, want)
 			}
 			if open != 1 || registry.streams.Load() != 0 {
-				t.Errorf("%d streams are open meanwhile, and %d then, want 1 and 0", open, registry.streams.Load())
+				t.Errorf("%d open streams during the response, %d after it, want 1, 0", open, registry.streams.Load())
 			}
 		})
 	}
 }
 
 func TestMaxStreamDurationIsForStreamsOnly(t *testing.T) {
-	m := boundedStream(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	m := newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rw, "{")
 		select {
 		case <-req.Context().Done():
-			t.Error("the request is given up")
+			t.Error("request is canceled, want it to continue")
 		case <-time.After(5 * shortTime):
 		}
 		_, _ = io.WriteString(rw, "}")
 	}))
 	client := httptest.NewRecorder()
 	if got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest))); got.isAborted || client.Body.String() != "{}" {
-		t.Errorf("broken off %t with %q", got.isAborted, client.Body)
+		t.Errorf("aborted %t, body %q, want false, %q", got.isAborted, client.Body, "{}")
 	}
 }
 
-// A client that leaves is gone, also if its provider is given up only when the time is over.
+// TestClientDisconnectBeforeMaxStreamDuration checks that a disconnect counts as client_gone, even if the request to the provider
+// ends only at the maximum duration.
 func TestClientDisconnectBeforeMaxStreamDuration(t *testing.T) {
-	m := boundedStream(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	m := newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		rw.WriteHeader(http.StatusOK)
 		if _, err := io.WriteString(rw, "data: {}\n\n"); err == nil {
-			t.Error("the client has not left")
+			t.Error("write succeeds, want an error after the disconnect")
 		}
 		<-req.Context().Done()
 		panic(http.ErrAbortHandler)
 	}))
-	client := &goneClient{httptest.NewRecorder(), 0}
+	client := &disconnectingClient{httptest.NewRecorder(), 0}
 	serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(streamRequest)))
 	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorClientGone: 1}; !reflect.DeepEqual(calls, want) {
 		t.Errorf("calls by error.type: %v, want %v", calls, want)
 	}
 }
 
-// The answer to HEAD announces a body that does not come.
+// TestMaxResponseBytesIgnoresHEAD uses HEAD, whose response has a Content-Length but no body.
 func TestMaxResponseBytesIgnoresHEAD(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = map[string]string{"*": "passthrough: governed"}
 	config.MaxResponseBytes = 4
 	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodPost: http.StatusBadGateway} {
-		m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		m := newTestMiddleware(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Length", "1000")
 			rw.WriteHeader(http.StatusOK)
 		}))
@@ -151,11 +152,11 @@ func TestMaxResponseBytesIgnoresHEAD(t *testing.T) {
 	}
 }
 
-// A proxy that goes on although it cannot write gets nothing more to the client.
+// TestMaxResponseBytesStopsWrites checks that a proxy that continues after a failed write sends nothing more to the client.
 func TestMaxResponseBytesStopsWrites(t *testing.T) {
 	config := CreateConfig()
 	config.MaxResponseBytes = 4
-	m := guarded(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	m := newTestMiddleware(t, config, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		for i, want := range []error{nil, nil, errLimit, errLimit} {
 			if _, err := io.WriteString(rw, "12"[:2-i/3]); !errors.Is(err, want) {
@@ -166,7 +167,7 @@ func TestMaxResponseBytesStopsWrites(t *testing.T) {
 	client := httptest.NewRecorder()
 	got := serve(t, m, client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(plainRequest)))
 	if !got.isAborted || client.Body.String() != "1212" {
-		t.Errorf("broken off %t with %q, want true with 1212", got.isAborted, client.Body)
+		t.Errorf("aborted %t, body %q, want true, 1212", got.isAborted, client.Body)
 	}
 	if calls, want := callsOf(m.policy.telemetry.registry), map[string]int64{errorResponseTooLarge: 1}; !reflect.DeepEqual(calls, want) {
 		t.Errorf("calls by error.type: %v, want %v", calls, want)

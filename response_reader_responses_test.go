@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// answerIn reads an answer as it comes in pieces, each of them a window of its own.
-func answerIn(kind kind, stream bool, pieces ...string) *responseReader {
+// readResponse reads a response in pieces, each in its own window.
+func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 	reader := &responseReader{record: &Response{}, kind: kind, stream: stream, wantsDetails: true}
 	window := []byte{}
 	if stream {
@@ -23,8 +23,8 @@ func answerIn(kind kind, stream bool, pieces ...string) *responseReader {
 	return reader
 }
 
-// inPieces divides a text into pieces of a size.
-func inPieces(text string, size int) []string {
+// splitText splits a text into pieces of a size.
+func splitText(text string, size int) []string {
 	var pieces []string
 	for len(text) > size {
 		pieces = append(pieces, text[:size])
@@ -33,12 +33,12 @@ func inPieces(text string, size int) []string {
 	return append(pieces, text)
 }
 
-// known is a usage of input, cached input, output and reasoning.
-func known(input, cached, output, reasoning int64) Usage {
+// knownUsage returns a usage of input, cached input, output and reasoning tokens.
+func knownUsage(input, cached, output, reasoning int64) Usage {
 	return Usage{Known: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
 }
 
-// What tests make answers of. A client has written tools that look like what is looked for.
+// Parts of responses. The names in the client's tools imitate the members that the reader scans for.
 const (
 	responseTools = `"tools":[{"type":"function","name":"report","parameters":{"type":"object","properties":{"error":{"type":"string"},"model":{"type":"string"},` +
 		`"usage":{"input_tokens":999,"output_tokens":999}},"x":{"type":"response.completed"}}}]`
@@ -51,7 +51,7 @@ func responseObject(status, failure, usage string) string {
 	return "{" + fmt.Sprintf(responseHead, status, failure) + responseText + responseTools + `,"usage":` + usage + `,"metadata":{"error":"usage"}}`
 }
 
-// responseEvents are the events of a stream, each with its name and its data.
+// responseEvents returns the events of a stream, each with its name and its data.
 func responseEvents(last string) [][2]string {
 	events := [][2]string{
 		{"response.created", `"response":` + responseObject("in_progress", "null", "null")},
@@ -72,7 +72,7 @@ func responseEvents(last string) [][2]string {
 	return events
 }
 
-// spellings are ways to write an event: %[1]s is its type, %[2]s the rest of its data.
+// spellings are ways to write an event: %[1]s is its type, %[2]s is the rest of its data.
 var spellings = map[string]string{
 	"OpenAI":           "event: %[1]s\ndata: {\"type\":\"%[1]s\",\"sequence_number\":1,%[2]s}\n\n",
 	"type at the end":  "event: %[1]s\ndata: {\"sequence_number\":1,%[2]s,\"type\":\"%[1]s\"}\n\n",
@@ -98,9 +98,9 @@ func TestResponsesStreamEnding(t *testing.T) {
 		reasons          []string
 	}
 	tests := map[string]ending{
-		"response.completed":  {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
-		"response.incomplete": {true, false, known(75, 11, 1186, 1024), []string{"incomplete"}},
-		"response.done":       {true, false, known(75, 11, 1186, 1024), []string{"completed"}},
+		"response.completed":  {true, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
+		"response.incomplete": {true, false, knownUsage(75, 11, 1186, 1024), []string{"incomplete"}},
+		"response.done":       {true, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
 		"response.failed":     {true, true, Usage{}, []string{"failed"}},
 		"error":               {true, true, Usage{}, nil},
 		"":                    {},
@@ -114,19 +114,19 @@ func TestResponsesStreamEnding(t *testing.T) {
 				step = 1
 			}
 			for i := 0; i <= len(stream); i += step {
-				reader := answerIn(responses, true, stream[:i], stream[i:])
+				reader := readResponse(responses, true, stream[:i], stream[i:])
 				if got := (ending{reader.finished, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
-					t.Fatalf("%s, %q, cut at %d: got %+v, want %+v", name, last, i, got, want)
+					t.Fatalf("%s, %q, split at %d: got %+v, want %+v", name, last, i, got, want)
 				}
 				if reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1" || reader.events != strings.Count("\n"+stream, "\ndata:") {
-					t.Fatalf("%s, %q, cut at %d: the model is %q, the id %q, and there are %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
+					t.Fatalf("%s, %q, split at %d: model %q, ID %q, %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
 				}
-				if cut := answerIn(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
-					t.Fatalf("%s, %q, broken off at %d: it has ended: %+v", name, last, i, cut)
+				if cut := readResponse(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
+					t.Fatalf("%s, %q, truncated at %d: got %+v, want no end and no usage", name, last, i, cut)
 				}
 			}
-			if reader := answerIn(responses, true, inPieces(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
-				t.Errorf("%s, %q, in pieces: got %+v", name, last, reader)
+			if reader := readResponse(responses, true, splitText(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
+				t.Errorf("%s, %q, in pieces: got %+v, want %+v", name, last, reader, want)
 			}
 		}
 	}
@@ -134,25 +134,25 @@ func TestResponsesStreamEnding(t *testing.T) {
 
 func TestResponsesStreamError(t *testing.T) {
 	for _, line := range []string{`data: {"error":{"message":"m"}}`, `data: {"error": "m"}`, `data:{"type":"error","message":"m"}`, "event: error"} {
-		if reader := answerIn(responses, true, line+"\n\n"); !reader.failed {
-			t.Errorf("%q is no failure", line)
+		if reader := readResponse(responses, true, line+"\n\n"); !reader.failed {
+			t.Errorf("%q: no failure, want one", line)
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
-		if reader := answerIn(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
-			t.Errorf("%q is a failure", line)
+		if reader := readResponse(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
+			t.Errorf("%q: failure, want none", line)
 		}
 	}
 }
 
-// TestResponsesLongFinalEvent has a last event that is read in several windows.
+// TestResponsesLongFinalEvent reads the final event in several windows.
 func TestResponsesLongFinalEvent(t *testing.T) {
 	long := strings.Repeat("Once upon a time. ", 2000)
 	stream := writeEvents(spellings["OpenAI"], responseEvents("response.completed"))
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
 	stream = stream[:at] + long + stream[at:]
 	for size := 500; size < len(stream); size *= 3 {
-		if reader := answerIn(responses, true, inPieces(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != known(75, 11, 1186, 1024) {
+		if reader := readResponse(responses, true, splitText(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != knownUsage(75, 11, 1186, 1024) {
 			t.Errorf("in pieces of %d: got %+v", size, reader)
 		}
 	}
@@ -169,24 +169,24 @@ func TestResponsesWithoutStream(t *testing.T) {
 		usage      Usage
 		reasons    []string
 	}{
-		{"completed", completed, false, known(75, 11, 1186, 1024), []string{"completed"}},
-		{"incomplete", responseObject("incomplete", "null", responseUsage), false, known(75, 11, 1186, 1024), []string{"incomplete"}},
+		{"completed", completed, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
+		{"incomplete", responseObject("incomplete", "null", responseUsage), false, knownUsage(75, 11, 1186, 1024), []string{"incomplete"}},
 		{"queued", responseObject("queued", "null", "null"), false, Usage{}, []string{"queued"}},
 		{"failed", responseObject("failed", `{"code":"server_error","message":"m"}`, "null"), true, Usage{}, []string{"failed"}},
 		{"failed without an error", responseObject("failed", "null", "null"), true, Usage{}, []string{"failed"}},
 		{"an error alone", `{"error":{"message":"m"}}`, true, Usage{}, nil},
-		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, known(0, 0, 0, 0), []string{"completed"}},
-		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, known(1, 0, 2, 0), []string{"completed"}},
-		{"large", large(completed), false, known(75, 11, 1186, 1024), nil},
+		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, knownUsage(0, 0, 0, 0), []string{"completed"}},
+		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, knownUsage(1, 0, 2, 0), []string{"completed"}},
+		{"large", large(completed), false, knownUsage(75, 11, 1186, 1024), nil},
 	}
 	for _, test := range tests {
 		for _, size := range []int{16 << 10, 16 << 20} {
-			reader := answerIn(responses, false, inPieces(test.body, size)...)
+			reader := readResponse(responses, false, splitText(test.body, size)...)
 			if reader.failed != test.failed || reader.record.Usage != test.usage || !reflect.DeepEqual(reader.record.FinishReasons, test.reasons) {
 				t.Errorf("%s, in pieces of %d: got %+v", test.name, size, reader)
 			}
 			if strings.Contains(test.body, `"model"`) && (reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1") {
-				t.Errorf("%s: the model is %q, the id %q", test.name, reader.record.Model, reader.record.ID)
+				t.Errorf("%s: model %q, ID %q", test.name, reader.record.Model, reader.record.ID)
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func TestEmbeddingsUsage(t *testing.T) {
 		{"zero", `{"prompt_tokens":0,"total_tokens":0}`, input(0)},
 		{"input_tokens", `{"input_tokens":8}`, input(8)},
 		{"null", `null`, Usage{}},
-		{"nothing", `{}`, Usage{}},
+		{"empty", `{}`, Usage{}},
 		{"negative", `{"prompt_tokens":-8}`, Usage{}},
 		{"text", `{"prompt_tokens":"8"}`, Usage{}},
 	}
@@ -216,24 +216,24 @@ func TestEmbeddingsUsage(t *testing.T) {
 			`{"object":"list","data":[` + strings.TrimSuffix(floats, ",") + `],"model":"m","usage":` + test.usage + `}`,
 			`{"usage":` + test.usage + `,"model":"m","object":"list","data":[` + strings.TrimSuffix(floats, ",") + `]}`,
 		} {
-			if reader := answerIn(embeddings, false, body[:5000], body[5000:]); reader.record.Usage != test.want || reader.record.Model != "m" || reader.failed {
+			if reader := readResponse(embeddings, false, body[:5000], body[5000:]); reader.record.Usage != test.want || reader.record.Model != "m" || reader.failed {
 				t.Errorf("%s: got %+v", test.name, reader)
 			}
 		}
 	}
 }
 
-// TestEmbeddingsReportNoOutputTokens: neither a header nor a line nor a span has a number of output tokens.
+// TestEmbeddingsReportNoOutputTokens checks the access-log headers, the log line and the span.
 func TestEmbeddingsReportNoOutputTokens(t *testing.T) {
 	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
 	header := http.Header{}
 	setLogHeaders(header, &decision{}, c)
 	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {
-		t.Errorf("the headers are %q and %q, want 8 and none", input, output)
+		t.Errorf("input and output tokens %q and %q, want 8 and none", input, output)
 	}
 	for name, text := range map[string]string{"line": string(newLine(c)), "span": string(spanPayload(nil, requestTexts{}, []*Call{c}))} {
 		if !strings.Contains(text, "gen_ai.usage.input_tokens") || strings.Contains(text, "output_tokens") {
-			t.Errorf("the %s is %s", name, text)
+			t.Errorf("%s: %s, want input tokens and no output tokens", name, text)
 		}
 	}
 }

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// usageNames are the names that providers have for the members of a usage, by turns for input and output.
+// usageNames are the names of the members of a usage, alternating between input and output.
 var usageNames = []string{"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"}
 
-// slowTokenCount reads a number as docs/metering.md has it, with no regard to time: whether it is there, and whether it can
-// be believed.
-func slowTokenCount(value string) (count int64, has, ok bool) {
+// referenceTokenCount reads a number by the rules of docs/metering.md, without regard to speed. It reports whether there is a
+// number, and whether it is plausible.
+func referenceTokenCount(value string) (count int64, has, ok bool) {
 	if value == "" {
 		return 0, false, true
 	}
@@ -28,27 +28,27 @@ func slowTokenCount(value string) (count int64, has, ok bool) {
 	return new(big.Int).Quo(number.Num(), number.Denom()).Int64(), true, true
 }
 
-// slowUsage is what a usage means: "input/output", or "" if nothing is known.
-func slowUsage(input, output, total string) string {
-	in, hasInput, inputOK := slowTokenCount(input)
-	out, hasOutput, outputOK := slowTokenCount(output)
+// referenceUsage returns a usage as "input/output", or "" if it is unknown.
+func referenceUsage(input, output, total string) string {
+	in, hasInput, inputOK := referenceTokenCount(input)
+	out, hasOutput, outputOK := referenceTokenCount(output)
 	if !inputOK || !outputOK || (!hasInput && !hasOutput) {
 		return ""
 	}
-	if all, hasTotal, ok := slowTokenCount(total); hasInput && hasTotal && ok && all > in+out {
+	if all, hasTotal, ok := referenceTokenCount(total); hasInput && hasTotal && ok && all > in+out {
 		out = all - in
 	}
 	return fmt.Sprint(in, "/", out)
 }
 
-// isPlainNumber tells whether a number is one that big.Rat reads in little time.
+// isPlainNumber reports whether big.Rat parses a number quickly.
 func isPlainNumber(value string) bool {
 	_, exponent, _ := strings.Cut(strings.ToLower(value), "e")
 	return len(value) <= 40 && len(exponent) <= 3
 }
 
-// usageOf is what is metered of an answer in chunks.
-func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request string) string {
+// meteredUsage sends a request and returns the metered usage as "input/output", or "".
+func meteredUsage(handler http.Handler, client *httptest.ResponseRecorder, request string) string {
 	handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(request)))
 	header := client.Header()
 	if header.Get(inputTokensHeader) == "" {
@@ -57,19 +57,18 @@ func usageOf(handler http.Handler, client *httptest.ResponseRecorder, request st
 	return header.Get(inputTokensHeader) + "/" + header.Get(outputTokensHeader)
 }
 
-// writeInPackets writes an answer in packets of these sizes, and one with the rest.
-func writeInPackets(rw http.ResponseWriter, answer, sizes []byte) {
+// writeInPackets writes a response in packets of these sizes, and one with the rest.
+func writeInPackets(rw http.ResponseWriter, response, sizes []byte) {
 	for _, size := range sizes {
-		if int(size) < len(answer) {
-			_, _ = rw.Write(answer[:size])
-			answer = answer[size:]
+		if int(size) < len(response) {
+			_, _ = rw.Write(response[:size])
+			response = response[size:]
 		}
 	}
-	_, _ = rw.Write(answer)
+	_, _ = rw.Write(response)
 }
 
-// FuzzUsage compares what is read of a usage in a small answer, in a large one and in a stream, in all packets, with what it
-// means.
+// FuzzUsage compares the metered usage of a small response, a large one and a stream, in arbitrary packets, with the reference.
 func FuzzUsage(f *testing.F) {
 	for _, numbers := range [][3]string{
 		{"6", "4", "10"}, {"6", "4", ""}, {"6", "4", "15"}, {"6", "4", "3"}, {"6", "4", "8"}, {"0", "0", "0"}, {"6", "", ""}, {"", "4", "9"}, {"6.0", "4e0", "15"}, {"6", "-1", "5"}, {"6", `"4"`, "10"},
@@ -80,13 +79,13 @@ func FuzzUsage(f *testing.F) {
 			f.Add(numbers[0], numbers[1], numbers[2], names, []byte{7, 200, 3})
 		}
 	}
-	var answer string
+	var response string
 	var packets []byte
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		if strings.HasPrefix(answer, "data:") {
+		if strings.HasPrefix(response, "data:") {
 			rw.Header().Set("Content-Type", "text/event-stream")
 		}
-		writeInPackets(rw, []byte(answer), packets)
+		writeInPackets(rw, []byte(response), packets)
 	})
 	handler, err := New(context.Background(), provider, CreateConfig(), "fuzz")
 	if err != nil {
@@ -97,7 +96,7 @@ func FuzzUsage(f *testing.F) {
 			return
 		}
 		if strings.ContainsAny(total, ".eE") {
-			return // it is read where the other numbers are written so, too
+			return // it is read only if the other numbers have this form, too
 		}
 		packets = cuts
 		inputName, outputName := usageNames[names&2], usageNames[names&1*2+1]
@@ -111,33 +110,33 @@ func FuzzUsage(f *testing.F) {
 			}
 		}
 		usage := `"usage":{` + strings.Join(members, ",") + `}`
-		want := slowUsage(input, output, total)
+		want := referenceUsage(input, output, total)
 		const choices = `"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]`
 		small, large := fmt.Sprintf(choices, "Hi"), fmt.Sprintf(choices, strings.Repeat("Hi ", 10000))
 		for what, text := range map[string]string{
-			"a small answer": `{"id":"c",` + small + "," + usage + "}", "usage in front": "{" + usage + "," + small + `,"id":"c"}`,
-			"a large answer": `{"id":"c",` + large + "," + usage + "}", "usage in front of much": "{" + usage + "," + large + "}",
-			"a stream": "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}],\"usage\":null}\n\n" +
+			"small response": `{"id":"c",` + small + "," + usage + "}", "usage first": "{" + usage + "," + small + `,"id":"c"}`,
+			"large response": `{"id":"c",` + large + "," + usage + "}", "usage first in a large response": "{" + usage + "," + large + "}",
+			"stream": "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}],\"usage\":null}\n\n" +
 				"data: {\"choices\":[]," + usage + "}\n\ndata: [DONE]\n\n",
-			"a stream that tells it all the time": strings.Repeat("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n", 40) +
+			"stream with usage in every event": strings.Repeat("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n", 40) +
 				"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]," + usage + "}\n\ndata: [DONE]\n\n",
 		} {
-			if strings.HasPrefix(what, "a stream that") && want == "" {
-				continue // then what came before counts
+			if strings.HasPrefix(what, "stream with usage") && want == "" {
+				continue // the previous usage counts then
 			}
-			answer = text
+			response = text
 			client := httptest.NewRecorder()
-			if got := usageOf(handler, client, chatRequest); got != want {
-				t.Errorf("%s: the usage is %q, want %q: %s", what, got, want, usage)
+			if got := meteredUsage(handler, client, chatRequest); got != want {
+				t.Errorf("%s: usage %q, want %q: %s", what, got, want, usage)
 			}
 			if client.Body.String() != text {
-				t.Errorf("%s: the client gets %.300q", what, client.Body)
+				t.Errorf("%s: body %.300q, want %.300q", what, client.Body, text)
 			}
 		}
 	})
 }
 
-// endingEvents are events as the Responses API has them, by turns with texts that only look like others. %d is a usage.
+// endingEvents are events of the Responses API, some with texts that imitate others. %d is a number of input tokens.
 var endingEvents = []string{
 	"event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"usage\":null}}\n\n",
 	"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n",
@@ -150,18 +149,18 @@ var endingEvents = []string{
 	"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"no\"}\n\n",
 }
 
-// FuzzResponsesStream has a stream of the Responses API end in any way, in all packets: how it ends and what it used is told
-// by the first event that ends it.
+// FuzzResponsesStream ends streams of the Responses API in all ways, in arbitrary packets: the first final event determines
+// the outcome and the usage.
 func FuzzResponsesStream(f *testing.F) {
 	for last := byte(0); last < 9; last++ {
 		f.Add([]byte{0, 1, 2, 3, 4, last}, uint16(11), false, []byte{9, 200, 1, 1, 30})
 		f.Add([]byte{0, last, 1, last}, uint16(last), true, []byte{})
 	}
-	var answer []byte
+	var response []byte
 	var packets []byte
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
-		writeInPackets(rw, answer, packets)
+		writeInPackets(rw, response, packets)
 	})
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}
@@ -198,15 +197,15 @@ func FuzzResponsesStream(f *testing.F) {
 		if returns {
 			stream = strings.ReplaceAll(stream, "\n", "\r\n")
 		}
-		answer, packets = []byte(stream), cuts
+		response, packets = []byte(stream), cuts
 		client := httptest.NewRecorder()
 		handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi","stream":true}`)))
 		header := client.Header()
 		if got := header.Get(inputTokensHeader) + "/" + header.Get(errorTypeHeader); got != want {
-			t.Errorf("input and error.type are %q, want %q: in packets of %v, %q", got, want, cuts, stream)
+			t.Errorf("input tokens and error.type %q, want %q: in packets of %v, %q", got, want, cuts, stream)
 		}
 		if client.Body.String() != stream {
-			t.Errorf("the client gets %.600q, want %.600q", client.Body, stream)
+			t.Errorf("body %.600q, want %.600q", client.Body, stream)
 		}
 	})
 }

@@ -28,7 +28,7 @@ const (
 	errorTypeHeader = "X-Ai-Error-Type"
 )
 
-// Requests for a stream, without the usage and with it.
+// Requests for a stream without and with its usage, and for JSON.
 const (
 	streamRequest      = `{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}`
 	streamUsageRequest = `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`
@@ -41,22 +41,22 @@ const (
 	responsesPath = "/v1/responses"
 )
 
-// shape is a stream as a provider sends it, and what has to become of it.
+// shape is a stream of a provider, and what the client and the access log must get.
 type shape struct {
-	name     string
-	config   map[string]any
-	path     string
-	request  string
-	header   http.Header
-	stream   []byte
-	want     []byte // what the client gets
-	hides    bool   // the client did not ask for the usage, and we did
-	due      []int  // how many bytes of want the client must have when so many bytes of the stream have been sent
-	operator http.Header
-	events   bool // there is at least one
+	name         string
+	config       map[string]any
+	path         string
+	request      string
+	header       http.Header
+	stream       []byte
+	want         []byte // what the client gets
+	filtersUsage bool   // the middleware requests the usage, and the client does not
+	due          []int  // by number of bytes sent of stream: how many bytes of want the client must have
+	logHeaders   http.Header
+	events       bool // the stream has at least one event
 }
 
-// shapes are the streams of the cases: as the case has it, and again with streamUsage never, where nothing is removed.
+// shapes returns the streams of the cases: each as in its case, and again with streamUsage "never", which removes nothing.
 func shapes(t testing.TB) []shape {
 	t.Helper()
 	const longest = 8 << 10
@@ -66,25 +66,25 @@ func shapes(t testing.TB) []shape {
 			continue
 		}
 		header := http.Header{}
-		answer := c.ProviderCalls[0].Answers
-		for _, f := range answer.Header {
+		response := c.ProviderCalls[0].Answers
+		for _, f := range response.Header {
 			header.Add(f.Name, f.Value)
 		}
-		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || answer.Broken ||
-			answer.Status != http.StatusOK || len(answer.Body) > longest {
+		if !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") || header.Get("Content-Encoding") != "" || response.Broken ||
+			response.Status != http.StatusOK || len(response.Body) > longest {
 			continue
 		}
-		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: answer.Body, want: c.ClientSees.Body,
-			operator: c.OperatorSees}
-		s.hides = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
+		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
+			logHeaders: c.OperatorSees}
+		s.filtersUsage = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {
 			s.events = s.events || e.data
 		}
-		s.due = due(s.stream, s.hides)
+		s.due = due(s.stream, s.filtersUsage)
 		all = append(all, s)
-		if s.hides {
+		if s.filtersUsage {
 			s.name += " never"
-			s.hides = false
+			s.filtersUsage = false
 			s.config = map[string]any{"streamUsage": "never"}
 			for key, value := range c.Config {
 				s.config[key] = value
@@ -95,22 +95,22 @@ func shapes(t testing.TB) []shape {
 		}
 	}
 	if len(all) < 50 {
-		t.Fatalf("%d streams in the cases", len(all))
+		t.Fatalf("%d streams in the cases, want at least 50", len(all))
 	}
 	return all
 }
 
-// sseEvent is a part of a stream: the lines of an event with the blank line behind them, a blank line more than needed, a
-// byte order mark, or what no blank line ends.
+// sseEvent is a part of a stream: the lines of an event with the blank line after them, an additional blank line, a byte order
+// mark, or lines at the end without a blank line.
 type sseEvent struct {
-	end    int
-	data   bool // it has some
-	whole  bool // it has its blank line
-	hidden bool // it is that of the usage
-	odd    bool // readers of JSON may disagree about it
+	end         int
+	data        bool // it has data
+	whole       bool // it ends in a blank line
+	isUsageOnly bool // it has only the usage
+	isAmbiguous bool // JSON parsers may disagree about it
 }
 
-// eventsOf is the reference: it reads a stream as a whole.
+// eventsOf is the reference implementation: it parses a whole stream at once.
 func eventsOf(stream []byte) []sseEvent {
 	var events []sseEvent
 	at := 0
@@ -167,25 +167,25 @@ func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
 		}
 		for _, known := range []string{"choices", "usage", "error"} {
 			if strings.EqualFold(name, known) {
-				e.odd = e.odd || name != known || members[name] != ""
+				e.isAmbiguous = e.isAmbiguous || name != known || members[name] != ""
 			}
 		}
 		members[name] = string(value)
 	}
 	choices, usage := strings.Join(strings.Fields(members["choices"]), ""), members["usage"]
-	e.odd = e.odd || members["error"] != "" || (choices != "" && choices != "null" && choices[0] != '[') ||
+	e.isAmbiguous = e.isAmbiguous || members["error"] != "" || (choices != "" && choices != "null" && choices[0] != '[') ||
 		(usage != "" && usage != "null" && usage[0] != '{')
-	e.hidden = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
+	e.isUsageOnly = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
 		bytes.Contains(text, []byte(`_tokens"`))
 	return e
 }
 
-// removeUsageEvents is the stream without its events of usage.
+// removeUsageEvents returns the stream without its usage-only events.
 func removeUsageEvents(stream []byte) []byte {
 	var kept []byte
 	start := 0
 	for _, e := range eventsOf(stream) {
-		if !e.hidden {
+		if !e.isUsageOnly {
 			kept = append(kept, stream[start:e.end]...)
 		}
 		start = e.end
@@ -193,11 +193,11 @@ func removeUsageEvents(stream []byte) []byte {
 	return kept
 }
 
-// due says for every number of bytes sent how many the client must have by then: all where nothing is removed, else those
-// up to the last complete event.
-func due(stream []byte, hides bool) []int {
+// due returns for every number of bytes sent how many bytes the client must have by then: all if nothing is removed, otherwise
+// those up to the last complete event.
+func due(stream []byte, filtersUsage bool) []int {
 	list := make([]int, len(stream)+1)
-	if !hides {
+	if !filtersUsage {
 		for i := range list {
 			list[i] = i
 		}
@@ -208,7 +208,7 @@ func due(stream []byte, hides bool) []int {
 		for i := start; i < e.end; i++ {
 			list[i] = complete
 		}
-		if !e.hidden {
+		if !e.isUsageOnly {
 			visible += e.end - start
 		}
 		if e.data && e.whole {
@@ -220,7 +220,7 @@ func due(stream []byte, hides bool) []int {
 	return list
 }
 
-// player is a provider that sends an answer in packets, and a client that gets it.
+// player is both a provider that sends a response in packets, and the client that gets it.
 type player struct {
 	handler http.Handler
 	path    string
@@ -231,10 +231,10 @@ type player struct {
 	sent    func(bytes int) error // called after every packet
 	problem error
 
-	answer   http.Header // as it was when the status was sent, or now
-	status   int
-	received bytes.Buffer
-	flushed  int // how much of it cannot wait in a buffer
+	responseHeader http.Header // shared with the middleware, which adds the access-log headers
+	status         int
+	received       bytes.Buffer
+	flushed        int // how much of it is flushed
 }
 
 func newPlayer(t testing.TB, config map[string]any, path, request string) *player {
@@ -251,19 +251,19 @@ func newPlayer(t testing.TB, config map[string]any, path, request string) *playe
 	return p
 }
 
-// play sends the packets, and tells what went wrong on the way. What the operator sees is in answer then.
+// play sends the packets and returns the first problem. After it, responseHeader has the access-log headers.
 func (p *player) play(header http.Header, packets ...[]byte) error {
 	p.header, p.packets = header, packets
-	p.answer, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
+	p.responseHeader, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
 	p.received.Reset()
-	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than all the rest
+	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than everything else
 		Method: http.MethodPost, URL: &url.URL{Path: p.path}, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(p.request)), ContentLength: int64(len(p.request)),
 	})
 	return p.problem
 }
 
-// provide answers from one buffer, as proxies do: who keeps a packet keeps another one's bytes.
+// provide responds from one buffer, as proxies do: a packet that is kept by reference is overwritten.
 func (p *player) provide(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	for name, values := range p.header {
@@ -276,7 +276,7 @@ func (p *player) provide(rw http.ResponseWriter, req *http.Request) {
 		buffer = append(buffer[:0], packet...)
 		n, err := rw.Write(buffer)
 		if (n != len(packet) || err != nil) && p.problem == nil {
-			p.problem = fmt.Errorf("Write returns %d, %v, want %d", n, err, len(packet))
+			p.problem = fmt.Errorf("Write = %d, %v, want %d, nil", n, err, len(packet))
 		}
 		if !bytes.Equal(buffer, packet) && p.problem == nil {
 			p.problem = fmt.Errorf("Write changes its argument to %q", buffer)
@@ -291,7 +291,7 @@ func (p *player) provide(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (p *player) Header() http.Header { return p.answer }
+func (p *player) Header() http.Header { return p.responseHeader }
 
 func (p *player) WriteHeader(status int) { p.status = status }
 
@@ -299,14 +299,14 @@ func (p *player) Write(b []byte) (int, error) { return p.received.Write(b) }
 
 func (p *player) Flush() { p.flushed = p.received.Len() }
 
-// check plays a shape in packets and compares what client and operator get.
+// check plays a shape in packets and compares what the client and the access log get.
 func (s *shape) check(p *player, packets ...[]byte) error {
 	p.sent = func(sent int) error {
 		if p.flushed < s.due[sent] {
-			return fmt.Errorf("the provider has sent %d bytes, and the client has %d, want %d", sent, p.flushed, s.due[sent])
+			return fmt.Errorf("after %d bytes of the provider the client has %d, want %d", sent, p.flushed, s.due[sent])
 		}
 		if !bytes.HasPrefix(s.want, p.received.Bytes()) {
-			return fmt.Errorf("the client has %q, want the begin of %q", p.received.Bytes(), s.want)
+			return fmt.Errorf("the client has %q, want a prefix of %q", p.received.Bytes(), s.want)
 		}
 		return nil
 	}
@@ -318,22 +318,22 @@ func (s *shape) compare(p *player, err error) error {
 		return err
 	}
 	if !bytes.Equal(p.received.Bytes(), s.want) {
-		return fmt.Errorf("the client gets %q, want %q", p.received.Bytes(), s.want)
+		return fmt.Errorf("body %q, want %q", p.received.Bytes(), s.want)
 	}
 	for _, name := range []string{inputHeader, outputHeader, errorTypeHeader} {
-		want := strings.TrimSuffix(s.operator.Get(name), "(none)")
-		if got := strings.Join(p.answer[name], ", "); got != want {
-			return fmt.Errorf("operator: %s is %q, want %q", name, got, want)
+		want := strings.TrimSuffix(s.logHeaders.Get(name), "(none)")
+		if got := strings.Join(p.responseHeader[name], ", "); got != want {
+			return fmt.Errorf("access log: %s = %q, want %q", name, got, want)
 		}
 	}
-	ttft := p.answer.Get(ttftHeader)
+	ttft := p.responseHeader.Get(ttftHeader)
 	if _, err := strconv.ParseUint(ttft, 10, 63); (err == nil) != s.events || (!s.events && ttft != "") {
-		return fmt.Errorf("operator: %s is %q, and that there is an event is %t", ttftHeader, ttft, s.events)
+		return fmt.Errorf("access log: %s = %q with events %t", ttftHeader, ttft, s.events)
 	}
 	return nil
 }
 
-// randomly cuts a text into pieces of up to most bytes.
+// randomly splits a text into pieces of up to most bytes.
 func randomly(random *rand.Rand, text []byte, most int) [][]byte {
 	var pieces [][]byte
 	for len(text) > 0 {
@@ -349,8 +349,8 @@ func randomly(random *rand.Rand, text []byte, most int) [][]byte {
 
 func TestUsageOracleMatchesCases(t *testing.T) {
 	for _, s := range shapes(t) {
-		if got := removeUsageEvents(s.stream); s.hides && !bytes.Equal(got, s.want) {
-			t.Errorf("%s: the reference makes of it %q, want %q", s.name, got, s.want)
+		if got := removeUsageEvents(s.stream); s.filtersUsage && !bytes.Equal(got, s.want) {
+			t.Errorf("%s: reference result %q, want %q", s.name, got, s.want)
 		}
 	}
 }
@@ -365,12 +365,12 @@ func TestStreamPacketBoundaries(t *testing.T) {
 				t.Fatalf("in one packet: %v", err)
 			}
 			step := 1
-			if !s.hides {
+			if !s.filtersUsage {
 				step = 5
 			}
 			for i := 1; i < len(s.stream); i += step {
 				if err := s.check(p, s.stream[:i], s.stream[i:]); err != nil {
-					t.Fatalf("cut behind %q: %v", s.stream[:i], err)
+					t.Fatalf("split after %q: %v", s.stream[:i], err)
 				}
 			}
 			random := rand.New(rand.NewSource(1))
@@ -383,7 +383,7 @@ func TestStreamPacketBoundaries(t *testing.T) {
 	}
 }
 
-// TestEmptyPacketsChangeNothing: a proxy may write nothing at all.
+// TestEmptyPacketsChangeNothing sends empty packets, which a proxy may write.
 func TestEmptyPacketsChangeNothing(t *testing.T) {
 	for _, s := range shapes(t) {
 		p := newPlayer(t, s.config, s.path, s.request)
@@ -393,8 +393,8 @@ func TestEmptyPacketsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestCompressedStreams has the provider compress each shape, in packets of any size, and with a flush behind
-// each event: then no event waits for the next one.
+// TestCompressedStreams has the provider compress each shape, in packets of any size, and with a flush after each event: then
+// no event waits for the next one.
 func TestCompressedStreams(t *testing.T) {
 	for _, s := range shapes(t) {
 		s := s
@@ -427,13 +427,13 @@ func TestCompressedStreams(t *testing.T) {
 			packet := 0
 			p.sent = func(int) error {
 				if want := s.due[sent[packet]]; p.flushed < want {
-					return fmt.Errorf("the provider has sent %d bytes, and the client has %d, want %d", sent[packet], p.flushed, want)
+					return fmt.Errorf("after %d bytes of the provider the client has %d, want %d", sent[packet], p.flushed, want)
 				}
 				packet++
 				return nil
 			}
 			if err := s.compare(p, p.play(s.header, packets...)); err != nil {
-				t.Fatalf("an event in a packet: %v", err)
+				t.Fatalf("one event per packet: %v", err)
 			}
 			p.sent = nil
 			random := rand.New(rand.NewSource(1))
@@ -446,19 +446,19 @@ func TestCompressedStreams(t *testing.T) {
 	}
 }
 
-// FuzzUsageFilter sends any bytes as a stream: a client that asks for the usage gets all of them, any other all but whole
-// events of usage.
+// FuzzUsageFilter sends arbitrary bytes as a stream: a client that requests the usage gets all of them, any other client all
+// but complete usage-only events.
 func FuzzUsageFilter(f *testing.F) {
 	for i, s := range shapes(f) {
 		f.Add(s.stream, []byte{byte(i), 7, 0, 1})
 	}
-	asked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamUsageRequest)
-	notAsked := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamRequest)
-	typed := newPlayer(f, map[string]any{"model": "m", "routes": map[string]any{responsesPath: "responses"}}, responsesPath, `{"input":"Hi","stream":true}`)
+	withUsage := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamUsageRequest)
+	withoutUsage := newPlayer(f, map[string]any{"model": "m"}, chatPath, streamRequest)
+	responsesAPI := newPlayer(f, map[string]any{"model": "m", "routes": map[string]any{responsesPath: "responses"}}, responsesPath, `{"input":"Hi","stream":true}`)
 	header := http.Header{"Content-Type": {"text/event-stream"}}
 	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
 		if len(stream) > 32<<10 {
-			return // an event may be too long to be looked at
+			return // an event may be too long to be parsed
 		}
 		packets := [][]byte{stream}
 		for i := 0; i < len(cuts) && len(cuts) < 100; i++ {
@@ -468,49 +468,49 @@ func FuzzUsageFilter(f *testing.F) {
 			}
 		}
 		s := shape{header: header, stream: stream, want: stream, due: due(stream, false)}
-		checkFuzzed(t, &s, asked, packets)
-		checkFuzzed(t, &s, typed, packets)
+		checkFuzzed(t, &s, withUsage, packets)
+		checkFuzzed(t, &s, responsesAPI, packets)
 		for _, e := range eventsOf(stream) {
-			if e.odd {
+			if e.isAmbiguous {
 				return
 			}
 		}
 		s.want, s.due = removeUsageEvents(stream), due(stream, true)
-		checkFuzzed(t, &s, notAsked, packets)
+		checkFuzzed(t, &s, withoutUsage, packets)
 	})
 }
 
-// checkFuzzed compares all but the operator's values, of which it only demands that they are numbers.
+// checkFuzzed compares everything but the access-log headers, which only have to be numbers.
 func checkFuzzed(t *testing.T, s *shape, p *player, packets [][]byte) {
 	t.Helper()
-	s.operator = nil
+	s.logHeaders = nil
 	err := s.check(p, packets...)
-	if err != nil && !strings.HasPrefix(err.Error(), "operator:") {
+	if err != nil && !strings.HasPrefix(err.Error(), "access log:") {
 		t.Errorf("%v\nin packets %q", err, packets)
 	}
 	for _, name := range []string{inputHeader, outputHeader} {
-		if text := p.answer.Get(name); text != "" {
+		if text := p.responseHeader.Get(name); text != "" {
 			if _, err := strconv.ParseUint(text, 10, 63); err != nil {
-				t.Errorf("%s is %q", name, text)
+				t.Errorf("Response header %q = %q, want a number", name, text)
 			}
 		}
 	}
 }
 
-// endless writes an answer of many megabytes, piece by piece, and watches the memory.
-type endless struct {
+// largeProvider writes a response of many megabytes, piece by piece, and measures the memory in use.
+type largeProvider struct {
 	t         *testing.T
 	header    http.Header
 	begin     string
 	piece     string
 	pieces    int
 	end       string
-	sum       int64 // of the bytes that were sent
+	sum       int64 // bytes sent
 	heapBytes uint64
 	grownMost uint64
 }
 
-func (e *endless) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+func (e *largeProvider) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	for name, values := range e.header {
 		rw.Header()[name] = values
@@ -520,22 +520,22 @@ func (e *endless) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	for i := 0; i < e.pieces; i++ {
 		e.write(rw, e.piece)
 		if i%(e.pieces/8) == 0 {
-			e.watch()
+			e.measure()
 		}
 	}
 	e.write(rw, e.end)
-	e.watch()
+	e.measure()
 }
 
-func (e *endless) write(rw http.ResponseWriter, text string) {
+func (e *largeProvider) write(rw http.ResponseWriter, text string) {
 	e.sum += int64(len(text))
 	if _, err := io.WriteString(rw, text); err != nil {
 		e.t.Error(err)
 	}
 }
 
-// watch notes how much memory is in use. The first time is the start.
-func (e *endless) watch() {
+// measure records the growth of the memory in use since its first call.
+func (e *largeProvider) measure() {
 	var stats runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&stats)
@@ -546,7 +546,7 @@ func (e *endless) watch() {
 	}
 }
 
-// end is the last bytes of a text.
+// end returns the last bytes of a text.
 func end(text string) string {
 	if len(text) > 100 {
 		return text[len(text)-100:]
@@ -554,7 +554,7 @@ func end(text string) string {
 	return text
 }
 
-// counter is a client that keeps nothing.
+// counter is a client that counts the bytes and keeps only the last ones.
 type counter struct {
 	header http.Header
 	sum    int64
@@ -580,7 +580,7 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		usage   = `"usage":{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10}`
 		spoofed = `\"usage\":{\"prompt_tokens\":999,\"completion_tokens\":999}`
 		begin   = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"`
-		behind  = `"},"finish_reason":"stop"}]`
+		after   = `"},"finish_reason":"stop"}]`
 		event   = `data: {"id":"c","choices":[{"index":0,"delta":{"content":"Tell me a story."},"finish_reason":null}],"usage":null}` + "\n\n"
 		stop    = `data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}` + "\n\n"
 		last    = `data: {"id":"c","choices":[],` + usage + "}\n\n"
@@ -594,20 +594,20 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 		request           string
 		header            http.Header
 		begin, piece, end string
-		hidden            string
+		removed           string
 	}{
-		{"JSON", jsonRequest, jsonHeader, begin, long, behind + "," + usage + "}", ""},
-		{"JSON, usage in front", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, behind + "}", ""},
-		{"JSON of escapes", jsonRequest, jsonHeader, begin, strings.Repeat(spoofed+`\\`, 400), behind + "," + usage + "}", ""},
+		{"JSON", jsonRequest, jsonHeader, begin, long, after + "," + usage + "}", ""},
+		{"JSON, usage first", jsonRequest, jsonHeader, "{" + usage + "," + begin[1:], long, after + "}", ""},
+		{"JSON of escapes", jsonRequest, jsonHeader, begin, strings.Repeat(spoofed+`\\`, 400), after + "," + usage + "}", ""},
 		{"stream", streamRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, last},
 		{"stream, an event in each packet", streamRequest, streamHeader, "", event, stop + last + done, last},
-		{"stream that the client wants with usage", streamUsageRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, ""},
+		{"stream with usage for the client", streamUsageRequest, streamHeader, "", strings.Repeat(event, 32<<10/len(event)), stop + last + done, ""},
 		{"stream of one event", streamRequest, streamHeader, event[:60], long, event[60:] + stop + last + done, last},
-		{"stream without an end of a line", streamRequest, streamHeader, ": ", long, "\n\n" + stop + last + done, last},
+		{"stream of one long line", streamRequest, streamHeader, ": ", long, "\n\n" + stop + last + done, last},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			provider := &endless{t: t, header: test.header, begin: test.begin, piece: test.piece, end: test.end, pieces: size / len(test.piece)}
+			provider := &largeProvider{t: t, header: test.header, begin: test.begin, piece: test.piece, end: test.end, pieces: size / len(test.piece)}
 			config := chatcompletion.CreateConfig()
 			config.Model = "m"
 			handler, err := chatcompletion.New(context.Background(), provider, config, "test")
@@ -617,33 +617,33 @@ func TestLargeResponsesAreMeteredInBoundedMemory(t *testing.T) {
 			client := &counter{header: http.Header{}}
 			handler.ServeHTTP(client, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(test.request)))
 
-			if got, want := client.sum, provider.sum-int64(len(test.hidden)); got != want {
-				t.Errorf("the client gets %d bytes, want %d", got, want)
+			if got, want := client.sum, provider.sum-int64(len(test.removed)); got != want {
+				t.Errorf("body of %d bytes, want %d", got, want)
 			}
-			sent := strings.Replace(test.end, test.hidden, "", 1)
+			sent := strings.Replace(test.end, test.removed, "", 1)
 			if want := end(sent); !strings.HasSuffix(string(client.last), want) {
-				t.Errorf("the answer ends in %q, want %q", client.last, want)
+				t.Errorf("body ends in %q, want %q", client.last, want)
 			}
 			if in, out := client.header.Get(inputHeader), client.header.Get(outputHeader); in != "6" || out != "4" {
-				t.Errorf("tokens are %q and %q, want 6 and 4", in, out)
+				t.Errorf("input and output tokens %q and %q, want 6 and 4", in, out)
 			}
 			if failed := client.header.Get(errorTypeHeader); failed != "" {
-				t.Errorf("the type of the error is %q, want none", failed)
+				t.Errorf("error.type %q, want none", failed)
 			}
 			if provider.grownMost > most {
-				t.Errorf("the memory in use grows by %d KiB, want at most %d", provider.grownMost>>10, most>>10)
+				t.Errorf("memory in use grows by %d KiB, want at most %d", provider.grownMost>>10, most>>10)
 			}
 		})
 	}
 }
 
-// TestClientDisconnectErrorType has the client leave in the middle of a stream; the proxy ends as Go's does.
+// TestClientDisconnectErrorType has the client disconnect within a stream; the proxy then panics as Go's does.
 func TestClientDisconnectErrorType(t *testing.T) {
-	ctx, leave := context.WithCancel(context.Background())
+	ctx, disconnect := context.WithCancel(context.Background())
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n")
-		leave()
+		disconnect()
 		panic(http.ErrAbortHandler)
 	})
 	config := chatcompletion.CreateConfig()
@@ -656,30 +656,30 @@ func TestClientDisconnectErrorType(t *testing.T) {
 	func() {
 		defer func() {
 			if got := recover(); got != http.ErrAbortHandler {
-				t.Errorf("the handler panics with %v, want %v", got, http.ErrAbortHandler)
+				t.Errorf("panic %v, want %v", got, http.ErrAbortHandler)
 			}
 		}()
 		handler.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(streamRequest)).WithContext(ctx))
 	}()
 	if got := rw.Header().Get(errorTypeHeader); got != "client_gone" {
-		t.Errorf("the type of the error is %q, want client_gone", got)
+		t.Errorf("error.type %q, want client_gone", got)
 	}
 }
 
-// TestAccessLogHeadersAreNotTrailers: a provider that announces trailers of these names would send ours to the client, and
-// its own into the operator's log. Trailers that it does not announce are its own, and pass.
+// TestAccessLogHeadersAreNotTrailers has a provider send trailers with the names of access-log headers. If it announces them,
+// the middleware's values could reach the client, and the provider's the access log. Unannounced trailers may pass.
 func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
-	ours := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
+	logHeaders := []string{inputHeader, outputHeader, ttftHeader, errorTypeHeader, "X-Ai-Model", "X-Ai-Policy"}
 	for _, announced := range []bool{true, false} {
 		provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			prefix := http.TrailerPrefix
 			if announced {
 				prefix = ""
-				rw.Header().Set("Trailer", strings.Join(ours, ", ")+", X-Checksum")
+				rw.Header().Set("Trailer", strings.Join(logHeaders, ", ")+", X-Checksum")
 			}
 			_, _ = io.WriteString(rw, `{"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}`)
 			_ = http.NewResponseController(rw).Flush()
-			for _, name := range append(ours, "X-Checksum") {
+			for _, name := range append(logHeaders, "X-Checksum") {
 				rw.Header().Set(prefix+name, "999")
 			}
 		}))
@@ -694,10 +694,10 @@ func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		operator := make(chan http.Header, 1)
+		logged := make(chan http.Header, 1)
 		gateway := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			handler.ServeHTTP(rw, req)
-			operator <- rw.Header().Clone()
+			logged <- rw.Header().Clone()
 		}))
 		defer gateway.Close()
 		res, err := http.Post(gateway.URL, "application/json", strings.NewReader(jsonRequest))
@@ -710,16 +710,16 @@ func TestAccessLogHeadersAreNotTrailers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := res.Trailer.Get("X-Checksum"); got != "999" {
-			t.Errorf("announced %t: the client gets the trailer X-Checksum %q, want 999", announced, got)
+			t.Errorf("announced %t: Response trailer X-Checksum = %q, want 999", announced, got)
 		}
-		for _, name := range ours {
+		for _, name := range logHeaders {
 			if got := res.Trailer[name]; got != nil && (announced || got[0] != "999") {
-				t.Errorf("announced %t: the client gets the trailer %s: %q", announced, name, got)
+				t.Errorf("announced %t: Response trailer %q = %q, want none", announced, name, got)
 			}
 		}
-		seen := <-operator
+		seen := <-logged
 		if in, out := seen.Get(inputHeader), seen.Get(outputHeader); in != "6" || out != "4" {
-			t.Errorf("announced %t: the operator sees %q and %q, want 6 and 4", announced, in, out)
+			t.Errorf("announced %t: logged tokens %q and %q, want 6 and 4", announced, in, out)
 		}
 	}
 }

@@ -13,25 +13,25 @@ import (
 	"testing"
 )
 
-// recorder notes the order in which an answer is written and flushed.
-type recorder struct {
+// writeRecorder records the order of writes and flushes of a response.
+type writeRecorder struct {
 	header http.Header
 	calls  []string
 }
 
-func (r *recorder) Header() http.Header { return r.header }
+func (r *writeRecorder) Header() http.Header { return r.header }
 
-func (r *recorder) WriteHeader(status int) { r.calls = append(r.calls, fmt.Sprint(status)) }
+func (r *writeRecorder) WriteHeader(status int) { r.calls = append(r.calls, fmt.Sprint(status)) }
 
-func (r *recorder) Write(chunk []byte) (int, error) {
+func (r *writeRecorder) Write(chunk []byte) (int, error) {
 	r.calls = append(r.calls, string(chunk))
 	return len(chunk), nil
 }
 
-func (r *recorder) Flush() { r.calls = append(r.calls, "flush") }
+func (r *writeRecorder) Flush() { r.calls = append(r.calls, "flush") }
 
-// writerTo returns what a provider's answer is written to, in front of a client.
-func writerTo(t *testing.T, rw http.ResponseWriter) *responseWriter {
+// newTestWriter returns a responseWriter that writes to a client.
+func newTestWriter(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	t.Helper()
 	call := &Call{}
 	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: responseReader{record: &call.Response}}
@@ -47,12 +47,12 @@ func TestResponseFlushing(t *testing.T) {
 		{"event stream of known length", http.Header{"Content-Type": {"text/event-stream"}, "Content-Length": {"2"}}, "200 flush a flush b flush"},
 		{"unknown length", http.Header{"Content-Type": {"application/json"}}, "200 a flush b flush"},
 		{"known length", http.Header{"Content-Type": {"application/json"}, "Content-Length": {"2"}}, "200 a b"},
-		{"compressed as nobody asked, in an encoding that is not ours", http.Header{"Content-Encoding": {"br"}, "Content-Length": {"2"}}, "200 a b"},
+		{"compressed in an encoding that is not decoded", http.Header{"Content-Encoding": {"br"}, "Content-Length": {"2"}}, "200 a b"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := &recorder{header: test.header}
-			w := writerTo(t, r)
+			r := &writeRecorder{header: test.header}
+			w := newTestWriter(t, r)
 			w.WriteHeader(http.StatusOK)
 			for _, chunk := range []string{"a", "b"} {
 				if _, err := w.Write([]byte(chunk)); err != nil {
@@ -67,8 +67,8 @@ func TestResponseFlushing(t *testing.T) {
 }
 
 func TestInformationalResponsesPass(t *testing.T) {
-	r := &recorder{header: http.Header{}}
-	w := writerTo(t, r)
+	r := &writeRecorder{header: http.Header{}}
+	w := newTestWriter(t, r)
 	w.WriteHeader(http.StatusEarlyHints)
 	r.header.Set("Content-Length", "1")
 	if _, err := w.Write([]byte("a")); err != nil {
@@ -79,7 +79,7 @@ func TestInformationalResponsesPass(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsNeverMix sends requests of one skeleton, JSON and streams, each with a marker of its own.
+// TestConcurrentRequestsNeverMix sends requests with the same skeleton, for JSON and streams, each with a unique marker.
 func TestConcurrentRequestsNeverMix(t *testing.T) {
 	const clients, requests = 64, 20
 	provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -89,10 +89,10 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 		}
 		marker := req.Header.Get("X-Marker")
 		if strings.Count(string(body), marker) != 40 || strings.Count(string(body), "marker-") != 40 {
-			t.Errorf("the request of %s holds another one's text: %.200s", marker, body)
+			t.Errorf("request of %s contains another marker: %.200s", marker, body)
 		}
 		if req.Header.Get("Authorization") != "Bearer sk-provider" {
-			t.Errorf("Authorization is %q", req.Header.Get("Authorization"))
+			t.Errorf("Request header Authorization = %q, want Bearer sk-provider", req.Header.Get("Authorization"))
 		}
 		if strings.Contains(string(body), `"stream":true`) {
 			rw.Header().Set("Content-Type", "text/event-stream")
@@ -129,9 +129,9 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 			for i := 0; i < requests; i++ {
 				marker := fmt.Sprintf("marker-%d-%d-", client, i)
 				stream := (client+i)%2 == 0
-				if answer := sendMarked(t, gateway.URL, marker, stream); strings.Count(answer, "marker-") != strings.Count(answer, marker) ||
-					!strings.Contains(answer, marker) || (stream && strings.Count(answer, marker) != 5) {
-					t.Errorf("the answer to %s is %q", marker, answer)
+				if response := sendMarked(t, gateway.URL, marker, stream); strings.Count(response, "marker-") != strings.Count(response, marker) ||
+					!strings.Contains(response, marker) || (stream && strings.Count(response, marker) != 5) {
+					t.Errorf("response to %s: %q, want its marker only", marker, response)
 				}
 			}
 		}(client)
@@ -153,9 +153,9 @@ func sendMarked(t *testing.T, gateway, marker string, stream bool) string {
 		return ""
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
+	response, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Error(err)
 	}
-	return string(answer)
+	return string(response)
 }

@@ -16,54 +16,55 @@ import (
 	"github.com/modelroute/chatcompletion"
 )
 
-// reached is a request that a middleware has handed on.
-type reached struct {
+// forwardedRequest is a request that a middleware forwarded.
+type forwardedRequest struct {
 	request *http.Request
 	body    string
 }
 
-// middlewareOf makes a middleware, and returns what the provider gets of a request to it, nil for nothing.
-func middlewareOf(f *testing.F, config map[string]any) func(*testing.T, *http.Request) *reached {
+// newForwarder creates a middleware and returns a function that sends a request to it, and returns what the provider gets; nil:
+// nothing.
+func newForwarder(f *testing.F, config map[string]any) func(*testing.T, *http.Request) *forwardedRequest {
 	f.Helper()
 	decoded, err := decodeConfig(config)
 	if err != nil {
 		f.Fatal(err)
 	}
-	var got *reached
+	var got *forwardedRequest
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = &reached{r, string(body)}
+		got = &forwardedRequest{r, string(body)}
 	})
 	handler, err := chatcompletion.New(context.Background(), provider, decoded, "fuzz")
 	if err != nil {
 		f.Fatal(err)
 	}
-	return func(t *testing.T, req *http.Request) *reached {
+	return func(t *testing.T, req *http.Request) *forwardedRequest {
 		got = nil
 		target := req.RequestURI
 		handler.ServeHTTP(httptest.NewRecorder(), req)
 		if got != nil && got.request.RequestURI != target && got.request.RequestURI != got.request.URL.RequestURI() {
-			t.Errorf("the request is for %q, and says that it is for %q", got.request.URL.RequestURI(), got.request.RequestURI)
+			t.Errorf("forwarded URL %q, but RequestURI %q", got.request.URL.RequestURI(), got.request.RequestURI)
 		}
 		return got
 	}
 }
 
-// atEachProvider makes a middleware for each of the presets.
-func atEachProvider(f *testing.F, config map[string]any) []func(*testing.T, *http.Request) *reached {
+// newPresetForwarders creates a middleware for each of the presets.
+func newPresetForwarders(f *testing.F, config map[string]any) []func(*testing.T, *http.Request) *forwardedRequest {
 	f.Helper()
-	var all []func(*testing.T, *http.Request) *reached
+	var all []func(*testing.T, *http.Request) *forwardedRequest
 	for _, preset := range presets {
 		delete(config, "provider")
 		if preset.name != "" {
 			config["provider"] = preset.name
 		}
-		all = append(all, middlewareOf(f, config))
+		all = append(all, newForwarder(f, config))
 	}
 	return all
 }
 
-// requestFor makes the request that a server of net/http makes of a target, nil if it makes none.
+// requestFor returns the request that a net/http server reads for a target; nil: it refuses the target.
 func requestFor(method, target, body string) *http.Request {
 	parsed, err := url.ParseRequestURI(target)
 	if err != nil || strings.ContainsAny(target, " \r\n") {
@@ -74,8 +75,8 @@ func requestFor(method, target, body string) *http.Request {
 	return req
 }
 
-// readings are what some server makes of a path before it looks it up, one after the other in any order.
-var readings = []func(string) string{
+// normalizations are ways in which some server normalizes a path before it routes it, in any order.
+var normalizations = []func(string) string{
 	strings.ToLower,
 	func(p string) string { return strings.ReplaceAll(p, `\`, "/") },
 	func(p string) string { return path.Clean("/" + p) },
@@ -93,8 +94,8 @@ var readings = []func(string) string{
 	func(p string) string { before, _, _ := strings.Cut(p, "#"); return before },
 }
 
-// mayBeTakenFor tells whether some server may take a path for one that is, or that only ends in, one of the others.
-func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
+// mayMatch reports whether some server may normalize a path to one of the others, or if ends, to a path that ends in one.
+func mayMatch(escaped string, others []string, ends bool) (string, bool) {
 	seen := map[string]bool{escaped: true}
 	for queue := []string{escaped}; len(queue) > 0 && len(seen) < 500; queue = queue[1:] {
 		for _, other := range others {
@@ -102,7 +103,7 @@ func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
 				return other, true
 			}
 		}
-		for _, read := range readings {
+		for _, read := range normalizations {
 			if next := read(queue[0]); !seen[next] {
 				seen[next] = true
 				queue = append(queue, next)
@@ -112,8 +113,8 @@ func mayBeTakenFor(escaped string, others []string, ends bool) (string, bool) {
 	return "", false
 }
 
-// FuzzPathSpellingsAreGoverned has paths of all spellings: what is handed on with the client's own model must not be what
-// a provider may take for an endpoint that is governed, at the path that the provider is asked for.
+// FuzzPathSpellingsAreGoverned sends paths in all spellings: if a request is forwarded with the client's model, the provider
+// must not be able to route the forwarded path to a governed endpoint.
 func FuzzPathSpellingsAreGoverned(f *testing.F) {
 	for _, seed := range []string{
 		"/v1/chat/completions", "/v1/Embeddings/", "/v1//responses", "/v1/images%2fgenerations", "/v1/x/../embeddings", "/v1/%2565mbeddings", "/v1;x/responses.",
@@ -125,7 +126,7 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 		}
 	}
 	tails := []string{"/chat/completions", "/embeddings", "/responses", "/images/generations"}
-	middlewares := atEachProvider(f, map[string]any{"model": "governed", "routes": map[string]any{
+	middlewares := newPresetForwarders(f, map[string]any{"model": "governed", "routes": map[string]any{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses",
 		"/v1/images/generations": "passthrough: governed", "/v1/models": "models", "*": "passthrough",
 	}})
@@ -144,26 +145,26 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 			governed = append(governed, preset.base+tail)
 		}
 		path := got.request.URL.EscapedPath()
-		if other, may := mayBeTakenFor(path, governed, preset.name == ""); may {
-			t.Errorf("%q of %q passes ungoverned as %q, which may be taken for %q", target, preset.name, path, other)
+		if other, may := mayMatch(path, governed, preset.name == ""); may {
+			t.Errorf("%q with preset %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
 		}
 	})
 }
 
-// presets are some providers, and the path that stands before their endpoints.
+// presets are some providers and the base paths of their endpoints.
 var presets = []struct{ name, base string }{
 	{"", "/v1"}, {"openai", "/v1"}, {"gemini", "/v1beta/openai"}, {"groq", "/openai/v1"}, {"deepseek", ""},
 }
 
-// FuzzPassthroughPath has paths that pass: what follows the version goes behind the provider's base, and nothing else
-// changes.
+// FuzzPassthroughPath sends passthrough paths: the part after the version is appended to the provider's base path, and nothing
+// else changes.
 func FuzzPassthroughPath(f *testing.F) {
 	for _, seed := range []string{"/v1/files", "/openai/v1/files/x?a=b%20c", "/v1", "/v1/", "/v1/v1/x", "/v1x/files", "/files", "/v1beta/v1/files/", "/", "/x/v1", "/v1/a:b@c", "/V1/files"} {
 		for provider := range presets {
 			f.Add(seed, uint8(provider))
 		}
 	}
-	middlewares := atEachProvider(f, map[string]any{"routes": map[string]any{"*": "passthrough"}})
+	middlewares := newPresetForwarders(f, map[string]any{"routes": map[string]any{"*": "passthrough"}})
 	f.Fuzz(func(t *testing.T, target string, provider uint8) {
 		req := requestFor(http.MethodGet, target, "")
 		if req == nil || req.URL.IsAbs() {
@@ -173,37 +174,37 @@ func FuzzPassthroughPath(f *testing.F) {
 		before, query := req.URL.EscapedPath(), req.URL.RawQuery
 		got := middlewares[int(provider)%len(presets)](t, req)
 		if got == nil {
-			return // not plain
+			return // not a canonical path
 		}
 		want := before
 		if at := strings.Index(strings.ToLower(before), "/v1/"); at >= 0 && preset.name != "" {
 			want = preset.base + before[at+len("/v1"):]
 		}
 		if after := got.request.URL.EscapedPath(); after != want {
-			t.Errorf("%q of %q becomes %q, want %q", target, preset.name, after, want)
+			t.Errorf("%q with preset %q: forwarded path %q, want %q", target, preset.name, after, want)
 		}
 		if got.request.URL.RawQuery != query {
-			t.Errorf("the query %q becomes %q", query, got.request.URL.RawQuery)
+			t.Errorf("forwarded query %q, want %q", got.request.URL.RawQuery, query)
 		}
 	})
 }
 
-// plainSegments are what a value may be in a path.
+// plainSegments matches the paths that a value may produce.
 var plainSegments = regexp.MustCompile(`^/x/[^/%?#;\\\s]+(/[^/%?#;\\\s]+)*/y$`)
 
-// FuzzPathTemplate has values of all sources: no path that is made of them leaves the text around, has a segment of
-// dots, an escape, a query or a fragment.
+// FuzzPathTemplate inserts values from all sources: no resulting path escapes the text around them, or has a segment of dots, an
+// escape, a query or a fragment.
 func FuzzPathTemplate(f *testing.F) {
 	for _, seed := range []string{"gpt-4o", "meta/llama", "..", ".", "a/../b", "%2e%2e", "%252e", "a//b", "/a", "a/", "a?b", "a#b", "a;b", `a\b`, "a\x00", "a b", "é", "\xff", "$(headers.a)", "~user", "a:b@c", ". ", "...", ""} {
 		for source := range templatesOfPaths {
 			f.Add(seed, seed, uint8(source))
 		}
 	}
-	var middlewares []func(*testing.T, *http.Request) *reached
+	var middlewares []func(*testing.T, *http.Request) *forwardedRequest
 	for _, template := range templatesOfPaths {
-		middlewares = append(middlewares, middlewareOf(f, map[string]any{
+		middlewares = append(middlewares, newForwarder(f, map[string]any{
 			"path": template, "modelPattern": "^/(?<v>[^/]+)/",
-			"telemetry": map[string]any{"labels": map[string]any{"v": "$(uri_captures.v)"}}, // a pattern that nothing refers to is refused
+			"telemetry": map[string]any{"labels": map[string]any{"v": "$(uri_captures.v)"}}, // a pattern without a reference is refused
 		}))
 	}
 	f.Fuzz(func(t *testing.T, value, other string, source uint8) {
@@ -222,32 +223,32 @@ func FuzzPathTemplate(f *testing.F) {
 		}
 		made := got.request.URL
 		if made.EscapedPath() != made.Path || made.RawQuery != query || made.Fragment != "" {
-			t.Errorf("%q of %q and %q makes %q", template, value, other, made)
+			t.Errorf("%q with %q and %q: URL %q, want no escape, query or fragment of a value", template, value, other, made)
 		}
 		if !plainSegments.MatchString(made.Path) || path.Clean(made.Path) != made.Path {
-			t.Errorf("%q of %q and %q makes the path %q", template, value, other, made.Path)
+			t.Errorf("%q with %q and %q: path %q, want plain segments", template, value, other, made.Path)
 		}
 		for _, segment := range strings.Split(made.Path, "/") {
 			if strings.Trim(segment, ".") == "" && segment != "" {
-				t.Errorf("%q of %q and %q makes the path %q", template, value, other, made.Path)
+				t.Errorf("%q with %q and %q: path %q, want plain segments", template, value, other, made.Path)
 			}
 		}
 	})
 }
 
-// templatesOfPaths have one or several references, with and without text around.
+// templatesOfPaths have one or several references, with and without text around them.
 var templatesOfPaths = []string{
 	"/x/$(headers.x-v)/y", "/x/$(query_params.v)/y", "/x/$(uri_captures.v)/y", "/x/$(headers.x-v)$(headers.x-w)/y", "/x/.$(headers.x-v)/y",
 	"/x/$(headers.x-v)/$(query_params.w)/y", "/x/a$(query_params.v).$(query_params.w)/y",
 }
 
-// governedEndpoints are endpoints other than completions, and the member that is governed there beside the model.
+// governedEndpoints are endpoints other than completions, and the member that is governed there besides the model.
 var governedEndpoints = []struct{ path, tokenLimit string }{
 	{"/v1/embeddings", ""}, {"/v1/responses", "max_output_tokens"}, {"/v1/images/generations", ""},
 }
 
-// FuzzEndpointsAreGoverned has bodies for the endpoints other than completions: a tolerant parser finds in what is handed
-// on no model and no token limit but those that the policy allows, and all other members as the client sent them.
+// FuzzEndpointsAreGoverned sends bodies to the endpoints other than completions: in the forwarded body, a tolerant parser finds
+// only models and token limits that the policy allows, and all other members as the client sent them.
 func FuzzEndpointsAreGoverned(f *testing.F) {
 	for _, body := range []string{
 		`{"input":"Hi"}`, `{"model":"x","input":["a","b"]}`, `{"input":"Hi","model":null}`, `{"Model":"x","input":1}`, `{"mod\u0065l":"x","input":"Hi","temperature":3}`,
@@ -258,7 +259,7 @@ func FuzzEndpointsAreGoverned(f *testing.F) {
 			f.Add([]byte(body), uint8(i))
 		}
 	}
-	middleware := middlewareOf(f, map[string]any{
+	middleware := newForwarder(f, map[string]any{
 		"model": "governed", "limits": map[string]any{"maxTokens": 100}, "params": map[string]any{"frequencyPenalty": 1},
 		"routes": map[string]any{"/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/images/generations": "passthrough: governed"},
 	})
@@ -271,7 +272,7 @@ func FuzzEndpointsAreGoverned(f *testing.F) {
 		sent, _ := membersOf(body, at.tokenLimit)
 		others, governed := membersOf([]byte(got.body), at.tokenLimit)
 		if strings.Join(others, ",") != strings.Join(sent, ",") {
-			t.Errorf("%s: of %q the provider gets %q", at.path, body, got.body)
+			t.Errorf("%s: %q is forwarded as %q", at.path, body, got.body)
 		}
 		models, limits := 0, 0
 		for _, m := range governed {
@@ -281,17 +282,17 @@ func FuzzEndpointsAreGoverned(f *testing.F) {
 			case m.String() == "governed" || (at.path == "/v1/images/generations" && m.String() == ""):
 				models++
 			default:
-				t.Errorf("%s: of %q the provider gets %q", at.path, body, got.body)
+				t.Errorf("%s: %q is forwarded as %q", at.path, body, got.body)
 			}
 		}
 		if models > 1 || (models == 0 && at.path != "/v1/images/generations") || (limits == 1) != (at.tokenLimit != "") {
-			t.Errorf("%s: of %q the provider gets %q", at.path, body, got.body)
+			t.Errorf("%s: %q is forwarded as %q", at.path, body, got.body)
 		}
 	})
 }
 
-// membersOf returns the members of an object as they are written, and apart from them the values of those that some parser
-// may take for the model or the token limit.
+// membersOf returns the members of an object byte for byte, and separately the values of those that some parser may read as
+// the model or the token limit.
 func membersOf(body []byte, tokenLimit string) (others []string, governed []gjson.Result) {
 	gjson.ParseBytes(body).ForEach(func(name, value gjson.Result) bool {
 		folded, _, _ := strings.Cut(strings.ReplaceAll(name.String(), "_", ""), "\x00")

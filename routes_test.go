@@ -14,7 +14,7 @@ func TestNormalizePath(t *testing.T) {
 		"/v1/chat\t/completions", "/v1/chat/completions\x00.json", "/v1/chat/completions%00", "/v1/chat/completions;x.", "/%76%31/chat/completions",
 	} {
 		if got := normalizePath(spelling); got != want {
-			t.Errorf("%q is %q, want %q", spelling, got, want)
+			t.Errorf("normalizePath(%q) = %q, want %q", spelling, got, want)
 		}
 	}
 }
@@ -26,10 +26,10 @@ func FuzzNormalizePath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		normal := normalizePath(raw)
 		if !strings.HasPrefix(normal, "/") || strings.Contains(normal, "//") || (len(normal) > 1 && strings.HasSuffix(normal, "/")) {
-			t.Errorf("%q becomes %q, which is no clean path", raw, normal)
+			t.Errorf("normalizePath(%q) = %q, want a clean path", raw, normal)
 		}
 		if normal != strings.ToLower(normal) {
-			t.Errorf("%q becomes %q, which has upper case", raw, normal)
+			t.Errorf("normalizePath(%q) = %q, want lower case", raw, normal)
 		}
 	})
 }
@@ -54,7 +54,7 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 		if rebuilt != text {
-			t.Errorf("%q is read as %q", text, rebuilt)
+			t.Errorf("template %q is parsed as %q", text, rebuilt)
 		}
 	})
 }
@@ -78,12 +78,12 @@ func TestRouteKind(t *testing.T) {
 		"/v1/batches": passthrough, "/v1/batches;x": completions, "/v1//batches": completions, "/" + strings.Repeat("a", pathMaxBytes): completions,
 	} {
 		if got := kindOf(routes, path); got != want {
-			t.Errorf("%.80q is %q, want %q", path, got, want)
+			t.Errorf("kindOf(%.80q) = %q, want %q", path, got, want)
 		}
 	}
 	for _, path := range []string{"/v1/chat/completions", "/v1/embeddings", "/", "/v1/models", "", "*"} {
 		if got := kindOf(nil, path); got != completions {
-			t.Errorf("without routes, %q is %q, want %q", path, got, completions)
+			t.Errorf("without routes, kindOf(%q) = %q, want %q", path, got, completions)
 		}
 	}
 }

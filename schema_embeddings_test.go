@@ -7,17 +7,17 @@ import (
 	"testing"
 )
 
-// valueTest is a value of a parameter, and what it is refused with: its code and the parameter that it names; "": it passes.
+// valueTest is a value of a parameter, and its expected error: code and param; "": the value is valid.
 type valueTest struct{ parameter, value, refused string }
 
-// checkValues checks values by a schema.
+// checkValues checks values against a schema.
 func checkValues(t *testing.T, schema []*parameter, tests []valueTest) {
 	t.Helper()
 	set := newParameterSet(schema)
 	for _, test := range tests {
 		id, known := set.ids[test.parameter]
 		if !known {
-			t.Errorf("there is no parameter %q", test.parameter)
+			t.Errorf("unknown parameter %q", test.parameter)
 			continue
 		}
 		got := ""
@@ -25,12 +25,12 @@ func checkValues(t *testing.T, schema []*parameter, tests []valueTest) {
 			got = apiErr.code + " " + apiErr.param
 		}
 		if got != test.refused {
-			t.Errorf("%s: %.200s is refused with %q, want %q", test.parameter, test.value, got, test.refused)
+			t.Errorf("%s: %.200s: error %q, want %q", test.parameter, test.value, got, test.refused)
 		}
 	}
 }
 
-// list returns an array that has an element several times.
+// list returns an array of several equal elements.
 func list(element string, times int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(element+",", times), ",") + "]"
 }
@@ -97,7 +97,7 @@ func TestEmbeddingsSchema(t *testing.T) {
 	})
 }
 
-// FuzzEmbeddingsInput checks any JSON as the input of embeddings, and compares with what encoding/json reads.
+// FuzzEmbeddingsInput checks arbitrary JSON as the input of embeddings, and compares the result with encoding/json.
 func FuzzEmbeddingsInput(f *testing.F) {
 	for _, value := range []string{
 		`"a"`, `["a","b"]`, `[" \"","]\\",","]`, `["a",null,1]`, `[1,-2]`, `[ [1] , [2,3] ]`, `[[1],2]`, `[[[1]]]`, `[[]]`, `[ ]`, `[1.5,1e2]`, `[{"a":"b"}]`,
@@ -106,19 +106,19 @@ func FuzzEmbeddingsInput(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if len(value) == 0 {
-			return // a value has at least a byte
+			return // a value has at least one byte
 		}
 		apiErr := checkInput("input", value)
 		if !json.Valid(value) || bytes.TrimLeft(value, " \t\r\n")[0] != value[0] {
-			return // what comes from a request is JSON, and begins with its value
+			return // values from a request are JSON without leading white space
 		}
 		if passes, want := apiErr == nil, isInput(value); passes != want {
-			t.Errorf("%q passes: %t, want %t", value, passes, want)
+			t.Errorf("%q is valid: %t, want %t", value, passes, want)
 		}
 	})
 }
 
-// isInput tells by Go's types whether a value may be embedded.
+// isInput reports by its decoded Go types whether a value is a valid input of embeddings.
 func isInput(value []byte) bool {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	decoder.UseNumber()
@@ -168,7 +168,7 @@ func BenchmarkEmbeddingsTokenInput(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
 		if checkInput("input", value) != nil {
-			b.Fatal("it is refused")
+			b.Fatal("input is refused, want it valid")
 		}
 	}
 }

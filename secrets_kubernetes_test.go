@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// testAPI is an API server with one token, one Secret, and a fault.
+// testAPI is an API server with one token, one Secret and an optional fault.
 type testAPI struct {
 	*httptest.Server
 	tokenFile string
@@ -28,7 +28,7 @@ type testAPI struct {
 	lookUps int
 }
 
-// tokenFor returns a token as Kubernetes makes them.
+// tokenFor returns a service account token in the format of Kubernetes.
 func tokenFor(subject string) string {
 	claims, _ := json.Marshal(map[string]any{"iss": "https://kubernetes.default.svc", "sub": subject})
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString(claims) + ".canary"
@@ -47,7 +47,7 @@ func newTestAPI(t *testing.T) *testAPI {
 	return a
 }
 
-// setToken is what the API server and Traefik's pod have from now on.
+// setToken changes the token of the API server and of Traefik's pod.
 func (a *testAPI) setToken(t *testing.T, token string) {
 	a.mu.Lock()
 	a.token = token
@@ -94,22 +94,22 @@ func (a *testAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// settings are those of a Traefik outside of the cluster.
+// settings returns the settings of a Traefik outside of the cluster.
 func (a *testAPI) settings(t *testing.T) *secretSettings {
 	t.Helper()
 	return readSecrets(t, Secrets{Endpoint: a.URL, TokenFile: a.tokenFile, CAFile: a.caFile, Namespace: "ai"})
 }
 
-func answerStatus(status int) func(http.ResponseWriter, *http.Request) {
+func respondStatus(status int) func(http.ResponseWriter, *http.Request) {
 	return func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
 }
 
-func answerText(text string) func(http.ResponseWriter, *http.Request) {
+func respondText(text string) func(http.ResponseWriter, *http.Request) {
 	return func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, text) }
 }
 
-// cutOff ends the connection without an answer.
-func cutOff(http.ResponseWriter, *http.Request) {
+// dropConnection closes the connection without a response.
+func dropConnection(http.ResponseWriter, *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
@@ -128,14 +128,14 @@ func TestSecretFromKubernetesAPI(t *testing.T) {
 			"KUBERNETES_SERVICE_HOST", host, "KUBERNETES_SERVICE_PORT", port)},
 	}
 	for _, test := range tests {
-		cred, _ := started(t, test.token, test.settings)
+		cred, _ := startTestCredential(t, test.token, test.settings)
 		if got := sent(cred); got != "Bearer sk-one" {
-			t.Errorf("%s: %q, want the Secret's key", test.name, got)
+			t.Errorf("%s: credential %q, want the key of the Secret", test.name, got)
 		}
 	}
 }
 
-// TestSecretLookUpErrors has everything go wrong that can, with a canary in every secret.
+// TestSecretLookUpErrors covers every error of a look-up, with a canary in every secret.
 func TestSecretLookUpErrors(t *testing.T) {
 	account := tokenFor("system:serviceaccount:traefik:gateway")
 	other := httptest.NewTLSServer(http.NotFoundHandler())
@@ -145,20 +145,20 @@ func TestSecretLookUpErrors(t *testing.T) {
 		change func(*testAPI, *secretSettings)
 		want   string
 	}{
-		{"permission", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusForbidden)) },
+		{"no permission", func(a *testAPI, _ *secretSettings) { a.setFault(respondStatus(http.StatusForbidden)) },
 			"(403); allow it with: kubectl create role chat-completion-ai-keys --verb=get --resource=secrets --resource-name=ai-keys -n ai && " +
 				"kubectl create rolebinding chat-completion-ai-keys --role=chat-completion-ai-keys --serviceaccount=traefik:gateway -n ai; requests get status 503"},
-		{"permission of who is not a service account", func(a *testAPI, _ *secretSettings) {
+		{"no permission, token not of a service account", func(a *testAPI, _ *secretSettings) {
 			a.setToken(t, "canary-token")
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "--serviceaccount=NAMESPACE:SERVICEACCOUNT -n ai"},
-		{"permission of who forges lines of logs", func(a *testAPI, _ *secretSettings) {
+		{"no permission, service account with a line feed", func(a *testAPI, _ *secretSettings) {
 			a.setToken(t, tokenFor("system:serviceaccount:traefik:a\nb"))
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "--serviceaccount=NAMESPACE:SERVICEACCOUNT -n ai"},
-		{"permission without a token", func(a *testAPI, s *secretSettings) {
+		{"no permission without a token", func(a *testAPI, s *secretSettings) {
 			s.api.tokenFile = ""
-			a.setFault(answerStatus(http.StatusForbidden))
+			a.setFault(respondStatus(http.StatusForbidden))
 		}, "without a token (403); set secrets.tokenFile"},
 		{"no token", func(_ *testAPI, s *secretSettings) { s.api.tokenFile = "" }, "requires a token (401); set secrets.tokenFile"},
 		{"another token", func(a *testAPI, _ *secretSettings) { a.token = "canary-of-another" }, "rejects the token in "},
@@ -184,46 +184,46 @@ func TestSecretLookUpErrors(t *testing.T) {
 		{"a key of two lines", func(a *testAPI, _ *secretSettings) { a.set("openai", "a\r\ncanary") }, "not a valid header value"},
 		{"a large key", func(a *testAPI, _ *secretSettings) { a.set("openai", strings.Repeat("canary", secretMaxBytes)) }, "larger than 65536 bytes"},
 		{"no base64", func(a *testAPI, _ *secretSettings) {
-			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"canary!"}}`))
+			a.setFault(respondText(`{"kind":"Secret","data":{"openai":"canary!"}}`))
 		}, "is empty, not a valid header value"},
-		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
-		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(answerText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
-		{"too long an answer", func(a *testAPI, _ *secretSettings) {
-			a.setFault(answerText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiResponseMaxBytes/6) + `"}}`))
+		{"no JSON", func(a *testAPI, _ *secretSettings) { a.setFault(respondText("<p>canary")) }, "did not return a Secret; check that it is a Kubernetes API server"},
+		{"other JSON", func(a *testAPI, _ *secretSettings) { a.setFault(respondText(`{"kind":"Status","message":"canary"}`)) }, "did not return a Secret"},
+		{"response too long", func(a *testAPI, _ *secretSettings) {
+			a.setFault(respondText(`{"kind":"Secret","data":{"openai":"` + strings.Repeat("canary", apiResponseMaxBytes/6) + `"}}`))
 		}, "sent a response of more than 4194304 bytes"},
 		{"a redirect", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				http.Redirect(rw, req, other.URL+"/canary", http.StatusFound)
 			})
 		}, "responded with a redirect (302), which is not followed"},
-		{"an error of the server", func(a *testAPI, _ *secretSettings) { a.setFault(answerStatus(http.StatusServiceUnavailable)) }, "responded with status 503"},
-		{"no answer", func(a *testAPI, _ *secretSettings) { a.setFault(cutOff) }, "failed: EOF"},
-		{"an answer that is no HTTP, and repeats the token", func(a *testAPI, _ *secretSettings) {
+		{"server error", func(a *testAPI, _ *secretSettings) { a.setFault(respondStatus(http.StatusServiceUnavailable)) }, "responded with status 503"},
+		{"no response", func(a *testAPI, _ *secretSettings) { a.setFault(dropConnection) }, "failed: EOF"},
+		{"response that is not HTTP and repeats the token", func(a *testAPI, _ *secretSettings) {
 			a.setFault(func(rw http.ResponseWriter, req *http.Request) {
 				connection, _, _ := rw.(http.Hijacker).Hijack()
 				_, _ = io.WriteString(connection, req.Header.Get("Authorization")+"\n\n")
 				_ = connection.Close()
 			})
 		}, "[token]"},
-		{"nobody there", func(a *testAPI, _ *secretSettings) { a.Close() }, "connection refused"},
+		{"connection refused", func(a *testAPI, _ *secretSettings) { a.Close() }, "connection refused"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			api := newTestAPI(t)
 			settings := api.settings(t)
 			test.change(api, settings)
-			told := operatorSees(t, func() {
-				cred, end := started(t, testReference, settings)
+			logged := logOutput(t, func() {
+				cred, end := startTestCredential(t, testReference, settings)
 				if got := sent(cred); got != "credentials_unavailable" {
-					t.Errorf("%q is sent, want nothing", got)
+					t.Errorf("credential %q, want none", got)
 				}
 				end()
 			})
-			if !strings.Contains(told, test.want) || !strings.Contains(told, "token: ") || strings.Count(told, "\n") != 1 {
-				t.Errorf("the operator is told %q, want one line with %q", told, test.want)
+			if !strings.Contains(logged, test.want) || !strings.Contains(logged, "token: ") || strings.Count(logged, "\n") != 1 {
+				t.Errorf("log %q, want one line with %q", logged, test.want)
 			}
-			if strings.Contains(told, "canary") || strings.Contains(told, account) || strings.Contains(told, "sk-one") {
-				t.Errorf("the operator is told a secret: %q", told)
+			if strings.Contains(logged, "canary") || strings.Contains(logged, account) || strings.Contains(logged, "sk-one") {
+				t.Errorf("log %q, want no secret", logged)
 			}
 		})
 	}
@@ -231,9 +231,9 @@ func TestSecretLookUpErrors(t *testing.T) {
 
 func TestServiceAccountTokenIsReread(t *testing.T) {
 	api := newTestAPI(t)
-	cred, _ := started(t, testReference, api.settings(t))
+	cred, _ := startTestCredential(t, testReference, api.settings(t))
 	if got := sent(cred); got != "Bearer sk-one" {
-		t.Fatalf("%q, want the first key", got)
+		t.Fatalf("credential %q, want the first key", got)
 	}
 	api.setToken(t, tokenFor("system:serviceaccount:traefik:gateway")+"-2")
 	api.set("openai", "sk-two")

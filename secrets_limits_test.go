@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// TestKubernetesMiddlewareReadsNoForeignSecret has a tenant's Middleware refer to a Secret of another namespace so that
-// Traefik does not see it.
+// TestKubernetesMiddlewareReadsNoForeignSecret has a tenant's Middleware refer to a Secret of another namespace in forms that
+// Traefik itself does not resolve.
 func TestKubernetesMiddlewareReadsNoForeignSecret(t *testing.T) {
 	for _, token := range []string{" urn:k8s:secret:kube-system/admin:key", "urn:k8s:secret:admin:key"} {
 		config := CreateConfig()
 		config.Token = token
 		config.Secrets = Secrets{Endpoint: "https://k", Namespace: "traefik"}
 		if _, err := newPolicy(config, "tenant-chat@kubernetescrd"); err == nil || !strings.Contains(err.Error(), "token: contains a urn:k8s:secret reference") {
-			t.Errorf("%q: error %v, want a refusal", token, err)
+			t.Errorf("%q: error %v, want one for the reference", token, err)
 		}
 		if _, err := newPolicy(config, "chat@file"); err != nil {
-			t.Errorf("%q from a file: %v", token, err)
+			t.Errorf("%q in a file: error %v, want none", token, err)
 		}
 	}
 }
 
-// TestHangingLookUpBlocksNoRequest has a look-up that does not end, as of a file on a disk that is away.
+// TestHangingLookUpBlocksNoRequest starts a look-up that does not end, such as for a file on an unavailable disk.
 func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
@@ -32,28 +32,28 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		s := newSharedSecret(cred.source)
 		cred.secret = s
 		s.mu.Lock()
 		s.users = []context.Context{context.Background()}
 		s.timer = time.AfterFunc(time.Hour, refreshFunc(s))
 		s.mu.Unlock()
-		beginRefresh(s, time.Now()) // and no end
+		beginRefresh(s, time.Now()) // without an end
 		if got := sent(cred); got != "credentials_unavailable" {
-			t.Errorf("%q", got)
+			t.Errorf("credential %q, want none", got)
 		}
 		endRefresh(s, "k", nil)
 		if got := sent(cred); got != "Bearer k" {
-			t.Errorf("%q", got)
+			t.Errorf("credential %q, want %q", got, "Bearer k")
 		}
 		s.mu.Lock()
 		s.timer.Stop()
 		s.timer = nil
 		s.mu.Unlock()
 	})
-	if !strings.Contains(told, "timed out; requests get status 503") {
-		t.Error(told)
+	if !strings.Contains(logged, "timed out; requests get status 503") {
+		t.Errorf("log %q, want a timeout in it", logged)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestKeySurvivesOneFailedLookUp(t *testing.T) {
 		storeKey(shared, "", "key", now)
 		keepStaleKey(shared, true, shared.due)
 		if got, _ := shared.current.Load().(string); got != "key" {
-			t.Errorf("%v: the key is gone after one failure", config)
+			t.Errorf("%v: key %q after one failure, want it kept", config, got)
 		}
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// lookUpsOf returns a number that grows with every look-up that fails.
-func lookUpsOf(s *secret) int {
+// failuresOf returns the number of consecutive failed look-ups.
+func failuresOf(s *secret) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failures
 }
 
-// dueOf returns how long after the last look-up the next one is due.
+// dueOf returns the time from the last look-up to the next one.
 func dueOf(s *secret) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,42 +28,42 @@ func dueOf(s *secret) time.Duration {
 
 func TestRotatedKeyIsUsed(t *testing.T) {
 	api := newTestAPI(t)
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, api.settings(t))
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, api.settings(t))
 		if got := sent(cred); got != "Bearer sk-one" {
-			t.Errorf("%q, want the first key", got)
+			t.Errorf("credential %q, want the first key", got)
 		}
 		api.set("openai", "sk-two")
 		eventually(t, "the second key is sent", func() bool { return sent(cred) == "Bearer sk-two" })
 		end()
 	})
-	if want := "chat-completion: token: the key has changed; new requests use the new key\n"; told != want {
-		t.Errorf("the operator is told %q, want %q", told, want)
+	if want := "chat-completion: token: the key has changed; new requests use the new key\n"; logged != want {
+		t.Errorf("log %q, want %q", logged, want)
 	}
 }
 
-// TestKeyIsKeptWhileSourceFails goes through the life of a file.
+// TestKeyIsKeptWhileSourceFails changes the content of a key file step by step.
 func TestKeyIsKeptWhileSourceFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
-	cred, _ := started(t, "urn:file:"+file, readSecrets(t, Secrets{}))
+	cred, _ := startTestCredential(t, "urn:file:"+file, readSecrets(t, Secrets{}))
 	steps := []struct {
 		name    string
 		content string
 		want    string
 		fails   bool
 	}{
-		{"the file comes", "one", "Bearer one", false},
-		{"another key", "two", "Bearer two", false},
+		{"file is created", "one", "Bearer one", false},
+		{"key changes", "two", "Bearer two", false},
 		{"an empty file keeps the key", " \n", "Bearer two", true},
-		{"no header value keeps the key", "a\nb", "Bearer two", true},
-		{"the third key", "three", "Bearer three", false},
+		{"invalid header value keeps the key", "a\nb", "Bearer two", true},
+		{"key changes again", "three", "Bearer three", false},
 	}
 	if got := sent(cred); got != "credentials_unavailable" {
-		t.Errorf("no file yet: %q", got)
+		t.Errorf("no file yet: credential %q, want none", got)
 	}
 	for _, step := range steps {
 		writeKey(t, file, step.content)
-		eventually(t, step.name, func() bool { return sent(cred) == step.want && (lookUpsOf(cred.secret) > 0) == step.fails })
+		eventually(t, step.name, func() bool { return sent(cred) == step.want && (failuresOf(cred.secret) > 0) == step.fails })
 	}
 }
 
@@ -71,13 +71,13 @@ func TestStaleKeyExpires(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.maxStale = 500 * time.Millisecond
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		if got := sent(cred); got != "Bearer sk-one" {
-			t.Errorf("%q, want the key", got)
+			t.Errorf("credential %q, want the key", got)
 		}
-		api.setFault(answerStatus(http.StatusForbidden))
-		eventually(t, "the look-up fails", func() bool { return lookUpsOf(cred.secret) > 0 })
+		api.setFault(respondStatus(http.StatusForbidden))
+		eventually(t, "the look-up fails", func() bool { return failuresOf(cred.secret) > 0 })
 		eventually(t, "the key has expired", func() bool { return sent(cred) == "credentials_unavailable" })
 		api.setFault(nil)
 		eventually(t, "the key is back", func() bool { return sent(cred) == "Bearer sk-one" })
@@ -88,15 +88,15 @@ func TestStaleKeyExpires(t *testing.T) {
 		"-n ai; the last known key has expired (secrets.maxStale), and requests get status 503\n",
 		"token: the key is available\n",
 	} {
-		if strings.Count(told, want) != 1 {
-			t.Errorf("the operator is told %q, want %q in it once", told, want)
+		if strings.Count(logged, want) != 1 {
+			t.Errorf("log %q, want %q in it once", logged, want)
 		}
 	}
-	if strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told a key: %q", told)
+	if strings.Contains(logged, "sk-") {
+		t.Errorf("log %q, want no key", logged)
 	}
-	if got := strings.Count(told, "\n"); got != 3 {
-		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	if got := strings.Count(logged, "\n"); got != 3 {
+		t.Errorf("%d log lines, want 3: %s", got, logged)
 	}
 }
 
@@ -107,22 +107,22 @@ func TestKeyLookUpBackoff(t *testing.T) {
 	for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
 		keepStaleKey(s, false, now)
 		if got := s.due.Sub(now); got != want*time.Second {
-			t.Errorf("after failure %d: %v, want %vs", i+1, got, int(want))
+			t.Errorf("after failure %d: delay %v, want %vs", i+1, got, int(want))
 		}
 	}
 	s.failures = 100
 	keepStaleKey(s, false, now)
 	if got := s.due.Sub(now); got != 10*time.Second {
-		t.Errorf("after many failures: %v, want 10s", got)
+		t.Errorf("after many failures: delay %v, want 10s", got)
 	}
 	storeKey(s, "", "key", now)
 	if got := s.due.Sub(now); got != time.Minute {
-		t.Errorf("after success: %v, want 1m", got)
+		t.Errorf("after success: delay %v, want 1m", got)
 	}
 	source.pace.maxStale = 500 * time.Millisecond
 	keepStaleKey(s, true, now)
 	if got := s.due.Sub(now); got != 500*time.Millisecond {
-		t.Errorf("before the key expires: %v, want 500ms", got)
+		t.Errorf("before the key expires: delay %v, want 500ms", got)
 	}
 }
 
@@ -136,10 +136,10 @@ func TestConcurrentRequestsShareKeyLookUp(t *testing.T) {
 	})
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
-	first, _ := started(t, testReference, settings)
-	second, _ := started(t, testReference, settings)
+	first, _ := startTestCredential(t, testReference, settings)
+	second, _ := startTestCredential(t, testReference, settings)
 	if first.secret != second.secret {
-		t.Fatal("equal sources have two secrets")
+		t.Fatal("equal sources have different secrets, want a shared one")
 	}
 	<-arrived
 	results := make(chan string)
@@ -150,7 +150,7 @@ func TestConcurrentRequestsShareKeyLookUp(t *testing.T) {
 	close(goOn)
 	for range make([]bool, 100) {
 		if got := <-results; got != "Bearer sk-one" {
-			t.Errorf("%q, want the key", got)
+			t.Errorf("credential %q, want the key", got)
 		}
 	}
 	if got := api.count(); got != 1 {
@@ -171,7 +171,7 @@ func TestOnlyEqualSecretSourcesAreShared(t *testing.T) {
 	}
 	same := id(base, testReference)
 	if got := id(base, testReference); got != same {
-		t.Errorf("equal sources have the ids %q and %q", got, same)
+		t.Errorf("IDs of equal sources %q and %q, want the same", got, same)
 	}
 	changes := map[string]func(*Secrets){
 		"endpoint":  func(s *Secrets) { s.Endpoint = "https://l" },
@@ -186,15 +186,15 @@ func TestOnlyEqualSecretSourcesAreShared(t *testing.T) {
 		changed := base
 		change(&changed)
 		if id(changed, testReference) == same {
-			t.Errorf("another %s: the same secret", name)
+			t.Errorf("different %s: same ID, want another", name)
 		}
 	}
 	if id(base, testReference+"2") == same {
-		t.Error("another reference: the same secret")
+		t.Error("different reference: same ID, want another")
 	}
 }
 
-// TestReloadKeepsKeyWhileSourceFails does what Traefik does: old middlewares go before new ones come.
+// TestReloadKeepsKeyWhileSourceFails ends the old middleware before it creates the new one, as Traefik does.
 func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
@@ -210,21 +210,21 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	}
 	before, cancel := use()
 	if got := sent(before); got != "Bearer sk-one" {
-		t.Fatalf("%q, want the key", got)
+		t.Fatalf("credential %q, want the key", got)
 	}
 	cancel()
-	eventually(t, "nobody uses the key", func() bool {
+	eventually(t, "the key has no users", func() bool {
 		before.secret.mu.Lock()
 		defer before.secret.mu.Unlock()
 		return !before.secret.unusedSince.IsZero()
 	})
-	api.setFault(cutOff)
-	looked := api.count()
+	api.setFault(dropConnection)
+	lookUps := api.count()
 	after, cancel := use()
 	if got := sent(after); got != "Bearer sk-one" {
-		t.Errorf("%q after the reload, want the key", got)
+		t.Errorf("credential %q after the reload, want the key", got)
 	}
-	eventually(t, "the source is asked again", func() bool { return api.count() > looked })
+	eventually(t, "the key is looked up again", func() bool { return api.count() > lookUps })
 	cancel()
 	after.secret.mu.Lock()
 	after.secret.source.pace.linger = 0
@@ -232,24 +232,24 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	after.secret.mu.Unlock()
 	awaitRetired(t, after.source)
 	if got := sent(before); got != "Bearer sk-one" {
-		t.Errorf("%q for a request of the old configuration, want the last key", got)
+		t.Errorf("credential %q for a request of the old configuration, want the last key", got)
 	}
-	credentialRejected(before, time.Now()) // as its answer may say
+	credentialRejected(before, time.Now()) // as its response may require
 }
 
 func TestSecretRefreshLeaksNoGoroutines(t *testing.T) {
 	api := newTestAPI(t)
 	before := runtime.NumGoroutine()
-	cred, end := started(t, testReference, api.settings(t))
+	cred, end := startTestCredential(t, testReference, api.settings(t))
 	if got := sent(cred); got != "Bearer sk-one" {
-		t.Fatalf("%q, want the key", got)
+		t.Fatalf("credential %q, want the key", got)
 	}
-	eventually(t, "it is looked up again", func() bool { return api.count() > 2 })
+	eventually(t, "the key is looked up again", func() bool { return api.count() > 2 })
 	end()
-	looked := api.count()
+	lookUps := api.count()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
-	if got := api.count(); got != looked {
-		t.Errorf("%d look-ups after the end", got-looked)
+	if got := api.count(); got != lookUps {
+		t.Errorf("%d look-ups after the end, want none", got-lookUps)
 	}
 }
 
@@ -257,25 +257,25 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
-	told := operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	logged := logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		if got := sent(cred); got != "Bearer sk-one" {
-			t.Errorf("%q, want the first key", got)
+			t.Errorf("credential %q, want the first key", got)
 		}
 		start := time.Now()
 		credentialRejected(cred, start)
-		eventually(t, "it is looked up again", func() bool { return api.count() == 2 })
+		eventually(t, "the key is looked up again", func() bool { return api.count() == 2 })
 		api.set("openai", "sk-two")
 		eventually(t, "the second key is sent", func() bool { credentialRejected(cred, start); return sent(cred) == "Bearer sk-two" })
 
-		looked := api.count()
-		credentialRejected(cred, start) // an answer to the first key that comes late
+		lookUps := api.count()
+		credentialRejected(cred, start) // a late response to the first key
 		if got := dueOf(cred.secret); got < time.Hour {
-			t.Errorf("the second key is looked up %v after it was read, want 1h", got)
+			t.Errorf("second key is looked up after %v, want 1h", got)
 		}
 		credentialRejected(cred, time.Now())
 		credentialRejected(cred, time.Now())
-		eventually(t, "it is looked up again", func() bool { return api.count() > looked })
+		eventually(t, "the key is looked up again", func() bool { return api.count() > lookUps })
 		end()
 	})
 	for _, want := range []string{
@@ -283,20 +283,20 @@ func TestRejectedKeyIsLookedUpAtOnce(t *testing.T) {
 		"token: the key has changed; new requests use the new key\n",
 		"token: the new key was rejected with status 401, ", "; it may not be valid yet, otherwise store a valid key there\n",
 	} {
-		if !strings.Contains(told, want) {
-			t.Errorf("the operator is told %q, want %q in it", told, want)
+		if !strings.Contains(logged, want) {
+			t.Errorf("log %q, want %q in it", logged, want)
 		}
 	}
-	if strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told a key: %q", told)
+	if strings.Contains(logged, "sk-") {
+		t.Errorf("log %q, want no key", logged)
 	}
-	if got := strings.Count(told, "\n"); got != 3 {
-		t.Errorf("the operator is told %d lines, want 3: %s", got, told)
+	if got := strings.Count(logged, "\n"); got != 3 {
+		t.Errorf("%d log lines, want 3: %s", got, logged)
 	}
 }
 
-// TestKeyRejectedByProviderIsReplaced has a key change at the provider and in the Secret at the same moment, and the next
-// look-up an hour away.
+// TestKeyRejectedByProviderIsReplaced changes a key at the provider and in the Secret at the same time, an hour before the next
+// scheduled look-up.
 func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 	api := newTestAPI(t)
 	config := CreateConfig()
@@ -308,11 +308,11 @@ func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 	}
 	p.providers[0].auth.credential.source.pace.pause = time.Millisecond
 	p.providers[0].auth.credential.source.pace.linger = 20 * time.Millisecond
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		startCredential(ctx, p.providers[0].auth.credential)
 		valid := "Bearer sk-one"
-		handler := middlewareTo(p, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		handler := newPolicyMiddleware(p, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Authorization") != valid {
 				rw.WriteHeader(http.StatusUnauthorized)
 			}
@@ -329,14 +329,14 @@ func TestKeyRejectedByProviderIsReplaced(t *testing.T) {
 		api.set("openai", "sk-two")
 		valid = "Bearer sk-two"
 		if got := status(); got != http.StatusUnauthorized {
-			t.Errorf("status %d after the change, want the provider's 401", got)
+			t.Errorf("status %d after the change, want 401", got)
 		}
 		eventually(t, "the new key is sent", func() bool { return status() == http.StatusOK })
 		cancel()
 		awaitRetired(t, p.providers[0].auth.credential.source)
 	})
-	if !strings.Contains(told, "token: the key was rejected with status 401, ") || strings.Contains(told, "sk-") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "token: the key was rejected with status 401, ") || strings.Contains(logged, "sk-") {
+		t.Errorf("log %q, want the rejection and no key", logged)
 	}
 }
 
@@ -345,8 +345,8 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.refresh = time.Hour
 	settings.pace.pause = time.Minute
-	_ = operatorSees(t, func() {
-		cred, end := started(t, testReference, settings)
+	_ = logOutput(t, func() {
+		cred, end := startTestCredential(t, testReference, settings)
 		_ = sent(cred)
 		var running sync.WaitGroup
 		for range make([]bool, 100) {
@@ -358,7 +358,7 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 		}
 		running.Wait()
 		if got := dueOf(cred.secret); got != time.Minute {
-			t.Errorf("the next look-up is %v after the first one, want 1m", got)
+			t.Errorf("next look-up %v after the first one, want 1m", got)
 		}
 		end()
 	})
@@ -371,21 +371,21 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 
 func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		cred, problem := newSecret("token", "requests get status 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
-		cred.source.path = "" // and there is no API
+		cred.source.path = "" // without an API
 		ctx, cancel := context.WithCancel(context.Background())
 		startCredential(ctx, cred)
 		if got := sent(cred); got != "credentials_unavailable" {
-			t.Errorf("%q is sent, want nothing", got)
+			t.Errorf("credential %q, want none", got)
 		}
 		cancel()
 		awaitRetired(t, cred.source)
 	})
-	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests get status 503\n"; told != want {
-		t.Errorf("the operator is told %q, want %q", told, want)
+	if want := "chat-completion: token: panic: runtime error: invalid memory address or nil pointer dereference; requests get status 503\n"; logged != want {
+		t.Errorf("log %q, want %q", logged, want)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// fastPace is a pace at which a test sees everything happen but the expiry of a key.
+// fastPace returns a pace at which everything but the expiry of a key happens during a test.
 func fastPace() secretPace {
 	return secretPace{
 		refresh: 2 * time.Millisecond, maxStale: time.Hour, retry: time.Millisecond, maxRetry: 2 * time.Millisecond,
@@ -19,7 +19,7 @@ func fastPace() secretPace {
 	}
 }
 
-// readSecrets returns settings at a fast pace.
+// readSecrets returns parsed settings with a fast pace.
 func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings {
 	t.Helper()
 	bad := &problems{}
@@ -31,8 +31,8 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 	return s
 }
 
-// started returns the credential of a token that is looked up, and what ends its use and waits for its end.
-func started(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
+// startTestCredential starts the look-ups for a token, and returns its credential and a function that ends them and waits.
+func startTestCredential(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
 	cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
@@ -53,7 +53,7 @@ func started(t *testing.T, token string, settings *secretSettings) (*credential,
 	return cred, end
 }
 
-// awaitRetired waits until nobody uses a source.
+// awaitRetired waits until a source has no users.
 func awaitRetired(t *testing.T, source *secretSource) {
 	t.Helper()
 	eventually(t, "the secret is retired", func() bool {
@@ -63,7 +63,7 @@ func awaitRetired(t *testing.T, source *secretSource) {
 	})
 }
 
-// sent returns what a request carries, or the code of its refusal.
+// sent returns the Authorization header of a request with a credential, or the code of its refusal.
 func sent(cred *credential) string {
 	req := &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}}
 	if apiErr := authorize(&providerAuth{credential: cred}, req); apiErr != nil {
@@ -79,8 +79,8 @@ func writeKey(t *testing.T, path, key string) {
 	}
 }
 
-// operatorSees runs do, and returns all that Traefik's log gets meanwhile.
-func operatorSees(t *testing.T, do func()) string {
+// logOutput runs do and returns everything that it logs, to stderr and stdout.
+func logOutput(t *testing.T, do func()) string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "stdout")
 	if err != nil {
@@ -113,7 +113,7 @@ func TestTokenReferences(t *testing.T) {
 		want                        string
 	}{
 		{"literal", "sk-literal", "Authorization", "Bearer ", "Bearer sk-literal"},
-		{"literal with white space around", " sk-literal\n", "Authorization", "Bearer ", "Bearer sk-literal"},
+		{"literal with surrounding white space", " sk-literal\n", "Authorization", "Bearer ", "Bearer sk-literal"},
 		{"environment variable", "urn:env:CHAT_COMPLETION_TEST_KEY", "Authorization", "Bearer ", "Bearer sk-env"},
 		{"file", "urn:file:" + filepath.Join(folder, "key"), "Authorization", "Bearer ", "Bearer sk-file"},
 		{"mounted Secret", "urn:k8s:secret:ai-keys:openai", "Authorization", "Bearer ", "Bearer ai-keys"},
@@ -135,13 +135,13 @@ func TestTokenReferences(t *testing.T) {
 				t.Fatal(apiErr.message)
 			}
 			if got := req.Header.Get(test.header); got != test.want {
-				t.Errorf("%s: %q, want %q", test.header, got, test.want)
+				t.Errorf("Request header %q = %q, want %q", test.header, got, test.want)
 			}
 			if len(req.Header) != 1 {
-				t.Errorf("header %v, want only the provider's key", req.Header)
+				t.Errorf("request headers %v, want only the provider's key", req.Header)
 			}
 			if got := client.Get("Authorization"); got != "Bearer client" {
-				t.Errorf("the header that Traefik logs has Authorization %q, want the client's own", got)
+				t.Errorf("Authorization header for the access log %q, want the client's", got)
 			}
 		})
 	}
@@ -152,7 +152,7 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 	writeKey(t, filepath.Join(folder, "empty"), "")
 	writeKey(t, filepath.Join(folder, "lines"), "a\nb")
 	writeKey(t, filepath.Join(folder, "large"), strings.Repeat("k", secretMaxBytes+1))
-	tests := []struct{ token, told string }{
+	tests := []struct{ token, logged string }{
 		{"urn:env:CHAT_COMPLETION_NO_SUCH_VARIABLE", `"CHAT_COMPLETION_NO_SUCH_VARIABLE"`},
 		{"urn:file:/no/such/file", "/no/such/file: no such file"},
 		{"urn:file:" + folder + "/empty", "is empty or not a valid header value"},
@@ -163,27 +163,27 @@ func TestUnresolvedTokenIsNeverSent(t *testing.T) {
 		{"urn:k8s:secret:team-a/ai-keys:openai", "at " + folder + "/team-a/ai-keys"},
 	}
 	for _, test := range tests {
-		told := operatorSees(t, func() {
-			cred, end := started(t, test.token, readSecrets(t, Secrets{Dir: folder}))
+		logged := logOutput(t, func() {
+			cred, end := startTestCredential(t, test.token, readSecrets(t, Secrets{Dir: folder}))
 			apiErr := authorize(&providerAuth{credential: cred}, &http.Request{URL: &url.URL{}, Header: http.Header{"Authorization": {"Bearer client"}}})
 			if apiErr == nil || apiErr.status != http.StatusServiceUnavailable {
-				t.Errorf("%s: refusal %v, want one with status 503", test.token, apiErr)
+				t.Errorf("%s: error %v, want one with status 503", test.token, apiErr)
 			}
 			if cred.source != nil {
-				eventually(t, "three look-ups", func() bool { return lookUpsOf(cred.secret) > 3 })
+				eventually(t, "three look-ups", func() bool { return failuresOf(cred.secret) > 3 })
 			}
 			end()
 		})
-		if !strings.Contains(told, "token: ") || !strings.Contains(told, test.told) || !strings.Contains(told, "requests get status 503") {
-			t.Errorf("%s: the operator is told %q, want %q in it", test.token, told, test.told)
+		if !strings.Contains(logged, "token: ") || !strings.Contains(logged, test.logged) || !strings.Contains(logged, "requests get status 503") {
+			t.Errorf("%s: log %q, want %q in it", test.token, logged, test.logged)
 		}
-		if got := strings.Count(told, "\n"); got != 1 {
-			t.Errorf("%s: the operator is told %d lines, want 1: %s", test.token, got, told)
+		if got := strings.Count(logged, "\n"); got != 1 {
+			t.Errorf("%s: %d log lines, want 1: %s", test.token, got, logged)
 		}
 	}
 }
 
-// TestMountedSecretRotation does what Kubernetes does to a mounted Secret.
+// TestMountedSecretRotation updates a mounted Secret as Kubernetes does.
 func TestMountedSecretRotation(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "ai-keys")
 	swap := func(revision, key string) {
@@ -201,9 +201,9 @@ func TestMountedSecretRotation(t *testing.T) {
 		}
 	}
 	swap("..1", "one")
-	cred, _ := started(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
+	cred, _ := startTestCredential(t, "urn:k8s:secret:ai-keys:openai", readSecrets(t, Secrets{Dir: filepath.Dir(folder)}))
 	if got := sent(cred); got != "Bearer one" {
-		t.Errorf("%q, want the first key", got)
+		t.Errorf("credential %q, want the first key", got)
 	}
 	swap("..2", "two")
 	if err := os.RemoveAll(filepath.Join(folder, "..1")); err != nil {
@@ -220,10 +220,10 @@ func TestInvalidTokenErrorOmitsToken(t *testing.T) {
 		config.Token = token
 		_, err := newPolicy(config, "test")
 		if err == nil || !strings.Contains(err.Error(), "token: ") {
-			t.Fatalf("%q: error %v, want one that names the key", token, err)
+			t.Fatalf("%q: error %v, want one with the configuration key", token, err)
 		}
 		if strings.Contains(err.Error(), "canary") {
-			t.Errorf("the error repeats the token: %v", err)
+			t.Errorf("error repeats the token: %v", err)
 		}
 	}
 }
@@ -261,12 +261,12 @@ func TestSecretReference(t *testing.T) {
 	for _, test := range tests {
 		got, problem := parseReference(test.text)
 		if (problem == "") != test.ok || (test.ok && got != test.want) {
-			t.Errorf("%s: %v, %q, want %v", test.text, got, problem, test.want)
+			t.Errorf("parseReference(%q) = %v, %q, want %v", test.text, got, problem, test.want)
 		}
 	}
 }
 
-// FuzzSecretReferenceIsConfined has a reference lead nowhere but to a file below the directory, and to one Secret.
+// FuzzSecretReferenceIsConfined checks that a valid reference leads only to a file below the directory, and to one Secret.
 func FuzzSecretReferenceIsConfined(f *testing.F) {
 	for _, seed := range []string{"urn:k8s:secret:name:key", "urn:k8s:secret:ns/name:key", "urn:k8s:secret:../../etc:passwd", "urn:k8s:secret:a:..", "urn:k8s:secret:a/b:c?d#e"} {
 		f.Add(seed)
@@ -275,7 +275,7 @@ func FuzzSecretReferenceIsConfined(f *testing.F) {
 		r, problem := parseReference(text)
 		if problem != "" {
 			if len(text) > 20 && strings.Contains(strings.TrimSuffix(problem, referenceForms), text) {
-				t.Errorf("%q is repeated", text)
+				t.Errorf("problem repeats %q", text)
 			}
 			return
 		}
@@ -284,14 +284,14 @@ func FuzzSecretReferenceIsConfined(f *testing.F) {
 			name = r.namespace + "/" + r.name
 		}
 		if got := "urn:k8s:secret:" + name + ":" + r.key; got != text {
-			t.Errorf("%q is read as %q", text, got)
+			t.Errorf("%q is parsed as %q", text, got)
 		}
 		if got, want := filepath.Join("/dir", r.namespace, r.name, r.key), "/dir/"+name+"/"+r.key; got != want {
-			t.Errorf("%q is the file %q, want %q", text, got, want)
+			t.Errorf("%q: file %q, want %q", text, got, want)
 		}
 		req, err := http.NewRequest(http.MethodGet, "https://api/"+name, nil)
 		if err != nil || req.URL.Path != "/"+name || req.URL.RawQuery != "" {
-			t.Errorf("%q is asked for as %v, %v", text, req, err)
+			t.Errorf("%q: API request %v, %v", text, req, err)
 		}
 	})
 }
@@ -315,19 +315,19 @@ func TestSecretsConfiguration(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := readSecrets(t, test.config, test.env...).api; got == nil || *got != test.want {
-			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
+			t.Errorf("%s: API %+v, want %+v", test.name, got, test.want)
 		}
 	}
 	if got := readSecrets(t, Secrets{Dir: "/mounted"}, cluster...); got.api != nil || got.dir != "/mounted" {
-		t.Errorf("with a directory: %+v, want no API", got)
+		t.Errorf("with a directory: settings %+v, want no API", got)
 	}
 	bad := &problems{}
 	got := parseSecrets(bad, Secrets{Refresh: "30s", MaxStale: "24h"}, environment()).pace
 	if got.refresh != 30*time.Second || got.maxStale != 24*time.Hour {
-		t.Errorf("pace %+v, want the configured one", got)
+		t.Errorf("pace %+v, want 30s and 24h", got)
 	}
 	got = parseSecrets(bad, Secrets{}, environment()).pace
 	if got.refresh != time.Minute || got.maxStale != time.Hour {
-		t.Errorf("pace %+v, want a look-up a minute, and an hour without", got)
+		t.Errorf("pace %+v, want 1m and 1h", got)
 	}
 }

@@ -27,21 +27,21 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// testCollector answers each export as answer says, with 200 if it is nil.
+// testCollector responds to each export by a function, or with 200 if it is nil.
 type testCollector struct {
 	*httptest.Server
-	answer func(rw http.ResponseWriter, req *http.Request, attempt int)
+	response func(rw http.ResponseWriter, req *http.Request, attempt int)
 
-	mu       sync.Mutex
-	attempts int                 // to export
-	spans    []string            // that were taken, by their ids
-	texts    []map[string]string // their attributes that are texts
-	metrics  int                 // exports that were taken
-	headers  []http.Header       // of all attempts
+	mu         sync.Mutex
+	attempts   int                 // number of export attempts
+	spans      []string            // IDs of accepted spans
+	attributes []map[string]string // text attributes of accepted spans
+	metrics    int                 // accepted exports of metrics
+	headers    []http.Header       // of all attempts
 }
 
-func newTestCollector(t *testing.T, answer func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
-	c := &testCollector{answer: answer}
+func newTestCollector(t *testing.T, response func(rw http.ResponseWriter, req *http.Request, attempt int)) *testCollector {
+	c := &testCollector{response: response}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
 	return c
@@ -73,8 +73,8 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	c.headers = append(c.headers, req.Header)
 	c.mu.Unlock()
 	recorder := httptest.NewRecorder()
-	if c.answer != nil {
-		c.answer(recorder, req, attempt)
+	if c.response != nil {
+		c.response(recorder, req, attempt)
 	}
 	if err != nil {
 		recorder.Code = http.StatusBadRequest
@@ -91,7 +91,7 @@ func (c *testCollector) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 				for _, attribute := range span.Attributes {
 					texts[attribute.Key] = attribute.Value.StringValue
 				}
-				c.texts = append(c.texts, texts)
+				c.attributes = append(c.attributes, texts)
 			}
 		}
 		c.mu.Unlock()
@@ -109,7 +109,7 @@ func (c *testCollector) counts() (attempts, spans, metrics int) {
 	return c.attempts, len(c.spans), c.metrics
 }
 
-// fastSettings export spans at once, and metrics at the end only.
+// fastSettings returns settings that export spans at once, and metrics only at the end.
 func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 	t.Helper()
 	config.Interval = "1h"
@@ -120,18 +120,18 @@ func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 	return s
 }
 
-// use returns an exporter, and what ends its use and waits for its end.
-func use(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
+// startTestExporter returns an exporter, and a function that ends its use and waits until it has stopped.
+func startTestExporter(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
 	t.Helper()
 	startMetrics(r)
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, s, r)
-	leave := func() {
+	disconnect := func() {
 		cancel()
 		eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
 	}
-	t.Cleanup(leave)
-	return e, leave
+	t.Cleanup(disconnect)
+	return e, disconnect
 }
 
 func hasEnded(e *exporter) bool {
@@ -154,7 +154,7 @@ func tracedCall(id int) *Call {
 func TestExportSpansAndFinalMetrics(t *testing.T) {
 	c := newTestCollector(t, nil)
 	r := newRegistry()
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "k"}}), r)
 	untraced := tracedCall(0)
 	untraced.Trace = nil
 	publish(&telemetry{registry: newRegistry(), exporter: e}, untraced)
@@ -162,25 +162,25 @@ func TestExportSpansAndFinalMetrics(t *testing.T) {
 		recordCall(r, tracedCall(i))
 		queueSpan(e, tracedCall(i))
 	}
-	eventually(t, "three spans have come", func() bool { _, spans, _ := c.counts(); return spans == 3 })
+	eventually(t, "three spans are exported", func() bool { _, spans, _ := c.counts(); return spans == 3 })
 	end()
 	if _, spans, metrics := c.counts(); spans != 3 || metrics != 1 {
 		t.Errorf("%d spans and %d exports of metrics, want 3 and 1", spans, metrics)
 	}
 	for _, header := range c.headers {
 		if header.Get("Content-Type") != "application/json" || header.Get("Content-Encoding") != "gzip" || header.Get("Api-Key") != "k" {
-			t.Errorf("header %v", header)
+			t.Errorf("request headers %v, want JSON, gzip and the key", header)
 		}
 	}
 }
 
 func TestExportWithoutCompression(t *testing.T) {
 	c := newTestCollector(t, nil)
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Compression: "none"}), newRegistry())
 	queueSpan(e, tracedCall(1))
 	end()
 	if _, spans, _ := c.counts(); spans != 1 || c.headers[0].Get("Content-Encoding") != "" {
-		t.Errorf("%d spans, header %v; want 1, and no encoding", spans, c.headers[0])
+		t.Errorf("%d spans, request headers %v, want 1, no Content-Encoding", spans, c.headers[0])
 	}
 }
 
@@ -190,8 +190,8 @@ func TestMetricsExportInterval(t *testing.T) {
 	s.interval = 5 * time.Millisecond
 	r := newRegistry()
 	recordCall(r, tracedCall(1))
-	use(t, s, r)
-	eventually(t, "metrics have come several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
+	startTestExporter(t, s, r)
+	eventually(t, "metrics are exported several times", func() bool { _, _, metrics := c.counts(); return metrics >= 3 })
 }
 
 func TestEqualSettingsShareExporter(t *testing.T) {
@@ -204,24 +204,24 @@ func TestEqualSettingsShareExporter(t *testing.T) {
 	startMetrics(r)
 	e := useExporter(first, settings(), r)
 	if got := useExporter(second, settings(), r); got != e {
-		t.Error("equal settings have two exporters")
+		t.Error("equal settings have different exporters, want a shared one")
 	}
 	other := settings()
 	other.key += "other"
-	if got, _ := use(t, other, r); got == e {
-		t.Error("other settings have the same exporter")
+	if got, _ := startTestExporter(t, other, r); got == e {
+		t.Error("different settings share an exporter, want another")
 	}
 	cancelSecond()
 	eventually(t, "one user is left", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 1 })
 	queueSpan(e, tracedCall(1))
-	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	if hasEnded(e) {
-		t.Error("the exporter has ended before its last user")
+		t.Error("exporter has ended, want it to run until its last user ends")
 	}
 	cancelFirst()
 	eventually(t, "the exporter has ended", func() bool { return hasEnded(e) })
-	if got, _ := use(t, settings(), r); got == e {
-		t.Error("a new user has the old exporter")
+	if got, _ := startTestExporter(t, settings(), r); got == e {
+		t.Error("new user has the old exporter, want a new one")
 	}
 }
 
@@ -237,9 +237,9 @@ func TestExporterLingersForNextUser(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, settings(), r)
 	cancel()
-	eventually(t, "the first user has gone", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
-	if got, _ := use(t, settings(), r); got != e {
-		t.Error("the next user has another exporter")
+	eventually(t, "the exporter has no user", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.users == 0 })
+	if got, _ := startTestExporter(t, settings(), r); got != e {
+		t.Error("next user has another exporter, want the same")
 	}
 }
 
@@ -260,9 +260,9 @@ func TestNewExporterDuringFinalFlush(t *testing.T) {
 	queueSpan(e, tracedCall(1))
 	cancel()
 	<-flushing
-	next, _ := use(t, s, r)
+	next, _ := startTestExporter(t, s, r)
 	if next == e {
-		t.Error("the new user has the exporter that ends")
+		t.Error("new user has the exporter that ends, want a new one")
 	}
 	queueSpan(e, tracedCall(2)) // of a call that outlives its configuration
 	close(goOn)
@@ -274,10 +274,10 @@ func TestNewExporterDuringFinalFlush(t *testing.T) {
 
 func TestLateCallRestartsExporter(t *testing.T) {
 	c := newTestCollector(t, nil)
-	e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
+	e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL}), newRegistry())
 	end()
 	queueSpan(e, tracedCall(1))
-	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 	eventually(t, "the exporter has ended again", func() bool { return hasEnded(e) })
 }
 
@@ -285,11 +285,11 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
 	s.spanWait = time.Hour
-	e, _ := use(t, s, newRegistry())
+	e, _ := startTestExporter(t, s, newRegistry())
 	for i := 0; i < 2*spanBatch+1; i++ {
 		queueSpan(e, tracedCall(i))
 	}
-	eventually(t, "two batches have come", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
+	eventually(t, "two batches are exported", func() bool { _, spans, _ := c.counts(); return spans == 2*spanBatch })
 	if attempts, _, _ := c.counts(); attempts != 2 {
 		t.Errorf("%d requests, want 2", attempts)
 	}
@@ -300,19 +300,19 @@ func TestFullQueueCountsDroppedSpans(t *testing.T) {
 	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
 	s := fastSettings(t, OTLP{Endpoint: c.URL})
 	r := newRegistry()
-	e, end := use(t, s, r)
+	e, end := startTestExporter(t, s, r)
 	queueSpan(e, tracedCall(0))
-	eventually(t, "a request is on its way", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+	eventually(t, "a request is in flight", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 	for i := 0; i < spanQueueMax+7; i++ {
 		queueSpan(e, tracedCall(1+i))
 	}
 	if got := lostOf(r, lostSpan); got != 7 {
-		t.Errorf("%d spans lost, want 7", got)
+		t.Errorf("%d lost spans, want 7", got)
 	}
 	close(goOn)
 	end()
 	if _, spans, _ := c.counts(); spans != 1+spanQueueMax {
-		t.Errorf("%d spans have come, want %d", spans, 1+spanQueueMax)
+		t.Errorf("%d exported spans, want %d", spans, 1+spanQueueMax)
 	}
 }
 
@@ -320,20 +320,20 @@ func TestSpanQueueBytesAreBounded(t *testing.T) {
 	const size = 3 << 20
 	r := newRegistry()
 	e := newExporter(readSettings(t, OTLP{Endpoint: "http://c", Compression: "none"}, environment()), r)
-	e.running = true // so that nothing takes the calls away
+	e.running = true // so that nothing removes the calls from the queue
 	for i := 0; i <= spanQueueMaxBytes/size; i++ {
 		call := tracedCall(i)
 		call.Input = bytes.Repeat([]byte("a"), size)
 		queueSpan(e, call)
 	}
 	if got := lostOf(r, lostSpan); got != 1 {
-		t.Errorf("%d spans lost, want 1", got)
+		t.Errorf("%d lost spans, want 1", got)
 	}
 	if got := takeSpans(e).spans; got != 2 {
 		t.Errorf("%d spans in a request, want 2", got)
 	}
 	if got, want := e.queuedBytes, size*(spanQueueMaxBytes/size-2); got != want {
-		t.Errorf("%d bytes wait, want %d", got, want)
+		t.Errorf("%d queued bytes, want %d", got, want)
 	}
 }
 
@@ -348,17 +348,17 @@ func TestTransientExportFailureIsRetried(t *testing.T) {
 				}
 			})
 			r := newRegistry()
-			told := warnings(t, func() {
-				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
+			logged := warnings(t, func() {
+				e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), r)
 				queueSpan(e, tracedCall(1))
-				eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+				eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 				end()
 			})
 			if attempts, _, _ := c.counts(); attempts != exportAttempts || lostOf(r, lostSpan) != 0 {
-				t.Errorf("%d attempts, %d lost; want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
+				t.Errorf("%d attempts, %d lost spans, want %d and none", attempts, lostOf(r, lostSpan), exportAttempts)
 			}
-			if lines := strings.Count(told, "\n"); lines != 1 || !strings.Contains(told, "cannot export traces to "+c.URL+"/v1/traces: ") {
-				t.Errorf("the operator is told %q, want one line", told)
+			if lines := strings.Count(logged, "\n"); lines != 1 || !strings.Contains(logged, "cannot export traces to "+c.URL+"/v1/traces: ") {
+				t.Errorf("log %q, want one line", logged)
 			}
 		})
 	}
@@ -370,11 +370,11 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 		status   int
 		attempts int
 	}{
-		{"refused", 400, 1},
-		{"not allowed", 401, 1},
-		{"failed", 500, 1},
-		{"elsewhere", 307, 1},
-		{"busy for too long", 503, exportAttempts},
+		{"bad request", 400, 1},
+		{"unauthorized", 401, 1},
+		{"server error", 500, 1},
+		{"redirect", 307, 1},
+		{"unavailable in all attempts", 503, exportAttempts},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -383,8 +383,8 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 				rw.WriteHeader(test.status)
 			})
 			r := newRegistry()
-			told := warnings(t, func() {
-				e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
+			logged := warnings(t, func() {
+				e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "canary"}}), r)
 				for i := 1; i <= 3; i++ {
 					queueSpan(e, tracedCall(i))
 					eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == int64(i) })
@@ -394,11 +394,11 @@ func TestPermanentExportFailureIsCounted(t *testing.T) {
 			if attempts, _, _ := c.counts(); attempts != 3*test.attempts {
 				t.Errorf("%d attempts, want %d", attempts, 3*test.attempts)
 			}
-			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(told, "\n") != 1 || !strings.HasSuffix(told, want) {
-				t.Errorf("the operator is told %q, want one line that ends in %q", told, want)
+			if want := fmt.Sprintf(": response status %d; further failures are not logged until an export succeeds\n", test.status); strings.Count(logged, "\n") != 1 || !strings.HasSuffix(logged, want) {
+				t.Errorf("log %q, want one line with the suffix %q", logged, want)
 			}
-			if strings.Contains(told, "canary") {
-				t.Errorf("the operator is told the key: %s", told)
+			if strings.Contains(logged, "canary") {
+				t.Errorf("log %q, want no key", logged)
 			}
 		})
 	}
@@ -410,16 +410,16 @@ func TestExportWarnsOncePerFailureStreak(t *testing.T) {
 			rw.WriteHeader(http.StatusBadRequest)
 		}
 	})
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		for i := 1; i <= 5; i++ {
 			queueSpan(e, tracedCall(i))
-			eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == i })
+			eventually(t, "the export is attempted", func() bool { attempts, _, _ := c.counts(); return attempts == i })
 		}
 		end()
 	})
-	if got := strings.Count(told, "\n"); got != 2 {
-		t.Errorf("the operator is told %q, want two lines", told)
+	if got := strings.Count(logged, "\n"); got != 2 {
+		t.Errorf("log %q, want two lines", logged)
 	}
 }
 
@@ -432,17 +432,17 @@ func TestPartialSuccessIsCounted(t *testing.T) {
 		}
 	})
 	r := newRegistry()
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL}), r)
 		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		end()
 	})
 	if spans, exports := lostOf(r, lostSpan), lostOf(r, lostExport); spans != 2 || exports != 1 {
-		t.Errorf("%d spans and %d exports lost, want 2 and 1", spans, exports)
+		t.Errorf("%d lost spans and %d lost exports, want 2 and 1", spans, exports)
 	}
-	if !strings.Contains(told, `2 rejected by the collector: "too old"`) {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, `2 rejected by the collector: "too old"`) {
+		t.Errorf("log %q, want the rejected spans in it", logged)
 	}
 }
 
@@ -461,7 +461,7 @@ func TestExportRetryAfterIsBounded(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := parseRetryAfter(test.text, time.Now(), maxRetryAfter); got < test.least || got > test.most {
-			t.Errorf("Retry-After %q: %v, want %v to %v", test.text, got, test.least, test.most)
+			t.Errorf("parseRetryAfter(%q) = %v, want %v to %v", test.text, got, test.least, test.most)
 		}
 	}
 	e := &exporter{settings: &otlpSettings{backoff: time.Second}}
@@ -470,11 +470,11 @@ func TestExportRetryAfterIsBounded(t *testing.T) {
 			continue
 		}
 		if got := retryDelay(e, attempt, 0); got < least || got > 3*least {
-			t.Errorf("after %d attempts: %v, want %v to %v", attempt, got, least, 3*least)
+			t.Errorf("after %d attempts: delay %v, want %v to %v", attempt, got, least, 3*least)
 		}
 	}
 	if got := retryDelay(e, 1, 20*time.Second); got != 20*time.Second {
-		t.Errorf("the collector asks for 20s, and gets %v", got)
+		t.Errorf("delay %v, want the Retry-After of 20s", got)
 	}
 }
 
@@ -486,9 +486,9 @@ func TestExporterEndSkipsRetryDelay(t *testing.T) {
 		}
 	})
 	_ = warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false}), newRegistry())
 		queueSpan(e, tracedCall(1))
-		eventually(t, "it has been tried", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
+		eventually(t, "the export is attempted", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 		queueSpan(e, tracedCall(2))
 		end() // within 10 s
 	})
@@ -502,18 +502,18 @@ func TestSlowCollectorTimesOut(t *testing.T) {
 	defer close(goOn)
 	c := newTestCollector(t, func(http.ResponseWriter, *http.Request, int) { <-goOn })
 	r := newRegistry()
-	told := warnings(t, func() {
-		e, end := use(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
+	logged := warnings(t, func() {
+		e, end := startTestExporter(t, fastSettings(t, OTLP{Endpoint: c.URL, Timeout: "20ms"}), r)
 		recordCall(r, tracedCall(1))
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the span is lost", func() bool { return lostOf(r, lostSpan) == 1 })
 		end()
 	})
-	if !strings.Contains(told, "no response within 20ms") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "no response within 20ms") {
+		t.Errorf("log %q, want the timeout in it", logged)
 	}
 	if got := lostOf(r, lostExport); got != 1 {
-		t.Errorf("%d exports lost, want 1", got)
+		t.Errorf("%d lost exports, want 1", got)
 	}
 }
 
@@ -524,8 +524,8 @@ func TestFailedMetricsExportRecovers(t *testing.T) {
 		interval time.Duration
 		lost     int64
 	}{
-		{"busy", 503, time.Second, 0}, // in which all attempts are made, also on a machine with other work
-		{"refused", 400, 200 * time.Millisecond, 2},
+		{"unavailable", 503, time.Second, 0}, // long enough for all attempts, also on a busy machine
+		{"bad request", 400, 200 * time.Millisecond, 2},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -539,12 +539,12 @@ func TestFailedMetricsExportRecovers(t *testing.T) {
 			r := newRegistry()
 			recordCall(r, tracedCall(1))
 			_ = warnings(t, func() {
-				_, end := use(t, s, r)
-				eventually(t, "metrics have come", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
+				_, end := startTestExporter(t, s, r)
+				eventually(t, "metrics are exported", func() bool { _, _, metrics := c.counts(); return metrics > 0 })
 				end()
 			})
 			if got := lostOf(r, lostExport); got != test.lost {
-				t.Errorf("%d exports lost, want %d", got, test.lost)
+				t.Errorf("%d lost exports, want %d", got, test.lost)
 			}
 		})
 	}
@@ -556,25 +556,25 @@ func TestExportWaitsForHeaderFile(t *testing.T) {
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false, Headers: map[string]string{"Api-Key": "urn:file:" + file}})
 	s.backoff = 100 * time.Millisecond
 	s.traces.headers[0].source.pace = fastPace()
-	told := operatorSees(t, func() {
-		e, end := use(t, s, newRegistry())
+	logged := logOutput(t, func() {
+		e, end := startTestExporter(t, s, newRegistry())
 		queueSpan(e, tracedCall(1))
-		eventually(t, "the operator is told that there is no key", func() bool {
-			told, err := os.ReadFile(os.Stderr.Name())
-			return err == nil && strings.Contains(string(told), "no value for the header")
+		eventually(t, "the missing key is logged", func() bool {
+			logged, err := os.ReadFile(os.Stderr.Name())
+			return err == nil && strings.Contains(string(logged), "no value for the header")
 		})
 		if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
 		awaitRetired(t, s.traces.headers[0].source)
 	})
 	if got := c.headers[0].Get("Api-Key"); got != "canary" {
-		t.Errorf("key %q, want the file's", got)
+		t.Errorf("Request header Api-Key = %q, want the content of the file", got)
 	}
-	if !strings.Contains(told, "no value for the header Api-Key") || !strings.Contains(told, "telemetry.otlp.headers.Api-Key: ") {
-		t.Errorf("the operator is told %q", told)
+	if !strings.Contains(logged, "no value for the header Api-Key") || !strings.Contains(logged, "telemetry.otlp.headers.Api-Key: ") {
+		t.Errorf("log %q, want the header in it", logged)
 	}
 }
 
@@ -582,15 +582,15 @@ func TestExporterPanicIsRecovered(t *testing.T) {
 	c := newTestCollector(t, nil)
 	s := fastSettings(t, OTLP{Endpoint: c.URL, Metrics: false})
 	_ = warnings(t, func() {
-		e, end := use(t, s, newRegistry())
+		e, end := startTestExporter(t, s, newRegistry())
 		broken := tracedCall(1)
 		broken.Trace = nil
 		e.mu.Lock()
 		e.queue = append(e.queue, broken)
 		e.mu.Unlock()
-		eventually(t, "it has been taken", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
+		eventually(t, "the queue is empty", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.queue) == 0 })
 		queueSpan(e, tracedCall(2))
-		eventually(t, "the next span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		eventually(t, "the next span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
 		end()
 	})
 }

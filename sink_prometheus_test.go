@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Accept headers as they are sent.
+// Accept headers of Prometheus.
 const (
 	acceptPrometheus25 = "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 	acceptPrometheus2  = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -23,10 +23,10 @@ const (
 	acceptProtobuf     = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6," + acceptPrometheus2
 )
 
-// exposedRegistry returns a registry with a stream, a refused request, and what was lost.
+// exposedRegistry returns a registry with a stream, a refused request and lost spans.
 func exposedRegistry() *registry {
 	r := newRegistry()
-	recordCall(r, madeCall(func(c *Call) {
+	recordCall(r, newTestCall(func(c *Call) {
 		c.Response.Usage = Usage{Known: true, InputTokens: 20, OutputTokens: 70000000}
 		c.Duration, c.GatewayDuration, c.FirstChunk = 1500*time.Millisecond, 250*time.Microsecond, 500*time.Millisecond
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
@@ -34,7 +34,7 @@ func exposedRegistry() *registry {
 		c.Request.Policy = "model=set,max_tokens=limited"
 		c.Labels = []string{"team.name", `a "b"\c`}
 	}))
-	recordCall(r, madeCall(func(c *Call) {
+	recordCall(r, newTestCall(func(c *Call) {
 		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "", "", 400, "invalid_json"
 		c.Duration, c.GatewayDuration = 500*time.Microsecond, 500*time.Microsecond
 		c.Request.Policy = "refused=invalid_json"
@@ -44,8 +44,8 @@ func exposedRegistry() *registry {
 	return r
 }
 
-// get asks an exposition, with names and values of headers by turns.
-func get(t *testing.T, r *registry, method string, headers ...string) *httptest.ResponseRecorder {
+// scrape sends a request to an exposition; headers are alternating names and values.
+func scrape(t *testing.T, r *registry, method string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequest(method, "/metrics", nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -65,17 +65,17 @@ func TestExpositionFormats(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.SplitAfter(get(t, exposedRegistry(), http.MethodGet, "Accept", test.accept).Body.String(), "\n")
+		got := strings.SplitAfter(scrape(t, exposedRegistry(), http.MethodGet, "Accept", test.accept).Body.String(), "\n")
 		for i, line := range strings.SplitAfter(string(want), "\n") {
 			if i >= len(got) {
-				t.Fatalf("%s: %d lines, want more: %q", test.file, len(got), line)
+				t.Fatalf("%s: %d lines, want %q next", test.file, len(got), line)
 			}
 			if got[i] != line {
-				t.Fatalf("%s, line %d: %q, want %q", test.file, i+1, got[i], line)
+				t.Fatalf("%s, line %d: got %q, want %q", test.file, i+1, got[i], line)
 			}
 		}
 		if lines := len(strings.SplitAfter(string(want), "\n")); len(got) > lines {
-			t.Errorf("%s: %q after the end", test.file, got[lines:])
+			t.Errorf("%s: %q after the last line, want nothing", test.file, got[lines:])
 		}
 	}
 }
@@ -85,8 +85,8 @@ func TestEmptyRegistryExposition(t *testing.T) {
 	kind := "# TYPE chat_completion_active_streams gauge\n"
 	const value = "chat_completion_active_streams 0\n"
 	for accept, want := range map[string]string{"": help + kind + value, "application/openmetrics-text": kind + help + value + "# EOF\n"} {
-		if got := get(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
-			t.Errorf("Accept %q: %q, want %q", accept, got, want)
+		if got := scrape(t, newRegistry(), http.MethodGet, "Accept", accept).Body.String(); got != want {
+			t.Errorf("Accept %q: body %q, want %q", accept, got, want)
 		}
 	}
 }
@@ -117,28 +117,28 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 		accept []string
 		want   string
 	}{
-		{"nothing said", nil, textFormat},
+		{"no header", nil, textFormat},
 		{"an empty header", []string{""}, textFormat},
-		{"curl, and all that take anything", []string{"*/*"}, textFormat},
+		{"any type, as from curl", []string{"*/*"}, textFormat},
 		{"a browser", []string{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, textFormat},
 		{"Prometheus 2.5", []string{acceptPrometheus25}, openFormat},
 		{"Prometheus 2", []string{acceptPrometheus2}, openFormat},
 		{"Prometheus 3", []string{acceptPrometheus3}, openFormat},
 		{"Prometheus with native histograms", []string{acceptProtobuf}, openFormat},
-		{"Prometheus that is told to ask for text", []string{"text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2"}, textFormat},
-		{"OpenMetrics of any version", []string{"application/openmetrics-text"}, openFormat},
-		{"OpenMetrics in capitals", []string{"Application/OpenMetrics-Text; Version=1.0.0"}, openFormat},
-		{"a version that we do not have", []string{"application/openmetrics-text;version=2.0.0"}, textFormat},
-		{"a version that we do not have, and one that we have", []string{"application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.2,text/plain;q=0.1"}, openFormat},
-		{"both alike", []string{"text/plain, application/openmetrics-text"}, openFormat},
-		{"rather any text", []string{"text/*, application/openmetrics-text;q=0.9"}, textFormat},
-		{"rather anything", []string{"application/openmetrics-text;q=0.9, */*"}, textFormat},
-		{"in several lines", []string{"text/plain;q=0.5", "application/openmetrics-text;q=0.7"}, openFormat},
-		{"a quality of zero", []string{"application/openmetrics-text;q=0"}, textFormat},
-		{"a quality that is none", []string{"application/openmetrics-text;q=much"}, textFormat},
-		{"a quality that is not a number", []string{"application/openmetrics-text;q=NaN, text/plain;q=Inf"}, textFormat},
-		{"a quality above 1", []string{"application/openmetrics-text;q=2, text/plain;q=0.1"}, textFormat},
-		{"what cannot be read, beside what can", []string{"a/b/c;;, ;q=1, application/openmetrics-text"}, openFormat},
+		{"Prometheus configured for text", []string{"text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2"}, textFormat},
+		{"OpenMetrics without a version", []string{"application/openmetrics-text"}, openFormat},
+		{"OpenMetrics in mixed case", []string{"Application/OpenMetrics-Text; Version=1.0.0"}, openFormat},
+		{"unsupported version", []string{"application/openmetrics-text;version=2.0.0"}, textFormat},
+		{"unsupported and supported version", []string{"application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.2,text/plain;q=0.1"}, openFormat},
+		{"same quality", []string{"text/plain, application/openmetrics-text"}, openFormat},
+		{"text/* with higher quality", []string{"text/*, application/openmetrics-text;q=0.9"}, textFormat},
+		{"*/* with higher quality", []string{"application/openmetrics-text;q=0.9, */*"}, textFormat},
+		{"several header lines", []string{"text/plain;q=0.5", "application/openmetrics-text;q=0.7"}, openFormat},
+		{"quality of zero", []string{"application/openmetrics-text;q=0"}, textFormat},
+		{"invalid quality", []string{"application/openmetrics-text;q=much"}, textFormat},
+		{"NaN and Inf as qualities", []string{"application/openmetrics-text;q=NaN, text/plain;q=Inf"}, textFormat},
+		{"quality above 1", []string{"application/openmetrics-text;q=2, text/plain;q=0.1"}, textFormat},
+		{"invalid elements before a valid one", []string{"a/b/c;;, ;q=1, application/openmetrics-text"}, openFormat},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -146,31 +146,31 @@ func TestExpositionFormatNegotiation(t *testing.T) {
 			for _, line := range test.accept {
 				headers = append(headers, "Accept", line)
 			}
-			answer := get(t, exposedRegistry(), http.MethodGet, headers...)
-			if got := answer.Header().Get("Content-Type"); got != test.want {
-				t.Errorf("Content-Type %q, want %q", got, test.want)
+			response := scrape(t, exposedRegistry(), http.MethodGet, headers...)
+			if got := response.Header().Get("Content-Type"); got != test.want {
+				t.Errorf("Response header Content-Type = %q, want %q", got, test.want)
 			}
-			if ends, want := strings.HasSuffix(answer.Body.String(), "\n# EOF\n"), test.want == openFormat; ends != want {
-				t.Errorf("body ends in # EOF: %t, want %t", ends, want)
+			if ends, want := strings.HasSuffix(response.Body.String(), "\n# EOF\n"), test.want == openFormat; ends != want {
+				t.Errorf("body ends in # EOF %t, want %t", ends, want)
 			}
 		})
 	}
 }
 
 func TestExpositionCompression(t *testing.T) {
-	plain := get(t, exposedRegistry(), http.MethodGet).Body.String()
+	plain := scrape(t, exposedRegistry(), http.MethodGet).Body.String()
 	for acceptEncoding, want := range map[string]bool{
 		"": false, "identity": false, "br, zstd": false, "gzip;q=0": false, "*;q=0": false, "gzip;q=0, *": false,
 		"gzip": true, "br;q=1.0, GZIP;q=0.2": true, "*": true, "deflate, gzip;q=1.0, *;q=0.5": true,
 	} {
 		t.Run(acceptEncoding, func(t *testing.T) {
-			answer := get(t, exposedRegistry(), http.MethodGet, "Accept-Encoding", acceptEncoding)
-			body := answer.Body.String()
-			if got, length := answer.Header().Get("Content-Length"), strconv.Itoa(len(body)); got != length {
-				t.Errorf("Content-Length %q, want %q", got, length)
+			response := scrape(t, exposedRegistry(), http.MethodGet, "Accept-Encoding", acceptEncoding)
+			body := response.Body.String()
+			if got, length := response.Header().Get("Content-Length"), strconv.Itoa(len(body)); got != length {
+				t.Errorf("Response header Content-Length = %q, want %q", got, length)
 			}
-			if got := answer.Header().Get("Content-Encoding") == "gzip"; got != want {
-				t.Fatalf("compressed: %t, want %t", got, want)
+			if got := response.Header().Get("Content-Encoding") == "gzip"; got != want {
+				t.Fatalf("compressed %t, want %t", got, want)
 			}
 			if want {
 				decompressor, err := gzip.NewReader(strings.NewReader(body))
@@ -191,8 +191,8 @@ func TestExpositionCompression(t *testing.T) {
 }
 
 func TestExpositionMethods(t *testing.T) {
-	asked := get(t, exposedRegistry(), http.MethodGet)
-	length := strconv.Itoa(len(asked.Body.String()))
+	scraped := scrape(t, exposedRegistry(), http.MethodGet)
+	length := strconv.Itoa(len(scraped.Body.String()))
 	tests := []struct {
 		method string
 		status int
@@ -208,23 +208,23 @@ func TestExpositionMethods(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.method, func(t *testing.T) {
-			answer := get(t, exposedRegistry(), test.method)
-			if answer.Code != test.status {
-				t.Errorf("status %d, want %d", answer.Code, test.status)
+			response := scrape(t, exposedRegistry(), test.method)
+			if response.Code != test.status {
+				t.Errorf("status %d, want %d", response.Code, test.status)
 			}
 			for name, want := range test.header {
-				if got := answer.Header().Get(name); got != want[0] {
-					t.Errorf("%s: %q, want %q", name, got, want[0])
+				if got := response.Header().Get(name); got != want[0] {
+					t.Errorf("Response header %q = %q, want %q", name, got, want[0])
 				}
 			}
-			if got := answer.Body.String() != ""; got != test.body {
-				t.Errorf("has a body: %t, want %t", got, test.body)
+			if got := response.Body.String() != ""; got != test.body {
+				t.Errorf("has a body %t, want %t", got, test.body)
 			}
 		})
 	}
 }
 
-// slowWriter looks, while the answer is written, whether calls can be counted.
+// slowWriter checks on each write whether the registry is locked.
 type slowWriter struct {
 	http.ResponseWriter
 	registry *registry
@@ -248,7 +248,7 @@ func TestSlowScrapeDoesNotLockRegistry(t *testing.T) {
 		w := &slowWriter{ResponseWriter: httptest.NewRecorder(), registry: r}
 		(&exposition{registry: r}).ServeHTTP(w, req)
 		if w.locked {
-			t.Errorf("Accept-Encoding %q: the registry is locked while the answer is written", encoding)
+			t.Errorf("Accept-Encoding %q: registry is locked during a write, want it unlocked", encoding)
 		}
 	}
 }
@@ -281,13 +281,12 @@ func TestExpositionCoversAllMiddlewares(t *testing.T) {
 		want := `gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_provider_name="` + name +
 			`",gen_ai_request_model="gpt-4o",gen_ai_response_model="m",gen_ai_token_type="output"} 4` + "\n"
 		if !strings.Contains(recorder.Body.String(), want) {
-			t.Errorf("the metrics lack %s", want)
+			t.Errorf("exposition lacks %s", want)
 		}
 	}
 }
 
-// FuzzAcceptHeader reads headers that clients make up: what they say is bounded and means what RFC 9110 says, whatever stands
-// beside it.
+// FuzzAcceptHeader parses arbitrary headers: qualities are within bounds and follow RFC 9110, whatever else the header contains.
 func FuzzAcceptHeader(f *testing.F) {
 	for _, accept := range []string{
 		"", "*/*", acceptPrometheus25, acceptPrometheus2, acceptPrometheus3, acceptProtobuf, "gzip;q=0.5, *;q=0", "a/b;c=\"d,e\";q=0.1",
@@ -298,21 +297,21 @@ func FuzzAcceptHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, accept string) {
 		for name, quality := range qualities([]string{accept}) {
 			if !(quality >= 0 && quality <= 1) {
-				t.Errorf("the quality of %q is %v, want one from 0 to 1", name, quality)
+				t.Errorf("quality of %q is %v, want 0 to 1", name, quality)
 			}
 			if !strings.Contains(strings.ToLower(accept), name) {
-				t.Errorf("%q is wanted, and not in the header", name)
+				t.Errorf("qualities contain %q, want only names of the header", name)
 			}
 		}
 		if !prefersOpenMetrics([]string{openMetricsType, accept}) {
-			t.Error("OpenMetrics is wanted as much as can be, and not preferred")
+			t.Error("OpenMetrics has quality 1 but is not preferred")
 		}
 		if !strings.Contains(accept, ",") && prefersOpenMetrics([]string{accept, "text/plain"}) != prefersOpenMetrics([]string{"text/plain", accept}) &&
 			len(accept) < acceptMaxBytes/2 {
-			t.Error("the order of the lines makes a difference")
+			t.Error("order of the header lines changes the format")
 		}
 		if acceptsGzip([]string{"gzip;q=0"}) || !acceptsGzip([]string{"gzip", accept}) {
-			t.Error("gzip is not what the first line says")
+			t.Error("acceptsGzip ignores the first header line")
 		}
 	})
 }

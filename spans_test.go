@@ -21,14 +21,14 @@ const (
 // everySpan samples all roots.
 var everySpan = &sampler{bound: 1 << 63}
 
-// sentParent is a traceparent as version 0 of the specification has it.
+// sentParent matches a traceparent of version 0 of the specification.
 var sentParent = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]$`)
 
-// What becomes of a caller's traceparent.
+// What happens to a caller's traceparent.
 const (
 	isContinued = "continued" // the call is part of the caller's trace
-	isPassedOn  = "passed on" // the call becomes no span, and the provider gets what the caller sent
-	isReplaced  = "replaced"  // the call begins a trace
+	isForwarded = "forwarded" // the call has no span, and the provider gets what the caller sent
+	isReplaced  = "replaced"  // the call starts a trace
 )
 
 func TestTraceparentParsing(t *testing.T) {
@@ -36,21 +36,21 @@ func TestTraceparentParsing(t *testing.T) {
 		name    string
 		parents []string
 		want    string
-		flags   string // that the provider gets, if it is continued
+		flags   string // in the forwarded header, if the trace is continued
 	}{
 		{"none", nil, isReplaced, ""},
 		{"empty", []string{""}, isReplaced, ""},
 		{"sampled", []string{callersParent + "-01"}, isContinued, "01"},
-		{"not sampled", []string{callersParent + "-00"}, isPassedOn, ""},
+		{"not sampled", []string{callersParent + "-00"}, isForwarded, ""},
 		{"sampled, with a random trace id", []string{callersParent + "-03"}, isContinued, "03"},
-		{"not sampled, with a random trace id", []string{callersParent + "-02"}, isPassedOn, ""},
+		{"not sampled, with a random trace id", []string{callersParent + "-02"}, isForwarded, ""},
 		{"all flags", []string{callersParent + "-ff"}, isContinued, "03"},
-		{"flags that nobody knows", []string{callersParent + "-fc"}, isPassedOn, ""},
+		{"unknown flags", []string{callersParent + "-fc"}, isForwarded, ""},
 		{"later version", []string{"01" + callersParent[2:] + "-01"}, isContinued, "01"},
 		{"later version with more parts", []string{"cc" + callersParent[2:] + "-01-what-the-future-brings"}, isContinued, "01"},
 		{"later version with an empty part", []string{"01" + callersParent[2:] + "-01-"}, isContinued, "01"},
-		{"later version, not sampled", []string{"cc" + callersParent[2:] + "-00-what-the-future-brings"}, isPassedOn, ""},
-		{"later version with more than a part", []string{"01" + callersParent[2:] + "-01x"}, isReplaced, ""},
+		{"later version, not sampled", []string{"cc" + callersParent[2:] + "-00-what-the-future-brings"}, isForwarded, ""},
+		{"later version with a longer part", []string{"01" + callersParent[2:] + "-01x"}, isReplaced, ""},
 		{"version 0 with more parts", []string{callersParent + "-01-more"}, isReplaced, ""},
 		{"version 0 with an empty part", []string{callersParent + "-01-"}, isReplaced, ""},
 		{"version ff", []string{"ff" + callersParent[2:] + "-01"}, isReplaced, ""},
@@ -69,9 +69,9 @@ func TestTraceparentParsing(t *testing.T) {
 		{"flags too long", []string{callersParent + "-001"}, isReplaced, ""},
 		{"no flags", []string{callersParent}, isReplaced, ""},
 		{"underscores", []string{strings.ReplaceAll(callersParent, "-", "_") + "_01"}, isReplaced, ""},
-		{"something before", []string{"x" + callersParent + "-01"}, isReplaced, ""},
+		{"text before", []string{"x" + callersParent + "-01"}, isReplaced, ""},
 		{"white space before", []string{" " + callersParent + "-01"}, isReplaced, ""},
-		{"a line feed behind", []string{callersParent + "-01\n"}, isReplaced, ""},
+		{"line feed after", []string{callersParent + "-01\n"}, isReplaced, ""},
 		{"two headers", []string{callersParent + "-01", callersParent + "-01"}, isReplaced, ""},
 		{"two in one header", []string{callersParent + "-01," + callersParent + "-01"}, isReplaced, ""},
 	}
@@ -86,14 +86,14 @@ func TestTraceparentParsing(t *testing.T) {
 			got := ""
 			switch {
 			case trace == nil && sent == strings.Join(test.parents, ","):
-				got = isPassedOn
+				got = isForwarded
 			case trace != nil && trace.ParentID == callersSpan && trace.TraceID == callersTrace:
 				got = isContinued
 			case trace != nil && trace.ParentID == "" && trace.TraceID != callersTrace:
 				got = isReplaced
 			}
 			if got != test.want {
-				t.Fatalf("the trace is %+v, and the provider gets %q, want it %s", trace, sent, test.want)
+				t.Fatalf("trace %+v, Request header Traceparent = %q, want it %s", trace, sent, test.want)
 			}
 			wantState := "vendor=1"
 			if test.want == isReplaced {
@@ -101,16 +101,16 @@ func TestTraceparentParsing(t *testing.T) {
 				test.flags = "01"
 			}
 			if state := strings.Join(header["Tracestate"], ","); state != wantState {
-				t.Errorf("the provider gets the state %q, want %q", state, wantState)
+				t.Errorf("Request header Tracestate = %q, want %q", state, wantState)
 			}
 			if trace == nil {
 				return
 			}
 			if want := "00-" + trace.TraceID + "-" + trace.SpanID + "-" + test.flags; sent != want || !sentParent.MatchString(sent) {
-				t.Errorf("the provider gets %q, want %q", sent, want)
+				t.Errorf("Request header Traceparent = %q, want %q", sent, want)
 			}
 			if trace.SpanID == callersSpan || trace.SpanID == noSpanID || trace.TraceID == noTraceID || trace.State != wantState {
-				t.Errorf("the span is %+v, want ids of its own and the state %q", trace, wantState)
+				t.Errorf("span %+v, want new IDs and the state %q", trace, wantState)
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestTracestateIsKept(t *testing.T) {
 		{"one", []string{"a=1,b=2"}, "a=1,b=2"},
 		{"several headers are one list", []string{"a=1", "b=2"}, "a=1,b=2"},
 		{"the longest", []string{long[:traceStateMaxBytes]}, long[:traceStateMaxBytes]},
-		{"too long for the span", []string{long}, ""},
+		{"too long for a span", []string{long}, ""},
 	}
 	for _, test := range tests {
 		header := http.Header{"Traceparent": {callersParent + "-01"}}
@@ -136,10 +136,10 @@ func TestTracestateIsKept(t *testing.T) {
 		}
 		trace := startTrace(everySpan, header)
 		if trace == nil || trace.State != test.want {
-			t.Errorf("%s: the span is %+v, want the state %q", test.name, trace, test.want)
+			t.Errorf("%s: span %+v, want the state %q", test.name, trace, test.want)
 		}
 		if got := header["Tracestate"]; !reflect.DeepEqual(got, test.sent) {
-			t.Errorf("%s: the provider gets %q, want %q", test.name, got, test.sent)
+			t.Errorf("%s: Request header Tracestate = %q, want %q", test.name, got, test.sent)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func TestSamplingRatioAppliesToRootsOnly(t *testing.T) {
 		bad := &problems{}
 		s := parseSampler(bad, test.ratio)
 		if bad.found != nil {
-			t.Fatalf("ratio %v: problems %q", test.ratio, bad.found)
+			t.Fatalf("ratio %v: problems %q, want none", test.ratio, bad.found)
 		}
 		sampled, ids := 0, map[string]bool{}
 		for i := 0; i < roots; i++ {
@@ -173,46 +173,46 @@ func TestSamplingRatioAppliesToRootsOnly(t *testing.T) {
 			sent := header.Get("Traceparent")
 			ids[sent[3:35]] = true
 			if !sentParent.MatchString(sent) || (trace != nil) != strings.HasSuffix(sent, "-01") || (trace == nil) != strings.HasSuffix(sent, "-00") {
-				t.Fatalf("ratio %v: the provider gets %q of the trace %+v", test.ratio, sent, trace)
+				t.Fatalf("ratio %v: Request header Traceparent = %q, trace %+v", test.ratio, sent, trace)
 			}
 			if trace != nil {
 				sampled++
 			}
 		}
 		if sampled < test.least || sampled > test.most {
-			t.Errorf("ratio %v: %d of %d calls are spans, want %d to %d", test.ratio, sampled, roots, test.least, test.most)
+			t.Errorf("ratio %v: %d of %d calls have spans, want %d to %d", test.ratio, sampled, roots, test.least, test.most)
 		}
 		if len(ids) != roots {
-			t.Errorf("ratio %v: %d calls have %d trace ids", test.ratio, roots, len(ids))
+			t.Errorf("ratio %v: %d calls have %d trace IDs, want one each", test.ratio, roots, len(ids))
 		}
 		if startTrace(s, http.Header{"Traceparent": {callersParent + "-01"}}) == nil {
-			t.Errorf("ratio %v: a call whose caller is recorded is no span", test.ratio)
+			t.Errorf("ratio %v: no span for a sampled caller, want one", test.ratio)
 		}
 		if startTrace(s, http.Header{"Traceparent": {callersParent + "-00"}}) != nil {
-			t.Errorf("ratio %v: a call whose caller is not recorded is a span", test.ratio)
+			t.Errorf("ratio %v: span for a caller that is not sampled, want none", test.ratio)
 		}
 	}
 }
 
-// keptCalls is a sink that keeps the calls.
-type keptCalls struct {
+// callSink is a sink that keeps the records of calls.
+type callSink struct {
 	calls []*Call
 }
 
-func (k *keptCalls) Consume(c *Call) { k.calls = append(k.calls, c) }
+func (k *callSink) Consume(c *Call) { k.calls = append(k.calls, c) }
 
-// watched returns a middleware whose calls are kept, with all details.
-func watched(t *testing.T, config *Config, next http.Handler) (http.Handler, *keptCalls) {
+// newRecordingMiddleware returns a middleware and a sink that keeps its records with all details.
+func newRecordingMiddleware(t *testing.T, config *Config, next http.Handler) (http.Handler, *callSink) {
 	t.Helper()
 	p, err := newPolicy(config, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := &keptCalls{}
+	sink := &callSink{}
 	p.telemetry.registry = newRegistry()
-	wantDetails(p)
+	enableDetails(p)
 	p.telemetry.sinks = append(p.telemetry.sinks, sink)
-	return middlewareTo(p, next), sink
+	return newPolicyMiddleware(p, next), sink
 }
 
 func TestTraceIsForwarded(t *testing.T) {
@@ -221,23 +221,23 @@ func TestTraceIsForwarded(t *testing.T) {
 		spans  bool
 		ratio  any
 		header http.Header
-		want   string // of the traceparent; empty: one that is new
+		want   string // pattern of the traceparent
 		state  string
 	}{
-		{"no telemetry, no trace", false, nil, http.Header{}, "none", ""},
+		{"no telemetry, no traceparent", false, nil, http.Header{}, "none", ""},
 		{"no telemetry", false, nil, http.Header{"Traceparent": {"anything"}, "Tracestate": {"a=1"}}, "anything", "a=1"},
-		{"a caller that is not recorded", true, 1, http.Header{"Traceparent": {callersParent + "-00"}, "Tracestate": {"a=1"}}, callersParent + "-00", "a=1"},
-		{"a caller that is recorded", true, 0, http.Header{"Traceparent": {callersParent + "-01"}, "Tracestate": {"a=1"}}, "00-" + callersTrace + "-[0-9a-f]{16}-01", "a=1"},
-		{"a root", true, 1, http.Header{"Tracestate": {"a=1"}}, "00-[0-9a-f]{32}-[0-9a-f]{16}-01", ""},
-		{"a root that is no span", true, 0, http.Header{}, "00-[0-9a-f]{32}-[0-9a-f]{16}-00", ""},
-		{"an invalid caller", true, 1, http.Header{"Traceparent": {"anything"}, "Tracestate": {"a=1"}}, "00-[0-9a-f]{32}-[0-9a-f]{16}-01", ""},
+		{"caller not sampled", true, 1, http.Header{"Traceparent": {callersParent + "-00"}, "Tracestate": {"a=1"}}, callersParent + "-00", "a=1"},
+		{"caller sampled", true, 0, http.Header{"Traceparent": {callersParent + "-01"}, "Tracestate": {"a=1"}}, "00-" + callersTrace + "-[0-9a-f]{16}-01", "a=1"},
+		{"root", true, 1, http.Header{"Tracestate": {"a=1"}}, "00-[0-9a-f]{32}-[0-9a-f]{16}-01", ""},
+		{"root not sampled", true, 0, http.Header{}, "00-[0-9a-f]{32}-[0-9a-f]{16}-00", ""},
+		{"invalid traceparent", true, 1, http.Header{"Traceparent": {"anything"}, "Tracestate": {"a=1"}}, "00-[0-9a-f]{32}-[0-9a-f]{16}-01", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var seen http.Header
 			config := CreateConfig()
 			config.Telemetry.Traces.SampleRatio = test.ratio
-			handler, sink := watched(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Clone() }))
+			handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Clone() }))
 			handler.(*middleware).policy.telemetry.spans = test.spans
 			req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`))
 			for name, values := range test.header {
@@ -246,20 +246,20 @@ func TestTraceIsForwarded(t *testing.T) {
 			handler.ServeHTTP(httptest.NewRecorder(), req)
 			got := strings.Join(append(seen["Traceparent"], "none")[:1], "")
 			if !regexp.MustCompile("^"+test.want+"$").MatchString(got) || seen.Get("Traceparent") == callersParent+"-01" {
-				t.Errorf("the provider gets the traceparent %q, want %q", got, test.want)
+				t.Errorf("Request header Traceparent = %q, want %q", got, test.want)
 			}
 			if state := strings.Join(seen["Tracestate"], ","); state != test.state {
-				t.Errorf("the provider gets the tracestate %q, want %q", state, test.state)
+				t.Errorf("Request header Tracestate = %q, want %q", state, test.state)
 			}
 			if trace := sink.calls[0].Trace; trace != nil && !strings.Contains(got, trace.TraceID+"-"+trace.SpanID) {
-				t.Errorf("the span is %+v, and the provider gets %q", trace, got)
+				t.Errorf("span %+v, Request header Traceparent = %q, want its IDs", trace, got)
 			}
 		})
 	}
 }
 
-// FuzzTraceparent compares what is made of any header with what splitting it says, and has the provider get one that is
-// valid.
+// FuzzTraceparent compares the result for an arbitrary header with a parser that splits it, and checks that the forwarded
+// header is valid.
 func FuzzTraceparent(f *testing.F) {
 	for _, parent := range []string{
 		"", callersParent + "-01", callersParent + "-00", "01" + callersParent[2:] + "-01-more", "ff" + callersParent[2:] + "-01", callersParent + "-0B",
@@ -279,14 +279,14 @@ func FuzzTraceparent(f *testing.F) {
 		switch {
 		case isValid && !isSampled:
 			if trace != nil || sent != parent {
-				t.Errorf("%q: the provider gets %q of the trace %+v, want what came", parent, sent, trace)
+				t.Errorf("%q: Request header Traceparent = %q, trace %+v, want it unchanged", parent, sent, trace)
 			}
 		case trace == nil || !sentParent.MatchString(sent):
-			t.Errorf("%q: the provider gets %q of the trace %+v", parent, sent, trace)
+			t.Errorf("%q: Request header Traceparent = %q, trace %+v, want a valid one", parent, sent, trace)
 		case isSampled && (trace.TraceID != parts[1] || trace.ParentID != parts[2]):
-			t.Errorf("%q: the trace is %+v, want the caller's", parent, trace)
+			t.Errorf("%q: trace %+v, want the caller's", parent, trace)
 		case !isValid && trace.ParentID != "":
-			t.Errorf("%q: the trace is %+v, want a new one", parent, trace)
+			t.Errorf("%q: trace %+v, want a new one", parent, trace)
 		}
 	})
 }
@@ -295,7 +295,7 @@ func hexDigits(text string, count int) bool {
 	return len(text) == count && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// TestSpanParametersMatchForwardedRequest compares them with the body that the provider gets, too.
+// TestSpanParametersMatchForwardedRequest also compares the parameters with the forwarded body.
 func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 	const (
 		temperature, topP, limit = "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.max_tokens"
@@ -315,9 +315,9 @@ func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 				temperature: "0.50", topP: "1", limit: "64", "gen_ai.request.frequency_penalty": "-1", "gen_ai.request.presence_penalty": "1e0",
 				seed: "7", count: "2", stop: `["a","b"]`, "gen_ai.request.reasoning.level": `"low"`,
 			}},
-		{"null is none", nil, `"temperature":null,"max_tokens":null`, map[string]string{}},
-		{"a text that the skeleton lacks", nil, `"stop":"a text of more than twenty-four bytes"`, map[string]string{stop: `"a text of more than twenty-four bytes"`}},
-		{"a text that is too long", nil, `"stop":"` + long + `"`, map[string]string{}},
+		{"null is omitted", nil, `"temperature":null,"max_tokens":null`, map[string]string{}},
+		{"text elided from the skeleton", nil, `"stop":"a text of more than twenty-four bytes"`, map[string]string{stop: `"a text of more than twenty-four bytes"`}},
+		{"text too long for a span", nil, `"stop":"` + long + `"`, map[string]string{}},
 		{"escapes", nil, `"stop":"\u0041\"\\"`, map[string]string{stop: `"\u0041\"\\"`}},
 		{"set", func(c *Config) {
 			c.Params.Temperature, c.Params.Extra = 0.5, map[string]any{"seed": "7", "stop": []any{"a"}}
@@ -335,9 +335,9 @@ func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 		{"both spellings", nil, `"max_completion_tokens":5,"max_tokens":6`, map[string]string{limit: "5"}},
 		{"the other spelling is limited", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":500`, map[string]string{limit: "100"}},
 		{"the other spelling is enforced", func(c *Config) { c.Params.MaxCompletionTokens = 100 }, `"max_tokens":5`, map[string]string{limit: "100"}},
-		{"of two spellings that are limited, the newer one stays", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":50,"max_tokens":500`,
+		{"both spellings limited, newer one stays", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":50,"max_tokens":500`,
 			map[string]string{limit: "50"}},
-		{"of two spellings, the one with a value stays", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":null,"max_tokens":500`,
+		{"both spellings, one null", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":null,"max_tokens":500`,
 			map[string]string{limit: "100"}},
 		{"no limit gets the ceiling", func(c *Config) { c.Limits.MaxCompletionTokens = 100 }, ``, map[string]string{limit: "100"}},
 		{"null gets the ceiling", func(c *Config) { c.Limits.MaxTokens = 100 }, `"max_completion_tokens":null`, map[string]string{limit: "100"}},
@@ -351,34 +351,34 @@ func TestSpanParametersMatchForwardedRequest(t *testing.T) {
 				test.config(config)
 			}
 			var sent []byte
-			handler, sink := watched(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { sent, _ = io.ReadAll(req.Body) }))
+			handler, sink := newRecordingMiddleware(t, config, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { sent, _ = io.ReadAll(req.Body) }))
 			body := `{"messages":[{"role":"user","content":"Hi"}]`
 			if test.members != "" {
 				body += "," + test.members
 			}
-			for range [2]int{} { // the second one from what the first one left in memory
+			for range [2]int{} { // the second one from the decision cache
 				handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body+"}")))
 			}
 			if len(sink.calls) != 2 || sent == nil {
-				t.Fatalf("%d calls, and the provider gets %s", len(sink.calls), sent)
+				t.Fatalf("%d calls, forwarded body %s", len(sink.calls), sent)
 			}
 			for _, call := range sink.calls {
 				got := map[string]string{}
 				for _, p := range call.Request.Parameters {
-					got[p.Name] = p.Value // the last one counts, as for parameterAttributes
+					got[p.Name] = p.Value // the last one wins, as for parameterAttributes
 				}
 				if !reflect.DeepEqual(got, test.want) {
 					t.Errorf("parameters %q, want %q", got, test.want)
 				}
 				if provided := parametersOf(t, sent); !reflect.DeepEqual(got, provided) {
-					t.Errorf("parameters %q, but the provider gets %q", got, provided)
+					t.Errorf("parameters %q, but the forwarded body has %q", got, provided)
 				}
 			}
 		})
 	}
 }
 
-// parametersOf reads the parameters that a span shows from the body that the provider gets.
+// parametersOf returns the parameters in a forwarded body that a span shows.
 func parametersOf(t *testing.T, body []byte) map[string]string {
 	t.Helper()
 	var members map[string]json.RawMessage
@@ -394,10 +394,10 @@ func parametersOf(t *testing.T, body []byte) map[string]string {
 	return found
 }
 
-// TestSpanParametersAreNotCached sends requests that differ in a text only: what is remembered of the first one
-// must not be shown for the others.
+// TestSpanParametersAreNotCached sends requests that differ in a text only: the cached decision of the first one must not
+// provide the parameters of the others.
 func TestSpanParametersAreNotCached(t *testing.T) {
-	handler, sink := watched(t, CreateConfig(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	handler, sink := newRecordingMiddleware(t, CreateConfig(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	var want []string
 	for i := 0; i < 3; i++ {
 		text := fmt.Sprintf(`"tenant %d does not want to be seen by others"`, i)
@@ -413,13 +413,13 @@ func TestSpanParametersAreNotCached(t *testing.T) {
 }
 
 func TestRefusedCallHasSpanInTrace(t *testing.T) {
-	handler, sink := watched(t, CreateConfig(), http.NotFoundHandler())
+	handler, sink := newRecordingMiddleware(t, CreateConfig(), http.NotFoundHandler())
 	handler.(*middleware).policy.telemetry.spans = true
 	req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))
 	req.Header.Set("Traceparent", callersParent+"-01")
 	handler.ServeHTTP(httptest.NewRecorder(), req)
 	call := sink.calls[0]
 	if call.ErrorType != "invalid_json" || call.Trace == nil || call.Trace.ParentID != callersSpan {
-		t.Errorf("error.type %q and trace %+v, want invalid_json below the caller's span", call.ErrorType, call.Trace)
+		t.Errorf("error.type %q and trace %+v, want invalid_json and the caller's span as parent", call.ErrorType, call.Trace)
 	}
 }

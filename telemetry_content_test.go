@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// exporting returns what New does with the configuration, but exports spans to the collector at once.
-func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler) http.Handler {
+// newExportingMiddleware returns a middleware like New, except that it exports spans to the collector at once.
+func newExportingMiddleware(t *testing.T, c *testCollector, config *Config, next http.Handler) http.Handler {
 	t.Helper()
 	config.Telemetry.OTLP = OTLP{Endpoint: c.URL, Metrics: false}
 	p, err := newPolicy(config, "test")
@@ -31,11 +31,11 @@ func exporting(t *testing.T, c *testCollector, config *Config, next http.Handler
 		cancel()
 		eventually(t, "the exporter has ended", func() bool { return hasEnded(p.telemetry.exporter) })
 	})
-	return middlewareTo(p, next)
+	return newPolicyMiddleware(p, next)
 }
 
-// ask sends a body and returns what the client gets of the answer.
-func ask(handler http.Handler, body string, header ...string) *httptest.ResponseRecorder {
+// sendRequest sends a body to a handler and returns the response.
+func sendRequest(handler http.Handler, body string, header ...string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -45,8 +45,8 @@ func ask(handler http.Handler, body string, header ...string) *httptest.Response
 	return rw
 }
 
-// answering returns a provider that answers in the pieces; events are a stream.
-func answering(pieces ...string) http.Handler {
+// respondWith returns a provider that responds with pieces: JSON, or a stream if the first piece is an event or a comment.
+func respondWith(pieces ...string) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		kind := "application/json"
@@ -60,7 +60,7 @@ func answering(pieces ...string) http.Handler {
 	})
 }
 
-// delta is an event with a piece of a choice.
+// delta returns an event with a part of a choice.
 func delta(index int, content, finishReason string) string {
 	reason := "null"
 	if finishReason != "" {
@@ -69,12 +69,13 @@ func delta(index int, content, finishReason string) string {
 	return fmt.Sprintf(`data: {"choices":[{"index":%d,"delta":{"content":%q},"finish_reason":%s}]}`, index, content, reason) + "\n\n"
 }
 
-// Messages of the conventions.
+// textMessage returns a message in the format of the semantic conventions.
 func textMessage(role, text string) string {
 	return `{"role":"` + role + `","parts":[{"type":"text","content":"` + text + `"}]}`
 }
 
-func textAnswer(text, finishReason string) string {
+// textResponse returns an output message in the format of the semantic conventions.
+func textResponse(text, finishReason string) string {
 	return `{"role":"assistant","parts":[{"type":"text","content":"` + text + `"}],"finish_reason":"` + finishReason + `"}`
 }
 
@@ -89,26 +90,26 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 		name     string
 		maxBytes any
 		request  string
-		answer   []string
+		response []string
 		input    string
 		output   string
 	}{
-		{"texts", nil, prompt, []string{plain}, "[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+		{"texts", nil, prompt, []string{plain}, "[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a conversation", nil, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"},{"role":"user","content":"Bye"}`),
 			[]string{plain},
 			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "," + textMessage("assistant", "Hello") + "," + textMessage("user", "Bye") + "]",
-			"[" + textAnswer("Hello", "stop") + "]"},
-		{"parts, of which an image keeps its type", nil,
+			"[" + textResponse("Hello", "stop") + "]"},
+		{"parts, an image with its type only", nil,
 			messages(`{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"Say it."}]}`),
 			[]string{plain},
 			`[{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"},{"type":"text","content":"Say it."}]}]`,
-			"[" + textAnswer("Hello", "stop") + "]"},
-		{"calls of tools", nil,
+			"[" + textResponse("Hello", "stop") + "]"},
+		{"tool calls", nil,
 			messages(`{"role":"user","content":"Weather?"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"weather","arguments":"{\"place\":\"Rome\"}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}`),
 			[]string{`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c2","type":"function","function":{"name":"clock","arguments":"{}"}},{"id":"c3","type":"function","function":{"name":"map","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`},
 			"[" + textMessage("user", "Weather?") + `,{"role":"assistant","parts":[{"type":"tool_call","name":"weather"}]},` + textMessage("tool", "sunny") + "]",
 			`[{"role":"assistant","parts":[{"type":"tool_call","name":"clock"},{"type":"tool_call","name":"map"}],"finish_reason":"tool_calls"}]`},
-		{"calls of tools in a stream", nil, prompt, []string{
+		{"tool calls in a stream", nil, prompt, []string{
 			`data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"c2","function":{"name":"clock","arguments":""}}]},"finish_reason":null}]}` + "\n\n",
 			`data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]},"finish_reason":null}]}` + "\n\n",
 			`data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}` + "\n\n", done},
@@ -116,37 +117,37 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 			`[{"role":"assistant","parts":[{"type":"tool_call","name":"clock"}],"finish_reason":"tool_calls"}]`},
 		{"several choices", nil, prompt,
 			[]string{`{"choices":[{"index":1,"message":{"content":"B"},"finish_reason":"length"},{"index":0,"message":{"content":"A"},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("A", "stop") + "," + textAnswer("B", "length") + "]"},
-		{"several choices in a stream, of which the second one ends first", nil, prompt,
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("A", "stop") + "," + textResponse("B", "length") + "]"},
+		{"several choices in a stream, the second one ends first", nil, prompt,
 			[]string{delta(0, "A", ""), delta(1, "B", ""), delta(1, "C", "length"), delta(0, "D", "stop"), done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("AD", "stop") + "," + textAnswer("BC", "length") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("AD", "stop") + "," + textResponse("BC", "length") + "]"},
 		{"a stream", nil, prompt, []string{": wait\n\n", delta(0, "Hel", ""), delta(0, "lo", "") + delta(0, "", "stop") + done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a stream in small packets", nil, prompt, split(delta(0, "Hel", "")+delta(0, "lo", "")+delta(0, "", "stop")+done, 7),
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
 		{"a stream of many windows", 1 << 20, prompt, strings.SplitAfter(strings.Repeat(delta(0, "Hello", ""), 5000)+delta(0, "", "stop")+done, "\n\n"),
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer(strings.Repeat("Hello", 5000), "stop") + "]"},
-		{"parts in the answer, of which a thought is none", nil, prompt,
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse(strings.Repeat("Hello", 5000), "stop") + "]"},
+		{"parts in the response, thinking omitted", nil, prompt,
 			[]string{`{"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"Hello"}]},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("Hello", "stop") + "]"},
-		{"letters of several bytes", nil, messages(`{"role":"user","content":"h\u00e9 \ud83d\ude00 <&>"}`), []string{delta(0, "é😀", "stop"), done},
-			"[" + textMessage("user", "hé 😀 <&>") + "]", "[" + textAnswer("é😀", "stop") + "]"},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "stop") + "]"},
+		{"multi-byte letters", nil, messages(`{"role":"user","content":"h\u00e9 \ud83d\ude00 <&>"}`), []string{delta(0, "é😀", "stop"), done},
+			"[" + textMessage("user", "hé 😀 <&>") + "]", "[" + textResponse("é😀", "stop") + "]"},
 		{"an error", nil, prompt, []string{`{"error":{"message":"no"}}`}, "[" + textMessage("user", "Hi") + "]", "[]"},
-		{"an answer that is no JSON", nil, prompt, []string{"no"}, "[" + textMessage("user", "Hi") + "]", "[]"},
+		{"response that is not JSON", nil, prompt, []string{"no"}, "[" + textMessage("user", "Hi") + "]", "[]"},
 
-		{"a bound within a letter", 5, messages(`{"role":"user","content":"äöü"}`), []string{`{"choices":[{"index":0,"message":{"content":"äöü"},"finish_reason":"stop"}]}`},
-			"[" + textMessage("user", "äö") + "]", "[" + textAnswer("äö", "stop") + "]"},
-		{"a bound within a letter of a stream", 5, prompt, []string{delta(0, "ä", ""), delta(0, "😀", ""), delta(0, "x", ""), delta(0, "", "stop"), done},
-			"[" + textMessage("user", "Hi") + "]", "[" + textAnswer("äx", "stop") + "]"},
-		{"a bound of one byte", 1, messages(`{"role":"user","content":"Hi"}`), []string{delta(0, "Hello", ""), delta(0, "", "stop"), done},
-			"[" + textMessage("user", "H") + "]", "[" + textAnswer("H", "stop") + "]"},
-		{"of the prompt, the last messages are kept", 7, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`),
-			[]string{plain}, "[" + textMessage("user", "Hell") + "," + textMessage("user", "Bye") + "]", "[" + textAnswer("Hello", "stop") + "]"},
-		{"of the prompt, the last message only", 3, messages(`{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`), []string{plain},
-			"[" + textMessage("user", "Bye") + "]", "[" + textAnswer("Hel", "stop") + "]"},
-		{"a bound between parts", 4, messages(`{"role":"user","content":[{"type":"text","text":"What"},{"type":"text","text":"ever"}]}`), []string{plain},
-			`[{"role":"user","parts":[{"type":"text","content":"What"},{"type":"text"}]}]`, "[" + textAnswer("Hell", "stop") + "]"},
-		{"a bound that all choices share", 3, prompt, []string{`{"choices":[{"index":0,"message":{"content":"AB"}},{"index":1,"message":{"content":"CD"}}]}`},
+		{"bound within a letter", 5, messages(`{"role":"user","content":"äöü"}`), []string{`{"choices":[{"index":0,"message":{"content":"äöü"},"finish_reason":"stop"}]}`},
+			"[" + textMessage("user", "äö") + "]", "[" + textResponse("äö", "stop") + "]"},
+		{"bound within a letter of a stream", 5, prompt, []string{delta(0, "ä", ""), delta(0, "😀", ""), delta(0, "x", ""), delta(0, "", "stop"), done},
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("äx", "stop") + "]"},
+		{"bound of one byte", 1, messages(`{"role":"user","content":"Hi"}`), []string{delta(0, "Hello", ""), delta(0, "", "stop"), done},
+			"[" + textMessage("user", "H") + "]", "[" + textResponse("H", "stop") + "]"},
+		{"bound keeps the last messages of the prompt", 7, messages(`{"role":"system","content":"Be short."},{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`),
+			[]string{plain}, "[" + textMessage("user", "Hell") + "," + textMessage("user", "Bye") + "]", "[" + textResponse("Hello", "stop") + "]"},
+		{"bound keeps the last message of the prompt only", 3, messages(`{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}`), []string{plain},
+			"[" + textMessage("user", "Bye") + "]", "[" + textResponse("Hel", "stop") + "]"},
+		{"bound between parts", 4, messages(`{"role":"user","content":[{"type":"text","text":"What"},{"type":"text","text":"ever"}]}`), []string{plain},
+			`[{"role":"user","parts":[{"type":"text","content":"What"},{"type":"text"}]}]`, "[" + textResponse("Hell", "stop") + "]"},
+		{"bound shared by all choices", 3, prompt, []string{`{"choices":[{"index":0,"message":{"content":"AB"}},{"index":1,"message":{"content":"CD"}}]}`},
 			"[" + textMessage("user", "Hi") + "]",
 			`[{"role":"assistant","parts":[{"type":"text","content":"AB"}]},{"role":"assistant","parts":[{"type":"text","content":"C"}]}]`},
 	}
@@ -156,22 +157,22 @@ func TestCapturedPromptAndResponse(t *testing.T) {
 			config := CreateConfig()
 			config.Telemetry.Traces.CaptureContent = true
 			config.Telemetry.Traces.ContentMaxBytes = test.maxBytes
-			handler := exporting(t, c, config, answering(test.answer...))
-			if got, want := ask(handler, test.request).Body.String(), strings.Join(test.answer, ""); got != want {
-				t.Errorf("the client gets %q, want %q", got, want)
+			handler := newExportingMiddleware(t, c, config, respondWith(test.response...))
+			if got, want := sendRequest(handler, test.request).Body.String(), strings.Join(test.response, ""); got != want {
+				t.Errorf("body %q, want %q", got, want)
 			}
-			eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-			if got := c.texts[0]["gen_ai.input.messages"]; got != test.input {
+			eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+			if got := c.attributes[0]["gen_ai.input.messages"]; got != test.input {
 				t.Errorf("input\n%s\nwant\n%s", got, test.input)
 			}
-			if got := c.texts[0]["gen_ai.output.messages"]; got != test.output {
+			if got := c.attributes[0]["gen_ai.output.messages"]; got != test.output {
 				t.Errorf("output\n%.300s\nwant\n%.300s", got, test.output)
 			}
 		})
 	}
 }
 
-// split cuts a text into packets of so many bytes.
+// split splits a text into packets of a size.
 func split(text string, size int) []string {
 	var packets []string
 	for len(text) > size {
@@ -181,67 +182,67 @@ func split(text string, size int) []string {
 	return append(packets, text)
 }
 
-// TestCaptureUsesForwardedRequest: the prompt is that behind the policy, and of a compressed request the plain text.
+// TestCaptureUsesForwardedRequest checks that the prompt is the one after the policy, decompressed.
 func TestCaptureUsesForwardedRequest(t *testing.T) {
 	c := newTestCollector(t, nil)
 	config := CreateConfig()
 	config.Model = "gpt-4o"
 	config.Telemetry.Traces.CaptureContent = "true"
-	handler := exporting(t, c, config, answering(`{"choices":[]}`))
+	handler := newExportingMiddleware(t, c, config, respondWith(`{"choices":[]}`))
 	compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
-	ask(handler, string(compressed), "Content-Encoding", "gzip")
-	eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-	if got, want := c.texts[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
+	sendRequest(handler, string(compressed), "Content-Encoding", "gzip")
+	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+	if got, want := c.attributes[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
 		t.Errorf("input %s, want %s", got, want)
 	}
 }
 
-// TestContentCaptureIsOptIn has canaries in prompt and answer.
+// TestContentCaptureIsOptIn puts canaries into the prompt and the response.
 func TestContentCaptureIsOptIn(t *testing.T) {
 	const (
-		prompt = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
-		answer = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
+		prompt   = `{"model":"m","messages":[{"role":"user","content":"canary"}]}`
+		response = `{"choices":[{"index":0,"message":{"role":"assistant","content":"canary"},"finish_reason":"stop"}]}`
 	)
 	for _, off := range []any{nil, false, "false", ""} {
 		c := newTestCollector(t, nil)
 		config := CreateConfig()
 		config.Telemetry.Traces.CaptureContent = off
-		ask(exporting(t, c, config, answering(answer)), prompt)
-		eventually(t, "the span has come", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-		if text := fmt.Sprint(c.texts); strings.Contains(text, "canary") || strings.Contains(text, "messages") {
-			t.Errorf("captureContent %v: the span has the content: %s", off, text)
+		sendRequest(newExportingMiddleware(t, c, config, respondWith(response)), prompt)
+		eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+		if text := fmt.Sprint(c.attributes); strings.Contains(text, "canary") || strings.Contains(text, "messages") {
+			t.Errorf("captureContent %v: attributes %s, want no content", off, text)
 		}
 	}
 
 	config := CreateConfig()
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(answer))
+	handler, sink := newRecordingMiddleware(t, config, respondWith(response))
 	handler.(*middleware).policy.telemetry.spans = true
-	ask(handler, prompt, "Traceparent", callersParent+"-00")
-	ask(handler, prompt, "Traceparent", callersParent+"-01")
+	sendRequest(handler, prompt, "Traceparent", callersParent+"-00")
+	sendRequest(handler, prompt, "Traceparent", callersParent+"-01")
 	for i, sampled := range []bool{false, true} {
 		call := sink.calls[i]
 		if got := call.Input != nil && call.Response.Content != nil; got != sampled {
 			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Response.Content)
 		}
 		if line := string(newLine(call)); strings.Contains(line, "canary") {
-			t.Errorf("the log has the content: %s", line)
+			t.Errorf("log line %s, want no content", line)
 		}
 	}
 }
 
-// TestPromptsStayOutOfMetricsAndLogs has a canary wherever a client or a provider may write text, with everything captured.
+// TestPromptsStayOutOfMetricsAndLogs puts a canary wherever a client or a provider may write text, and captures the content.
 func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 	config := CreateConfig()
 	config.AllowedModels = []string{"m"}
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(
+	handler, sink := newRecordingMiddleware(t, config, respondWith(
 		`data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"canary","tool_calls":[{"function":{"name":"canary"}}]}}]}`+"\n\n",
 		`data: {"error":{"message":"canary","type":"canary","code":"canary"}}`+"\n\n"))
 	p := handler.(*middleware).policy
 	p.telemetry.spans = true
 	refused := 0
-	told := operatorSees(t, func() {
+	logged := logOutput(t, func() {
 		for _, body := range []string{
 			`{"model":"m","stream":true,"messages":[{"role":"user","content":"canary"}],"user":"canary","metadata":{"canary":"canary"},"stop":"canary","canary":"canary"}`,
 			`{"model":"m","messages":[{"role":"canary","content":"canary"}]}`,
@@ -250,36 +251,36 @@ func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 			`{"model":"m","model":"m","messages":[{"role":"user","content":"canary"}]}`,
 			`{"canary`,
 		} {
-			rw := ask(handler, body)
+			rw := sendRequest(handler, body)
 			if rw.Code != http.StatusOK {
 				refused++
 			}
 			for name, values := range rw.Header() {
 				if strings.Contains(fmt.Sprint(name, values), "canary") {
-					t.Errorf("the operator's header %s is %q", name, values)
+					t.Errorf("Response header %q = %q, want no content", name, values)
 				}
 			}
 		}
 	})
 	if len(sink.calls) != 6 || refused != 5 || sink.calls[0].Input == nil || sink.calls[0].ErrorType != "error_event" {
-		t.Fatalf("%d calls, %d refused, want 6 and 5, and content of the first: %+v", len(sink.calls), refused, sink.calls[0])
+		t.Fatalf("%d calls, %d refused, want 6 and 5, and content of the first one: %+v", len(sink.calls), refused, sink.calls[0])
 	}
 	for _, call := range sink.calls {
-		told += string(newLine(call))
+		logged += string(newLine(call))
 	}
-	for what, text := range map[string]string{"log": told, "exposition": get(t, p.telemetry.registry, http.MethodGet).Body.String()} {
+	for what, text := range map[string]string{"log": logged, "exposition": scrape(t, p.telemetry.registry, http.MethodGet).Body.String()} {
 		if at := strings.Index(text, "canary"); at >= 0 {
-			t.Errorf("the %s has %q", what, text[:at+6])
+			t.Errorf("%s contains %q, want no content", what, text[:at+6])
 		}
 	}
 }
 
-// TestContentCaptureIsForChatCompletions: inputs and answers of other endpoints have another form, and nothing is made of them.
+// TestContentCaptureIsForChatCompletions checks that nothing is captured at other endpoints, whose bodies have another format.
 func TestContentCaptureIsForChatCompletions(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = map[string]string{"/v1/responses": "responses"}
 	config.Telemetry.Traces.CaptureContent = true
-	handler, sink := watched(t, config, answering(`{"object":"response","output":[]}`))
+	handler, sink := newRecordingMiddleware(t, config, respondWith(`{"object":"response","output":[]}`))
 	handler.(*middleware).policy.telemetry.spans = true
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","input":"Hi"}`)))
 	if call := sink.calls[0]; call.Trace == nil || call.Input != nil || call.Response.Content != nil {
@@ -291,15 +292,15 @@ func TestTruncatedKeepsWholeCharacters(t *testing.T) {
 	const text = "aä€😀z" // 1, 2, 3, 4 and 1 bytes
 	for most, want := range []string{"", "a", "a", "aä", "aä", "aä", "aä€", "aä€", "aä€", "aä€", "aä€😀", text, text} {
 		if got := truncated(text, most); got != want {
-			t.Errorf("%d bytes: %q, want %q", most, got, want)
+			t.Errorf("truncated to %d bytes: %q, want %q", most, got, want)
 		}
 	}
 	if got := truncated(text, -1); got != "" {
-		t.Errorf("fewer than none: %q, want nothing", got)
+		t.Errorf("truncated to -1 bytes: %q, want nothing", got)
 	}
 }
 
-// FuzzCapturedContent reads any messages and answers, and keeps the bound.
+// FuzzCapturedContent captures arbitrary messages and responses, and checks the bound.
 func FuzzCapturedContent(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"user","content":"äöü"},{"role":"user","content":[{"type":"text","text":"Hi"}]}],"choices":[{"index":3,"message":{"content":"Hi"}}]}`), 3)
 	f.Add([]byte("\ndata: {\"choices\":[{\"index\":15,\"delta\":{\"content\":\"Hi\",\"tool_calls\":[{\"function\":{\"name\":\"n\"}}]}}]}\n\ndata: [DONE]\n\n"), 100)
@@ -309,7 +310,7 @@ func FuzzCapturedContent(f *testing.F) {
 			most = 10
 		}
 		if got := captureInput(text, most); got != nil && !utf8.Valid(got) {
-			t.Errorf("input %q", got)
+			t.Errorf("input %q, want UTF-8", got)
 		}
 		for _, stream := range []bool{false, true} {
 			reader := &responseReader{record: &Response{}, capture: &capture{left: most}}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// madeCall returns the record of a call that went well, with a model that the configuration names.
-func madeCall(change func(c *Call)) *Call {
+// newTestCall returns the record of a successful call with a configured model.
+func newTestCall(change func(c *Call)) *Call {
 	c := &Call{
 		Target:   &Target{Operation: chatOperation, Provider: "openai", MaxSeries: defaultMaxSeries},
 		Request:  &Request{Model: "gpt-4o", ConfiguredModel: true},
@@ -33,7 +33,7 @@ func pointsOf(r *registry, wanted *instrument) []point {
 	return nil
 }
 
-// countsOf returns the counts of an instrument's points by their attributes, which are written as name=value.
+// countsOf returns the counts of an instrument's points by their attributes, written as name=value.
 func countsOf(r *registry, wanted *instrument) map[string]int64 {
 	counts := map[string]int64{}
 	for _, p := range pointsOf(r, wanted) {
@@ -57,7 +57,7 @@ func TestHistogramBuckets(t *testing.T) {
 				want  int
 			}{{at, bucket}, {at + 1, bucket + 1}} {
 				r := newRegistry()
-				recordCall(r, madeCall(func(c *Call) {
+				recordCall(r, newTestCall(func(c *Call) {
 					c.Duration, c.GatewayDuration, c.FirstChunk = test.value, test.value, test.value
 				}))
 				want := make([]int64, len(i.bounds)+1)
@@ -80,7 +80,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 		change func(c *Call)
 		want   map[*instrument]map[string]int64
 	}{
-		{"a call without usage, and no stream", nil, map[*instrument]map[string]int64{
+		{"no usage, no stream", nil, map[*instrument]map[string]int64{
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
@@ -121,7 +121,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
-			recordCall(r, madeCall(test.change))
+			recordCall(r, newTestCall(test.change))
 			for _, m := range collect(r) {
 				want := test.want[m.instrument]
 				if want == nil && m.instrument != activeStreams {
@@ -149,13 +149,13 @@ func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 		{"an unknown model that the provider does not have", "gpt-x", false, 404, other},
 		{"an unknown model while the provider is down", "gpt-x", false, 503, other},
 		{"an unknown model that the provider has", "gpt-x", false, 200, "gpt-x"},
-		{"an error for a model that has been there", "gpt-x", false, 429, "gpt-x"},
+		{"an error for a model after success", "gpt-x", false, 429, "gpt-x"},
 		{"another unknown model", "gpt-y", false, 400, other},
 		{"a configured model that the provider does not have", "gpt-z", true, 404, "gpt-z"},
 	}
 	want := map[string]int64{}
 	for _, step := range steps {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Request.ConfiguredModel, c.Status, c.Response.Model = step.model, step.configured, step.status, ""
 		}))
 		want["gen_ai.request.model="+step.want]++
@@ -168,13 +168,13 @@ func TestClientModelIsNamedAfterSuccess(t *testing.T) {
 func TestKnownModelsAreBounded(t *testing.T) {
 	r := newRegistry()
 	for i := 0; i < 2*maxKnownModels; i++ {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Target.MaxSeries = fmt.Sprint("model-", i), false, "", 100000
 		}))
 	}
 	counts := countsOf(r, operationDuration)
 	if got := len(r.knownModels); got != maxKnownModels {
-		t.Errorf("%d models are remembered, want %d", got, maxKnownModels)
+		t.Errorf("%d known models, want %d", got, maxKnownModels)
 	}
 	if got := counts["gen_ai.request.model="+other]; got != maxKnownModels {
 		t.Errorf("%d calls of further models, want %d", got, maxKnownModels)
@@ -183,7 +183,7 @@ func TestKnownModelsAreBounded(t *testing.T) {
 
 func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 	call := func(model, app, errorType string) *Call {
-		return madeCall(func(c *Call) {
+		return newTestCall(func(c *Call) {
 			c.Request.Model, c.ErrorType, c.Target.MaxSeries = model, errorType, 2
 			c.Labels = []string{"app", app}
 		})
@@ -206,21 +206,22 @@ func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	if got := countsOf(r, telemetryDropped); !reflect.DeepEqual(got, map[string]int64{"chat_completion.record=series": 4}) {
-		t.Errorf("lost %v, want 4 series", got)
+		t.Errorf("lost records %v, want 4 series", got)
 	}
 }
 
-// TestSeriesAttributesAreUnique keeps what Prometheus would refuse: there are several ways to become _OTHER.
+// TestSeriesAttributesAreUnique checks that no two series have the same attributes, which Prometheus refuses: attributes become
+// _OTHER in several ways.
 func TestSeriesAttributesAreUnique(t *testing.T) {
-	unvouched := func(c *Call) {
+	unconfirmed := func(c *Call) {
 		c.Request.Model, c.Request.ConfiguredModel, c.Response.Model, c.Status, c.ErrorType = "x", false, "", 404, "404"
 	}
 	configured := func(c *Call) {
 		c.Request.Model, c.Response.Model, c.Status, c.ErrorType = "y", "", 404, "404"
 	}
-	longAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+1) }
-	longerAnswer := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+2) }
-	otherAnswer := func(c *Call) { c.Response.Model = other }
+	longResponse := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+1) }
+	longerResponse := func(c *Call) { c.Response.Model = strings.Repeat("a", labelMaxBytes+2) }
+	otherResponse := func(c *Call) { c.Response.Model = other }
 	tests := []struct {
 		name      string
 		maxSeries int
@@ -228,16 +229,16 @@ func TestSeriesAttributesAreUnique(t *testing.T) {
 		want      int
 		lost      int64
 	}{
-		{"nobody vouches for a model, and then one is too many", 2, []func(c *Call){unvouched, nil, configured}, 2, 1},
-		{"a model is too many, and then nobody vouches for one", 1, []func(c *Call){nil, configured, unvouched}, 2, 1},
-		{"answers name what is no model", 5, []func(c *Call){longAnswer, longerAnswer, longAnswer, otherAnswer}, 1, 0},
-		{"answers name what is no model when all series are there", 2, []func(c *Call){longAnswer, nil, longerAnswer}, 2, 0},
+		{"unconfirmed model, then a series beyond the bound", 2, []func(c *Call){unconfirmed, nil, configured}, 2, 1},
+		{"series beyond the bound, then an unconfirmed model", 1, []func(c *Call){nil, configured, unconfirmed}, 2, 1},
+		{"invalid models in responses", 5, []func(c *Call){longResponse, longerResponse, longResponse, otherResponse}, 1, 0},
+		{"invalid models in responses at the bound", 2, []func(c *Call){longResponse, nil, longerResponse}, 2, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
 			for _, change := range test.calls {
-				c := madeCall(change)
+				c := newTestCall(change)
 				c.Target.MaxSeries = test.maxSeries
 				recordCall(r, c)
 			}
@@ -255,7 +256,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 	const calls, bound = 100000, 50
 	r := newRegistry()
 	for i := 0; i < calls; i++ {
-		recordCall(r, madeCall(func(c *Call) {
+		recordCall(r, newTestCall(func(c *Call) {
 			c.Request.Model, c.Response.Model = fmt.Sprint("model-", i), fmt.Sprint("answer-", i)
 			c.Request.ConfiguredModel = i%2 == 0
 			c.Labels = []string{"app", fmt.Sprint("app-", i)}
@@ -268,7 +269,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 		total += count
 	}
 	if total != calls {
-		t.Errorf("%d calls are counted, want %d", total, calls)
+		t.Errorf("%d counted calls, want %d", total, calls)
 	}
 	if got, want := len(r.series), bound+1; got != want {
 		t.Errorf("%d series, want %d: the bound, and one for the rest", got, want)
@@ -277,7 +278,7 @@ func TestSeriesAreBoundedWhateverClientsSend(t *testing.T) {
 		t.Errorf("%d lost series, want %d", got, want)
 	}
 	if got := len(r.knownModels); got > maxKnownModels {
-		t.Errorf("%d models are remembered, want at most %d", got, maxKnownModels)
+		t.Errorf("%d known models, want at most %d", got, maxKnownModels)
 	}
 }
 
@@ -291,7 +292,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 		{"mode=report", true}, {"mode=report,model=enforced", true}, {"mode=report,refused=model_not_found", true},
 		{"refused=credentials_unavailable", true},
 	} {
-		recordCall(r, madeCall(func(call *Call) { call.Request.Policy, call.Request.ReportOnly = c.policy, c.report }))
+		recordCall(r, newTestCall(func(call *Call) { call.Request.Policy, call.Request.ReportOnly = c.policy, c.report }))
 	}
 	want := map[string]int64{
 		"chat_completion.decision=model=set chat_completion.mode=enforce":                      3,
@@ -316,7 +317,7 @@ func TestDecisionsAreCountedBeyondCombinationBound(t *testing.T) {
 				decisions = append(decisions, fmt.Sprint("p", bit, "=dropped"))
 			}
 		}
-		recordCall(r, madeCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
+		recordCall(r, newTestCall(func(c *Call) { c.Request.Policy = strings.Join(decisions, ",") }))
 	}
 	want := map[string]int64{"chat_completion.decision=model=set chat_completion.mode=enforce": calls}
 	for bit := 0; bit < parameters; bit++ {
@@ -326,7 +327,7 @@ func TestDecisionsAreCountedBeyondCombinationBound(t *testing.T) {
 		t.Errorf("decisions %v, want %v", got, want)
 	}
 	if got, most := len(r.enforced), maxPolicyTexts+parameters+1; got > most {
-		t.Errorf("%d texts are kept, want at most %d", got, most)
+		t.Errorf("%d policy texts, want at most %d", got, most)
 	}
 }
 
@@ -367,7 +368,7 @@ func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 		go func(i int) {
 			defer all.Done()
 			for n := 0; n < callsEach; n++ {
-				recordCall(r, madeCall(func(c *Call) {
+				recordCall(r, newTestCall(func(c *Call) {
 					c.Request.Model = fmt.Sprint("model-", n%7)
 					c.Response.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
 					c.Request.Policy = "model=set"
@@ -406,30 +407,30 @@ func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 
 func TestCollectedPointsAreSnapshots(t *testing.T) {
 	r := newRegistry()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	before := pointsOf(r, operationDuration)
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	_ = collect(r)
 	if p := before[0]; p.count != 1 || p.counts[7] != 1 {
 		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
 	}
 }
 
-// TestBrokenRecordDoesNotBlockOthers has a record without a target, which nothing makes: the ones behind it are counted.
+// TestBrokenRecordDoesNotBlockOthers records a call without a target, which cannot occur: later calls are still counted.
 func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 	r := newRegistry()
-	broken := madeCall(func(call *Call) { call.Target = nil })
+	broken := newTestCall(func(call *Call) { call.Target = nil })
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("a call without a target is settled")
+				t.Error("collect does not panic, want a panic for a call without a target")
 			}
 		}()
 		recordCall(r, broken)
 		collect(r)
 	}()
-	recordCall(r, madeCall(nil))
+	recordCall(r, newTestCall(nil))
 	if got := len(pointsOf(r, operationDuration)); got != 1 {
-		t.Errorf("%d series behind the call, want 1", got)
+		t.Errorf("%d series after the call, want 1", got)
 	}
 }

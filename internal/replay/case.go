@@ -1,7 +1,8 @@
 // Package replay reads the scenario cases in testdata/cases and replays them against a gateway: the compiled handler,
-// the handler behind Traefik's plugin loader, or a real Traefik process. What a case demands is the same for all three.
+// the handler that Traefik's plugin loader creates, or a real Traefik process. All three must satisfy the same cases.
 //
-// A case is a text file of sections, each begun by a line "-- name --":
+// A case is a text file of sections, each starting with a line "-- name --". The text before the first section describes the
+// case:
 //
 //	What the case shows, in prose.
 //	-- config --
@@ -26,25 +27,35 @@
 //	-- operator sees --
 //	X-Ai-Policy: model=set
 //
-// config is the middleware's configuration as JSON, and "then" that of a second one behind it, if there is one. If the
-// section "configuration error" stands instead of all others, each of its lines must be part of the error of New. Without
-// "provider sees" the request must not reach the provider; without "provider answers" behind it the provider answers with
-// the body {}. Where the provider is asked more than once, both are repeated, in order.
+// The sections are:
 //
-// In the sections that say what somebody sees, a header with the value (none) must be absent, headers that are not named
-// are not compared, and neither is the body if no empty line begins it. The target * is any: Traefik cleans some paths
-// itself. The status of an answer may be preceded by an informational one ("103 200") and followed by "broken": the body
-// ends in an error, and without a status already its header. The provider that "hangs" sends what is there, and no more.
+//   - "config": the configuration of the middleware as JSON.
+//   - "then": the configuration of a second, chained instance after it. Default: none.
+//   - "configuration error": New must fail. Each line must be part of its error. A case with this section has no
+//     request.
+//   - "request": the request of the client.
+//   - "provider sees": the request that the provider must get. Without it, the request must not reach the provider.
+//   - "provider answers": the response of the provider to it. Default: status 200 with the body {}. If the provider gets
+//     several requests, this section and "provider sees" are repeated in order.
+//   - "client sees": the response that the client must get.
+//   - "operator sees": the response headers that the access log must have.
+//   - "each": values of {{each}}, one per line. The file is a separate case for each line, with {{each}} replaced by the line
+//     everywhere else in the file. The name of the case is the name of the file, a slash, and the number of the line.
 //
-// Bodies and values may call {{repeat "text" times}}, {{repeated "before" "text" times "behind"}}, {{gzip "text"}},
-// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At {{cut}} in its answer the provider flushes, so that what
-// stands before travels in a packet of its own.
+// In the sections whose names end in "sees", a header with the value (none) must be absent. Headers that a section does
+// not name are not compared, and the body is compared only if an empty line precedes it. The target * matches any target,
+// because Traefik itself cleans some paths.
 //
-// A file with a section "each" is one case for each of its lines, which stands in the place of {{each}} anywhere else in the
-// file. A case is named by its file and the number of its line.
+// An informational status may precede the status of a response ("103 200"). The word "broken" after the status means that
+// the body ends in an error; "broken" without a status means that the response fails before its header. A provider that
+// "hangs" sends the response of the section, and then neither continues nor ends it.
 //
-// Anywhere in a case, {{port}} and {{port2}} are ports of 127.0.0.1 at which the provider listens for this case only, for
-// configurations that say where it is.
+// Bodies and header values may call {{repeat "text" times}}, {{repeated "before" "text" times "after"}}, {{gzip "text"}},
+// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At each {{cut}} in its response the provider flushes, so that the
+// text before it is sent in a separate packet.
+//
+// Anywhere in a case, {{port}} and {{port2}} are ports of 127.0.0.1 on which the provider listens for this case only, for
+// configurations that name its address.
 package replay
 
 import (
@@ -70,46 +81,46 @@ import (
 
 // Case is one scenario.
 type Case struct {
-	Name               string         // path of the file, without .txt, and the number of its line if there are several
-	Config             map[string]any // of the middleware
-	Then               map[string]any // of a second one behind it; nil: there is none
-	ConfigurationError []string       // parts of the error of New; none: New succeeds
-	Request            Message        // what the client sends
+	Name               string         // path of the file without .txt, and the line number in its section "each"
+	Config             map[string]any // configuration of the middleware
+	Then               map[string]any // configuration of a chained instance after it; nil: none
+	ConfigurationError []string       // parts of the error of New; nil: New succeeds
+	Request            Message        // request of the client
 	ProviderCalls      []Call
 	ClientSees         Message
-	OperatorSees       http.Header // headers of the answer in the access log
+	OperatorSees       http.Header // response headers in the access log
 
-	listeners map[string]net.Listener // by placeholder
+	listeners map[string]net.Listener // by placeholder of their port
 }
 
-// Call is a request that the provider gets, and its answer.
+// Call is a request that the provider gets, and its response.
 type Call struct {
 	Sees    Message
 	Answers Message
 }
 
-// Message is a request, an answer, or what is demanded of one.
+// Message is a request or a response, sent or expected.
 type Message struct {
 	Method        string
 	Target        string // path and query
-	Informational int    // a 1xx status before the answer
+	Informational int    // a 1xx status before the response
 	Status        int
 	Broken        bool // the body ends in an error
 	Hangs         bool // the body does not end
 	Header        []Field
 	Body          []byte
 	HasBody       bool
-	Packets       [][]byte // the body between its cuts
+	Packets       [][]byte // parts of the body between {{cut}}
 }
 
-// Field is a header line. Absent demands that there is none.
+// Field is a header line. If Absent, the header must not occur.
 type Field struct {
 	Name   string
 	Value  string
 	Absent bool
 }
 
-// Load reads all cases below a folder. A case is named by its path there.
+// Load reads all cases below a folder. The name of a case is its path relative to the folder.
 func Load(t testing.TB, folder string) []Case {
 	t.Helper()
 	var cases []Case
@@ -141,10 +152,10 @@ func Load(t testing.TB, folder string) []Case {
 	return cases
 }
 
-// each is where the lines of the section of this name are put in.
+// each is the placeholder for the lines of the section "each".
 const each = "{{each}}"
 
-// variants are the cases of a file by their names: one for each line of its section "each", or the file itself.
+// variants returns the cases of a file by name: one for each line of its section "each", or the file itself.
 func variants(name, content string) []section {
 	var all []section
 	for _, s := range sections(content) {
@@ -185,11 +196,11 @@ func parse(name, content string) (Case, error) {
 			c.ProviderCalls = append(c.ProviderCalls, call)
 		case "provider answers":
 			if len(c.ProviderCalls) == 0 {
-				return c, fmt.Errorf("section %q stands before what the provider sees", s.name)
+				return c, fmt.Errorf("section %q must follow a section \"provider sees\"", s.name)
 			}
-			c.ProviderCalls[len(c.ProviderCalls)-1].Answers, err = parseAnswer(s.text)
+			c.ProviderCalls[len(c.ProviderCalls)-1].Answers, err = parseResponse(s.text)
 		case "client sees":
-			c.ClientSees, err = parseAnswer(s.text)
+			c.ClientSees, err = parseResponse(s.text)
 		case "operator sees":
 			var m Message
 			m, err = parseMessage("\n" + s.text)
@@ -210,10 +221,10 @@ func parse(name, content string) (Case, error) {
 	return c, nil
 }
 
-// placeholder is where the port of a provider is put in.
+// placeholder matches the placeholders for ports of the provider.
 var placeholder = regexp.MustCompile(`\{\{port2?\}\}`)
 
-// listen opens a listener for every placeholder, and puts in their ports.
+// listen opens a listener for every placeholder and inserts its port.
 func (c *Case) listen(content string) (string, error) {
 	for _, name := range placeholder.FindAllString(content, -1) {
 		if c.listeners[name] != nil {
@@ -241,7 +252,7 @@ type section struct {
 	text string
 }
 
-// sections splits a file at its marker lines. The text before the first one is for the reader.
+// sections splits a file at its marker lines. It ignores the text before the first one.
 func sections(content string) []section {
 	var found []section
 	for _, line := range strings.SplitAfter(content, "\n") {
@@ -265,13 +276,13 @@ func parseRequest(text string) (Message, error) {
 	first, _, _ := strings.Cut(text, "\n")
 	method, target, ok := strings.Cut(first, " ")
 	if !ok {
-		return m, fmt.Errorf("%q is no method and target", first)
+		return m, fmt.Errorf("%q: want a method and a target", first)
 	}
 	m.Method, m.Target = method, target
 	return m, nil
 }
 
-func parseAnswer(text string) (Message, error) {
+func parseResponse(text string) (Message, error) {
 	m, err := parseMessage(text)
 	if err != nil {
 		return m, err
@@ -284,7 +295,7 @@ func parseAnswer(text string) (Message, error) {
 		}
 		status, err := strconv.Atoi(word)
 		if err != nil {
-			return m, fmt.Errorf("%q is no status", word)
+			return m, fmt.Errorf("%q: want a status", word)
 		}
 		if status < 200 {
 			m.Informational = status
@@ -295,7 +306,7 @@ func parseAnswer(text string) (Message, error) {
 	return m, nil
 }
 
-// parseMessage reads all but the first line, which differs between requests and answers.
+// parseMessage parses everything but the first line, which differs between requests and responses.
 func parseMessage(text string) (Message, error) {
 	var m Message
 	_, rest, _ := strings.Cut(text, "\n")
@@ -309,7 +320,7 @@ func parseMessage(text string) (Message, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return m, fmt.Errorf("%q is no header", line)
+			return m, fmt.Errorf("%q: want a header line", line)
 		}
 		expanded, err := expand(strings.TrimSpace(value))
 		if err != nil {
@@ -320,7 +331,7 @@ func parseMessage(text string) (Message, error) {
 	return m, nil
 }
 
-// cut is what {{cut}} leaves in a body until it is split. No UTF-8 holds it.
+// cut is the separator that {{cut}} inserts into a body until the body is split. It never occurs in UTF-8.
 const cut = "\xffcut\xff"
 
 func setBody(m *Message, body []byte) {
@@ -331,8 +342,8 @@ func setBody(m *Message, body []byte) {
 var functions = template.FuncMap{
 	"cut":    func() string { return cut },
 	"repeat": strings.Repeat,
-	"repeated": func(before, text string, times int, behind string) string {
-		return before + strings.Repeat(text, times) + behind
+	"repeated": func(before, text string, times int, after string) string {
+		return before + strings.Repeat(text, times) + after
 	},
 	"bytes": func(s string) string { return s },
 	"gzip": func(s string) string {

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// Build makes the middleware of a configuration in front of next, as New does or as Traefik's plugin loader does.
+// Build creates a middleware with a configuration before next, as New or Traefik's plugin loader does.
 type Build func(config map[string]any, next http.Handler) (http.Handler, error)
 
-// InProcess replays all cases against handlers in this process, behind a reverse proxy such as Traefik's.
+// InProcess replays all cases against handlers in this process, followed by a reverse proxy such as Traefik's.
 func InProcess(t *testing.T, cases []Case, build Build) {
 	provider := NewProvider(t, cases)
 	target, err := url.Parse(provider.URL)
@@ -36,19 +36,19 @@ func InProcess(t *testing.T, cases []Case, build Build) {
 			if err != nil {
 				t.Fatalf("New: %v", err)
 			}
-			operator := &observer{next: handler}
-			gateway := httptest.NewUnstartedServer(operator)
+			accessLog := &observer{next: handler}
+			gateway := httptest.NewUnstartedServer(accessLog)
 			gateway.Config.ErrorLog = log.New(io.Discard, "", 0)
 			gateway.Start()
 			Run(t, c, gateway.URL, provider)
-			Run(t, c, gateway.URL, provider) // from what the first one left in memory
-			gateway.Close()                  // waits for the handler
-			CompareOperator(t, c, operator.header())
+			Run(t, c, gateway.URL, provider) // from the decision cache
+			gateway.Close()                  // waits for the handler to return
+			CompareOperator(t, c, accessLog.header())
 		})
 	}
 }
 
-// chain makes the middlewares of a case in front of next.
+// chain creates the middleware instances of a case before next.
 func chain(c Case, build Build, next http.Handler) (http.Handler, error) {
 	if c.Then != nil {
 		second, err := build(c.Then, next)
@@ -60,7 +60,7 @@ func chain(c Case, build Build, next http.Handler) (http.Handler, error) {
 	return build(c.Config, next)
 }
 
-// observer keeps the header of an answer as it is when the handler has returned: what Traefik's access log reads.
+// observer records the response headers at the time the handler returns, which Traefik's access log reads.
 type observer struct {
 	next http.Handler
 
@@ -83,20 +83,20 @@ func (o *observer) header() http.Header {
 	return o.last
 }
 
-// CompareConfigurationError compares the error of New with the case's.
+// CompareConfigurationError compares the error of New with the section "configuration error" of a case.
 func CompareConfigurationError(t *testing.T, c Case, err error) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("New accepts the configuration, want an error with %q", c.ConfigurationError)
+		t.Fatalf("New: no error, want one with %q", c.ConfigurationError)
 	}
 	for _, want := range c.ConfigurationError {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("New: %v\nwant an error with %q", err, want)
+			t.Errorf("New: error %v\nwant one with %q", err, want)
 		}
 	}
 }
 
-// CompareOperator compares headers in the access log with the case's.
+// CompareOperator compares the headers in the access log with the section "operator sees" of a case.
 func CompareOperator(t *testing.T, c Case, got http.Header) {
 	t.Helper()
 	for name := range c.OperatorSees {
@@ -105,7 +105,7 @@ func CompareOperator(t *testing.T, c Case, got http.Header) {
 			want = ""
 		}
 		if value := strings.Join(got[name], ", "); value != want {
-			t.Errorf("operator: header %s is %q, want %q", name, value, want)
+			t.Errorf("access log: Response header %q = %q, want %q", name, value, want)
 		}
 	}
 }

@@ -17,17 +17,17 @@ import (
 	"time"
 )
 
-// CaseHeader names the case of a request, so that one gateway and one provider serve all cases.
+// CaseHeader is the request header with the name of the case, so that one gateway and one provider can serve all cases.
 const CaseHeader = "X-Case"
 
 // timeout ends a replay that hangs.
 const timeout = 30 * time.Second
 
-// packetInterval is the time between two packets of an answer. No condition tells the provider that one has been read:
-// the middleware may hold back what it has.
+// packetInterval is the time between two packets of a response. The provider cannot observe that a packet has been read,
+// because the middleware may buffer it.
 const packetInterval = 2 * time.Millisecond
 
-// Provider answers every case as its sections "provider answers" say, and keeps what it saw.
+// Provider responds to every case as its sections "provider answers" define, and records the requests.
 type Provider struct {
 	*httptest.Server
 	cases map[string]Case
@@ -41,7 +41,7 @@ type received struct {
 	body    []byte
 }
 
-// NewProvider starts the provider of the cases; it ends with the test.
+// NewProvider starts the provider of the cases. It closes at the end of the test.
 func NewProvider(t testing.TB, cases []Case) *Provider {
 	p := &Provider{cases: map[string]Case{}, seen: map[string][]received{}}
 	for _, c := range cases {
@@ -69,46 +69,46 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 	calls := p.cases[name].ProviderCalls
 	if len(p.seen[name]) > len(calls) {
 		p.mu.Unlock()
-		rw.WriteHeader(http.StatusTeapot) // the case fails: it was not to come
+		rw.WriteHeader(http.StatusTeapot) // the case fails: it does not expect this request
 		return
 	}
-	answer := calls[len(p.seen[name])-1].Answers
+	response := calls[len(p.seen[name])-1].Answers
 	p.mu.Unlock()
 
-	if answer.Status == 0 {
-		end(answer, req)
+	if response.Status == 0 {
+		end(response, req)
 	}
-	if answer.Informational != 0 {
+	if response.Informational != 0 {
 		rw.Header().Set("Link", "</hint>; rel=preload")
-		rw.WriteHeader(answer.Informational)
+		rw.WriteHeader(response.Informational)
 		rw.Header().Del("Link")
 	}
-	for _, f := range answer.Header {
+	for _, f := range response.Header {
 		rw.Header().Add(f.Name, f.Value)
 	}
-	rw.WriteHeader(answer.Status)
-	for i, packet := range answer.Packets {
+	rw.WriteHeader(response.Status)
+	for i, packet := range response.Packets {
 		if i > 0 {
 			_ = http.NewResponseController(rw).Flush()
-			time.Sleep(packetInterval) // else both may be read at once
+			time.Sleep(packetInterval) // otherwise both may be read at once
 		}
 		_, _ = rw.Write(packet)
 	}
-	if answer.Broken || answer.Hangs {
+	if response.Broken || response.Hangs {
 		_ = http.NewResponseController(rw).Flush()
-		end(answer, req)
+		end(response, req)
 	}
 }
 
-// end ends an answer that does not end by itself.
-func end(answer Message, req *http.Request) {
-	if answer.Hangs {
+// end aborts a response that is broken or hangs.
+func end(response Message, req *http.Request) {
+	if response.Hangs {
 		<-req.Context().Done()
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// take returns what the provider saw of a case, and forgets it.
+// take returns the requests of a case that the provider got, and removes them.
 func (p *Provider) take(name string) []received {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,13 +117,13 @@ func (p *Provider) take(name string) []received {
 	return seen
 }
 
-// Run sends the case's request to the gateway and compares what client and provider see.
+// Run sends the request of a case to the gateway, and compares what the client and the provider get.
 func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	t.Helper()
-	answer := send(t, c, gateway)
-	compareAnswer(t, c.ClientSees, answer)
-	if len(c.ProviderCalls) == 0 && answer.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
-		checkErrorShape(t, answer.body)
+	response := send(t, c, gateway)
+	compareResponse(t, c.ClientSees, response)
+	if len(c.ProviderCalls) == 0 && response.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
+		checkErrorShape(t, response.body)
 	}
 
 	seen := provider.take(c.Name)
@@ -133,23 +133,23 @@ func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 		}
 	}
 	if got, want := len(seen), len(c.ProviderCalls); got > want {
-		t.Errorf("the provider got %d requests, want %d; the last one's body:\n%s", got, want, clip(seen[got-1].body))
+		t.Errorf("provider: %d requests, want %d; body of the last one:\n%s", got, want, clip(seen[got-1].body))
 	} else if got < want {
-		t.Errorf("the provider got %d requests, want %d; the client got %d: %s", got, want, answer.status, clip(answer.body))
+		t.Errorf("provider: %d requests, want %d; client: status %d, body:\n%s", got, want, response.status, clip(response.body))
 	}
 }
 
-// answer is what the client got.
-type answer struct {
+// clientResponse is the response that the client got.
+type clientResponse struct {
 	informational int
 	status        int
 	header        http.Header
 	body          []byte
-	err           error // of the body
+	err           error // from reading the body
 }
 
-// send writes the request by hand, so that it arrives with exactly the headers of the case, and keeps 1xx answers.
-func send(t *testing.T, c Case, gateway string) answer {
+// send writes the raw request, so that it has exactly the headers of the case, and keeps 1xx responses.
+func send(t *testing.T, c Case, gateway string) clientResponse {
 	t.Helper()
 	target, err := url.Parse(gateway)
 	if err != nil {
@@ -181,13 +181,13 @@ func send(t *testing.T, c Case, gateway string) answer {
 	default:
 		fmt.Fprintf(&request, "\r\n%s", c.Request.Body)
 	}
-	// The gateway may refuse, and close, before it has read everything: its answer counts, not the error.
+	// The gateway may refuse the request and close before it has read everything: its response counts, not the error.
 	_, _ = conn.Write(request.Bytes())
 	if lengthGiven {
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}
 
-	var got answer
+	var got clientResponse
 	reader := bufio.NewReader(conn)
 	for {
 		response, err := http.ReadResponse(reader, &http.Request{Method: c.Request.Method})
@@ -206,11 +206,11 @@ func send(t *testing.T, c Case, gateway string) answer {
 	}
 }
 
-func compareAnswer(t *testing.T, want Message, got answer) {
+func compareResponse(t *testing.T, want Message, got clientResponse) {
 	t.Helper()
 	if got.status == 0 {
-		if !want.Broken { // broken before its header was sent is broken, too
-			t.Errorf("client: no answer: %v", got.err)
+		if !want.Broken { // a response without a header is broken, too
+			t.Errorf("client: no response: %v", got.err)
 		}
 		return
 	}
@@ -221,7 +221,7 @@ func compareAnswer(t *testing.T, want Message, got answer) {
 		t.Errorf("client: informational status %d, want %d", got.informational, want.Informational)
 	}
 	if broken := got.err != nil; broken != want.Broken {
-		t.Errorf("client: body ends with %v, want broken %t", got.err, want.Broken)
+		t.Errorf("client: body ends with error %v, want broken %t", got.err, want.Broken)
 	}
 	compareHeader(t, "client", want.Header, got.header)
 	if want.HasBody && !bytes.Equal(got.body, want.Body) {
@@ -229,7 +229,7 @@ func compareAnswer(t *testing.T, want Message, got answer) {
 	}
 }
 
-// checkErrorShape demands of an answer that is no provider's the shape of OpenAI's errors, and nothing else.
+// checkErrorShape checks that an error of the gateway has exactly the format of OpenAI's errors.
 func checkErrorShape(t *testing.T, body []byte) {
 	t.Helper()
 	var got struct {
@@ -243,7 +243,7 @@ func checkErrorShape(t *testing.T, body []byte) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&got); err != nil || got.Error.Message == "" || got.Error.Type == "" || got.Error.Code == "" || decoder.More() {
-		t.Errorf("client: the body is no error in OpenAI's shape: %v\n%s", err, clip(body))
+		t.Errorf("client: body is not an error in OpenAI's format: %v\n%s", err, clip(body))
 	}
 }
 
@@ -271,9 +271,9 @@ func compareHeader(t *testing.T, who string, want []Field, got http.Header) {
 		value := strings.Join(values, ", ")
 		switch {
 		case f.Absent && present:
-			t.Errorf("%s: header %s is %q, want none", who, f.Name, value)
+			t.Errorf("%s: header %q = %q, want none", who, f.Name, value)
 		case !f.Absent && (!present || value != f.Value):
-			t.Errorf("%s: header %s is %q, want %q", who, f.Name, value, f.Value)
+			t.Errorf("%s: header %q = %q, want %q", who, f.Name, value, f.Value)
 		}
 	}
 }
