@@ -151,7 +151,7 @@ func parseExportHeaders(bad *problems, configured map[string]string, secrets *se
 			bad.add(key, "duplicate header name")
 		}
 		seen[canonical] = true
-		header, problem := newSecret(key, "nothing is sent", configured[name], canonical, "", secrets)
+		header, problem := newCredential(key, "nothing is sent", configured[name], canonical, "", secrets)
 		switch {
 		case problem != "":
 			bad.add(key, "%s", problem)

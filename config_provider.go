@@ -59,7 +59,7 @@ func parseProvider(bad *problems, configured *providerConfig, modelHeader string
 	}
 	pr.auth = &providerAuth{header: header.name}
 	var problem string
-	pr.auth.credential, problem = newSecret(configured.prefix+"token", consequence, keys.Token, header.name, header.prefix, secrets)
+	pr.auth.credential, problem = newCredential(configured.prefix+"token", consequence, keys.Token, header.name, header.prefix, secrets)
 	if problem != "" {
 		bad.add(configured.prefix+"token", "%s", problem)
 	}

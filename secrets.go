@@ -26,11 +26,11 @@ type credential struct {
 	secret *secret       // the key that the source holds; set by startCredential
 }
 
-// newSecret returns the credential that token is or refers to, or nil if token is empty. A
+// newCredential returns the credential that token is or refers to, or nil if token is empty. A
 // reference that cannot be resolved yet is not an error: a log line names its configuration key and
 // the consequence until it can be resolved. An invalid token is returned as the text of the
 // problem, without the token.
-func newSecret(key, consequence, token, header, prefix string, settings *secretSettings) (*credential, string) {
+func newCredential(key, consequence, token, header, prefix string, settings *secretSettings) (*credential, string) {
 	token = strings.TrimSpace(token)
 	cred := &credential{header: header, prefix: prefix}
 	problem := ""

@@ -28,7 +28,7 @@ func TestHangingLookUpBlocksNoRequest(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
 	settings.pace.timeout = 10 * time.Millisecond
-	cred, problem := newSecret("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
+	cred, problem := newCredential("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}

@@ -163,7 +163,7 @@ func TestOnlyEqualSecretSourcesAreShared(t *testing.T) {
 	id := func(config Secrets, token string) string {
 		t.Helper()
 		bad := &problems{}
-		cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
+		cred, problem := newCredential("token", "requests get status 503", token, "Authorization", "", parseSecrets(bad, config, environment()))
 		if problem != "" || bad.found != nil {
 			t.Fatal(problem, bad.found)
 		}
@@ -200,7 +200,7 @@ func TestReloadKeepsKeyWhileSourceFails(t *testing.T) {
 	settings := api.settings(t)
 	settings.pace.linger = time.Hour
 	use := func() (*credential, func()) {
-		cred, problem := newSecret("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
+		cred, problem := newCredential("token", "requests get status 503", testReference, "Authorization", "Bearer ", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}
@@ -372,7 +372,7 @@ func TestRejectedKeyLookUpsAreThrottled(t *testing.T) {
 func TestKeyLookUpPanicIsRecovered(t *testing.T) {
 	settings := readSecrets(t, Secrets{})
 	logged := logOutput(t, func() {
-		cred, problem := newSecret("token", "requests get status 503", "urn:file:/x", "Authorization", "", settings)
+		cred, problem := newCredential("token", "requests get status 503", "urn:file:/x", "Authorization", "", settings)
 		if problem != "" {
 			t.Fatal(problem)
 		}

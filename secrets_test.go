@@ -34,7 +34,7 @@ func readSecrets(t *testing.T, config Secrets, pairs ...string) *secretSettings 
 // startTestCredential starts the look-ups for a token, and returns its credential and a function that ends them and waits.
 func startTestCredential(t *testing.T, token string, settings *secretSettings) (*credential, func()) {
 	t.Helper()
-	cred, problem := newSecret("token", "requests get status 503", token, "Authorization", "Bearer ", settings)
+	cred, problem := newCredential("token", "requests get status 503", token, "Authorization", "Bearer ", settings)
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -122,7 +122,7 @@ func TestTokenReferences(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			cred, problem := newSecret("token", "requests get status 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
+			cred, problem := newCredential("token", "requests get status 503", test.token, test.header, test.prefix, readSecrets(t, Secrets{Dir: folder}))
 			if problem != "" {
 				t.Fatal(problem)
 			}
