@@ -37,6 +37,7 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	call := &Call{Start: start, Target: ep.target}
 	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
 	w.reader.record = &call.Response
+	w.reader.kind = ep.kind
 	w.reader.wantsDetails = t.wantsDetails
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
@@ -53,11 +54,16 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
+// setKind changes the kind of an exchange: what a chained instance takes its endpoint for.
+func setKind(x *exchange, k kind) {
+	x.kind = k
+	x.response.reader.kind = k
+}
+
 // applyPlan has the response treated, and the call recorded, as a plan says.
 func applyPlan(x *exchange, pl *plan) {
 	x.decision = pl.decision
 	x.call.Request = pl.decision.request
-	x.response.reader.kind = x.kind
 	x.response.unrequestedUsage = pl.usageAdded || pl.decision.addsUsage
 }
 

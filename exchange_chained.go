@@ -26,8 +26,11 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	pr := p.providers[0]
 	x.latestPolicy = p
 	x.provider = pr
-	x.kind = chainedKind(p, x, req.URL.Path)
+	setKind(x, chainedKind(p, x, req.URL.Path))
 	pl, apiErr := planFor(x, p, pr, req)
+	if apiErr == nil {
+		x.plan = pl // also if it cannot be sent: a failover service may call another instance with the same exchange
+	}
 	x.call.Target = pr.endpoints[x.kind].target
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)
@@ -37,7 +40,6 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		return
 	}
 	applyPlan(x, pl)
-	x.plan = pl
 	send(x, p, rw, req)
 }
 
