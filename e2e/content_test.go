@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestSpanContentIsOptIn has interpreted code read prompts and answers, and leave them alone if it is not asked.
+// TestSpanContentIsOptIn checks that interpreted code captures prompts and responses only if
+// configured to.
 func TestSpanContentIsOptIn(t *testing.T) {
 	const (
 		input  = `[{"role":"system","parts":[{"type":"text","content":"Be "}]},{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"}]},{"role":"assistant","parts":[{"type":"tool_call","name":"zoom"}]},{"role":"tool","parts":[{"type":"text","content":"a cat"}]}]`

@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// The counting provider uses tokens that follow from the number of a request, so that both sides know them.
+// The counting provider derives its token counts from the number of a request, so that client and
+// provider agree.
 
 const (
 	numberHeader = "X-Test-Number"
 	endingHeader = "X-Test-Ending"
 )
 
-// Endings of an answer. Without one, it ends as it should.
+// Endings of a response. Without one, the response is complete.
 const (
 	endingCut       = "cut"       // the connection breaks after the events
-	endingCutUsage  = "cut-usage" // the same, after the usage
-	endingLeave     = "leave"     // after the first event, the provider waits until the client leaves
+	endingCutUsage  = "cut-usage" // the connection breaks after the usage
+	endingLeave     = "leave"     // after the first event, the provider waits until the client disconnects
 	endingErrorData = "error"     // the last event is an error
 )
 
@@ -36,10 +37,11 @@ func reasoningTokens(n int) int { return n % outputTokens(n) }
 // contentEvents is the number of events with content in a stream.
 const contentEvents = 3
 
-// datedModel is the name under which the provider answers for a model.
+// datedModel is the name of a model in the provider's responses.
 func datedModel(model string) string { return model + "-2024-08-06" }
 
-// counting is the provider, which pauses between two events of a stream. A number as the ending is the status of an error.
+// counting returns the counting provider, which pauses between two events of a stream. A number as
+// the ending is the status of an error response.
 func counting(pause time.Duration) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		var request struct {
@@ -59,7 +61,7 @@ func counting(pause time.Duration) http.Handler {
 		}
 		a := answer{model: datedModel(request.Model), ending: r.Header.Get(endingHeader), pause: pause, withUsage: request.StreamOptions.IncludeUsage}
 		a.number, _ = strconv.Atoi(r.Header.Get(numberHeader))
-		rw.Header().Set("X-Ai-Input-Tokens", "666") // nobody but the plugin writes into the operator's log
+		rw.Header().Set("X-Ai-Input-Tokens", "666") // must not reach the access log: only the plugin sets these headers
 		switch status, err := strconv.Atoi(a.ending); {
 		case err == nil:
 			rw.Header().Set("Content-Type", "application/json")

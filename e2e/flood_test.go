@@ -166,11 +166,11 @@ func TestQueryCredentialsStayInGateway(t *testing.T) {
 				calls++
 				fetch(t, g.URL+route+path+"?team=blue&"+query+canary+"&kept=%20x+y", plainBody, nil)
 				if len(provider.saw()) != calls {
-					t.Fatalf("the provider was asked %d times, want %d", len(provider.saw()), calls)
+					t.Fatalf("the provider received %d requests, want %d", len(provider.saw()), calls)
 				}
 				saw := provider.last(t)
 				if strings.Contains(saw.target, canary) || !strings.Contains(saw.target, "?team=blue") || !strings.HasSuffix(saw.target, "&kept=%20x+y") {
-					t.Errorf("%s%s?%s: the provider is asked for %s", route, path, query, saw.target)
+					t.Errorf("%s%s?%s: the provider receives %s", route, path, query, saw.target)
 				}
 			}
 		}

@@ -75,14 +75,14 @@ func TestChainedInstancesRecordOneCall(t *testing.T) {
 	for _, route := range routes {
 		saw := providers[route.provider].saw()
 		if got := float64(len(saw)); got != byProvider[route.attribute] {
-			t.Errorf("%s was asked %v times, want %v", route.provider, got, byProvider[route.attribute])
+			t.Errorf("%s received %v requests, want %v", route.provider, got, byProvider[route.attribute])
 		}
 		for _, request := range saw {
 			if got, want := request.header.Values("Authorization"), "Bearer sk-of-"+route.provider; len(got) != 1 || got[0] != want {
 				t.Errorf("%s sees the key %q, want %q", route.provider, got, want)
 			}
 			if request.target != route.path {
-				t.Errorf("%s was asked for %s, want %s", route.provider, request.target, route.path)
+				t.Errorf("%s received %s, want %s", route.provider, request.target, route.path)
 			}
 			if got := strings.Count(request.body, "stream_options"); got > 1 {
 				t.Errorf("%s sees stream_options %d times: %s", route.provider, got, request.body)
@@ -162,7 +162,7 @@ func ownRulesHoldForWhatTheFirstDecided(t *testing.T, g *gateway.Gateway) {
 		got := fetch(t, g.URL+chatPath, asking(deepSeekModel), map[string]string{numberHeader: "10002"})
 		checkOpenAIError(t, got, http.StatusNotFound, "invalid_request_error", "model_not_found")
 		if n := len(providers["deepseek"].saw()); n > 0 {
-			t.Errorf("the provider was asked %d times, want never", n)
+			t.Errorf("the provider received %d requests, want none", n)
 		}
 		if got, _ := loggedCall(t, g, 10002)["downstream_X-Ai-Policy"].(string); !strings.HasSuffix(got, "refused=model_not_found") {
 			t.Errorf("the access log has the policy %q, want one that ends with refused=model_not_found", got)

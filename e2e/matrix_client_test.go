@@ -183,7 +183,7 @@ func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	awaitTotals(t, "calls", counts, func() totals { return exposed(t, g, callsSeries, "fault", "error_type") })
 	awaitTotals(t, "tokens", used, func() totals { return exposed(t, g, tokensSeries, "fault", "gen_ai_token_type") })
 	if asked := len(second.saw()); asked != 0 {
-		t.Errorf("the second provider was asked %d times, want never", asked)
+		t.Errorf("the second provider received %d requests, want none", asked)
 	}
 	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)

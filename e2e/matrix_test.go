@@ -58,7 +58,7 @@ func matrixWays(t *testing.T, provider, second string) gateway.Dynamic {
 
 // cutCall is one call of the matrix: by some way, the provider's connection ends in some way at some byte of its answer.
 type cutCall struct {
-	cutAnswer
+	cutResponse
 	way    string
 	reset  bool // else it ends as if all had been said
 	offset int
@@ -76,12 +76,12 @@ func (c cutCall) row() string {
 // usual answers, with a reset, by all other ways.
 func cutCalls() []cutCall {
 	var calls []cutCall
-	add := func(answer cutAnswer, way string, reset bool) {
+	add := func(answer cutResponse, way string, reset bool) {
 		for offset := range len(answer.raw) + 1 {
 			calls = append(calls, cutCall{answer, way, reset, offset})
 		}
 	}
-	for _, answer := range cutAnswers {
+	for _, answer := range cutResponses {
 		for _, way := range []string{byService, byHost} {
 			add(answer, way, false)
 			add(answer, way, true)

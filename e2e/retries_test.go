@@ -71,7 +71,7 @@ func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 			awaitTotals(t, "calls", wanted, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			awaitTotals(t, "tokens", tokens, func() totals { return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_token_type"), test.name) })
 			if asked := len(provider.saw()) - before; float64(asked) != wanted[""] {
-				t.Errorf("the provider was asked %d times, want %v", asked, wanted[""])
+				t.Errorf("the provider received %d requests, want %v", asked, wanted[""])
 			}
 		})
 	}
@@ -100,7 +100,7 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 				fetch(t, g.URL+"/"+test.way+chatPath, plainBody, header)
 			}
 			if got := asked.Load(); got != test.asked {
-				t.Errorf("the provider was asked %d times, want %d", got, test.asked)
+				t.Errorf("the provider received %d requests, want %d", got, test.asked)
 			}
 			awaitTotals(t, "calls", test.want, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			tokens := totals{"input": matrixInput * test.want[""], "output": matrixOutput * test.want[""]}

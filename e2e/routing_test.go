@@ -197,7 +197,7 @@ func TestForgedModelHeaderIsIgnored(t *testing.T) {
 				want[test.want]++
 			}
 			if got := sawOf(providers); !maps.Equal(got, want) {
-				t.Errorf("the providers were asked %v, want %v", got, want)
+				t.Errorf("providers that received requests: %v, want %v", got, want)
 			}
 		})
 	}

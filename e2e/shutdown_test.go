@@ -63,7 +63,7 @@ func TestCallsDuringTraefikShutdown(t *testing.T) {
 	close(released)
 	for _, lines := range ending {
 		if last, err := lastEvent(lines); last != "[DONE]" || !errors.Is(err, io.EOF) {
-			t.Errorf("a stream that ends in the time of grace ends with %q, %v, want [DONE] and its end", last, err)
+			t.Errorf("a stream that ends in the time of grace ends with %q, %v, want [DONE] and EOF", last, err)
 		}
 	}
 	for _, lines := range going {

@@ -51,7 +51,7 @@ func TestReadTimeoutEndsSlowBodies(t *testing.T) {
 	}
 	running.Wait()
 	if got := len(provider.saw()); got != 0 {
-		t.Errorf("the provider was asked %d times, want never", got)
+		t.Errorf("the provider received %d requests, want none", got)
 	}
 	awaitTotals(t, "calls", totals{"incomplete_body": float64(2 * len(tests))}, func() totals { return exposed(t, g, callsSeries, "error_type") })
 	checkNoErrors(t, g)

@@ -220,7 +220,7 @@ func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 				}
 				asked := provider.saw()[before:]
 				if len(asked) != s.want || allowed != s.want {
-					t.Errorf("the provider was asked %d times, and the client got %v, want %d", len(asked), statuses, s.want)
+					t.Errorf("the provider received %d requests, and the client got %v, want %d", len(asked), statuses, s.want)
 				}
 				for _, one := range asked {
 					checkWhole(t, one)

@@ -99,7 +99,7 @@ func TestStreamEventsArriveWithoutDelay(t *testing.T) {
 		t.Errorf("the stream ends with %q, %v, want [DONE]", data, err)
 	}
 	if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-		t.Errorf("after [DONE]: %v, want the end", err)
+		t.Errorf("after [DONE]: %v, want EOF", err)
 	}
 	t.Logf("the slowest of %d events took %v", events, slowest)
 	checkNoErrors(t, g)

@@ -82,7 +82,7 @@ func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
 			t.Errorf("%s: the stream ends with %q, %v, want [DONE]", name, data, err)
 		}
 		if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: after [DONE]: %v, want the end", name, err)
+			t.Errorf("%s: after [DONE]: %v, want EOF", name, err)
 		}
 		t.Logf("%s: the slowest of %d events took %v", name, events, slowest)
 		if slowest > allowed {
@@ -149,7 +149,7 @@ func webSocketsPass(t *testing.T, g *gateway.Gateway) {
 			}
 			saw := provider.last(t)
 			if got, want := saw.target, "/v1/realtime?model=gpt-4o-realtime"; got != want {
-				t.Errorf("the provider is asked for %s, want %s", got, want)
+				t.Errorf("the provider receives %s, want %s", got, want)
 			}
 			if got, want := saw.header.Get("Authorization"), "Bearer sk-provider"; got != want {
 				t.Errorf("the provider sees the key %q, want %q", got, want)

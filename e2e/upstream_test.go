@@ -67,7 +67,7 @@ func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
 			if test.refused {
 				checkOpenAIError(t, got, http.StatusBadGateway, "server_error", "provider_unreachable")
 				if asked := len(provider.saw()) - before; asked != 0 {
-					t.Errorf("the provider was asked %d times, want never", asked)
+					t.Errorf("the provider received %d requests, want none", asked)
 				}
 				if got := loggedCall(t, g, number)["downstream_X-Ai-Error-Type"]; got != deadProvider {
 					t.Errorf("the access log has the error type %q, want %q", got, deadProvider)
@@ -149,7 +149,7 @@ func connectionsMayEnd(t *testing.T, g *gateway.Gateway) {
 	opened, _ := provider.connections()
 	t.Logf("%d connections for %d requests", opened, calls)
 	if asked := len(provider.saw()); asked != calls {
-		t.Errorf("the provider was asked %d times, want %d", asked, calls)
+		t.Errorf("the provider received %d requests, want %d", asked, calls)
 	}
 }
 
@@ -316,6 +316,6 @@ func serviceOfTheRouterIsNotAsked(t *testing.T, g *gateway.Gateway) {
 		}
 	}
 	if got := len(service.saw()); got != 0 {
-		t.Errorf("the service was asked %d times, want never", got)
+		t.Errorf("the service received %d requests, want none", got)
 	}
 }
