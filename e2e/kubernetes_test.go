@@ -182,9 +182,9 @@ func (r *recorder) keysFrom(number int) map[string]int {
 // numbers is the number of requests that the tests below have sent.
 var numbers atomic.Int64
 
-// chat sends a chat completion to a host of the gateway and returns its number, the status and the
+// sendChat sends a chat completion to a host of the gateway and returns its number, the status and the
 // response.
-func chat(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, answer string, err error) {
+func sendChat(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, answer string, err error) {
 	number = int(numbers.Add(1))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(body))
 	if err != nil {
@@ -214,7 +214,7 @@ func awaitStatus(t *testing.T, base, host, path, body string, want int) (number 
 	}()
 	await(t, fmt.Sprintf("status %d from %s%s", want, host, path), func() bool {
 		var err error
-		if number, status, answer, err = chat(t, http.DefaultClient, base, host, path, body); err != nil {
+		if number, status, answer, err = sendChat(t, http.DefaultClient, base, host, path, body); err != nil {
 			t.Fatal(err)
 		}
 		return status == want
@@ -248,7 +248,7 @@ func startLoad(t *testing.T, base, host string) *steadyLoad {
 			ticker := time.NewTicker(steadyInterval)
 			defer ticker.Stop()
 			for ctx.Err() == nil {
-				number, status, answer, err := chat(t, client, base, host, chatPath, plainBody)
+				number, status, answer, err := sendChat(t, client, base, host, chatPath, plainBody)
 				if err != nil || status != http.StatusOK {
 					t.Errorf("call %d: status %d, want 200: %s %v", number, status, answer, err)
 				}
