@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestHTTP2PathSpellingsAreGoverned sends spellings of a governed path over HTTP/2, whose paths are a header of their own:
-// what reaches the provider has the model that is configured.
+// TestHTTP2PathSpellingsAreGoverned sends spellings of a governed path over HTTP/2, where the path
+// is a pseudo-header. Every request at the provider must have the configured model.
 func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 	g := startForwarding(t)
 	provider := newFake(t, "provider", counting(0))
@@ -28,7 +28,7 @@ func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		if response.ProtoMajor != 2 {
-			t.Fatalf("%s is asked by %s", spelling, response.Proto)
+			t.Fatalf("%s used %s", spelling, response.Proto)
 		}
 		asked := provider.saw()[before:]
 		if spelling == "/h2/v1/chat/completions" && (len(asked) != 1 || response.StatusCode != http.StatusOK) {
