@@ -42,10 +42,10 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			started := cpu(t, g)
-			status, answer := post(t, g.URL, test.body)
+			status, text := post(t, g.URL, test.body)
 			used := cpu(t, g) - started
 			if status != test.status {
-				t.Errorf("status = %d, want %d: %.200s", status, test.status, answer)
+				t.Errorf("status = %d, want %d: %.200s", status, test.status, text)
 			}
 			if used >= allowedCPU {
 				t.Errorf("the gateway used %v of CPU, want less than %v", used, allowedCPU)
@@ -71,7 +71,7 @@ func members(n int) string {
 }
 
 // post sends a chat completion and returns the response.
-func post(t *testing.T, base, body string) (status int, answer string) {
+func post(t *testing.T, base, body string) (status int, text string) {
 	t.Helper()
 	response, err := http.Post(base+chatPath, "application/json", strings.NewReader(body))
 	if err != nil {

@@ -127,7 +127,7 @@ func sizeOf(t *testing.T, path string) int64 {
 func loggedHeader(t *testing.T, path, name string, from int64) http.Header {
 	t.Helper()
 	var header http.Header
-	await(t, "the access log has a line of "+name, func() bool {
+	await(t, "the access log has a line for "+name, func() bool {
 		file, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)

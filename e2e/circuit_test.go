@@ -30,16 +30,16 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 	middlewares := map[string]map[string]any{}
 	firsts := make([]*fake, len(tests))
 	for i, test := range tests {
-		var asked atomic.Int64
+		var received atomic.Int64
 		firsts[i] = newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if asked.Add(1) > int64(test.failures) {
+			if received.Add(1) > int64(test.failures) {
 				counting(0).ServeHTTP(rw, r)
 				return
 			}
 			if test.after != nil {
 				rw.Header().Set("Retry-After", test.after())
 			}
-			answering(test.status, "{}").ServeHTTP(rw, r)
+			responding(test.status, "{}").ServeHTTP(rw, r)
 		}))
 		middlewares[test.name] = fallingBack(t, firsts[i].URL, deepSeek(t, second.URL))
 	}
@@ -68,7 +68,7 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 			if test.latest == 0 {
 				return
 			}
-			await(t, "the first provider is asked again", func() bool { return fetch(t, address, plainBody, nil).provider() == "first" })
+			await(t, "the first provider is tried again", func() bool { return fetch(t, address, plainBody, nil).provider() == "first" })
 			if took := time.Since(failed); took < test.earliest-100*time.Millisecond || took > test.latest {
 				t.Errorf("the first provider was tried again after %v, want between %v and %v", took, test.earliest, test.latest)
 			}

@@ -331,7 +331,7 @@ func TestOTLPAndScrapedSeriesAreEqual(t *testing.T) {
 		}
 		return found
 	}
-	await(t, "calls by both ways", func() bool {
+	await(t, "calls scraped and over OTLP", func() bool {
 		return stored(t, prometheus, callsSeries)[""] == 2*float64(len(sentCalls))
 	})
 	scraped, pushed := series(`job="scrape"`), series(`job!="scrape"`)

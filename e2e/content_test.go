@@ -31,7 +31,7 @@ func TestSpanContentIsOptIn(t *testing.T) {
 		handler := construct(t, ctx, builder, configuration, http.HandlerFunc(openAI))
 		chat(handler, `{"model":"plain",`+body)
 		chat(handler, `{"model":"stream","stream":true,`+body)
-		await(t, "two spans have come", func() bool { return c.spanCount() == 2 })
+		await(t, "two spans arrive", func() bool { return c.spanCount() == 2 })
 		cancel()
 		await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 		for model, contents := range want {

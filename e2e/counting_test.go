@@ -59,7 +59,7 @@ func counting(pause time.Duration) http.Handler {
 			http.Error(rw, err.Error(), http.StatusTeapot)
 			return
 		}
-		a := answer{model: datedModel(request.Model), ending: r.Header.Get(endingHeader), pause: pause, withUsage: request.StreamOptions.IncludeUsage}
+		a := countedResponse{model: datedModel(request.Model), ending: r.Header.Get(endingHeader), pause: pause, withUsage: request.StreamOptions.IncludeUsage}
 		a.number, _ = strconv.Atoi(r.Header.Get(numberHeader))
 		rw.Header().Set("X-Ai-Input-Tokens", "666") // must not reach the access log: only the plugin sets these headers
 		switch status, err := strconv.Atoi(a.ending); {
@@ -77,7 +77,7 @@ func counting(pause time.Duration) http.Handler {
 	})
 }
 
-type answer struct {
+type countedResponse struct {
 	number    int
 	model     string
 	ending    string
@@ -85,14 +85,14 @@ type answer struct {
 	withUsage bool
 }
 
-func (a answer) id() string { return fmt.Sprint("chatcmpl-", a.number) }
+func (a countedResponse) id() string { return fmt.Sprint("chatcmpl-", a.number) }
 
-func (a answer) usage() string {
+func (a countedResponse) usage() string {
 	return fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d},"completion_tokens_details":{"reasoning_tokens":%d}}`,
 		inputTokens(a.number), outputTokens(a.number), inputTokens(a.number)+outputTokens(a.number), cachedTokens(a.number), reasoningTokens(a.number))
 }
 
-func (a answer) stream(rw http.ResponseWriter, r *http.Request) {
+func (a countedResponse) stream(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "text/event-stream")
 	ticks := time.NewTicker(max(a.pause, 1))
 	defer ticks.Stop()

@@ -357,7 +357,7 @@ func TestModelRoutingExampleServes(t *testing.T) {
 			if response.StatusCode != http.StatusOK || *test.saw != test.want {
 				t.Errorf("status %d, the provider sees %q, want %q", response.StatusCode, *test.saw, test.want)
 			}
-			await(t, "the decisions of both in the access log", func() bool {
+			await(t, "the decisions of both instances in the access log", func() bool {
 				lines := accessLog(t, g)
 				return len(lines) > 0 && lines[len(lines)-1]["downstream_X-Ai-Policy"] == test.policy
 			})
@@ -369,9 +369,9 @@ func TestModelRoutingExampleServes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = response.Body.Close() }()
-		answer, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != http.StatusNotFound || !strings.Contains(string(answer), "model_not_found") {
-			t.Errorf("status %d: %s, want 404 with model_not_found", response.StatusCode, answer)
+		content, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusNotFound || !strings.Contains(string(content), "model_not_found") {
+			t.Errorf("status %d: %s, want 404 with model_not_found", response.StatusCode, content)
 		}
 	})
 	t.Run("the list of models", func(t *testing.T) {

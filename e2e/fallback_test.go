@@ -38,7 +38,7 @@ func otherResponsesAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 	var status atomic.Int64
 	const refusal = `{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}`
 	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		answering(int(status.Load()), refusal, "Location", "/elsewhere").ServeHTTP(rw, r)
+		responding(int(status.Load()), refusal, "Location", "/elsewhere").ServeHTTP(rw, r)
 	}))
 	second := newFake(t, "second", counting(0))
 	configure(t, g, hosted(map[string]map[string]any{"chat": fallingBack(t, first.URL, deepSeek(t, second.URL))}))
@@ -112,7 +112,7 @@ func begunResponsesAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 
 // allProvidersFail checks what the client gets if all providers fail.
 func allProvidersFail(t *testing.T, g *gateway.Gateway) {
-	busy := newFake(t, "busy", answering(429, `{"error":{"message":"slow down"}}`))
+	busy := newFake(t, "busy", responding(429, `{"error":{"message":"slow down"}}`))
 	tests := []struct {
 		name           string
 		configuration  map[string]any
@@ -157,7 +157,7 @@ func keysGoToTheirProvidersOnly(t *testing.T, g *gateway.Gateway) {
 	}
 	var providers [4]*fake
 	for i := range providers {
-		handler := answering(503, "{}")
+		handler := responding(503, "{}")
 		if i == len(providers)-1 {
 			handler = counting(0).ServeHTTP
 		}
@@ -227,10 +227,10 @@ func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 			}
 			left <- err
 		}()
-		receive(t, "the first provider is asked", began)
+		receive(t, "the request reaches the first provider", began)
 		leave()
 		receive(t, "the first provider's request ends", ended)
-		if err := receive(t, "the client has left", left); !errors.Is(err, context.Canceled) {
+		if err := receive(t, "the client has disconnected", left); !errors.Is(err, context.Canceled) {
 			t.Errorf("the client's request ended by %v, want %v", err, context.Canceled)
 		}
 		if line := loggedCall(t, g, number); line["downstream_X-Ai-Error-Type"] != "client_gone" {
@@ -249,9 +249,9 @@ func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 // errors that a client may have caused.
 func lastProviderIsNeverSkipped(t *testing.T, g *gateway.Gateway) {
 	const calls = 6
-	first := newFake(t, "first", answering(500, `{"error":{"message":"first"}}`))
-	second := newFake(t, "second", answering(503, `{"error":{"message":"second"}}`, "Retry-After", "60"))
-	only := newFake(t, "only", answering(503, `{"error":{"message":"only"}}`, "Retry-After", "60"))
+	first := newFake(t, "first", responding(500, `{"error":{"message":"first"}}`))
+	second := newFake(t, "second", responding(503, `{"error":{"message":"second"}}`, "Retry-After", "60"))
+	only := newFake(t, "only", responding(503, `{"error":{"message":"only"}}`, "Retry-After", "60"))
 	configure(t, g, hosted(map[string]map[string]any{"two": fallingBack(t, first.URL, deepSeek(t, second.URL)), "one": fallingBack(t, only.URL)}))
 	for call := range calls {
 		for route, want := range map[string]string{"two": "second", "one": "only"} {
@@ -270,7 +270,7 @@ func lastProviderIsNeverSkipped(t *testing.T, g *gateway.Gateway) {
 
 // everyKindFallsBack checks paths and models of endpoints other than chat completions.
 func everyKindFallsBack(t *testing.T, g *gateway.Gateway) {
-	first, second := newFake(t, "first", answering(503, "{}")), newFake(t, "second", complete(jsonType, `{"object":"list","data":[]}`))
+	first, second := newFake(t, "first", responding(503, "{}")), newFake(t, "second", complete(jsonType, `{"object":"list","data":[]}`))
 	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
 	configuration["routes"] = map[string]string{"/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/images/generations": "passthrough: governed"}
 	for _, test := range []struct{ path, body string }{
@@ -296,9 +296,9 @@ func everyKindFallsBack(t *testing.T, g *gateway.Gateway) {
 // everyAttemptHasARecord has a provider that fails now and then, during many concurrent calls.
 func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	const calls, clients = 300, 8
-	var asked, failed atomic.Int64
+	var received, failed atomic.Int64
 	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if asked.Add(1)%3 == 0 {
+		if received.Add(1)%3 == 0 {
 			failed.Add(1)
 			failing(http.StatusServiceUnavailable)(rw, r)
 			return
@@ -311,12 +311,12 @@ func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	configuration["timeouts"] = map[string]any{"firstByte": conditionTimeout.String()}
 	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
 	inParallel(t, calls, clients, func(client *http.Client, number int) error {
-		return answered(client, g.URL+"/chat"+chatPath, number)
+		return completes(client, g.URL+"/chat"+chatPath, number)
 	})
 	ofFirst, ofSecond := len(first.saw()), len(second.saw())
 	t.Logf("the first provider received %d requests and failed %d times, the second received %d requests", ofFirst, failed.Load(), ofSecond)
-	if answered := ofFirst - int(failed.Load()) + ofSecond; answered != calls {
-		t.Errorf("the providers sent %d responses, want %d", answered, calls)
+	if sent := ofFirst - int(failed.Load()) + ofSecond; sent != calls {
+		t.Errorf("the providers sent %d responses, want %d", sent, calls)
 	}
 	want := totals{"openai/": float64(ofFirst) - float64(failed.Load()), "openai/503": float64(failed.Load()), "deepseek/": float64(ofSecond)}
 	awaitTotals(t, "attempts", want, func() totals {
@@ -363,10 +363,10 @@ func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
 
 // impatient returns the URL of a server that reads the beginning of a request, writes the response,
 // and closes the connection.
-func impatient(t *testing.T, answer string) string {
+func impatient(t *testing.T, response string) string {
 	t.Helper()
 	return listening(t, func(connection net.Conn) {
 		_, _ = bufio.NewReader(connection).ReadString('\n')
-		_, _ = io.WriteString(connection, answer)
+		_, _ = io.WriteString(connection, response)
 	})
 }

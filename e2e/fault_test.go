@@ -47,9 +47,9 @@ func breaking(text string) http.HandlerFunc {
 	}
 }
 
-// answering returns a provider that responds with the status and with headers, given as alternating
+// responding returns a provider that responds with the status and with headers, given as alternating
 // names and values.
-func answering(status int, body string, header ...string) http.HandlerFunc {
+func responding(status int, body string, header ...string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", jsonType)
 		for pair := range slices.Chunk(header, 2) {
@@ -79,10 +79,10 @@ var faults = []fault{
 	{name: "closes-the-connection", handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "connection_failed"},
 	{name: "closes-after-the-header", handler: breaking("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"), want: "connection_failed"},
 	{name: "is-no-HTTP", handler: breaking("SSH-2.0-OpenSSH_9.2\r\n"), want: "connection_failed"},
-	{name: "answers-503", handler: answering(503, `{"error":{"message":"overloaded"}}`), want: "503"},
-	{name: "answers-529", handler: answering(529, `{"error":{"message":"overloaded"}}`), want: "529"},
-	{name: "answers-429", handler: answering(429, `{"error":{"message":"slow down"}}`), want: "429"},
-	{name: "answers-500-with-a-large-body", handler: answering(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
+	{name: "answers-503", handler: responding(503, `{"error":{"message":"overloaded"}}`), want: "503"},
+	{name: "answers-529", handler: responding(529, `{"error":{"message":"overloaded"}}`), want: "529"},
+	{name: "answers-429", handler: responding(429, `{"error":{"message":"slow down"}}`), want: "429"},
+	{name: "answers-500-with-a-large-body", handler: responding(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
 }
 
 // TestFallbackRespondsInTime gives the first provider each fault, and measures when the client gets

@@ -46,7 +46,7 @@ func callAll(t *testing.T, base string, calls int, routes ...string) *durations 
 	inParallel(t, calls, faultClients, func(client *http.Client, number int) error {
 		route := routes[number%len(routes)]
 		began := time.Now()
-		if err := answered(client, base+route+chatPath, number); err != nil {
+		if err := completes(client, base+route+chatPath, number); err != nil {
 			return fmt.Errorf("%s: %w", route, err)
 		}
 		took.add(route, time.Since(began))
@@ -58,8 +58,8 @@ func callAll(t *testing.T, base string, calls int, routes ...string) *durations 
 	return took
 }
 
-// answered returns an error unless a chat completion gets a complete 200.
-func answered(client *http.Client, address string, number int) error {
+// completes returns an error unless a chat completion gets a complete 200.
+func completes(client *http.Client, address string, number int) error {
 	request, err := http.NewRequest(http.MethodPost, address, strings.NewReader(plainBody))
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 		return callAll(t, g.URL, faultCalls, "/with", "/without")
 	}
 
-	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkAnswers500} {
+	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkReturns500} {
 		t.Run(string(fault), func(t *testing.T) {
 			toCollector.set(t, fault)
 			calls(t).checkNoSlower(t, "/with", "/without")
@@ -222,7 +222,7 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 	toAPI.set(t, linkIsWell)
 	await(t, "the new key is used", func() bool {
 		some(t)
-		return slices.ContainsFunc(provider.saw(), func(a asked) bool { return a.header.Get("Authorization") == "Bearer sk-two" })
+		return slices.ContainsFunc(provider.saw(), func(r seenRequest) bool { return r.header.Get("Authorization") == "Bearer sk-two" })
 	})
 	for _, request := range provider.saw() {
 		want := []string{"", "Bearer sk-one", "Bearer sk-two"}

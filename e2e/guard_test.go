@@ -83,7 +83,7 @@ func TestInterpretedPanicsAreRecovered(t *testing.T) {
 		return response.StatusCode, string(text), err
 	}
 	const internal = `"code":"internal_error"`
-	told := written(t, func() {
+	logged := written(t, func() {
 		for range 20 { // the registry moves calls into its series in batches
 			recorder := httptest.NewRecorder()
 			governed.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, chatPath, panickingBody{}))
@@ -101,11 +101,11 @@ func TestInterpretedPanicsAreRecovered(t *testing.T) {
 			}
 		}
 	})
-	if count := strings.Count(told, `chat-completion: middleware "governed@file": panic in the plugin or in a handler after it: a value of the type string`+"\n"); count != 60 {
-		t.Errorf("%d panics in the log, want 60:\n%.2000s", count, told)
+	if count := strings.Count(logged, `chat-completion: middleware "governed@file": panic in the plugin or in a handler after it: a value of the type string`+"\n"); count != 60 {
+		t.Errorf("%d panics in the log, want 60:\n%.2000s", count, logged)
 	}
-	if strings.Contains(told, "a secret") {
-		t.Errorf("the log contains the value of the panic:\n%.2000s", told)
+	if strings.Contains(logged, "a secret") {
+		t.Errorf("the log contains the value of the panic:\n%.2000s", logged)
 	}
 	exposed := httptest.NewRecorder()
 	metrics.ServeHTTP(exposed, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -134,27 +134,27 @@ func exchange(client *http.Client, base, marker string, stream bool) error {
 	if stream {
 		read = streamedContent
 	}
-	answer, err := read(response.Body)
+	text, err := read(response.Body)
 	if err != nil {
 		return err
 	}
-	if want := "gpt-4o-mini heard: " + prompt(marker); answer != want {
-		return errors.Join(onlyMarker(answer, marker, prompt(marker)), fmt.Errorf("response of %d bytes, want %d", len(answer), len(want)))
+	if want := "gpt-4o-mini heard: " + prompt(marker); text != want {
+		return errors.Join(onlyMarker(text, marker, prompt(marker)), fmt.Errorf("response of %d bytes, want %d", len(text), len(want)))
 	}
 	return nil
 }
 
 func content(body io.Reader) (string, error) {
-	var answer struct {
+	var completion struct {
 		Choices []struct{ Message struct{ Content string } }
 	}
-	if err := json.NewDecoder(body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(body).Decode(&completion); err != nil {
 		return "", err
 	}
-	if len(answer.Choices) != 1 {
-		return "", fmt.Errorf("%d choices", len(answer.Choices))
+	if len(completion.Choices) != 1 {
+		return "", fmt.Errorf("%d choices", len(completion.Choices))
 	}
-	return answer.Choices[0].Message.Content, nil
+	return completion.Choices[0].Message.Content, nil
 }
 
 func streamedContent(body io.Reader) (string, error) {

@@ -77,9 +77,9 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 
 	t.Run("without permission the log says what to do", func(t *testing.T) {
 		g := startSecretGateway(t, k, "nobody", nil)
-		_, answer := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
-		if !strings.Contains(answer, "credentials_unavailable") || strings.Contains(answer, "ai-keys") {
-			t.Errorf("the client gets %s, want no mention of the Secret", answer)
+		_, body := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
+		if !strings.Contains(body, "credentials_unavailable") || strings.Contains(body, "ai-keys") {
+			t.Errorf("the client gets %s, want no mention of the Secret", body)
 		}
 		var advice []string
 		await(t, "the log names the missing rule", func() bool {
@@ -127,7 +127,7 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
 		l := startLoad(t, g.URL, "")
 		k.Stop()
-		await(t, "the log says that the server is away", func() bool {
+		await(t, "the log says that the server is unreachable", func() bool {
 			return strings.Contains(logText(t, g.Gateway), strings.TrimPrefix(k.URL, "https://"))
 		})
 		for stopped := time.Now(); time.Since(stopped) < time.Minute; {

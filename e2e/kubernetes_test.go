@@ -82,11 +82,11 @@ func setSecret(t *testing.T, k *backends.Kubernetes, namespace, key string) {
 func mayTraefik(t *testing.T, k *backends.Kubernetes, namespace, what string) string {
 	t.Helper()
 	// If the action is denied, kubectl fails, but prints no to its standard output.
-	answer, err := k.Kubectl(t.Context(), "", append([]string{"auth", "can-i", "--namespace=" + namespace, "--as=system:serviceaccount:traefik:traefik"}, strings.Fields(what)...)...)
+	output, err := k.Kubectl(t.Context(), "", append([]string{"auth", "can-i", "--namespace=" + namespace, "--as=system:serviceaccount:traefik:traefik"}, strings.Fields(what)...)...)
 	if err != nil {
 		return "no"
 	}
-	return answer
+	return output
 }
 
 // applyDefinitions installs the resource definitions in the files.
@@ -113,11 +113,11 @@ func downloaded(t *testing.T, module string) string {
 	if err != nil {
 		t.Fatalf("%s: %v: %s", module, err, output)
 	}
-	var answer struct{ Dir string }
-	if err := json.Unmarshal(output, &answer); err != nil {
+	var listed struct{ Dir string }
+	if err := json.Unmarshal(output, &listed); err != nil {
 		t.Fatal(err)
 	}
-	return answer.Dir
+	return listed.Dir
 }
 
 // seen is a request that the provider received.
@@ -184,7 +184,7 @@ var numbers atomic.Int64
 
 // sendChat sends a chat completion to a host of the gateway and returns its number, the status and the
 // response.
-func sendChat(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, answer string, err error) {
+func sendChat(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, text string, err error) {
 	number = int(numbers.Add(1))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(body))
 	if err != nil {
@@ -204,29 +204,29 @@ func sendChat(t *testing.T, client *http.Client, base, host, path, body string) 
 
 // awaitStatus sends requests until a response has the status, and returns the last number and
 // response.
-func awaitStatus(t *testing.T, base, host, path, body string, want int) (number int, answer string) {
+func awaitStatus(t *testing.T, base, host, path, body string, want int) (number int, content string) {
 	t.Helper()
 	status := 0
 	defer func() {
 		if t.Failed() {
-			t.Logf("last response from %s%s: %d %s", host, path, status, answer)
+			t.Logf("last response from %s%s: %d %s", host, path, status, content)
 		}
 	}()
 	await(t, fmt.Sprintf("status %d from %s%s", want, host, path), func() bool {
 		var err error
-		if number, status, answer, err = sendChat(t, http.DefaultClient, base, host, path, body); err != nil {
+		if number, status, content, err = sendChat(t, http.DefaultClient, base, host, path, body); err != nil {
 			t.Fatal(err)
 		}
 		return status == want
 	})
-	return number, answer
+	return number, content
 }
 
 // steadyLoad is a steady load of chat completions, each of which must get a 200.
 type steadyLoad struct {
-	answered atomic.Int64
-	stop     context.CancelFunc
-	clients  sync.WaitGroup
+	completed atomic.Int64
+	stop      context.CancelFunc
+	clients   sync.WaitGroup
 }
 
 const (
@@ -248,11 +248,11 @@ func startLoad(t *testing.T, base, host string) *steadyLoad {
 			ticker := time.NewTicker(steadyInterval)
 			defer ticker.Stop()
 			for ctx.Err() == nil {
-				number, status, answer, err := sendChat(t, client, base, host, chatPath, plainBody)
+				number, status, body, err := sendChat(t, client, base, host, chatPath, plainBody)
 				if err != nil || status != http.StatusOK {
-					t.Errorf("call %d: status %d, want 200: %s %v", number, status, answer, err)
+					t.Errorf("call %d: status %d, want 200: %s %v", number, status, body, err)
 				}
-				l.answered.Add(1)
+				l.completed.Add(1)
 				<-ticker.C
 			}
 		}()
@@ -268,14 +268,14 @@ func startLoad(t *testing.T, base, host string) *steadyLoad {
 func (l *steadyLoad) finish() int64 {
 	l.stop()
 	l.clients.Wait()
-	return l.answered.Load()
+	return l.completed.Load()
 }
 
 // awaitMore waits for the number of further calls.
 func (l *steadyLoad) awaitMore(t *testing.T, calls int64) {
 	t.Helper()
-	until := l.answered.Load() + calls
-	await(t, fmt.Sprintf("%d more calls", calls), func() bool { return l.answered.Load() >= until })
+	until := l.completed.Load() + calls
+	await(t, fmt.Sprintf("%d more calls", calls), func() bool { return l.completed.Load() >= until })
 }
 
 // awaitKey waits under load until the provider gets the key, checks that no later request has
@@ -283,7 +283,7 @@ func (l *steadyLoad) awaitMore(t *testing.T, calls int64) {
 func (l *steadyLoad) awaitKey(t *testing.T, provider *recorder, key string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	await(t, "the provider sees the key "+key, func() bool { return provider.keysFrom(0)[key] > 0 })
+	await(t, "the provider gets the key "+key, func() bool { return provider.keysFrom(0)[key] > 0 })
 	took, from := time.Since(began), int(numbers.Load())+1
 	l.awaitMore(t, 50*steadyClients)
 	if got := provider.keysFrom(from); len(got) != 1 || got[key] == 0 {

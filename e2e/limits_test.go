@@ -214,7 +214,7 @@ func TestShutdownGracePeriodForStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	streams = append(streams, begun())
-	await(t, "no connection is accepted any more", func() bool {
+	await(t, "connections are no longer accepted", func() bool {
 		connection, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
 		if err == nil {
 			_ = connection.Close()

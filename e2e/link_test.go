@@ -22,7 +22,7 @@ const (
 	linkIsSlow       linkFault = "slow"                 // delays each piece of a response by linkDelay
 	linkIsReset      linkFault = "reset"                // resets connections once a request arrives
 	linkIsResetLater linkFault = "reset in its answers" // resets connections after the first line of a response
-	linkAnswers500   linkFault = "answering 500"        // only without TLS
+	linkReturns500   linkFault = "answering 500"        // only without TLS
 )
 
 // linkDelay is shorter than the timeouts in the tests.
@@ -116,7 +116,7 @@ func (l *link) serve(connection net.Conn) {
 		_, _ = io.Copy(io.Discard, connection)
 	case linkIsReset:
 		_, _ = connection.Read(make([]byte, 1<<10))
-	case linkAnswers500:
+	case linkReturns500:
 		if request, err := http.ReadRequest(bufio.NewReader(connection)); err == nil {
 			_, _ = io.Copy(io.Discard, request.Body)
 			_, _ = io.WriteString(connection, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -138,14 +138,14 @@ func (l *link) relay(client net.Conn, fault linkFault) {
 		_, _ = io.Copy(server, client)
 		_ = server.Close()
 	})
-	answers := io.Reader(server)
+	responses := io.Reader(server)
 	switch fault {
 	case linkIsResetLater:
-		answers = io.LimitReader(server, int64(len("HTTP/1.1 200 OK\r\n")))
+		responses = io.LimitReader(server, int64(len("HTTP/1.1 200 OK\r\n")))
 	case linkIsSlow:
-		answers = &delayed{server}
+		responses = &delayed{server}
 	}
-	_, _ = io.Copy(client, answers)
+	_, _ = io.Copy(client, responses)
 }
 
 // delayed is a reader that delays each read.

@@ -61,7 +61,7 @@ type leftCall struct {
 	leftResponse
 	way, client string
 	pieces      int
-	asked       chan struct{}  // closed when the provider has the request
+	arrived     chan struct{}  // closed when the provider has the request
 	ended       chan time.Time // time at which the provider's request was cancelled
 }
 
@@ -78,14 +78,14 @@ func (c *leftCall) errorType() string {
 
 func leftCalls() []*leftCall {
 	var calls []*leftCall
-	for _, answer := range leftResponses {
+	for _, response := range leftResponses {
 		for _, way := range []string{byService, byHost, byFallback, behindRetry, byTwo} {
 			for client := range leavingClients() {
-				for pieces := -1; pieces <= len(answer.pieces); pieces++ {
-					if pieces == 0 && (answer.contentType != eventType || way == byFallback) {
+				for pieces := -1; pieces <= len(response.pieces); pieces++ {
+					if pieces == 0 && (response.contentType != eventType || way == byFallback) {
 						continue // a header is forwarded on its own only for a stream, and only without a fallback
 					}
-					calls = append(calls, &leftCall{answer, way, client, pieces, make(chan struct{}), make(chan time.Time, 1)})
+					calls = append(calls, &leftCall{response, way, client, pieces, make(chan struct{}), make(chan time.Time, 1)})
 				}
 			}
 		}
@@ -96,7 +96,7 @@ func leftCalls() []*leftCall {
 // ServeHTTP sends the pieces, then waits until the client disconnects.
 func (c *leftCall) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	close(c.asked)
+	close(c.arrived)
 	if c.pieces >= 0 {
 		rw.Header().Set("Content-Type", c.contentType)
 		rw.WriteHeader(http.StatusOK)
@@ -116,7 +116,7 @@ func (c *leftCall) make(client *http.Client, base string, number int) error {
 	defer leave()
 	if c.pieces < 0 {
 		go func() {
-			<-c.asked
+			<-c.arrived
 			leave()
 		}()
 	}
@@ -186,8 +186,8 @@ func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	}
 	awaitTotals(t, "calls", counts, func() totals { return exposed(t, g, callsSeries, "fault", "error_type") })
 	awaitTotals(t, "tokens", used, func() totals { return exposed(t, g, tokensSeries, "fault", "gen_ai_token_type") })
-	if asked := len(second.saw()); asked != 0 {
-		t.Errorf("the second provider received %d requests, want none", asked)
+	if received := len(second.saw()); received != 0 {
+		t.Errorf("the second provider received %d requests, want none", received)
 	}
 	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
@@ -248,10 +248,10 @@ func (c uploadCall) make(address string) error {
 	if err = errors.Join(err, c.end(connection)); err != nil || !c.reads {
 		return err
 	}
-	answer, _ := io.ReadAll(connection) // until the connection ends in any way
-	isRefused := strings.HasPrefix(string(answer), "HTTP/1.1 400 ") && strings.Contains(string(answer), `"code":"incomplete_body"`)
+	content, _ := io.ReadAll(connection) // until the connection ends in any way
+	isRefused := strings.HasPrefix(string(content), "HTTP/1.1 400 ") && strings.Contains(string(content), `"code":"incomplete_body"`)
 	if want := c.isCall() && c.way != inReport; isRefused != want {
-		return fmt.Errorf("the client gets %q, want incomplete_body: %t", answer, want)
+		return fmt.Errorf("the client gets %q, want incomplete_body: %t", content, want)
 	}
 	return nil
 }

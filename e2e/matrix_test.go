@@ -77,19 +77,19 @@ func (c cutCall) row() string {
 // host; and every byte of the two common responses, reset, by all other routes.
 func cutCalls() []cutCall {
 	var calls []cutCall
-	add := func(answer cutResponse, way string, reset bool) {
-		for offset := range len(answer.raw) + 1 {
-			calls = append(calls, cutCall{answer, way, reset, offset})
+	add := func(response cutResponse, way string, reset bool) {
+		for offset := range len(response.raw) + 1 {
+			calls = append(calls, cutCall{response, way, reset, offset})
 		}
 	}
-	for _, answer := range cutResponses {
+	for _, response := range cutResponses {
 		for _, way := range []string{byService, byHost} {
-			add(answer, way, false)
-			add(answer, way, true)
+			add(response, way, false)
+			add(response, way, true)
 		}
 		for _, way := range []string{byFallback, behindRetry, byTwo} {
-			if answer.isUsual {
-				add(answer, way, true)
+			if response.isUsual {
+				add(response, way, true)
 			}
 		}
 	}

@@ -203,13 +203,13 @@ func startExample(t *testing.T, provider, collector string) (base, metrics strin
 
 // demonstration returns the demo provider, with other endings for requests that select them.
 func demonstration() http.Handler {
-	answers, failures := demo.Handler(demo.Options{Interval: 5 * time.Millisecond}), counting(0)
+	handler, failures := demo.Handler(demo.Options{Interval: 5 * time.Millisecond}), counting(0)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(endingHeader) != "" {
 			failures.ServeHTTP(rw, r)
 			return
 		}
-		answers.ServeHTTP(rw, r)
+		handler.ServeHTTP(rw, r)
 	})
 }
 
@@ -333,7 +333,7 @@ func TestExampleCollectorKeepsMetricNames(t *testing.T) {
 		return found
 	}
 	var direct, collected map[string]bool
-	await(t, "the Collector publishes something", func() bool {
+	await(t, "the Collector exposes metrics", func() bool {
 		collected = names("http://" + published + metricsPath)
 		return len(collected) > 0
 	})

@@ -279,7 +279,7 @@ func TestOTLPExport(t *testing.T) {
 	chat(handler, `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}],"stream":true,"stop":["a","b"]}`)
 	chat(handler, `{"model":"gpt-4o","messages":[]}`)
 	chat(handler, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`, "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
-	await(t, "three spans and the metrics have come", func() bool { return c.spanCount() == 3 && c.metric("gen_ai.client.token.usage") != nil })
+	await(t, "three spans and the metrics arrive", func() bool { return c.spanCount() == 3 && c.metric("gen_ai.client.token.usage") != nil })
 
 	plain, stream, refusal := c.span("chat gpt-4o", 200), c.span("chat gpt-4o-mini", 200), c.span("chat", 400)
 	if plain == nil || stream == nil || refusal == nil {
@@ -370,7 +370,7 @@ func TestConcurrentCallsExportEverySpan(t *testing.T) {
 		}()
 	}
 	running.Wait()
-	await(t, "all spans have come", func() bool { return c.spanCount() == clients*requests })
+	await(t, "all spans arrive", func() bool { return c.spanCount() == clients*requests })
 	cancel()
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	t.Logf("%d exports", c.exports)
@@ -389,8 +389,8 @@ func TestCallOutlivingReloadIsExported(t *testing.T) {
 	}))
 	go chat(handler, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
 	cancel()
-	await(t, "only the call goes on", func() bool { return runtime.NumGoroutine() <= before+1 })
+	await(t, "only the call is still running", func() bool { return runtime.NumGoroutine() <= before+1 })
 	close(goOn)
-	await(t, "its span has come", func() bool { return c.spanCount() == 1 })
+	await(t, "its span arrives", func() bool { return c.spanCount() == 1 })
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }

@@ -38,13 +38,13 @@ type fake struct {
 	next http.Handler
 
 	mutex    sync.Mutex
-	requests []asked
+	requests []seenRequest
 	opened   int
 	open     map[net.Conn]bool
 }
 
-// asked is a request that a fake received.
-type asked struct {
+// seenRequest is a request that a fake received.
+type seenRequest struct {
 	method     string
 	target     string // path and query
 	proto      string
@@ -55,9 +55,9 @@ type asked struct {
 }
 
 // model returns the model in the body.
-func (a asked) model() string {
+func (r seenRequest) model() string {
 	var body struct{ Model string }
-	_ = json.Unmarshal([]byte(a.body), &body) // no model without a body
+	_ = json.Unmarshal([]byte(r.body), &body) // no model without a body
 	return body.Model
 }
 
@@ -99,12 +99,12 @@ func (f *fake) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	a := asked{r.Method, r.RequestURI, r.Proto, r.Host, "", r.Header.Clone(), string(body)}
+	seen := seenRequest{r.Method, r.RequestURI, r.Proto, r.Host, "", r.Header.Clone(), string(body)}
 	if r.TLS != nil {
-		a.serverName = r.TLS.ServerName
+		seen.serverName = r.TLS.ServerName
 	}
 	f.mutex.Lock()
-	f.requests = append(f.requests, a)
+	f.requests = append(f.requests, seen)
 	f.mutex.Unlock()
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	rw.Header().Set(providerHeader, f.name)
@@ -125,14 +125,14 @@ func (f *fake) connection(c net.Conn, state http.ConnState) {
 }
 
 // saw returns the requests received so far.
-func (f *fake) saw() []asked {
+func (f *fake) saw() []seenRequest {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return slices.Clone(f.requests)
 }
 
 // last returns the latest request, and fails if there is none.
-func (f *fake) last(t *testing.T) asked {
+func (f *fake) last(t *testing.T) seenRequest {
 	t.Helper()
 	all := f.saw()
 	if len(all) == 0 {

@@ -98,7 +98,7 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeKey(t, mounted, "not\na header\nvalue "+rotatedCanary)
-	await(t, "the log tells of both keys that are away", func() bool {
+	await(t, "the log reports both missing keys", func() bool {
 		text := readText(t, g.LogPath)
 		return strings.Contains(text, "no such file") && strings.Contains(text, "not a valid header value")
 	})
@@ -123,7 +123,7 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 		t.Error("a key reached another server")
 	}
 	for what, text := range map[string]string{
-		"an answer to a client":     clientsSaw.text(),
+		"a response to a client":    clientsSaw.text(),
 		"spans or metrics":          collectorSaw.text(),
 		"Traefik's log":             readText(t, g.LogPath),
 		"the access log":            readText(t, g.AccessLogPath),

@@ -52,7 +52,7 @@ func TestSeriesSurviveReloads(t *testing.T) {
 	go func() {
 		defer calls.Done()
 		for ; ctx.Err() == nil; made++ {
-			if err := answered(http.DefaultClient, g.URL+chatPath, made); err != nil {
+			if err := completes(http.DefaultClient, g.URL+chatPath, made); err != nil {
 				t.Errorf("call %d: %v", made, err)
 			}
 		}
@@ -79,7 +79,7 @@ func TestSeriesSurviveReloads(t *testing.T) {
 		return settledRSS(t, g) < memory+mayGrow
 	})
 	configure(t, g, without)
-	await(t, "the exporter ends with the last configuration that wants it", func() bool { return own() == 0 })
+	await(t, "the exporter ends with the last configuration that uses it", func() bool { return own() == 0 })
 	awaitTotals(t, "calls", totals{"": float64(400 + made)}, func() totals { return exposed(t, g, callsSeries) })
 	checkNoErrors(t, g)
 }
@@ -97,7 +97,7 @@ func teamOf(client int) string { return teams[client%len(teams)] }
 // streams that outlive it. Each configuration has its own keys, and a limit that identifies it.
 func TestReloadsNeverMixConfigurations(t *testing.T) {
 	const clients, turns, interval = 24, 30, 100 * time.Millisecond
-	answers := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
+	handler := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -108,7 +108,7 @@ func TestReloadsNeverMixConfigurations(t *testing.T) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		rw.Header().Set(markerHeader, r.Header.Get(markerHeader))
-		answers.ServeHTTP(rw, r)
+		handler.ServeHTTP(rw, r)
 	}))
 	// The first team's provider is the service, the second team's a host, and the third team's the
 	// fallback of a dead host.

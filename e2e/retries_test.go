@@ -71,8 +71,8 @@ func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 			}
 			awaitTotals(t, "calls", wanted, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			awaitTotals(t, "tokens", tokens, func() totals { return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_token_type"), test.name) })
-			if asked := len(provider.saw()) - before; float64(asked) != wanted[""] {
-				t.Errorf("the provider received %d requests, want %v", asked, wanted[""])
+			if received := len(provider.saw()) - before; float64(received) != wanted[""] {
+				t.Errorf("the provider received %d requests, want %v", received, wanted[""])
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 	for _, test := range []struct {
 		name, way string
 		header    map[string]string
-		asked     int64
+		received  int64
 		want      totals
 	}{
 		{"by-service", byService, nil, calls, totals{"": calls / 2, deadProvider: calls / 2}},
@@ -94,15 +94,15 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 		{"idempotent", byHost, map[string]string{"Idempotency-Key": "1"}, 2*calls - 1, totals{"": calls}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			address, asked := closingTheSecond(t)
+			address, received := closingTheSecond(t)
 			configure(t, g, matrixWays(t, address, dead()))
 			header := map[string]string{faultHeader: test.name}
 			maps.Copy(header, test.header)
 			for range calls {
 				fetch(t, g.URL+"/"+test.way+chatPath, plainBody, header)
 			}
-			if got := asked.Load(); got != test.asked {
-				t.Errorf("the provider received %d requests, want %d", got, test.asked)
+			if got := received.Load(); got != test.received {
+				t.Errorf("the provider received %d requests, want %d", got, test.received)
 			}
 			awaitTotals(t, "calls", test.want, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			tokens := totals{"input": matrixInput * test.want[""], "output": matrixOutput * test.want[""]}
@@ -115,7 +115,7 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 // connection and closes the connection at the second one, and the number of its requests.
 func closingTheSecond(t *testing.T) (string, *atomic.Int64) {
 	t.Helper()
-	asked := &atomic.Int64{}
+	received := &atomic.Int64{}
 	address := listening(t, func(connection net.Conn) {
 		requests := bufio.NewReader(connection)
 		for isFirst := true; ; isFirst = false {
@@ -124,12 +124,12 @@ func closingTheSecond(t *testing.T) (string, *atomic.Int64) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, request.Body)
-			asked.Add(1)
+			received.Add(1)
 			if !isFirst {
 				return
 			}
 			_, _ = io.WriteString(connection, withLength(jsonType, matrixDocument))
 		}
 	})
-	return address, asked
+	return address, received
 }

@@ -108,15 +108,15 @@ func TestRoutingByModel(t *testing.T) {
 			return err
 		}
 		defer func() { _ = response.Body.Close() }()
-		answer, err := io.ReadAll(response.Body)
+		content, err := io.ReadAll(response.Body)
 		if err != nil {
 			return err
 		}
 		if got := response.Header.Get(providerHeader); response.StatusCode != http.StatusOK || got != route.provider {
-			return fmt.Errorf("%s: status %d from %q, want 200 from %q: %s", route.model, response.StatusCode, got, route.provider, answer)
+			return fmt.Errorf("%s: status %d from %q, want 200 from %q: %s", route.model, response.StatusCode, got, route.provider, content)
 		}
-		if !strings.Contains(string(answer), datedModel(route.final)) {
-			return fmt.Errorf("%s: the response is not from %s: %s", route.model, route.final, answer)
+		if !strings.Contains(string(content), datedModel(route.final)) {
+			return fmt.Errorf("%s: the response is not from %s: %s", route.model, route.final, content)
 		}
 		return nil
 	})

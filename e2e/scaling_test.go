@@ -51,7 +51,7 @@ func TestScalingGuideMatchesPrometheus(t *testing.T) {
 	prometheus := startPrometheus(t, strings.Replace(scraping(g.URL), `"]`, `"], labels: {namespace: traefik, pod: traefik-0}`, 1))
 	callAndStay(t, g)
 	series := func(team string) float64 { return one(t, prometheus, fmt.Sprintf("count({team=%q})", team)) }
-	await(t, "Prometheus knows all calls", func() bool { return series("cut") > 0 })
+	await(t, "Prometheus has all calls", func() bool { return series("cut") > 0 })
 	callAndStay(t, g) // a rate needs an earlier sample
 
 	for _, c := range combinations {
@@ -86,9 +86,9 @@ func callAndStay(t *testing.T, g *gateway.Gateway) {
 		return response.Body
 	}
 	for _, c := range combinations {
-		answer := call(t.Context(), c.path, c.body, c.ending, c.team)
-		_, _ = io.Copy(io.Discard, answer) // one response is cut
-		_ = answer.Close()
+		body := call(t.Context(), c.path, c.body, c.ending, c.team)
+		_, _ = io.Copy(io.Discard, body) // one response is cut
+		_ = body.Close()
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	stays := call(ctx, chatPath, plainStream, endingLeave, "stays")

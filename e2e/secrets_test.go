@@ -25,7 +25,7 @@ type secretAPI struct {
 	mu    sync.Mutex
 	key   string
 	fails int // the status of its responses; 0: it returns the Secret
-	asked []time.Time
+	times []time.Time
 }
 
 func newSecretAPI(t *testing.T) *secretAPI {
@@ -42,7 +42,7 @@ func newSecretAPI(t *testing.T) *secretAPI {
 func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked = append(a.asked, time.Now())
+	a.times = append(a.times, time.Now())
 	switch {
 	case a.fails != 0:
 		rw.WriteHeader(a.fails)
@@ -66,10 +66,10 @@ func (a *secretAPI) set(key string, fails int) {
 func (a *secretAPI) lookUps() (int, time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.asked) == 0 {
+	if len(a.times) == 0 {
 		return 0, time.Time{}
 	}
-	return len(a.asked), a.asked[len(a.asked)-1]
+	return len(a.times), a.times[len(a.times)-1]
 }
 
 // lookUpsSince returns the number of look-ups since a secret came into use, and the allowed number.
@@ -124,7 +124,7 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	await(t, "both send the second key", func() bool { return both("Bearer sk-two") })
 	api.set("sk-three", http.StatusServiceUnavailable)
 	looked, _ := api.lookUps()
-	await(t, "the API was asked in vain", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
+	await(t, "two look-ups fail", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
 	if !both("Bearer sk-two") {
 		t.Error("the key is lost while the API is unavailable")
 	}
@@ -132,7 +132,7 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	await(t, "both send the third key", func() bool { return both("Bearer sk-three") })
 
 	cancel()
-	await(t, "the API was not asked for three times the usual time", func() bool {
+	await(t, "no look-up for three intervals", func() bool {
 		_, last := api.lookUps()
 		return time.Since(last) > 3*time.Second
 	})

@@ -59,7 +59,7 @@ func TestCallsDuringTraefikShutdown(t *testing.T) {
 
 	began := time.Now()
 	g.Terminate()
-	await(t, "Traefik is to end", func() bool { return strings.Contains(readText(t, g.LogPath), "Stopping server gracefully") })
+	await(t, "Traefik begins its shutdown", func() bool { return strings.Contains(readText(t, g.LogPath), "Stopping server gracefully") })
 	close(released)
 	for _, lines := range ending {
 		if last, err := lastEvent(lines); last != "[DONE]" || !errors.Is(err, io.EOF) {
@@ -72,7 +72,7 @@ func TestCallsDuringTraefikShutdown(t *testing.T) {
 		}
 		receive(t, "the provider's request ends", gone)
 	}
-	receive(t, "Traefik ends", g.Done())
+	receive(t, "Traefik exits", g.Done())
 	if took := time.Since(began); took < grace || took > grace+conditionTimeout/2 {
 		t.Errorf("Traefik exited after %v, want a little more than %v", took, grace)
 	}

@@ -64,28 +64,28 @@ func trickle(t *testing.T, base, request, chunk string) (status int, body string
 		t.Error(err)
 		return 0, ""
 	}
-	answered := make(chan struct{})
-	defer close(answered)
+	responded := make(chan struct{})
+	defer close(responded)
 	go func() {
 		ticker := time.NewTicker(5 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-answered:
+			case <-responded:
 				return
 			case <-ticker.C:
 				_, _ = io.WriteString(connection, chunk)
 			}
 		}
 	}()
-	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
 	if err != nil {
 		t.Errorf("no response: %v", err)
 		return 0, ""
 	}
-	defer func() { _ = answer.Body.Close() }()
-	content, _ := io.ReadAll(answer.Body)
-	return answer.StatusCode, string(content)
+	defer func() { _ = response.Body.Close() }()
+	content, _ := io.ReadAll(response.Body)
+	return response.StatusCode, string(content)
 }
 
 // TestStalledClientsHoldLittleMemory has clients request endless streams and read nothing of them.
@@ -127,7 +127,7 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 			}
 		}
 		last, same := int64(0), 0
-		await(t, "the provider can write no more", func() bool {
+		await(t, "the provider's writes block", func() bool {
 			now := sent.Load()
 			if now != last {
 				same = 0

@@ -220,11 +220,11 @@ func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 						allowed++
 					}
 				}
-				asked := provider.saw()[before:]
-				if len(asked) != s.want || allowed != s.want {
-					t.Errorf("the provider received %d requests, and the client got statuses %v, want %d requests", len(asked), statuses, s.want)
+				received := provider.saw()[before:]
+				if len(received) != s.want || allowed != s.want {
+					t.Errorf("the provider received %d requests, and the client got statuses %v, want %d requests", len(received), statuses, s.want)
 				}
-				for _, one := range asked {
+				for _, one := range received {
 					checkWhole(t, one)
 				}
 			})
@@ -235,7 +235,7 @@ func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 }
 
 // checkWhole fails unless a request is governed and unambiguous.
-func checkWhole(t *testing.T, one asked) {
+func checkWhole(t *testing.T, one seenRequest) {
 	t.Helper()
 	const want = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`
 	if one.body != want || one.method != http.MethodPost || !strings.HasSuffix(one.target, chatPath) {
@@ -268,18 +268,18 @@ func exchangeRaw(t *testing.T, base, text string, waits bool) []int {
 		_ = connection.(*net.TCPConn).CloseWrite()
 	}
 	var statuses []int
-	for answers := bufio.NewReader(connection); ; {
-		answer, err := http.ReadResponse(answers, nil)
+	for responses := bufio.NewReader(connection); ; {
+		response, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			if errors.Is(err, io.ErrNoProgress) || isTimeout(err) {
 				t.Errorf("the server did not close the connection: %v", err)
 			}
 			return statuses
 		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if answer.StatusCode >= http.StatusOK {
-			statuses = append(statuses, answer.StatusCode)
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode >= http.StatusOK {
+			statuses = append(statuses, response.StatusCode)
 		}
 	}
 }

@@ -30,11 +30,11 @@ func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 		if response.ProtoMajor != 2 {
 			t.Fatalf("%s used %s", spelling, response.Proto)
 		}
-		asked := provider.saw()[before:]
-		if spelling == "/h2/v1/chat/completions" && (len(asked) != 1 || response.StatusCode != http.StatusOK) {
-			t.Errorf("%s: status %d, and %d requests at the provider", spelling, response.StatusCode, len(asked))
+		received := provider.saw()[before:]
+		if spelling == "/h2/v1/chat/completions" && (len(received) != 1 || response.StatusCode != http.StatusOK) {
+			t.Errorf("%s: status %d, and %d requests at the provider", spelling, response.StatusCode, len(received))
 		}
-		for _, one := range asked {
+		for _, one := range received {
 			if got := one.model(); got != openAIModel {
 				t.Errorf("%s reaches the provider with the model %q, want %q", spelling, got, openAIModel)
 			}

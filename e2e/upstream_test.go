@@ -66,8 +66,8 @@ func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
 			got := fetch(t, g.URL+"/"+test.name+chatPath, plainBody, map[string]string{numberHeader: strconv.Itoa(number)})
 			if test.refused {
 				checkOpenAIError(t, got, http.StatusBadGateway, "server_error", "provider_unreachable")
-				if asked := len(provider.saw()) - before; asked != 0 {
-					t.Errorf("the provider received %d requests, want none", asked)
+				if received := len(provider.saw()) - before; received != 0 {
+					t.Errorf("the provider received %d requests, want none", received)
 				}
 				if got := loggedCall(t, g, number)["downstream_X-Ai-Error-Type"]; got != deadProvider {
 					t.Errorf("the access log has the error type %q, want %q", got, deadProvider)
@@ -118,7 +118,7 @@ func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
 				t.Errorf("%d connections for sequential requests, want 1", opened)
 			}
 			inParallel(t, calls, clients, func(client *http.Client, number int) error {
-				return answered(client, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, number)
+				return completes(client, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, number)
 			})
 			opened, _ := test.provider.connections()
 			t.Logf("%d connections for %d requests, %d of them concurrent", opened, calls, clients)
@@ -145,12 +145,12 @@ func connectionsMayEnd(t *testing.T, g *gateway.Gateway) {
 		"chat": at(t, provider.URL, map[string]any{"token": "sk-provider", "tls": map[string]any{"caFile": authority.File}}),
 	}))
 	inParallel(t, calls, clients, func(client *http.Client, number int) error {
-		return answered(client, g.URL+"/chat"+chatPath, number)
+		return completes(client, g.URL+"/chat"+chatPath, number)
 	})
 	opened, _ := provider.connections()
 	t.Logf("%d connections for %d requests", opened, calls)
-	if asked := len(provider.saw()); asked != calls {
-		t.Errorf("the provider received %d requests, want %d", asked, calls)
+	if received := len(provider.saw()); received != calls {
+		t.Errorf("the provider received %d requests, want %d", received, calls)
 	}
 }
 
@@ -164,7 +164,7 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		"gemini": at(t, provider.URL, map[string]any{"provider": "gemini", "token": "sk-provider", "routes": open}),
 		"fixed":  at(t, provider.URL, map[string]any{"provider": "azure", "token": "sk-provider", "path": "/deployments/x/chat"}),
 	}))
-	tests := []struct{ method, asked, want string }{
+	tests := []struct{ method, requested, want string }{
 		{"POST", "/plain/v1/chat/completions", "/v1/chat/completions"},
 		{"POST", "/plain/v1/chat/completions?api-version=2024-10-21", "/v1/chat/completions?api-version=2024-10-21"},
 		{"POST", "/plain/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F", "/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F"},
@@ -181,7 +181,7 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		if test.method == http.MethodPost {
 			body = strings.NewReader(plainBody)
 		}
-		request, err := http.NewRequestWithContext(t.Context(), test.method, g.URL+test.asked, body)
+		request, err := http.NewRequestWithContext(t.Context(), test.method, g.URL+test.requested, body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,15 +191,15 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		}
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
-			t.Errorf("%s %s: status %d, want 200", test.method, test.asked, response.StatusCode)
+			t.Errorf("%s %s: status %d, want 200", test.method, test.requested, response.StatusCode)
 			continue
 		}
 		saw := provider.last(t)
 		if saw.method != test.method || saw.target != test.want {
-			t.Errorf("%s %s: the provider gets %s %s, want %s", test.method, test.asked, saw.method, saw.target, test.want)
+			t.Errorf("%s %s: the provider gets %s %s, want %s", test.method, test.requested, saw.method, saw.target, test.want)
 		}
 		if want := strings.TrimPrefix(provider.URL, "http://"); saw.host != want {
-			t.Errorf("%s %s: the provider gets the host %s, want %s", test.method, test.asked, saw.host, want)
+			t.Errorf("%s %s: the provider gets the host %s, want %s", test.method, test.requested, saw.host, want)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 	}
 	call := func() {
 		inParallel(t, 40, clients, func(client *http.Client, number int) error {
-			return answered(client, g.URL+[]string{"/chat", "/down"}[number%2]+chatPath, number)
+			return completes(client, g.URL+[]string{"/chat", "/down"}[number%2]+chatPath, number)
 		})
 	}
 	configure(t, g, hosted(nil))
@@ -282,7 +282,7 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 	for turn := 1; turn <= turns; turn++ {
 		configure(t, g, with(turn))
 		for number, route := range []string{"/chat", "/down"} {
-			if err := answered(http.DefaultClient, g.URL+route+chatPath, number); err != nil {
+			if err := completes(http.DefaultClient, g.URL+route+chatPath, number); err != nil {
 				t.Errorf("reload %d, %s: %v", turn, route, err)
 			}
 		}
