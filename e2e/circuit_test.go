@@ -15,7 +15,7 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 		name     string
 		status   int
 		after    func() string // Retry-After; nil: none
-		failures int           // attempts before the circuit opens
+		failures int           // failures that open the circuit
 		earliest time.Duration
 		latest   time.Duration // 0: do not wait for it
 	}{

@@ -204,8 +204,8 @@ func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	}
 }
 
-// checkBuckets fails if the buckets contradict count and sum, or if a time exceeds the total
-// duration.
+// checkBuckets fails if the buckets contradict count and sum, or if the sum of times exceeds the
+// total duration.
 func checkBuckets(t *testing.T, p backends.Point, took time.Duration) {
 	t.Helper()
 	count, low, high := int64(0), 0.0, 0.0

@@ -298,7 +298,7 @@ func fromCRD(t *testing.T, content string) map[string]any {
 	return configuration
 }
 
-// TestConfigurationFromEveryTraefikProvider compares the behavior of middlewares whose
+// TestConfigurationFromEveryTraefikProvider compares the effect of middlewares whose
 // configuration is YAML, TOML, JSON of a custom resource, and container labels, decoded and loaded
 // by Traefik's own code.
 func TestConfigurationFromEveryTraefikProvider(t *testing.T) {

@@ -70,7 +70,7 @@ func failing(status int) http.HandlerFunc {
 	}
 }
 
-// endlessly returns a provider that sends events, or spaces before a document, until the client
+// endlessly is a provider that sends events, or spaces before a document, until the client
 // disconnects.
 func endlessly(rw http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)

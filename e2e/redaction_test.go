@@ -98,13 +98,13 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeKey(t, mounted, "not\na header\nvalue "+rotatedCanary)
-	await(t, "the log reports both missing keys", func() bool {
+	await(t, "the log reports both key errors", func() bool {
 		text := readText(t, g.LogPath)
 		return strings.Contains(text, "no such file") && strings.Contains(text, "not a valid header value")
 	})
 	dynamic.Middlewares["governed-env"] = gateway.Plugin(map[string]any{"token": "urn:env:PROVIDER_KEY", "unknown": true})
 	if g.Load(t.Context(), dynamic) == nil {
-		t.Error("an unknown key was accepted")
+		t.Error("an unknown configuration key was accepted")
 	}
 	await(t, "spans and metrics arrive", func() bool {
 		text := collectorSaw.text()
