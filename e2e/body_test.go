@@ -42,10 +42,10 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			started := cpu(t, g)
-			status, answer := post(t, g.URL, test.body)
+			status, text := post(t, g.URL, test.body)
 			used := cpu(t, g) - started
 			if status != test.status {
-				t.Errorf("status = %d, want %d: %.200s", status, test.status, answer)
+				t.Errorf("status = %d, want %d: %.200s", status, test.status, text)
 			}
 			if used >= allowedCPU {
 				t.Errorf("the gateway used %v of CPU, want less than %v", used, allowedCPU)
@@ -61,7 +61,7 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// members are n members with names of their own, each after a comma.
+// members returns n members with distinct names, each after a comma.
 func members(n int) string {
 	var text strings.Builder
 	for i := range n {
@@ -70,8 +70,8 @@ func members(n int) string {
 	return text.String()
 }
 
-// post sends a chat completion and returns the answer.
-func post(t *testing.T, base, body string) (status int, answer string) {
+// post sends a chat completion and returns the response.
+func post(t *testing.T, base, body string) (status int, text string) {
 	t.Helper()
 	response, err := http.Post(base+chatPath, "application/json", strings.NewReader(body))
 	if err != nil {
@@ -94,8 +94,8 @@ func cpu(t *testing.T, g *gateway.Gateway) time.Duration {
 	return used
 }
 
-// settledRSS is the gateway's memory after a garbage collection, which Go would else start only after
-// two idle minutes.
+// settledRSS returns the gateway's RSS after a garbage collection, which Go would otherwise start
+// only after two idle minutes.
 func settledRSS(t *testing.T, g *gateway.Gateway) int64 {
 	t.Helper()
 	response, err := http.Get(g.API + "/debug/pprof/heap?gc=1")

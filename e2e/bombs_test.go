@@ -17,23 +17,24 @@ import (
 
 const mebibyte = 1 << 20
 
-// bomb is many zeros, compressed: in pieces that are each repeated, so that making it takes little.
+// bomb is a compressed run of zeros. It repeats one compressed piece, so that it is cheap to
+// produce.
 type bomb struct {
 	encoding string
 	head     []byte
-	piece    []byte // of pieceBytes
+	piece    []byte // decompresses to pieceBytes zeros
 }
 
-// pieceBytes is what a piece of a bomb becomes.
+// pieceBytes is the decompressed size of a piece.
 const pieceBytes = 16 * mebibyte
 
-// gzipHead and zlibHead are what stands in front of the compressed bytes.
+// gzipHead and zlibHead precede the compressed bytes.
 var (
 	gzipHead = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
 	zlibHead = []byte{0x78, 0x9c}
 )
 
-// bombs are those of each encoding.
+// bombs returns a bomb for each encoding.
 func bombs(t *testing.T) map[string]bomb {
 	t.Helper()
 	var piece bytes.Buffer
@@ -42,7 +43,7 @@ func bombs(t *testing.T) map[string]bomb {
 		t.Fatal(err)
 	}
 	_, _ = w.Write(make([]byte, pieceBytes))
-	if err := w.Flush(); err != nil { // it ends at a byte
+	if err := w.Flush(); err != nil { // ends on a byte boundary
 		t.Fatal(err)
 	}
 	return map[string]bomb{
@@ -52,7 +53,7 @@ func bombs(t *testing.T) map[string]bomb {
 	}
 }
 
-// write writes what becomes that many bytes, as far as somebody takes it.
+// write writes a bomb of the decompressed size, until a write fails.
 func (b bomb) write(w io.Writer, size int) {
 	if _, err := w.Write(b.head); err != nil {
 		return
@@ -64,7 +65,7 @@ func (b bomb) write(w io.Writer, size int) {
 	}
 }
 
-// highestRSS is the most memory that the gateway has had while something was done.
+// highestRSS returns the highest RSS of the gateway while do runs.
 func highestRSS(t *testing.T, g *gateway.Gateway, do func()) int64 {
 	t.Helper()
 	done := make(chan struct{})
@@ -88,7 +89,8 @@ func highestRSS(t *testing.T, g *gateway.Gateway, do func()) int64 {
 	}
 }
 
-// checkMemory fails if the gateway needs more memory for what is done than it may, or keeps more of it.
+// checkMemory fails if the gateway's memory rises by more than allowed while do runs, or stays
+// higher afterwards.
 func checkMemory(t *testing.T, g *gateway.Gateway, may int64, do func()) {
 	t.Helper()
 	before := settledRSS(t, g)
@@ -101,13 +103,13 @@ func checkMemory(t *testing.T, g *gateway.Gateway, may int64, do func()) {
 	await(t, fmt.Sprintf("memory falls to %d MiB", (before+mayKeep)/mebibyte), func() bool { return settledRSS(t, g) < before+mayKeep })
 }
 
-// TestCompressedRequestsStopAtTheLimit sends bombs that become two gigabytes, some at once.
+// TestCompressedRequestsStopAtTheLimit sends bombs of two gigabytes, some of them concurrently.
 func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
 	const (
 		size    = 2 << 30
 		clients = 4
 		limit   = 10 * mebibyte
-		mayGrow = clients * 12 * limit // a buffer that doubles, the ones before it, and the bytes as they came
+		mayGrow = clients * 12 * limit // a doubling buffer, its predecessors, and the bytes as received
 	)
 	provider := newFake(t, "provider", counting(0))
 	g := start(t, gateway.Options{})
@@ -127,12 +129,12 @@ func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
 		})
 	}
 	if got := len(provider.saw()); got != 1 {
-		t.Errorf("the provider was asked %d times, want once", got)
+		t.Errorf("the provider received %d requests, want 1", got)
 	}
 	checkNoErrors(t, g)
 }
 
-// refusedAsTooLarge fails unless a compressed body is answered with 413.
+// refusedAsTooLarge returns an error unless a compressed body gets a 413.
 func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) error {
 	request, err := http.NewRequest(http.MethodPost, base+chatPath, bytes.NewReader(body))
 	if err != nil {
@@ -151,8 +153,9 @@ func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) 
 	return err
 }
 
-// TestCompressedResponsesAreDecodedInBoundedMemory has a provider send bombs, asked or not: to a client that reads all, to one
-// that reads nothing, and for a list of models.
+// TestCompressedResponsesAreDecodedInBoundedMemory has a provider send bombs, whether or not the
+// client accepts the encoding: to a client that reads everything, to one that reads nothing, and as
+// a list of models.
 func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 	const (
 		size    = 64 * mebibyte
@@ -182,8 +185,8 @@ func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 					}
 					defer func() { _ = response.Body.Close() }()
 					got, err := io.Copy(io.Discard, response.Body)
-					if got != size || err == nil { // the compressed bytes have no end
-						t.Errorf("the client gets %d bytes, and %v, want %d and a broken answer", got, err, size)
+					if got != size || err == nil { // the compressed stream lacks its end
+						t.Errorf("the client gets %d bytes and error %v, want %d and a broken response", got, err, size)
 					}
 				})
 				checkMemory(t, g, mayGrow, func() {
@@ -211,7 +214,7 @@ func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 					}
 					_ = response.Body.Close()
 					if response.StatusCode != http.StatusBadGateway {
-						t.Errorf("the list of models is answered with %d, want 502", response.StatusCode)
+						t.Errorf("list of models: status = %d, want 502", response.StatusCode)
 					}
 				})
 			})

@@ -19,7 +19,7 @@ import (
 	"github.com/modelroute/chatcompletion/internal/replay"
 )
 
-// loadCases reads the corpus that the compiled handler is replayed against, too.
+// loadCases reads the corpus, which the root package replays against the compiled handler.
 func loadCases(t *testing.T) []replay.Case {
 	t.Helper()
 	root, err := gateway.Root()
@@ -29,7 +29,7 @@ func loadCases(t *testing.T) []replay.Case {
 	return replay.Load(t, filepath.Join(root, "testdata", "cases"))
 }
 
-// loadThisPlugin has Traefik's own loader interpret the plugin of this repository.
+// loadThisPlugin loads this repository's plugin with Traefik's own loader, which interprets it.
 func loadThisPlugin(t *testing.T) *plugins.Builder {
 	t.Helper()
 	root, err := gateway.Root()
@@ -94,17 +94,17 @@ func TestCasesWithTraefik(t *testing.T) {
 			reason, isRefused := refused[strings.ReplaceAll(c.Name, "/", "-")]
 			if c.ConfigurationError != nil {
 				if !isRefused {
-					t.Fatalf("Traefik accepts the configuration, want an error with %q", c.ConfigurationError)
+					t.Fatalf("Traefik accepted the configuration, want an error with %q", c.ConfigurationError)
 				}
 				replay.CompareConfigurationError(t, c, errors.New(reason))
 				return
 			}
 			if isRefused {
-				t.Fatalf("Traefik refuses the configuration: %s", reason)
+				t.Fatalf("Traefik rejected the configuration: %s", reason)
 			}
 			logged := sizeOf(t, traefik.AccessLogPath)
 			replay.Run(t, c, traefik.URL, provider)
-			replay.Run(t, c, traefik.URL, provider) // from what the first one left in memory
+			replay.Run(t, c, traefik.URL, provider) // with the decisions that the first replay cached
 			if len(c.OperatorSees) > 0 {
 				replay.CompareOperator(t, c, loggedHeader(t, traefik.AccessLogPath, c.Name, logged))
 			}
@@ -112,7 +112,7 @@ func TestCasesWithTraefik(t *testing.T) {
 	}
 }
 
-// sizeOf is how many bytes a file has.
+// sizeOf returns the size of a file in bytes.
 func sizeOf(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -122,12 +122,12 @@ func sizeOf(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// loggedHeader returns the headers of the answer to a case as the access log has them behind so many bytes: reading all of it
-// for each case would take most of the time.
+// loggedHeader returns the response headers of a case from the access log. It reads from the offset
+// on: reading the whole log for each case would take most of the time.
 func loggedHeader(t *testing.T, path, name string, from int64) http.Header {
 	t.Helper()
 	var header http.Header
-	await(t, "the access log has a line of "+name, func() bool {
+	await(t, "the access log has a line for "+name, func() bool {
 		file, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)

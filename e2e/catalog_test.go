@@ -22,7 +22,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestCatalogAcceptsThePlugin checks, line by line, what Traefik's plugin catalog asks of a repository.
+// TestCatalogAcceptsThePlugin checks each requirement of Traefik's plugin catalog on a repository.
 func TestCatalogAcceptsThePlugin(t *testing.T) {
 	root, err := gateway.Root()
 	if err != nil {
@@ -56,18 +56,18 @@ func TestCatalogAcceptsThePlugin(t *testing.T) {
 		t.Errorf("type is %q, want middleware", manifest.Type)
 	}
 	if manifest.DisplayName == "" || manifest.Summary == "" || manifest.Import == "" || len(manifest.TestData) == 0 {
-		t.Errorf("displayName %q, summary %q, import %q, testData %v: none may be empty",
+		t.Errorf("displayName %q, summary %q, import %q, testData %v: all must be set",
 			manifest.DisplayName, manifest.Summary, manifest.Import, manifest.TestData)
 	}
 	if manifest.UseUnsafe {
-		t.Error("useUnsafe is set, want a plugin that needs no consent")
+		t.Error("useUnsafe is set, want a plugin that works without it")
 	}
 	if !strings.HasPrefix(manifest.Import, module.Module.Mod.Path) {
 		t.Errorf("import is %q, want it to begin with the module's path %q", manifest.Import, module.Module.Mod.Path)
 	}
 	for _, required := range module.Require {
 		if required.Mod.Path == "github.com/traefik/yaegi" || strings.HasPrefix(required.Mod.Path, "github.com/traefik/traefik") {
-			t.Errorf("go.mod requires %s, which the catalog refuses", required.Mod.Path)
+			t.Errorf("go.mod requires %s, which the catalog rejects", required.Mod.Path)
 		}
 	}
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
@@ -85,11 +85,11 @@ func TestCatalogAcceptsThePlugin(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains("\n"+string(content), "\n"+want) {
-			t.Errorf("%s is not of %q", filepath.Base(source), want)
+			t.Errorf("%s is not in %q", filepath.Base(source), want)
 		}
 	}
 
-	// New with testData neither fails nor panics, and is quick.
+	// New with testData succeeds quickly and without a panic.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	construct, err := builder.Build("plugin", manifest.TestData, "test")
@@ -101,7 +101,7 @@ func TestCatalogAcceptsThePlugin(t *testing.T) {
 	}
 }
 
-// trackedFile is a file of the repository, as the archive of a module takes it.
+// trackedFile is a file of the repository, for a module archive.
 type trackedFile struct{ root, path string }
 
 func (f trackedFile) Path() string { return f.path }
@@ -110,10 +110,10 @@ func (f trackedFile) Lstat() (os.FileInfo, error) { return os.Lstat(filepath.Joi
 
 func (f trackedFile) Open() (io.ReadCloser, error) { return os.Open(filepath.Join(f.root, f.path)) }
 
-// TestModuleArchiveLoadsInTraefik makes of the tracked files what the Go module proxy makes of a version, and loads the
-// plugin from it: without vendor and the nested modules.
+// TestModuleArchiveLoadsInTraefik builds the archive that the Go module proxy would build of a
+// version, without vendor and the nested modules, and loads the plugin from it.
 func TestModuleArchiveLoadsInTraefik(t *testing.T) {
-	const mayHave = 4 << 20 // bytes; the cases are most of it
+	const mayHave = 4 << 20 // bytes; the cases take up most of them
 	root, err := gateway.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestModuleArchiveLoadsInTraefik(t *testing.T) {
 	}
 	var files []zip.File
 	for _, name := range strings.Split(strings.TrimRight(string(listed), "\x00"), "\x00") {
-		if _, err := os.Stat(filepath.Join(root, name)); err == nil { // not one that is just being removed
+		if _, err := os.Stat(filepath.Join(root, name)); err == nil { // skips files that are deleted but not committed
 			files = append(files, trackedFile{root, name})
 		}
 	}
@@ -134,7 +134,7 @@ func TestModuleArchiveLoadsInTraefik(t *testing.T) {
 	}
 	for _, name := range checked.Valid {
 		if (strings.HasPrefix(name, "vendor/") && name != "vendor/modules.txt") || strings.HasPrefix(name, "e2e/") {
-			t.Errorf("the archive has %s", name)
+			t.Errorf("the archive contains %s", name)
 		}
 	}
 

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// TestOpenCircuitSkipsProvider counts how often the first provider is asked, and when again.
+// TestOpenCircuitSkipsProvider checks after how many failures the circuit opens, and when it
+// closes.
 func TestOpenCircuitSkipsProvider(t *testing.T) {
 	tests := []struct {
 		name     string
 		status   int
 		after    func() string // Retry-After; nil: none
-		failures int           // that are asked for before it is skipped
+		failures int           // failures that open the circuit
 		earliest time.Duration
-		latest   time.Duration // 0: not waited for
+		latest   time.Duration // 0: do not wait for it
 	}{
 		{name: "seconds", status: 429, after: func() string { return "1" }, failures: 1, earliest: time.Second, latest: 2 * time.Second},
 		{name: "date", status: 503, after: func() string { return time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat) }, failures: 1, earliest: time.Second, latest: 3 * time.Second},
@@ -29,16 +30,16 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 	middlewares := map[string]map[string]any{}
 	firsts := make([]*fake, len(tests))
 	for i, test := range tests {
-		var asked atomic.Int64
+		var received atomic.Int64
 		firsts[i] = newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if asked.Add(1) > int64(test.failures) {
+			if received.Add(1) > int64(test.failures) {
 				counting(0).ServeHTTP(rw, r)
 				return
 			}
 			if test.after != nil {
 				rw.Header().Set("Retry-After", test.after())
 			}
-			answering(test.status, "{}").ServeHTTP(rw, r)
+			responding(test.status, "{}").ServeHTTP(rw, r)
 		}))
 		middlewares[test.name] = fallingBack(t, firsts[i].URL, deepSeek(t, second.URL))
 	}
@@ -46,7 +47,7 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 	configure(t, g, hosted(middlewares))
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // they wait
+			t.Parallel() // most of the time is waiting
 			address := g.URL + "/" + test.name + chatPath
 			for call := range test.failures {
 				if got := fetch(t, address, plainBody, nil); got.provider() != "second" {
@@ -59,7 +60,7 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 				t.Errorf("after %d failures: status %d from %q, want 200 from second", test.failures, got.status, got.provider())
 			}
 			if got := len(firsts[i].saw()); got != test.failures {
-				t.Errorf("the first provider was asked %d times, want %d and then be skipped", got, test.failures)
+				t.Errorf("the first provider received %d requests, want %d before the circuit opens", got, test.failures)
 			}
 			if got, want := loggedCall(t, g, number)["downstream_"+attemptsHeader], "openai=skipped,deepseek=200"; got != want {
 				t.Errorf("the access log has the attempts %q, want %q", got, want)
@@ -67,9 +68,9 @@ func TestOpenCircuitSkipsProvider(t *testing.T) {
 			if test.latest == 0 {
 				return
 			}
-			await(t, "the first provider is asked again", func() bool { return fetch(t, address, plainBody, nil).provider() == "first" })
+			await(t, "the first provider is tried again", func() bool { return fetch(t, address, plainBody, nil).provider() == "first" })
 			if took := time.Since(failed); took < test.earliest-100*time.Millisecond || took > test.latest {
-				t.Errorf("the first provider is asked again after %v, want between %v and %v", took, test.earliest, test.latest)
+				t.Errorf("the first provider was tried again after %v, want between %v and %v", took, test.earliest, test.latest)
 			}
 		})
 	}

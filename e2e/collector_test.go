@@ -16,8 +16,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// instruments are what the plugin measures, as the GenAI semantic conventions have it. All points have the attributes of
-// always, and may have those of sometimes.
+// instruments are the plugin's metrics, according to the GenAI semantic conventions. All points
+// have the attributes in always, and may have those in sometimes.
 var instruments = map[string]struct {
 	unit              string
 	bounds            []float64 // nil: a counter
@@ -61,7 +61,7 @@ const (
 	fullBody    = `{"model":"gpt-4o","temperature":0.5,"max_tokens":64,"seed":7,"messages":[{"role":"user","content":"Hi"}]}`
 )
 
-// sentCall is a call of the tests below; the number is that of the counting provider.
+// sentCall is a call of the tests below, numbered for the counting provider.
 type sentCall struct {
 	body, ending, traceparent string
 	status                    int
@@ -76,7 +76,7 @@ var sentCalls = []sentCall{
 	{body: `{"model":"o9","messages":[{"role":"user","content":"Hi"}]}`, status: 404},
 }
 
-// send makes the calls and returns when the first one began, and the last one ended.
+// send makes the calls, and returns the start of the first and the end of the last.
 func send(t *testing.T, base string) (began, ended time.Time) {
 	t.Helper()
 	began = time.Now()
@@ -96,7 +96,7 @@ func send(t *testing.T, base string) (began, ended time.Time) {
 		}
 		for name := range response.Header {
 			if strings.HasPrefix(name, "X-Ai-") && strings.HasSuffix(name, "-Tokens") {
-				t.Errorf("call %d: the client sees %s", i, name)
+				t.Errorf("call %d: the client gets %s", i, name)
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func send(t *testing.T, base string) (began, ended time.Time) {
 
 func sentTokens() totals {
 	sums := totals{}
-	for i := range 4 { // the others have none
+	for i := range 4 { // the other calls have no usage
 		sums["input"] += float64(inputTokens(100 + i))
 		sums["output"] += float64(outputTokens(100 + i))
 	}
@@ -144,7 +144,7 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 			t.Errorf("%s: %v values, want %v", metric, got, want)
 		}
 	}
-	// Whether the event with the usage and the end marker count as chunks is not what matters here.
+	// The event with the usage and the end marker may or may not count as chunks.
 	if got, low, high := counts["gen_ai.client.operation.time_per_output_chunk"], 2.0*contentEvents, 2.0*(contentEvents+2); got < low || got > high {
 		t.Errorf("time_per_output_chunk: %v values, want %v to %v", got, low, high)
 	}
@@ -160,12 +160,12 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// checkPoint compares a point with its instrument.
+// checkPoint checks a point against its instrument.
 func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	t.Helper()
 	instrument, known := instruments[p.Metric]
 	if !known {
-		t.Errorf("metric %s is none of the contract", p.Metric)
+		t.Errorf("unexpected metric %s", p.Metric)
 		return
 	}
 	if p.Unit != instrument.unit || !reflect.DeepEqual(p.Bounds, instrument.bounds) || p.Description == "" {
@@ -204,7 +204,8 @@ func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	}
 }
 
-// checkBuckets fails if the buckets contradict count and sum, or if times are longer than all took.
+// checkBuckets fails if the buckets contradict count and sum, or if the sum of times exceeds the
+// total duration.
 func checkBuckets(t *testing.T, p backends.Point, took time.Duration) {
 	t.Helper()
 	count, low, high := int64(0), 0.0, 0.0
@@ -226,10 +227,10 @@ func checkBuckets(t *testing.T, p backends.Point, took time.Duration) {
 		t.Errorf("%s: buckets %v of %d values with the sum %v", p.Metric, p.Counts, p.Count, p.Sum)
 	}
 	if p.Unit == "s" && p.Sum > took.Seconds() {
-		t.Errorf("%s: %v s, want at most the %v that everything took", p.Metric, p.Sum, took)
+		t.Errorf("%s: %v s, want at most the total duration %v", p.Metric, p.Sum, took)
 	}
 	if p.Metric == "gen_ai.client.operation.time_per_output_chunk" && p.Sum < 2*(contentEvents*pause).Seconds()*0.8 {
-		t.Errorf("%s: %v s, want about the %v of the provider's pauses", p.Metric, p.Sum, 2*contentEvents*pause)
+		t.Errorf("%s: %v s, want about %v, the provider's pauses", p.Metric, p.Sum, 2*contentEvents*pause)
 	}
 }
 
@@ -287,7 +288,7 @@ func checkSpans(t *testing.T, spans []backends.Span, began, ended time.Time) {
 	}
 	for name := range span.Attributes {
 		if strings.Contains(name, "messages") {
-			t.Errorf("span: %s is there, want no content", name)
+			t.Errorf("span has %s, want no content", name)
 		}
 	}
 	for _, span := range spans {
@@ -297,7 +298,8 @@ func checkSpans(t *testing.T, spans []backends.Span, began, ended time.Time) {
 	}
 }
 
-// TestOTLPAndScrapedSeriesAreEqual has one Prometheus do both.
+// TestOTLPAndScrapedSeriesAreEqual has one Prometheus scrape the metrics and receive them over
+// OTLP.
 func TestOTLPAndScrapedSeriesAreEqual(t *testing.T) {
 	g := start(t, gateway.Options{})
 	prometheus := startPrometheus(t, scraping(g.URL), "--web.enable-otlp-receiver")
@@ -329,7 +331,7 @@ func TestOTLPAndScrapedSeriesAreEqual(t *testing.T) {
 		}
 		return found
 	}
-	await(t, "calls by both ways", func() bool {
+	await(t, "calls scraped and over OTLP", func() bool {
 		return stored(t, prometheus, callsSeries)[""] == 2*float64(len(sentCalls))
 	})
 	scraped, pushed := series(`job="scrape"`), series(`job!="scrape"`)
@@ -351,7 +353,8 @@ func TestOTLPAndScrapedSeriesAreEqual(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// bound is the same text for all of a bound's spellings: Prometheus writes 1.0 for what it scraped, and 1 for OTLP.
+// bound normalizes a bucket bound: Prometheus writes 1.0 for a scraped bound, and 1 for one from
+// OTLP.
 func bound(t *testing.T, le string) string {
 	t.Helper()
 	number, err := strconv.ParseFloat(le, 64)

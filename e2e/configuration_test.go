@@ -17,7 +17,7 @@ import (
 	"github.com/traefik/traefik/v3/pkg/config/label"
 )
 
-// The same configuration as each provider of Traefik takes it.
+// The same configuration in the format of each Traefik provider.
 const (
 	asYAML = `
 http:
@@ -171,7 +171,7 @@ telemetry.otlp.traces=false
 telemetry.otlp.headers.X-Key=urn:env:NO_SUCH_KEY
 `
 
-	// A provider that is away, and one in its place.
+	// An unreachable provider, and its fallback.
 	forwardedAsYAML = `
 http:
   middlewares:
@@ -254,12 +254,13 @@ fallbacks[0].authHeader.prefix=Key
 	exposedAsLabels = "expose=prometheus\ntelemetry.maxSeries=300"
 )
 
-// pluginConfiguration is what Traefik hands to the plugin of the middleware.
+// pluginConfiguration returns the configuration that Traefik passes to the plugin of the
+// middleware.
 func pluginConfiguration(t *testing.T, configuration *dynamic.Configuration) map[string]any {
 	t.Helper()
 	middleware := configuration.HTTP.Middlewares["governed"]
 	if middleware == nil || len(middleware.Plugin["chat-completion"]) == 0 {
-		t.Fatal("Traefik decodes no configuration of the plugin")
+		t.Fatal("Traefik decoded no configuration of the plugin")
 	}
 	return middleware.Plugin["chat-completion"]
 }
@@ -287,7 +288,7 @@ func fromLabels(t *testing.T, lines string) map[string]any {
 	return pluginConfiguration(t, configuration)
 }
 
-// fromCRD decodes as the Kubernetes CRD provider does: the JSON of the custom resource.
+// fromCRD decodes the JSON of a custom resource as the Kubernetes CRD provider does.
 func fromCRD(t *testing.T, content string) map[string]any {
 	t.Helper()
 	var configuration map[string]any
@@ -297,8 +298,9 @@ func fromCRD(t *testing.T, content string) map[string]any {
 	return configuration
 }
 
-// TestConfigurationFromEveryTraefikProvider compares what a middleware does whose configuration came as YAML, TOML, JSON of
-// a custom resource, and container labels, through Traefik's own decoding and loader.
+// TestConfigurationFromEveryTraefikProvider compares the effect of middlewares whose
+// configuration is YAML, TOML, JSON of a custom resource, and container labels, decoded and loaded
+// by Traefik's own code.
 func TestConfigurationFromEveryTraefikProvider(t *testing.T) {
 	configurations := map[string]struct{ governed, exposed map[string]any }{
 		"YAML":   {fromFile(t, asYAML, ".yml"), fromFile(t, exposedAsYAML, ".yml")},
@@ -354,7 +356,8 @@ func TestConfigurationFromEveryTraefikProvider(t *testing.T) {
 	}
 }
 
-// TestFallbackFromEveryTraefikProvider has the second provider answer, whatever the configuration came from.
+// TestFallbackFromEveryTraefikProvider checks that the second provider responds, whichever provider
+// the configuration comes from.
 func TestFallbackFromEveryTraefikProvider(t *testing.T) {
 	seen := ""
 	second := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -390,7 +393,7 @@ func TestFallbackFromEveryTraefikProvider(t *testing.T) {
 	}
 }
 
-// labelledCalls is how many calls have the labels that the configuration gives them, as an exposition has it.
+// labelledCalls returns the number of calls in an exposition that have the configured labels.
 func labelledCalls(t *testing.T, address string) float64 {
 	t.Helper()
 	calls := 0.0
@@ -403,7 +406,7 @@ func labelledCalls(t *testing.T, address string) float64 {
 	return calls
 }
 
-// TestTypoFromEveryTraefikProviderIsNamed makes the same mistakes in each of them.
+// TestTypoFromEveryTraefikProviderIsNamed makes the same mistakes with each Traefik provider.
 func TestTypoFromEveryTraefikProviderIsNamed(t *testing.T) {
 	const head = "http: {middlewares: {governed: {plugin: {chat-completion: "
 	configurations := map[string]map[string]any{
@@ -427,7 +430,7 @@ func TestTypoFromEveryTraefikProviderIsNamed(t *testing.T) {
 				_, err = construct(context.Background(), http.NotFoundHandler())
 			}
 			if err == nil {
-				t.Fatal("the configuration is accepted")
+				t.Fatal("the configuration was accepted")
 			}
 			got := strings.Split(strings.TrimPrefix(err.Error(), `chat-completion middleware "governed": `), "; ")
 			sort.Strings(got)

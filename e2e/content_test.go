@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestSpanContentIsOptIn has interpreted code read prompts and answers, and leave them alone if it is not asked.
+// TestSpanContentIsOptIn checks that interpreted code captures prompts and responses only if
+// configured to.
 func TestSpanContentIsOptIn(t *testing.T) {
 	const (
 		input  = `[{"role":"system","parts":[{"type":"text","content":"Be "}]},{"role":"user","parts":[{"type":"text","content":"What is it?"},{"type":"image_url"}]},{"role":"assistant","parts":[{"type":"tool_call","name":"zoom"}]},{"role":"tool","parts":[{"type":"text","content":"a cat"}]}]`
@@ -30,7 +31,7 @@ func TestSpanContentIsOptIn(t *testing.T) {
 		handler := construct(t, ctx, builder, configuration, http.HandlerFunc(openAI))
 		chat(handler, `{"model":"plain",`+body)
 		chat(handler, `{"model":"stream","stream":true,`+body)
-		await(t, "two spans have come", func() bool { return c.spanCount() == 2 })
+		await(t, "two spans arrive", func() bool { return c.spanCount() == 2 })
 		cancel()
 		await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 		for model, contents := range want {

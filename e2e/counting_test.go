@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// The counting provider uses tokens that follow from the number of a request, so that both sides know them.
+// The counting provider derives its token counts from the number of a request, so that client and
+// provider agree.
 
 const (
 	numberHeader = "X-Test-Number"
 	endingHeader = "X-Test-Ending"
 )
 
-// Endings of an answer. Without one, it ends as it should.
+// Endings of a response. Without one, the response is complete.
 const (
 	endingCut       = "cut"       // the connection breaks after the events
-	endingCutUsage  = "cut-usage" // the same, after the usage
-	endingLeave     = "leave"     // after the first event, the provider waits until the client leaves
+	endingCutUsage  = "cut-usage" // the connection breaks after the usage
+	endingLeave     = "leave"     // after the first event, the provider waits until the client disconnects
 	endingErrorData = "error"     // the last event is an error
 )
 
@@ -36,10 +37,11 @@ func reasoningTokens(n int) int { return n % outputTokens(n) }
 // contentEvents is the number of events with content in a stream.
 const contentEvents = 3
 
-// datedModel is the name under which the provider answers for a model.
+// datedModel is the name of a model in the provider's responses.
 func datedModel(model string) string { return model + "-2024-08-06" }
 
-// counting is the provider, which pauses between two events of a stream. A number as the ending is the status of an error.
+// counting returns the counting provider, which pauses between two events of a stream. A number as
+// the ending is the status of an error response.
 func counting(pause time.Duration) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		var request struct {
@@ -57,9 +59,9 @@ func counting(pause time.Duration) http.Handler {
 			http.Error(rw, err.Error(), http.StatusTeapot)
 			return
 		}
-		a := answer{model: datedModel(request.Model), ending: r.Header.Get(endingHeader), pause: pause, withUsage: request.StreamOptions.IncludeUsage}
+		a := countedResponse{model: datedModel(request.Model), ending: r.Header.Get(endingHeader), pause: pause, withUsage: request.StreamOptions.IncludeUsage}
 		a.number, _ = strconv.Atoi(r.Header.Get(numberHeader))
-		rw.Header().Set("X-Ai-Input-Tokens", "666") // nobody but the plugin writes into the operator's log
+		rw.Header().Set("X-Ai-Input-Tokens", "666") // must not reach the access log: only the plugin sets these headers
 		switch status, err := strconv.Atoi(a.ending); {
 		case err == nil:
 			rw.Header().Set("Content-Type", "application/json")
@@ -75,7 +77,7 @@ func counting(pause time.Duration) http.Handler {
 	})
 }
 
-type answer struct {
+type countedResponse struct {
 	number    int
 	model     string
 	ending    string
@@ -83,14 +85,14 @@ type answer struct {
 	withUsage bool
 }
 
-func (a answer) id() string { return fmt.Sprint("chatcmpl-", a.number) }
+func (a countedResponse) id() string { return fmt.Sprint("chatcmpl-", a.number) }
 
-func (a answer) usage() string {
+func (a countedResponse) usage() string {
 	return fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d},"completion_tokens_details":{"reasoning_tokens":%d}}`,
 		inputTokens(a.number), outputTokens(a.number), inputTokens(a.number)+outputTokens(a.number), cachedTokens(a.number), reasoningTokens(a.number))
 }
 
-func (a answer) stream(rw http.ResponseWriter, r *http.Request) {
+func (a countedResponse) stream(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "text/event-stream")
 	ticks := time.NewTicker(max(a.pause, 1))
 	defer ticks.Stop()

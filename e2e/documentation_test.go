@@ -16,18 +16,19 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// yamlBlock is a block of YAML in a document, with its indentation.
+// yamlBlock matches a block of YAML in a document, with its indentation.
 var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
 
-// elsewhere are lines about what is not on this machine: a file, and the API server of a cluster.
+// elsewhere matches lines that refer to things this machine lacks: a file, and a cluster's API
+// server.
 var elsewhere = regexp.MustCompile(`(?m)^ *(caFile|token): (/|urn:k8s:).*\n`)
 
-// documents are those with blocks of YAML.
+// documents are the documents with blocks of YAML.
 var documents = []string{
 	"README.md", "docs/configuration.md", "docs/installation.md", "docs/recipes.md", "docs/scaling.md", "docs/security.md",
 }
 
-// yamlBlocks are the blocks of the documents, each under a name.
+// yamlBlocks returns the blocks of the documents, by name.
 func yamlBlocks(t *testing.T) map[string]string {
 	t.Helper()
 	blocks := map[string]string{}
@@ -39,8 +40,8 @@ func yamlBlocks(t *testing.T) map[string]string {
 	return blocks
 }
 
-// TestDocumentedConfigurationsAreValid has Traefik decode the configurations that the documents show, the dynamic
-// ones and those of entry points, and its loader make the middlewares.
+// TestDocumentedConfigurationsAreValid decodes the documented dynamic and entry-point
+// configurations with Traefik's decoder, and builds the middlewares with its loader.
 func TestDocumentedConfigurationsAreValid(t *testing.T) {
 	blocks := yamlBlocks(t)
 	builder := loadThisPlugin(t) // changes the working directory
@@ -49,7 +50,8 @@ func TestDocumentedConfigurationsAreValid(t *testing.T) {
 	}
 }
 
-// TestDocumentedScrapeConfigurationsAreValid has Prometheus read what the documents show for it.
+// TestDocumentedScrapeConfigurationsAreValid checks the documented Prometheus configurations with
+// Prometheus.
 func TestDocumentedScrapeConfigurationsAreValid(t *testing.T) {
 	for name, block := range yamlBlocks(t) {
 		if strings.HasPrefix(block, "scrape_configs:") {
@@ -78,7 +80,7 @@ func checkBlock(t *testing.T, builder *plugins.Builder, block string) {
 		}
 		return
 	case !strings.HasPrefix(block, "http:"):
-		return // more of Traefik's static configuration, or that of another program
+		return // other static configuration of Traefik, or configuration of another program
 	}
 	var configuration dynamic.Configuration
 	block = elsewhere.ReplaceAllString(block, "")

@@ -17,8 +17,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// endingTest is a call that ends in some way: what the provider does, what the client does (nil: it reads to the end), and
-// what the operator sees of it.
+// endingTest is a call with a certain ending: what the provider does, what the client does (nil: it
+// reads to the end), and the expected access log.
 type endingTest struct {
 	name     string
 	service  string // empty: the provider
@@ -29,7 +29,7 @@ type endingTest struct {
 	want     string
 }
 
-// waiting is a provider that does not answer, and tells on began that it was asked.
+// waiting returns a provider that does not respond, and signals on began that it has the request.
 func waiting(began chan<- struct{}) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -38,7 +38,8 @@ func waiting(began chan<- struct{}) http.HandlerFunc {
 	}
 }
 
-// ofLength announces more than the piece of a body that it sends, and breaks off; or, with 0, does not announce anything.
+// ofLength returns a provider that announces more of a body than it sends, then breaks the
+// connection. With 0, it announces no length.
 func ofLength(contentType, piece string, length int) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -69,7 +70,8 @@ func failing(status int) http.HandlerFunc {
 	}
 }
 
-// endlessly sends events, or spaces before a document, until the client has left.
+// endlessly is a provider that sends events, or spaces before a document, until the client
+// disconnects.
 func endlessly(rw http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	if bytes.Contains(body, []byte(`"stream":true`)) {
@@ -94,7 +96,8 @@ const (
 	stopEvent = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
 )
 
-// leaves is a client that leaves when it has got so many events; with 0, when the provider was asked.
+// leaves returns a client that disconnects after the number of events; with 0, once the provider
+// has the request.
 func leaves(client *http.Client, body string, events int, began <-chan struct{}) func(base string) error {
 	return func(base string) error {
 		ctx, leave := context.WithCancel(context.Background())
@@ -114,7 +117,7 @@ func leaves(client *http.Client, body string, events int, began <-chan struct{})
 		}
 		defer func() { _ = response.Body.Close() }()
 		if events == 0 {
-			return fmt.Errorf("status = %d, want no answer", response.StatusCode)
+			return fmt.Errorf("status = %d, want no response", response.StatusCode)
 		}
 		for lines := bufio.NewReader(response.Body); events > 0; events-- {
 			if _, err := readEvent(lines); err != nil {
@@ -125,7 +128,7 @@ func leaves(client *http.Client, body string, events int, began <-chan struct{})
 	}
 }
 
-// overHTTP2 is a client that speaks HTTP/2 only.
+// overHTTP2 returns a client that speaks only HTTP/2.
 func overHTTP2() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -158,7 +161,8 @@ func endingTests() []endingTest {
 	}
 }
 
-// reads is a client that reads to the end, however that comes: before the header, if nobody flushed that.
+// reads is a client that reads until any kind of end. The end can precede the header, if the header
+// was not flushed.
 func reads(client *http.Client, body string) func(base string) error {
 	return func(base string) error {
 		response, err := do(context.Background(), client, base+chatPath, body, nil)
@@ -173,7 +177,8 @@ func reads(client *http.Client, body string) func(base string) error {
 	}
 }
 
-// TestEveryEndingHasItsErrorType compares what the access log and the metrics say of calls that end in different ways.
+// TestEveryEndingHasItsErrorType checks the error type of each ending in the access log and in the
+// metrics.
 func TestEveryEndingHasItsErrorType(t *testing.T) {
 	tests := endingTests()
 	mux := http.NewServeMux()
@@ -231,7 +236,8 @@ func TestEveryEndingHasItsErrorType(t *testing.T) {
 	checkAlive(t, g)
 }
 
-// TestStalledClientIsTimeout has Traefik's writeTimeout end answers that the client does not take.
+// TestStalledClientIsTimeout has Traefik's writeTimeout end responses that the client does not
+// read.
 func TestStalledClientIsTimeout(t *testing.T) {
 	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: []string{"X-Ai-Error-Type"}, WriteTimeout: "1s"})
 	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, upstream(t, http.HandlerFunc(endlessly)).URL))

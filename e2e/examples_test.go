@@ -32,7 +32,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// examples is the folder of the examples.
+// examples returns the folder of the examples.
 func examples(t *testing.T) string {
 	t.Helper()
 	root, err := gateway.Root()
@@ -42,7 +42,8 @@ func examples(t *testing.T) string {
 	return filepath.Join(root, "examples")
 }
 
-// readReplaced reads a file and replaces texts in it, each of which must be there: old and new by turns.
+// readReplaced reads a file and replaces texts in it, given as alternating old and new texts. Each
+// old text must occur.
 func readReplaced(t *testing.T, path string, replacements ...string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -92,7 +93,7 @@ func launch(t *testing.T, static, dynamic string, env ...string) *gateway.Proces
 	return traefik
 }
 
-// kinds are the types of manifests, as Go clients have them.
+// kinds maps kinds of manifests to the types of Go clients.
 var kinds = map[string]func() any{
 	"v1/Secret":                                 func() any { return new(core.Secret) },
 	"v1/Service":                                func() any { return new(core.Service) },
@@ -107,11 +108,11 @@ var kinds = map[string]func() any{
 	"gateway.networking.k8s.io/v1/GatewayClass": func() any { return new(gatewayapi.GatewayClass) },
 	"gateway.networking.k8s.io/v1/Gateway":      func() any { return new(gatewayapi.Gateway) },
 	"gateway.networking.k8s.io/v1/HTTPRoute":    func() any { return new(gatewayapi.HTTPRoute) },
-	"monitoring.coreos.com/v1/PodMonitor":       func() any { return new(map[string]any) }, // its schema is in make e2e-kubernetes
+	"monitoring.coreos.com/v1/PodMonitor":       func() any { return new(map[string]any) }, // make e2e-kubernetes checks its schema
 }
 
-// TestExampleManifestsAreValid decodes every manifest strictly, and makes the middlewares in Traefik's loader.
-// `make e2e-kubernetes` applies them.
+// TestExampleManifestsAreValid decodes every manifest strictly, and builds the middlewares with
+// Traefik's loader. `make e2e-kubernetes` applies the manifests.
 func TestExampleManifestsAreValid(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(examples(t), "kubernetes", "*.yaml"))
 	if err != nil || len(paths) == 0 {
@@ -120,7 +121,7 @@ func TestExampleManifestsAreValid(t *testing.T) {
 	builder := loadThisPlugin(t) // changes the working directory
 	for _, path := range paths {
 		name := filepath.Base(path)
-		if strings.HasSuffix(name, "values.yaml") { // of a chart
+		if strings.HasSuffix(name, "values.yaml") { // values of a Helm chart
 			continue
 		}
 		for i, document := range strings.Split(readReplaced(t, path), "\n---\n") {
@@ -149,7 +150,7 @@ func checkManifest(t *testing.T, builder *plugins.Builder, document string) {
 	}
 	for _, raw := range middleware.Spec.Plugin {
 		var configuration map[string]any
-		// Traefik puts the value of the Secret there.
+		// Traefik inserts the value of the Secret here.
 		if err := json.Unmarshal(regexp.MustCompile(`urn:k8s:secret:[\w:-]+`).ReplaceAll(raw.Raw, []byte("sk-provider")), &configuration); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +158,8 @@ func checkManifest(t *testing.T, builder *plugins.Builder, document string) {
 	}
 }
 
-// TestExampleHelmValuesAreTraefikOptions decodes what the chart hands to Traefik. The chart itself is not there.
+// TestExampleHelmValuesAreTraefikOptions decodes the values that the chart passes to Traefik. The
+// chart itself is not available here.
 func TestExampleHelmValuesAreTraefikOptions(t *testing.T) {
 	var values struct {
 		Experimental map[string]any
@@ -170,7 +172,7 @@ func TestExampleHelmValuesAreTraefikOptions(t *testing.T) {
 	providers := map[string]any{}
 	for name, options := range values.Providers {
 		if options["enabled"] == true {
-			delete(options, "enabled") // the chart's own
+			delete(options, "enabled") // consumed by the chart
 			providers[name] = options
 		}
 	}
@@ -187,11 +189,11 @@ func TestExampleHelmValuesAreTraefikOptions(t *testing.T) {
 		t.Errorf("module %q, want %q", plugin.ModuleName, gateway.Module)
 	}
 	if !configuration.Experimental.AbortOnPluginFailure || !configuration.Providers.KubernetesCRD.AllowExternalNameServices {
-		t.Error("Traefik gets other options than the values have")
+		t.Error("Traefik's options differ from the values")
 	}
 }
 
-// composeProject is what is read of a Compose file.
+// composeProject has the fields of a Compose file that the test reads.
 type composeProject struct {
 	Services map[string]struct {
 		Command []string
@@ -199,7 +201,8 @@ type composeProject struct {
 	}
 }
 
-// interpolated is what Compose makes of a text: $$ becomes $, and a single $ would begin a variable.
+// interpolated returns the text as Compose interpolates it: $$ becomes $, and a single $ would
+// begin a variable.
 func interpolated(t *testing.T, text string) string {
 	t.Helper()
 	if strings.Contains(strings.ReplaceAll(text, "$$", ""), "$") {
@@ -208,7 +211,8 @@ func interpolated(t *testing.T, text string) string {
 	return strings.ReplaceAll(text, "$$", "$")
 }
 
-// TestComposeExampleServes has Traefik decode flags and labels, and serve what the labels say.
+// TestComposeExampleServes runs Traefik with the example's flags and labels, and sends requests
+// through it.
 func TestComposeExampleServes(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "openai-token")
 	write(t, key, "sk-openai")
@@ -266,8 +270,8 @@ func TestComposeExampleServes(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// exampleGateway runs Traefik with an example of that name, in whose dynamic configuration texts are replaced: old and new
-// by turns.
+// exampleGateway runs Traefik with the named example. It replaces texts in the dynamic
+// configuration, given as alternating old and new texts.
 func exampleGateway(t *testing.T, name string, replacements ...string) *gateway.Gateway {
 	t.Helper()
 	folder, web := filepath.Join(examples(t), name), freeAddress(t)
@@ -285,7 +289,8 @@ func exampleGateway(t *testing.T, name string, replacements ...string) *gateway.
 	return g
 }
 
-// hostLines are those of a provider's host in a configuration, with the indentation of the first one: a server without TLS.
+// hostLines returns the configuration lines of a provider's host, a server without TLS. The lines
+// after the first are indented like it.
 func hostLines(t *testing.T, indentation, address string) string {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -295,10 +300,10 @@ func hostLines(t *testing.T, indentation, address string) string {
 	return strings.Join([]string{"host: " + parsed.Hostname(), "port: " + parsed.Port(), "tls: {enabled: false}"}, "\n"+indentation)
 }
 
-// modelled is what a provider of an example sees of a request.
+// modelled has the fields of a request that an example's provider reads.
 type modelled struct{ path, authorization, body string }
 
-// remembering is a provider that answers with the status, and keeps what it saw last.
+// remembering returns a provider that responds with the status and stores the last request.
 func remembering(t *testing.T, status int, saw *modelled) *httptest.Server {
 	t.Helper()
 	return upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -313,7 +318,7 @@ func remembering(t *testing.T, status int, saw *modelled) *httptest.Server {
 	}))
 }
 
-// TestModelRoutingExampleServes asks for models of three providers, and for the list of them.
+// TestModelRoutingExampleServes requests models of three providers, and the list of models.
 func TestModelRoutingExampleServes(t *testing.T) {
 	var openAI, mistral, ollama modelled
 	g := exampleGateway(t, "model-routing",
@@ -352,7 +357,7 @@ func TestModelRoutingExampleServes(t *testing.T) {
 			if response.StatusCode != http.StatusOK || *test.saw != test.want {
 				t.Errorf("status %d, the provider sees %q, want %q", response.StatusCode, *test.saw, test.want)
 			}
-			await(t, "the decisions of both in the access log", func() bool {
+			await(t, "the decisions of both instances in the access log", func() bool {
 				lines := accessLog(t, g)
 				return len(lines) > 0 && lines[len(lines)-1]["downstream_X-Ai-Policy"] == test.policy
 			})
@@ -364,9 +369,9 @@ func TestModelRoutingExampleServes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = response.Body.Close() }()
-		answer, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != http.StatusNotFound || !strings.Contains(string(answer), "model_not_found") {
-			t.Errorf("status %d: %s, want 404 with model_not_found", response.StatusCode, answer)
+		content, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusNotFound || !strings.Contains(string(content), "model_not_found") {
+			t.Errorf("status %d: %s, want 404 with model_not_found", response.StatusCode, content)
 		}
 	})
 	t.Run("the list of models", func(t *testing.T) {
@@ -390,7 +395,8 @@ func TestModelRoutingExampleServes(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestFallbacksExampleServes has the first provider refuse, and the second one be away.
+// TestFallbacksExampleServes has the first provider return an error, and the second one be
+// unreachable.
 func TestFallbacksExampleServes(t *testing.T) {
 	var openAI, ollama modelled
 	g := exampleGateway(t, "fallbacks",
@@ -418,13 +424,13 @@ func TestFallbacksExampleServes(t *testing.T) {
 	})
 	awaitTotals(t, "attempts", totals{"openai/503": 1, "mistral_ai/connection_failed": 1, "ollama/": 1}, func() totals {
 		all := exposed(t, g, callsSeries, "gen_ai_provider_name", "error_type")
-		delete(all, "openai/method_not_supported") // of exampleGateway
+		delete(all, "openai/method_not_supported") // from exampleGateway's probe
 		return all
 	})
 	checkNoErrors(t, g)
 }
 
-// decodeLabels decodes the labels of a container, with another path for the provider's key.
+// decodeLabels decodes the labels of a container, with a different path for the provider's key.
 func decodeLabels(t *testing.T, lines []string, key string) *dynamic.Configuration {
 	t.Helper()
 	labels := map[string]string{}
@@ -439,7 +445,8 @@ func decodeLabels(t *testing.T, lines []string, key string) *dynamic.Configurati
 	return configuration
 }
 
-// addLabelled adds what labels say, as Traefik's Docker provider does, but for the servers.
+// addLabelled adds the configuration in labels, as Traefik's Docker provider does, except for the
+// servers.
 func addLabelled(t *testing.T, to *gateway.Dynamic, from *dynamic.Configuration) {
 	t.Helper()
 	for name, router := range from.HTTP.Routers {

@@ -17,11 +17,11 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestFallbacks shows what is tried, what is not, and with what.
+// TestFallbacks checks which requests fail over, which do not, and what each provider receives.
 func TestFallbacks(t *testing.T) {
 	g := startForwarding(t, "SECOND_KEY=sk-second")
-	t.Run("other answers are not repeated", func(t *testing.T) { otherAnswersAreNotRepeated(t, g) })
-	t.Run("an answer that has begun is not repeated", func(t *testing.T) { begunAnswersAreNotRepeated(t, g) })
+	t.Run("other answers are not repeated", func(t *testing.T) { otherResponsesAreNotRepeated(t, g) })
+	t.Run("an answer that has begun is not repeated", func(t *testing.T) { begunResponsesAreNotRepeated(t, g) })
 	t.Run("all providers fail", func(t *testing.T) { allProvidersFail(t, g) })
 	t.Run("keys go to their providers only", func(t *testing.T) { keysGoToTheirProvidersOnly(t, g) })
 	t.Run("a client that leaves starts no other attempt", func(t *testing.T) { leavingStartsNoOtherAttempt(t, g) })
@@ -32,13 +32,13 @@ func TestFallbacks(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// otherAnswersAreNotRepeated has answers that are no reason to ask another provider.
-func otherAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
+// otherResponsesAreNotRepeated has responses that do not cause a failover.
+func otherResponsesAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 	statuses := []int{200, 201, 301, 400, 401, 403, 404, 408, 413, 422}
 	var status atomic.Int64
 	const refusal = `{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}`
 	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		answering(int(status.Load()), refusal, "Location", "/elsewhere").ServeHTTP(rw, r)
+		responding(int(status.Load()), refusal, "Location", "/elsewhere").ServeHTTP(rw, r)
 	}))
 	second := newFake(t, "second", counting(0))
 	configure(t, g, hosted(map[string]map[string]any{"chat": fallingBack(t, first.URL, deepSeek(t, second.URL))}))
@@ -56,15 +56,15 @@ func otherAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 		}
 	}
 	if got := len(first.saw()); got != len(statuses) {
-		t.Errorf("the first provider was asked %d times, want %d", got, len(statuses))
+		t.Errorf("the first provider received %d requests, want %d", got, len(statuses))
 	}
 	if got := len(second.saw()); got != 0 {
-		t.Errorf("the second provider was asked %d times, want never", got)
+		t.Errorf("the second provider received %d requests, want none", got)
 	}
 }
 
-// begunAnswersAreNotRepeated breaks and delays answers whose first byte has come.
-func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
+// begunResponsesAreNotRepeated breaks and delays responses whose first byte has arrived.
+func begunResponsesAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 	tests := []struct {
 		name      string
 		body      string
@@ -94,7 +94,7 @@ func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 				t.Errorf("status %d from %q: %q, want the first provider's %q ... %q", got.status, got.provider(), got.body, test.begins, test.ends)
 			}
 			if broken := got.err != nil; broken != test.broken {
-				t.Errorf("the answer ends with %v, want it broken: %t", got.err, test.broken)
+				t.Errorf("the response ends with %v, want broken = %t", got.err, test.broken)
 			}
 			line := loggedCall(t, g, number)
 			if got := line["downstream_"+attemptsHeader]; got != "openai=200" {
@@ -106,13 +106,13 @@ func begunAnswersAreNotRepeated(t *testing.T, g *gateway.Gateway) {
 		})
 	}
 	if got := len(second.saw()); got != 0 {
-		t.Errorf("the second provider was asked %d times, want never", got)
+		t.Errorf("the second provider received %d requests, want none", got)
 	}
 }
 
-// allProvidersFail tells what the client gets then.
+// allProvidersFail checks what the client gets if all providers fail.
 func allProvidersFail(t *testing.T, g *gateway.Gateway) {
-	busy := newFake(t, "busy", answering(429, `{"error":{"message":"slow down"}}`))
+	busy := newFake(t, "busy", responding(429, `{"error":{"message":"slow down"}}`))
 	tests := []struct {
 		name           string
 		configuration  map[string]any
@@ -150,14 +150,14 @@ func allProvidersFail(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// keysGoToTheirProvidersOnly has providers with a key, without one, and with another header.
+// keysGoToTheirProvidersOnly has providers with a key, without one, and with a different header.
 func keysGoToTheirProvidersOnly(t *testing.T, g *gateway.Gateway) {
 	own := map[string]string{
 		"Authorization": "Bearer sk-of-the-client", "X-Api-Key": "sk-of-the-client", "X-Goog-Api-Key": "sk-of-the-client", "Cookie": "session=sk-of-the-client",
 	}
 	var providers [4]*fake
 	for i := range providers {
-		handler := answering(503, "{}")
+		handler := responding(503, "{}")
 		if i == len(providers)-1 {
 			handler = counting(0).ServeHTTP
 		}
@@ -184,7 +184,7 @@ func keysGoToTheirProvidersOnly(t *testing.T, g *gateway.Gateway) {
 		for n, provider := range providers {
 			saw := provider.saw()
 			if len(saw) != i+1 {
-				t.Fatalf("%s: provider %d was asked %d times, want %d", test.route, n, len(saw), i+1)
+				t.Fatalf("%s: provider %d received %d requests, want %d", test.route, n, len(saw), i+1)
 			}
 			keys := map[string]string{}
 			for _, name := range keyHeaders {
@@ -198,11 +198,11 @@ func keysGoToTheirProvidersOnly(t *testing.T, g *gateway.Gateway) {
 		}
 	}
 	if got := providers[3].last(t).target; got != "/chat" {
-		t.Errorf("the last provider was asked for %s, want its own path /chat", got)
+		t.Errorf("the last provider received %s, want its own path /chat", got)
 	}
 }
 
-// leavingStartsNoOtherAttempt has clients leave while the first provider is silent.
+// leavingStartsNoOtherAttempt has clients disconnect while the first provider is silent.
 func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
 	first := newFake(t, "first", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -215,7 +215,7 @@ func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 	configuration["timeouts"] = map[string]any{"firstByte": conditionTimeout.String()}
 	configuration["telemetry"] = map[string]any{"labels": map[string]string{"fault": "client-leaves"}}
 	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
-	bodies := []string{plainBody, plainStream, plainBody, plainStream} // more than three: leaving is no failure of the provider
+	bodies := []string{plainBody, plainStream, plainBody, plainStream} // more than three: a client's disconnect must not open the circuit
 	for _, body := range bodies {
 		number := nextNumber()
 		ctx, leave := context.WithCancel(t.Context())
@@ -227,10 +227,10 @@ func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 			}
 			left <- err
 		}()
-		receive(t, "the first provider is asked", began)
+		receive(t, "the request reaches the first provider", began)
 		leave()
 		receive(t, "the first provider's request ends", ended)
-		if err := receive(t, "the client has left", left); !errors.Is(err, context.Canceled) {
+		if err := receive(t, "the client has disconnected", left); !errors.Is(err, context.Canceled) {
 			t.Errorf("the client's request ended by %v, want %v", err, context.Canceled)
 		}
 		if line := loggedCall(t, g, number); line["downstream_X-Ai-Error-Type"] != "client_gone" {
@@ -241,35 +241,36 @@ func leavingStartsNoOtherAttempt(t *testing.T, g *gateway.Gateway) {
 		return labelled(exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "error_type"), "client-leaves")
 	})
 	if got := len(second.saw()); got != 0 {
-		t.Errorf("the second provider was asked %d times, want never", got)
+		t.Errorf("the second provider received %d requests, want none", got)
 	}
 }
 
-// lastProviderIsNeverSkipped has it fail again and again, and one before it with what a client may have caused.
+// lastProviderIsNeverSkipped has the last provider fail repeatedly, and an earlier one fail with
+// errors that a client may have caused.
 func lastProviderIsNeverSkipped(t *testing.T, g *gateway.Gateway) {
 	const calls = 6
-	first := newFake(t, "first", answering(500, `{"error":{"message":"first"}}`))
-	second := newFake(t, "second", answering(503, `{"error":{"message":"second"}}`, "Retry-After", "60"))
-	only := newFake(t, "only", answering(503, `{"error":{"message":"only"}}`, "Retry-After", "60"))
+	first := newFake(t, "first", responding(500, `{"error":{"message":"first"}}`))
+	second := newFake(t, "second", responding(503, `{"error":{"message":"second"}}`, "Retry-After", "60"))
+	only := newFake(t, "only", responding(503, `{"error":{"message":"only"}}`, "Retry-After", "60"))
 	configure(t, g, hosted(map[string]map[string]any{"two": fallingBack(t, first.URL, deepSeek(t, second.URL)), "one": fallingBack(t, only.URL)}))
 	for call := range calls {
 		for route, want := range map[string]string{"two": "second", "one": "only"} {
 			got := fetch(t, g.URL+"/"+route+chatPath, plainBody, nil)
 			if got.status != http.StatusServiceUnavailable || got.body != `{"error":{"message":"`+want+`"}}` || got.header.Get("Retry-After") != "60" {
-				t.Errorf("%s, call %d: status %d, %s, want the answer of %s as it is", route, call, got.status, got.body, want)
+				t.Errorf("%s, call %d: status %d, %s, want the unmodified response of %s", route, call, got.status, got.body, want)
 			}
 		}
 	}
 	for _, provider := range []*fake{first, second, only} {
 		if got := len(provider.saw()); got != calls {
-			t.Errorf("%s was asked %d times, want %d", provider.name, got, calls)
+			t.Errorf("%s received %d requests, want %d", provider.name, got, calls)
 		}
 	}
 }
 
-// everyKindFallsBack has the paths and the models of endpoints that are no chat.
+// everyKindFallsBack checks paths and models of endpoints other than chat completions.
 func everyKindFallsBack(t *testing.T, g *gateway.Gateway) {
-	first, second := newFake(t, "first", answering(503, "{}")), newFake(t, "second", complete(jsonType, `{"object":"list","data":[]}`))
+	first, second := newFake(t, "first", responding(503, "{}")), newFake(t, "second", complete(jsonType, `{"object":"list","data":[]}`))
 	configuration := fallingBack(t, first.URL, deepSeek(t, second.URL))
 	configuration["routes"] = map[string]string{"/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/images/generations": "passthrough: governed"}
 	for _, test := range []struct{ path, body string }{
@@ -277,27 +278,27 @@ func everyKindFallsBack(t *testing.T, g *gateway.Gateway) {
 		{"/responses", `{"model":"gpt-4o","input":"Hi"}`},
 		{"/images/generations", `{"model":"gpt-4o","prompt":"A gate"}`},
 	} {
-		configure(t, g, hosted(map[string]map[string]any{"kinds": configuration})) // also closes the circuit
+		configure(t, g, hosted(map[string]map[string]any{"kinds": configuration})) // a new configuration closes the circuit
 		got := fetch(t, g.URL+"/kinds/v1"+test.path, test.body, nil)
 		if got.status != http.StatusOK || got.provider() != "second" {
 			t.Errorf("%s: status %d from %q, want 200 from second: %s", test.path, got.status, got.provider(), got.body)
 			continue
 		}
 		if saw := first.last(t); saw.target != "/v1"+test.path || saw.body != test.body {
-			t.Errorf("the first provider is asked for %s: %s, want /v1%s: %s", saw.target, saw.body, test.path, test.body)
+			t.Errorf("the first provider receives %s: %s, want /v1%s: %s", saw.target, saw.body, test.path, test.body)
 		}
 		if saw, want := second.last(t), of(deepSeekModel, test.body); saw.target != test.path || saw.body != want {
-			t.Errorf("the second provider is asked for %s: %s, want %s: %s", saw.target, saw.body, test.path, want)
+			t.Errorf("the second provider receives %s: %s, want %s: %s", saw.target, saw.body, test.path, want)
 		}
 	}
 }
 
-// everyAttemptHasARecord has a provider that fails now and then, with many calls at once.
+// everyAttemptHasARecord has a provider that fails now and then, during many concurrent calls.
 func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	const calls, clients = 300, 8
-	var asked, failed atomic.Int64
+	var received, failed atomic.Int64
 	first := newFake(t, "first", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if asked.Add(1)%3 == 0 {
+		if received.Add(1)%3 == 0 {
 			failed.Add(1)
 			failing(http.StatusServiceUnavailable)(rw, r)
 			return
@@ -310,12 +311,12 @@ func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	configuration["timeouts"] = map[string]any{"firstByte": conditionTimeout.String()}
 	configure(t, g, hosted(map[string]map[string]any{"chat": configuration}))
 	inParallel(t, calls, clients, func(client *http.Client, number int) error {
-		return answered(client, g.URL+"/chat"+chatPath, number)
+		return completes(client, g.URL+"/chat"+chatPath, number)
 	})
 	ofFirst, ofSecond := len(first.saw()), len(second.saw())
-	t.Logf("the first provider was asked %d times and failed %d times, the second was asked %d times", ofFirst, failed.Load(), ofSecond)
-	if answered := ofFirst - int(failed.Load()) + ofSecond; answered != calls {
-		t.Errorf("the providers have answered %d times, want %d", answered, calls)
+	t.Logf("the first provider received %d requests and failed %d times, the second received %d requests", ofFirst, failed.Load(), ofSecond)
+	if sent := ofFirst - int(failed.Load()) + ofSecond; sent != calls {
+		t.Errorf("the providers sent %d responses, want %d", sent, calls)
 	}
 	want := totals{"openai/": float64(ofFirst) - float64(failed.Load()), "openai/503": float64(failed.Load()), "deepseek/": float64(ofSecond)}
 	awaitTotals(t, "attempts", want, func() totals {
@@ -324,12 +325,13 @@ func everyAttemptHasARecord(t *testing.T, g *gateway.Gateway) {
 	await(t, "a line of the log for each attempt", func() bool { return len(callLines(t, g.LogPath)) == ofFirst+ofSecond })
 }
 
-// largeBody is one that no buffer on the way holds.
+// largeBody exceeds every buffer between client and provider.
 var largeBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"` + strings.Repeat("0123456789abcdef", 600<<10) + `"}]}`
 
-// eachProviderGetsTheWholeRequest has first providers that read nothing, or a part, of a large body.
+// eachProviderGetsTheWholeRequest has first providers that read nothing, or only a part, of a large
+// body.
 func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
-	const patience = 10 * firstByte // it takes a while to send that much
+	const patience = 10 * firstByte // a large body takes time to send
 	want := strings.Replace(largeBody, openAIModel, deepSeekModel, 1)
 	second := newFake(t, "second", complete(jsonType, `{"choices":[]}`))
 	tests := []struct{ name, address string }{
@@ -350,20 +352,21 @@ func eachProviderGetsTheWholeRequest(t *testing.T, g *gateway.Gateway) {
 				t.Fatalf("status %d from %q, want 200 from second: %s", got.status, got.provider(), got.body)
 			}
 			if allowed := 2 * patience; got.took > allowed {
-				t.Errorf("the answer came after %v, want at most %v", got.took, allowed)
+				t.Errorf("the response took %v, want at most %v", got.took, allowed)
 			}
 			if saw := second.last(t).body; saw != want {
-				t.Errorf("the second provider sees %d bytes, want the %d of the client with another model", len(saw), len(want))
+				t.Errorf("the second provider gets %d bytes, want the client's %d with another model", len(saw), len(want))
 			}
 		})
 	}
 }
 
-// impatient is the URL of a server that reads the beginning of a request, writes the answer, and closes the connection.
-func impatient(t *testing.T, answer string) string {
+// impatient returns the URL of a server that reads the beginning of a request, writes the response,
+// and closes the connection.
+func impatient(t *testing.T, response string) string {
 	t.Helper()
 	return listening(t, func(connection net.Conn) {
 		_, _ = bufio.NewReader(connection).ReadString('\n')
-		_, _ = io.WriteString(connection, answer)
+		_, _ = io.WriteString(connection, response)
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// headerOnly sends the header of an answer and nothing else.
+// headerOnly sends the header of a response and nothing else.
 func headerOnly(contentType string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", contentType)
@@ -22,7 +22,7 @@ func headerOnly(contentType string) http.HandlerFunc {
 	}
 }
 
-// pausing sends the second event of a stream later than a first one may come.
+// pausing delays the second event of a stream by more than the timeout of the first.
 func pausing(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Content-Type", eventType)
 	_ = sendEvent(rw, "word")
@@ -32,7 +32,7 @@ func pausing(rw http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(rw, stopEvent+"data: [DONE]\n\n")
 }
 
-// breaking ends the connection behind the text; without one, with a reset.
+// breaking closes the connection after the text. Without a text, it resets the connection.
 func breaking(text string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, _ *http.Request) {
 		connection, _, err := http.NewResponseController(rw).Hijack()
@@ -47,8 +47,9 @@ func breaking(text string) http.HandlerFunc {
 	}
 }
 
-// answering is a provider's answer with the status, and headers by turns.
-func answering(status int, body string, header ...string) http.HandlerFunc {
+// responding returns a provider that responds with the status and with headers, given as alternating
+// names and values.
+func responding(status int, body string, header ...string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", jsonType)
 		for pair := range slices.Chunk(header, 2) {
@@ -59,12 +60,12 @@ func answering(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-// fault is what is wrong with the first provider.
+// fault is a fault of the first provider.
 type fault struct {
 	name    string
 	handler http.HandlerFunc
 	address func(t *testing.T) string // instead of a handler
-	waits   bool                      // for the timeout
+	waits   bool                      // the gateway waits for the timeout
 	want    string                    // the attempt's error.type
 }
 
@@ -78,13 +79,14 @@ var faults = []fault{
 	{name: "closes-the-connection", handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "connection_failed"},
 	{name: "closes-after-the-header", handler: breaking("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"), want: "connection_failed"},
 	{name: "is-no-HTTP", handler: breaking("SSH-2.0-OpenSSH_9.2\r\n"), want: "connection_failed"},
-	{name: "answers-503", handler: answering(503, `{"error":{"message":"overloaded"}}`), want: "503"},
-	{name: "answers-529", handler: answering(529, `{"error":{"message":"overloaded"}}`), want: "529"},
-	{name: "answers-429", handler: answering(429, `{"error":{"message":"slow down"}}`), want: "429"},
-	{name: "answers-500-with-a-large-body", handler: answering(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
+	{name: "answers-503", handler: responding(503, `{"error":{"message":"overloaded"}}`), want: "503"},
+	{name: "answers-529", handler: responding(529, `{"error":{"message":"overloaded"}}`), want: "529"},
+	{name: "answers-429", handler: responding(429, `{"error":{"message":"slow down"}}`), want: "429"},
+	{name: "answers-500-with-a-large-body", handler: responding(500, strings.Repeat("sorry ", 2<<20)), want: "500"},
 }
 
-// TestFallbackRespondsInTime has every fault at the first provider, and measures when the client has the second's answer.
+// TestFallbackRespondsInTime gives the first provider each fault, and measures when the client gets
+// the second provider's response.
 func TestFallbackRespondsInTime(t *testing.T) {
 	second := newFake(t, "second", counting(0))
 	firsts, middlewares := map[string]*fake{}, map[string]map[string]any{}
@@ -111,7 +113,7 @@ func TestFallbackRespondsInTime(t *testing.T) {
 			allowed += firstByte
 		}
 		t.Run(f.name, func(t *testing.T) {
-			fastest := time.Duration(math.MaxInt64) // a machine with other work may hold up one of the two
+			fastest := time.Duration(math.MaxInt64) // a busy machine may delay one of the two
 			for _, body := range []string{plainBody, streamWithUsage} {
 				number++
 				got := fetch(t, g.URL+"/"+f.name+chatPath, body, map[string]string{numberHeader: strconv.Itoa(number), "Authorization": "Bearer sk-of-the-client"})
@@ -119,26 +121,26 @@ func TestFallbackRespondsInTime(t *testing.T) {
 					t.Errorf("status %d from %q, want 200 from second: %s %v", got.status, got.provider(), got.body, got.err)
 				}
 				if attempts, has := got.header[attemptsHeader]; has {
-					t.Errorf("the client sees %s %q", attemptsHeader, attempts)
+					t.Errorf("the client gets %s %q", attemptsHeader, attempts)
 				}
-				t.Logf("the second provider's answer came after %v", got.took)
+				t.Logf("the second provider's response took %v", got.took)
 				fastest = min(fastest, got.took)
 				if f.waits && got.took < firstByte {
-					t.Errorf("the answer came after %v, want at least %v", got.took, firstByte)
+					t.Errorf("the response took %v, want at least %v", got.took, firstByte)
 				}
 				line := loggedCall(t, g, number)
 				if got, want := line["downstream_"+attemptsHeader], "openai="+f.want+",deepseek=200"; got != want {
 					t.Errorf("the access log has the attempts %q, want %q", got, want)
 				}
 				if got, has := line["downstream_X-Ai-Error-Type"]; has {
-					t.Errorf("the access log has the error type %q, want none for a call that was answered", got)
+					t.Errorf("the access log has the error type %q, want none for a successful call", got)
 				}
 				if got := line["downstream_"+modelHeader]; got != deepSeekModel {
 					t.Errorf("the access log has the model %q, want %q", got, deepSeekModel)
 				}
 			}
 			if fastest > allowed {
-				t.Errorf("the answers came after %v and more, want at most %v", fastest, allowed)
+				t.Errorf("the fastest response took %v, want at most %v", fastest, allowed)
 			}
 			want := totals{"openai/gpt-4o/" + f.want: 2, "deepseek/" + deepSeekModel + "/": 2}
 			awaitTotals(t, "attempts", want, func() totals {
@@ -164,12 +166,13 @@ func TestFallbackRespondsInTime(t *testing.T) {
 	checkNoPanic(t, g)
 }
 
-// checkKeys fails unless the provider was asked so many times, always with the key and the model, if there are any.
+// checkKeys fails unless the provider received the number of requests, each with the key and the
+// model, unless these are empty.
 func checkKeys(t *testing.T, provider *fake, times int, key, model string) {
 	t.Helper()
 	saw := provider.saw()
 	if len(saw) != times {
-		t.Errorf("%s was asked %d times, want %d", provider.name, len(saw), times)
+		t.Errorf("%s received %d requests, want %d", provider.name, len(saw), times)
 	}
 	for _, request := range saw {
 		if got := request.header.Values("Authorization"); key != "" && (len(got) != 1 || got[0] != key) {

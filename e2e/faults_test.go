@@ -16,10 +16,11 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// faultCalls are made beside each fault, by faultClients clients: with all faults, more than may wait to be sent.
+// faultCalls is the number of calls during each fault, by faultClients clients. With all faults,
+// they exceed the export queue.
 const faultCalls, faultClients = 1500, 16
 
-// durations are times of calls by their route.
+// durations are durations of calls by route.
 type durations struct {
 	mutex sync.Mutex
 	of    map[string][]time.Duration
@@ -37,15 +38,15 @@ func (d *durations) p99(route string) time.Duration {
 	return all[len(all)*99/100]
 }
 
-// callAll calls the routes by turns, each call with an answer of 200, and returns how long they took. It ends the test if one
-// fails: nothing else can be said then.
+// callAll calls the alternating routes and returns the durations. Each call must get a 200; a
+// failure ends the test, because later results would mean nothing.
 func callAll(t *testing.T, base string, calls int, routes ...string) *durations {
 	t.Helper()
 	took := &durations{of: map[string][]time.Duration{}}
 	inParallel(t, calls, faultClients, func(client *http.Client, number int) error {
 		route := routes[number%len(routes)]
 		began := time.Now()
-		if err := answered(client, base+route+chatPath, number); err != nil {
+		if err := completes(client, base+route+chatPath, number); err != nil {
 			return fmt.Errorf("%s: %w", route, err)
 		}
 		took.add(route, time.Since(began))
@@ -57,8 +58,8 @@ func callAll(t *testing.T, base string, calls int, routes ...string) *durations 
 	return took
 }
 
-// answered fails unless a chat completion is answered with 200, completely.
-func answered(client *http.Client, address string, number int) error {
+// completes returns an error unless a chat completion gets a complete 200.
+func completes(client *http.Client, address string, number int) error {
 	request, err := http.NewRequest(http.MethodPost, address, strings.NewReader(plainBody))
 	if err != nil {
 		return err
@@ -78,24 +79,26 @@ func answered(client *http.Client, address string, number int) error {
 	return nil
 }
 
-// silent accepts connections, and neither reads nor answers.
+// silent accepts connections, and neither reads nor responds.
 func silent(t *testing.T) string {
 	t.Helper()
 	return listening(t, func(net.Conn) { <-t.Context().Done() })
 }
 
-// checkNoSlower fails if calls of the route with a fault took much longer than those beside it.
+// checkNoSlower fails if calls of the route with a fault took much longer than those of the other
+// route.
 func (d *durations) checkNoSlower(t *testing.T, with, without string) {
 	t.Helper()
 	slow, usual := d.p99(with), d.p99(without)
 	t.Logf("p99 %v with the fault, %v without", slow, usual)
 	if allowed := 3*usual + 50*time.Millisecond; slow > allowed {
-		t.Errorf("p99 = %v, want at most %v beside %v without the fault", slow, allowed, usual)
+		t.Errorf("p99 = %v, want at most %v; without the fault it is %v", slow, allowed, usual)
 	}
 }
 
-// TestCollectorFaultsDoNotAffectRequests has a route that sends spans and metrics to a Collector, on the way to which there
-// are faults, beside a route that sends no spans. In the end, the Collector has all that can be had.
+// TestCollectorFaultsDoNotAffectRequests compares a route that exports spans and metrics to a
+// Collector over a faulty link with a route that exports no spans. At the end, the Collector must
+// have all telemetry that can be recovered.
 func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 	collector, provider := startCollector(t), upstream(t, counting(0))
 	toCollector := newLink(t, collector.URL)
@@ -114,7 +117,7 @@ func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 		return callAll(t, g.URL, faultCalls, "/with", "/without")
 	}
 
-	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkAnswers500} {
+	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkReturns500} {
 		t.Run(string(fault), func(t *testing.T) {
 			toCollector.set(t, fault)
 			calls(t).checkNoSlower(t, "/with", "/without")
@@ -124,8 +127,8 @@ func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 	toCollector.set(t, linkIsWell)
 	calls(t)
 
-	// Metrics count from the start: nothing of them is lost. A span is lost, or delivered, or both: its batch is sent again if
-	// the answer to it does not come.
+	// Metrics are cumulative, so none are lost. A span is lost, delivered, or both: its batch is
+	// sent again if the response to it does not arrive.
 	awaitTotals(t, "calls", totals{"": sent}, func() totals {
 		return received(t, collector, "gen_ai.client.operation.duration", pointCount)
 	})
@@ -145,7 +148,8 @@ func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 	checkFewErrors(t, g, 2*6)
 }
 
-// besideEachOther routes /with through a middleware that is configured so, and /without through one that is not.
+// besideEachOther routes /with through a middleware with the configuration, and /without through
+// one without it.
 func besideEachOther(configuration map[string]any, provider string) gateway.Dynamic {
 	dynamic := metered(map[string]any{"model": openAIModel}, provider)
 	dynamic.Middlewares["with"] = gateway.Plugin(configuration)
@@ -154,7 +158,8 @@ func besideEachOther(configuration map[string]any, provider string) gateway.Dyna
 	return dynamic
 }
 
-// checkFewErrors fails if Traefik logged a panic, or more errors than there are changes to tell of.
+// checkFewErrors fails if Traefik logged a panic, or more errors than there are changes of state to
+// report.
 func checkFewErrors(t *testing.T, g *gateway.Gateway, most int) {
 	t.Helper()
 	checkNoPanic(t, g)
@@ -168,8 +173,9 @@ func checkFewErrors(t *testing.T, g *gateway.Gateway, most int) {
 	}
 }
 
-// TestAPIServerFaultsDoNotAffectRequests has a route whose key is in a Secret, with faults at the API server or on the way to
-// it, beside a route without a key. The last key is used until there is another one.
+// TestAPIServerFaultsDoNotAffectRequests compares a route whose key is in a Secret with a route
+// without a key, during faults of the API server or the link to it. The last key stays in use until
+// there is a new one.
 func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 	const refresh = time.Second
 	api := newSecretAPI(t)
@@ -188,7 +194,7 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 		calls += faultCalls / 10
 		return callAll(t, g.URL, faultCalls/10, "/with", "/without")
 	}
-	some(t) // they wait for the first key
+	some(t) // the first calls wait for the first key
 
 	tests := []struct {
 		fault  linkFault
@@ -202,7 +208,7 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 			toAPI.set(t, test.fault)
 			api.set("sk-one", test.status)
 			began, took := time.Now(), some(t)
-			for time.Since(began) < refresh*3/2 { // a look-up is among them
+			for time.Since(began) < refresh*3/2 { // includes at least one look-up
 				for route, further := range some(t).of {
 					took.of[route] = append(took.of[route], further...)
 				}
@@ -216,7 +222,7 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 	toAPI.set(t, linkIsWell)
 	await(t, "the new key is used", func() bool {
 		some(t)
-		return slices.ContainsFunc(provider.saw(), func(a asked) bool { return a.header.Get("Authorization") == "Bearer sk-two" })
+		return slices.ContainsFunc(provider.saw(), func(r seenRequest) bool { return r.header.Get("Authorization") == "Bearer sk-two" })
 	})
 	for _, request := range provider.saw() {
 		want := []string{"", "Bearer sk-one", "Bearer sk-two"}
@@ -224,7 +230,7 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 			want = want[1:]
 		}
 		if got := request.header.Get("Authorization"); !slices.Contains(want, got) {
-			t.Fatalf("%s: the provider sees the key %q, want one of %q", request.target, got, want)
+			t.Fatalf("%s: the provider gets the key %q, want one of %q", request.target, got, want)
 		}
 	}
 	awaitTotals(t, "calls", totals{"": float64(calls)}, func() totals { return exposed(t, g, callsSeries, "error_type") })

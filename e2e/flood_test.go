@@ -16,12 +16,13 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// flood is a provider's answer with too much of something: its piece stands that many times between head and end.
+// flood is a provider's response with too much of something: head, then piece repeated the number
+// of times, then end.
 type flood struct {
 	name             string
 	head, piece, end string
 	times            int
-	status           int  // 0: there is no answer
+	status           int  // 0: no response
 	broken           bool // the body ends in an error
 }
 
@@ -41,8 +42,8 @@ var floods = []flood{
 	{name: "20,000 informational answers", piece: "HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n", times: 20_000, end: okLine + lastBody, status: 200},
 }
 
-// answerRaw writes the answer to a request, byte for byte.
-func (f flood) answerRaw(connection net.Conn) {
+// respondRaw writes the response to a request, byte for byte.
+func (f flood) respondRaw(connection net.Conn) {
 	request, err := http.ReadRequest(bufio.NewReader(connection))
 	if err != nil {
 		return
@@ -59,14 +60,15 @@ func (f flood) answerRaw(connection net.Conn) {
 	_ = out.Flush()
 }
 
-// TestProviderHeaderFloodsAreBounded has a provider send too much around an answer, to a service and to a host.
+// TestProviderHeaderFloodsAreBounded has a provider send too much header data around a response, as
+// a service and as a host.
 func TestProviderHeaderFloodsAreBounded(t *testing.T) {
 	const mayGrow = 128 * mebibyte
 	dynamic := hosted(nil)
 	dynamic.Middlewares["governed"] = gateway.Plugin(map[string]any{"model": "gpt-4o"})
 	for i, f := range floods {
 		name := fmt.Sprint(i)
-		provider := listening(t, f.answerRaw)
+		provider := listening(t, f.respondRaw)
 		dynamic.Services[name] = provider
 		dynamic.Routers["service-"+name] = gateway.Router{Rule: "PathPrefix(`/service/" + name + "/`)", Middlewares: []string{"governed"}, Service: name}
 		dynamic.Middlewares["host-"+name] = gateway.Plugin(at(t, provider, map[string]any{"model": "gpt-4o"}))
@@ -80,7 +82,7 @@ func TestProviderHeaderFloodsAreBounded(t *testing.T) {
 			t.Run(f.name+route, func(t *testing.T) {
 				wanted := f
 				if f.status == http.StatusBadGateway && route == "/service" {
-					wanted.status = http.StatusInternalServerError // as Traefik answers then
+					wanted.status = http.StatusInternalServerError // Traefik's own status
 				}
 				checkMemory(t, g, mayGrow, func() { wanted.check(t, fmt.Sprint(g.URL, route, "/", i, chatPath)) })
 			})
@@ -98,7 +100,7 @@ func TestProviderHeaderFloodsAreBounded(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// check asks for the answer, and compares what comes of it.
+// check requests the response and compares the outcome.
 func (f flood) check(t *testing.T, address string) {
 	var hints atomic.Int64
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
@@ -108,28 +110,28 @@ func (f flood) check(t *testing.T, address string) {
 	response, err := do(ctx, http.DefaultClient, address, plainBody, nil)
 	if err != nil {
 		if f.status != 0 || !errors.Is(err, io.EOF) {
-			t.Errorf("no answer: %v, want status %d", err, f.status)
+			t.Errorf("no response: %v, want status %d", err, f.status)
 		}
 		return
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if response.StatusCode != f.status || (err != nil) != f.broken {
-		t.Errorf("status %d, and the body ends in %v; want %d, broken %t: %.100q", response.StatusCode, err, f.status, f.broken, body)
+		t.Errorf("status %d, body ends with %v, want %d, broken = %t: %.100q", response.StatusCode, err, f.status, f.broken, body)
 	}
 	if f.status == http.StatusOK && string(body) != "{}" {
 		t.Errorf("the client gets %.100q, want {}", body)
 	}
 	if strings.Contains(f.piece, " 103 ") && hints.Load() != int64(f.times) {
-		t.Errorf("%d informational answers pass, want %d", hints.Load(), f.times)
+		t.Errorf("%d informational responses passed, want %d", hints.Load(), f.times)
 	}
 	if trailer := response.Trailer.Get(modelHeader); trailer != "" {
 		t.Errorf("the client gets the trailer %s %.20q", modelHeader, trailer)
 	}
 }
 
-// TestQueryCredentialsStayInGateway sends keys as parameters of a query: with a token, none reaches the provider; and none is
-// in what the plugin writes.
+// TestQueryCredentialsStayInGateway sends keys as query parameters. With a token, none may reach
+// the provider, and none may appear in anything that the plugin writes.
 func TestQueryCredentialsStayInGateway(t *testing.T) {
 	const canary = "sk-canary-of-the-query"
 	var collectorSaw witness
@@ -166,16 +168,16 @@ func TestQueryCredentialsStayInGateway(t *testing.T) {
 				calls++
 				fetch(t, g.URL+route+path+"?team=blue&"+query+canary+"&kept=%20x+y", plainBody, nil)
 				if len(provider.saw()) != calls {
-					t.Fatalf("the provider was asked %d times, want %d", len(provider.saw()), calls)
+					t.Fatalf("the provider received %d requests, want %d", len(provider.saw()), calls)
 				}
 				saw := provider.last(t)
 				if strings.Contains(saw.target, canary) || !strings.Contains(saw.target, "?team=blue") || !strings.HasSuffix(saw.target, "&kept=%20x+y") {
-					t.Errorf("%s%s?%s: the provider is asked for %s", route, path, query, saw.target)
+					t.Errorf("%s%s?%s: the provider receives %s", route, path, query, saw.target)
 				}
 			}
 		}
 	}
-	fetch(t, g.URL+"/service"+chatPath+"?key="+canary, `{"model":`, nil) // is refused
+	fetch(t, g.URL+"/service"+chatPath+"?key="+canary, `{"model":`, nil) // gets an error
 	await(t, "spans and metrics", func() bool {
 		return strings.Contains(collectorSaw.text(), "resourceSpans") && strings.Contains(collectorSaw.text(), "resourceMetrics")
 	})
@@ -183,7 +185,7 @@ func TestQueryCredentialsStayInGateway(t *testing.T) {
 		"spans or metrics": collectorSaw.text(), "Traefik's log": readText(t, g.LogPath), "the exposition": getText(t, g.URL+metricsPath),
 	} {
 		if strings.Contains(text, canary) || !strings.Contains(text, "blue") {
-			t.Errorf("%s have a key of a query, or lack the label", what)
+			t.Errorf("%s contain a key from a query, or lack the label", what)
 		}
 	}
 }

@@ -1,4 +1,5 @@
-// Package e2e_test shows what the plugin does in a real Traefik.
+// Package e2e_test tests the plugin in a real Traefik, with real clients, providers and telemetry
+// backends.
 package e2e_test
 
 import (
@@ -22,7 +23,7 @@ const conditionTimeout = 20 * time.Second
 
 const chatPath = "/v1/chat/completions"
 
-// TestMain has all programs before any test runs, so that no test's time includes their build.
+// TestMain builds all programs before any test runs, so that no test's time includes a build.
 func TestMain(m *testing.M) {
 	if err := buildPrograms(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -31,12 +32,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programs are those that the tests need.
+// programs returns the programs that the tests need.
 var programs = []func(context.Context, io.Writer) (string, error){
 	gateway.Binary, backends.CollectorBinary, backends.PrometheusBinary, backends.PromtoolBinary,
 }
 
-// buildPrograms makes sure that there are all programs.
+// buildPrograms builds the missing programs.
 func buildPrograms(ctx context.Context) error {
 	for _, binary := range programs {
 		if _, err := binary(ctx, os.Stderr); err != nil {
@@ -46,7 +47,7 @@ func buildPrograms(ctx context.Context) error {
 	return nil
 }
 
-// start runs a gateway until the test ends.
+// start runs a gateway until the end of the test.
 func start(t *testing.T, options gateway.Options) *gateway.Gateway {
 	t.Helper()
 	g, err := gateway.Start(t.Context(), options)
@@ -84,7 +85,7 @@ func serve(t *testing.T, configuration map[string]any, provider http.Handler, ke
 	return g
 }
 
-// await returns once the condition holds.
+// await waits until the condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -93,12 +94,12 @@ func await(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", conditionTimeout, what)
+			t.Fatalf("timed out after %v: %s", conditionTimeout, what)
 		}
 	}
 }
 
-// awaitAccessLog returns once Traefik has finished that many requests.
+// awaitAccessLog waits until Traefik has logged the number of requests.
 func awaitAccessLog(t *testing.T, g *gateway.Gateway, requests int) {
 	t.Helper()
 	await(t, fmt.Sprintf("%d requests in the access log", requests), func() bool {
@@ -106,7 +107,7 @@ func awaitAccessLog(t *testing.T, g *gateway.Gateway, requests int) {
 	})
 }
 
-// accessLog is all that Traefik has written to its access log completely.
+// accessLog returns the complete lines of Traefik's access log.
 func accessLog(t *testing.T, g *gateway.Gateway) []map[string]any {
 	t.Helper()
 	content, err := os.ReadFile(g.AccessLogPath)
@@ -135,24 +136,24 @@ func checkNoErrors(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// checkAlive fails if Traefik has ended.
+// checkAlive fails if Traefik has exited.
 func checkAlive(t *testing.T, g *gateway.Gateway) {
 	t.Helper()
 	select {
 	case <-g.Done():
-		t.Fatal("Traefik has ended")
+		t.Fatal("Traefik has exited")
 	default:
 	}
 }
 
-// receive receives from the channel, within the time for a condition.
+// receive receives from the channel within conditionTimeout.
 func receive[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()
 	select {
 	case value := <-from:
 		return value
 	case <-time.After(conditionTimeout):
-		t.Fatalf("not within %v: %s", conditionTimeout, what)
+		t.Fatalf("timed out after %v: %s", conditionTimeout, what)
 		panic("unreachable")
 	}
 }

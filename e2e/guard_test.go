@@ -12,14 +12,15 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// panickingBody is a body that panics when it is read: nothing that a client sends does.
+// panickingBody is a body that panics when it is read. No client can cause that.
 type panickingBody struct{}
 
 func (panickingBody) Read([]byte) (int, error) { panic("a secret") }
 
 func (panickingBody) Close() error { return nil }
 
-// interpreted returns the middleware of a configuration, and one with the metrics of both, as Traefik's interpreter runs them.
+// interpreted returns an interpreted middleware with the configuration, and one that exposes the
+// metrics of both.
 func interpreted(t *testing.T, config map[string]any, next http.Handler) (governed, metrics http.Handler) {
 	t.Helper()
 	builder := loadThisPlugin(t)
@@ -37,7 +38,7 @@ func interpreted(t *testing.T, config map[string]any, next http.Handler) (govern
 	return build("governed@file", config), build("metrics@file", map[string]any{"expose": "prometheus"})
 }
 
-// written returns what is written to Traefik's stderr meanwhile.
+// written returns the text written to stderr while do runs.
 func written(t *testing.T, do func()) string {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
@@ -55,8 +56,8 @@ func written(t *testing.T, do func()) string {
 	return string(text)
 }
 
-// TestInterpretedPanicsAreRecovered has Yaegi's panics where a client cannot cause any: in reading a request, behind the
-// middleware, and in an answer.
+// TestInterpretedPanicsAreRecovered causes panics in interpreted code at points where no client
+// can: while reading a request, after the middleware, and within a response.
 func TestInterpretedPanicsAreRecovered(t *testing.T) {
 	governed, metrics := interpreted(t, map[string]any{"model": "gpt-4o"}, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -82,35 +83,35 @@ func TestInterpretedPanicsAreRecovered(t *testing.T) {
 		return response.StatusCode, string(text), err
 	}
 	const internal = `"code":"internal_error"`
-	told := written(t, func() {
-		for range 20 { // the registry takes calls into its series by the dozen
+	logged := written(t, func() {
+		for range 20 { // the registry moves calls into its series in batches
 			recorder := httptest.NewRecorder()
 			governed.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, chatPath, panickingBody{}))
 			if recorder.Code != http.StatusInternalServerError || !strings.Contains(recorder.Body.String(), internal) {
-				t.Errorf("in reading: status %d, body %s", recorder.Code, recorder.Body)
+				t.Errorf("panic while reading: status %d, body %s", recorder.Code, recorder.Body)
 			}
 			if status, body, err := ask("before"); status != http.StatusInternalServerError || !strings.Contains(body, internal) || err != nil {
-				t.Errorf("behind: status %d, error %v, body %s", status, err, body)
+				t.Errorf("panic after the middleware: status %d, error %v, body %s", status, err, body)
 			}
 			if status, body, err := ask("within"); status != http.StatusOK || body != oneEvent || err == nil {
-				t.Errorf("in an answer: status %d, error %v, body %s", status, err, body)
+				t.Errorf("panic within a response: status %d, error %v, body %s", status, err, body)
 			}
 			if status, _, err := ask("none"); status != http.StatusOK || err != nil {
 				t.Errorf("after panics: status %d, error %v", status, err)
 			}
 		}
 	})
-	if count := strings.Count(told, `chat-completion: middleware "governed@file": panic in the plugin or in a handler after it: a value of the type string`+"\n"); count != 60 {
-		t.Errorf("%d panics are told, want 60:\n%.2000s", count, told)
+	if count := strings.Count(logged, `chat-completion: middleware "governed@file": panic in the plugin or in a handler after it: a value of the type string`+"\n"); count != 60 {
+		t.Errorf("%d panics in the log, want 60:\n%.2000s", count, logged)
 	}
-	if strings.Contains(told, "a secret") {
-		t.Errorf("what was in the panic is told:\n%.2000s", told)
+	if strings.Contains(logged, "a secret") {
+		t.Errorf("the log contains the value of the panic:\n%.2000s", logged)
 	}
 	exposed := httptest.NewRecorder()
 	metrics.ServeHTTP(exposed, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	const count = `gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_provider_name="openai",`
 	for _, want := range []string{
-		count + `error_type="panic"} 20`, // in reading: nothing was decided yet
+		count + `error_type="panic"} 20`, // while reading, before any decision
 		count + `gen_ai_request_model="gpt-4o",error_type="panic"} 40`,
 		count + `gen_ai_request_model="gpt-4o"} 20`,
 		"chat_completion_active_streams 0",
@@ -121,8 +122,7 @@ func TestInterpretedPanicsAreRecovered(t *testing.T) {
 	}
 }
 
-// TestAbortedResponsesLogNoErrors has answers break off in each of the ways that the middleware itself breaks them off
-// in.
+// TestAbortedResponsesLogNoErrors aborts responses in each way in which the middleware does.
 func TestAbortedResponsesLogNoErrors(t *testing.T) {
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -148,13 +148,13 @@ func TestAbortedResponsesLogNoErrors(t *testing.T) {
 	for _, ending := range []string{"corrupt", "large", "late", "busy"} {
 		response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, plainBody, map[string]string{endingHeader: ending})
 		if err != nil {
-			if ending != "corrupt" { // nothing of it was sent
+			if ending != "corrupt" { // no byte of that response was sent
 				t.Errorf("%s: %v", ending, err)
 			}
 			continue
 		}
 		if body, err := io.ReadAll(response.Body); err == nil {
-			t.Errorf("%s: the answer is complete: %s", ending, body)
+			t.Errorf("%s: the response is complete: %s", ending, body)
 		}
 		_ = response.Body.Close()
 	}

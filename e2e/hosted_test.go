@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// firstByte is the timeout of the tests, after which a provider that is silent is given up.
+	// firstByte is the upstream timeout in the tests.
 	firstByte = 300 * time.Millisecond
 
-	// allowedDelay is what may pass beside that.
+	// allowedDelay is the time that other work may add to it.
 	allowedDelay = 50 * time.Millisecond
 )
 
-// fallingBack is the configuration of a middleware with a first provider, OpenAI's, and then others.
+// fallingBack returns the configuration of a middleware with OpenAI as the first provider, and
+// fallbacks.
 func fallingBack(t *testing.T, first string, others ...map[string]any) map[string]any {
 	t.Helper()
 	return at(t, first, map[string]any{
@@ -24,13 +25,14 @@ func fallingBack(t *testing.T, first string, others ...map[string]any) map[strin
 	})
 }
 
-// deepSeek is the configuration of a provider to fall back to.
+// deepSeek returns the configuration of a fallback.
 func deepSeek(t *testing.T, address string) map[string]any {
 	t.Helper()
 	return at(t, address, map[string]any{"provider": "deepseek", "token": "sk-second", "model": deepSeekModel})
 }
 
-// hosted has the metrics, and a route for each middleware with a provider of its own, below its name.
+// hosted returns a configuration with the metrics, and a route below its name for each middleware
+// with its own provider.
 func hosted(middlewares map[string]map[string]any) gateway.Dynamic {
 	dynamic := exposing()
 	for name, configuration := range middlewares {
@@ -40,8 +42,8 @@ func hosted(middlewares map[string]map[string]any) gateway.Dynamic {
 	return dynamic
 }
 
-// startForwarding runs a gateway for middlewares that forward by themselves. Traefik logs requests to services of its own,
-// such as noop, only if told to.
+// startForwarding runs a gateway for middlewares with their own provider. Traefik logs requests to
+// its internal services, such as noop, only if configured to.
 func startForwarding(t *testing.T, environment ...string) *gateway.Gateway {
 	t.Helper()
 	return start(t, gateway.Options{
@@ -52,7 +54,7 @@ func startForwarding(t *testing.T, environment ...string) *gateway.Gateway {
 	})
 }
 
-// labelled are the totals that begin with the label, without it.
+// labelled returns the totals whose key begins with the label, keyed without it.
 func labelled(all totals, label string) totals {
 	some := totals{}
 	for name, value := range all {

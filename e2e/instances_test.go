@@ -13,7 +13,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestChainedInstancesRecordOneCall has a second instance with the key and the preset below the one that governs.
+// TestChainedInstancesRecordOneCall chains two instances: the first one governs, the second one has
+// the key and the preset.
 func TestChainedInstancesRecordOneCall(t *testing.T) {
 	const rounds = 9
 	providers, children := threeProviders(t)
@@ -67,7 +68,7 @@ func TestChainedInstancesRecordOneCall(t *testing.T) {
 	awaitTotals(t, "decisions", decisions, func() totals { return exposed(t, g, decisionsSeries, "chat_completion_decision") })
 	awaitTotals(t, "calls that reached a provider", byProvider, func() totals {
 		reached := exposed(t, g, callsSeries, "gen_ai_provider_name")
-		reached["openai"] -= known.calls["invalid_json"] + known.calls["model_not_found"] // refused: no provider is known
+		reached["openai"] -= known.calls["invalid_json"] + known.calls["model_not_found"] // rejected before a provider is known
 		return reached
 	})
 	await(t, "one line of the log for each call", func() bool { return len(callLines(t, g.LogPath)) == calls })
@@ -75,14 +76,14 @@ func TestChainedInstancesRecordOneCall(t *testing.T) {
 	for _, route := range routes {
 		saw := providers[route.provider].saw()
 		if got := float64(len(saw)); got != byProvider[route.attribute] {
-			t.Errorf("%s was asked %v times, want %v", route.provider, got, byProvider[route.attribute])
+			t.Errorf("%s received %v requests, want %v", route.provider, got, byProvider[route.attribute])
 		}
 		for _, request := range saw {
 			if got, want := request.header.Values("Authorization"), "Bearer sk-of-"+route.provider; len(got) != 1 || got[0] != want {
-				t.Errorf("%s sees the key %q, want %q", route.provider, got, want)
+				t.Errorf("%s gets the key %q, want %q", route.provider, got, want)
 			}
 			if request.target != route.path {
-				t.Errorf("%s was asked for %s, want %s", route.provider, request.target, route.path)
+				t.Errorf("%s received %s, want %s", route.provider, request.target, route.path)
 			}
 			if got := strings.Count(request.body, "stream_options"); got > 1 {
 				t.Errorf("%s sees stream_options %d times: %s", route.provider, got, request.body)
@@ -110,19 +111,20 @@ func TestChainedInstancesRecordOneCall(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// refused tells whether the plugin refuses such calls.
+// refused reports whether the plugin rejects calls of the kind.
 func (k callKind) refused() bool { return strings.HasPrefix(k.name, "refused") }
 
-// TestChainedInstances has a second instance below the router that decides on the model.
+// TestChainedInstances chains a second instance to the one of the router that selects the model.
 func TestChainedInstances(t *testing.T) {
 	g := start(t, gateway.Options{AccessLog: true, AccessLogHeaders: []string{numberHeader, modelHeader, attemptsHeader, "X-Ai-Policy"}})
 	t.Run("its own rules hold for what the first decided", func(t *testing.T) { ownRulesHoldForWhatTheFirstDecided(t, g) })
-	t.Run("its provider is asked for nothing that it refuses", func(t *testing.T) { providerIsAskedForNothingThatItRefuses(t, g) })
+	t.Run("its provider is asked for nothing that it refuses", func(t *testing.T) { unsupportedParamsAreNotSent(t, g) })
 	t.Run("it may forward by itself", func(t *testing.T) { secondMayForwardByItself(t, g) })
 	checkNoErrors(t, g)
 }
 
-// ownRulesHoldForWhatTheFirstDecided has rules below the router that decides on the model.
+// ownRulesHoldForWhatTheFirstDecided checks that the second instance's rules apply to the first
+// one's result.
 func ownRulesHoldForWhatTheFirstDecided(t *testing.T, g *gateway.Gateway) {
 	providers, children := threeProviders(t)
 	children[0].plugin = map[string]any{
@@ -162,7 +164,7 @@ func ownRulesHoldForWhatTheFirstDecided(t *testing.T, g *gateway.Gateway) {
 		got := fetch(t, g.URL+chatPath, asking(deepSeekModel), map[string]string{numberHeader: "10002"})
 		checkOpenAIError(t, got, http.StatusNotFound, "invalid_request_error", "model_not_found")
 		if n := len(providers["deepseek"].saw()); n > 0 {
-			t.Errorf("the provider was asked %d times, want never", n)
+			t.Errorf("the provider received %d requests, want none", n)
 		}
 		if got, _ := loggedCall(t, g, 10002)["downstream_X-Ai-Policy"].(string); !strings.HasSuffix(got, "refused=model_not_found") {
 			t.Errorf("the access log has the policy %q, want one that ends with refused=model_not_found", got)
@@ -178,8 +180,9 @@ func ownRulesHoldForWhatTheFirstDecided(t *testing.T, g *gateway.Gateway) {
 	})
 }
 
-// providerIsAskedForNothingThatItRefuses has a provider that does not know stream_options below a router that asks for usage.
-func providerIsAskedForNothingThatItRefuses(t *testing.T, g *gateway.Gateway) {
+// unsupportedParamsAreNotSent has a second instance whose provider does not support stream_options,
+// after one that requests usage.
+func unsupportedParamsAreNotSent(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "mistral", counting(0))
 	configure(t, g, routed(map[string]any{}, child{
 		name: "mistral", rule: "HeaderRegexp(`X-Ai-Model`, `^mistral`)", plugin: map[string]any{"token": "sk-of-mistral", "provider": "mistral"}, url: provider.URL,
@@ -194,7 +197,7 @@ func providerIsAskedForNothingThatItRefuses(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// secondMayForwardByItself has a provider, and one to fall back to, below the router that decides on the model.
+// secondMayForwardByItself has a second instance with its own provider and a fallback.
 func secondMayForwardByItself(t *testing.T, g *gateway.Gateway) {
 	first, second := newFake(t, "first", failing(http.StatusServiceUnavailable)), newFake(t, "second", counting(0))
 	configure(t, g, routed(
@@ -214,7 +217,7 @@ func secondMayForwardByItself(t *testing.T, g *gateway.Gateway) {
 			t.Fatalf("status %d from %q, want 200 from second: %s %v", got.status, got.provider(), got.body, got.err)
 		}
 		if strings.Contains(got.body, `"usage"`) && body == plainStream {
-			t.Errorf("the client did not ask for usage and gets it: %s", got.body)
+			t.Errorf("the client gets usage that it did not request: %s", got.body)
 		}
 		line := loggedCall(t, g, number)
 		if got, want := line["downstream_X-Ai-Attempts"], "openai=503,deepseek=200"; got != want {

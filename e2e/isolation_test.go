@@ -21,8 +21,8 @@ const markerHeader = "X-Test-Marker"
 
 var markers = regexp.MustCompile(`marker-\d+-\d+-`)
 
-// TestConcurrentRequestsNeverMix gives every request a marker of its own, in its prompt and in a header,
-// and looks for strange markers wherever one could turn up.
+// TestConcurrentRequestsNeverMix gives every request a unique marker in its prompt and in a header,
+// and looks for foreign markers wherever one could appear.
 func TestConcurrentRequestsNeverMix(t *testing.T) {
 	const clients, requests = 64, 20
 	var seen atomic.Int64
@@ -67,7 +67,7 @@ func TestConcurrentRequestsNeverMix(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// checkProviderSees fails if a request that reached the provider is not made of one client's alone.
+// checkProviderSees returns an error if a request at the provider mixes data of several clients.
 func checkProviderSees(r *http.Request, body []byte) error {
 	marker := r.Header.Get(markerHeader)
 	if err := onlyMarker(string(body), marker, prompt(marker)); err != nil {
@@ -90,25 +90,26 @@ func checkProviderSees(r *http.Request, body []byte) error {
 	return nil
 }
 
-// prompt is long enough to be cut into several reads and events, and of a length of its own.
+// prompt returns a text of a marker-specific length that is long enough for several reads and
+// events.
 func prompt(marker string) string {
 	return strings.Repeat(marker, 50+len(marker)*7%40)
 }
 
-// onlyMarker fails unless the text holds the wanted part, and no other marker.
+// onlyMarker returns an error unless the text contains the wanted part and no other marker.
 func onlyMarker(text, marker, want string) error {
 	for _, found := range markers.FindAllString(text, -1) {
 		if found != marker {
-			return fmt.Errorf("%s meets %s", marker, found)
+			return fmt.Errorf("%s got the marker %s", marker, found)
 		}
 	}
 	if !strings.Contains(text, want) {
-		return fmt.Errorf("%s: got %d bytes without the %d that belong there", marker, len(text), len(want))
+		return fmt.Errorf("%s: %d bytes lack the expected %d", marker, len(text), len(want))
 	}
 	return nil
 }
 
-// exchange sends a prompt of the marker and checks that the answer is to that prompt.
+// exchange sends the marker's prompt and checks that the response belongs to it.
 func exchange(client *http.Client, base, marker string, stream bool) error {
 	body := fmt.Sprintf(`{"model":"gpt-4o","stream":%t,"messages":[{"role":"user","content":%q}],"temperature":1}`, stream, prompt(marker))
 	request, err := http.NewRequest(http.MethodPost, base+chatPath, strings.NewReader(body))
@@ -127,33 +128,33 @@ func exchange(client *http.Client, base, marker string, stream bool) error {
 		return fmt.Errorf("status = %d", response.StatusCode)
 	}
 	if got := response.Header.Get(markerHeader); got != marker {
-		return fmt.Errorf("header of the answer: %q, want %q", got, marker)
+		return fmt.Errorf("response header: %q, want %q", got, marker)
 	}
 	read := content
 	if stream {
 		read = streamedContent
 	}
-	answer, err := read(response.Body)
+	text, err := read(response.Body)
 	if err != nil {
 		return err
 	}
-	if want := "gpt-4o-mini heard: " + prompt(marker); answer != want {
-		return errors.Join(onlyMarker(answer, marker, prompt(marker)), fmt.Errorf("answer of %d bytes, want %d", len(answer), len(want)))
+	if want := "gpt-4o-mini heard: " + prompt(marker); text != want {
+		return errors.Join(onlyMarker(text, marker, prompt(marker)), fmt.Errorf("response of %d bytes, want %d", len(text), len(want)))
 	}
 	return nil
 }
 
 func content(body io.Reader) (string, error) {
-	var answer struct {
+	var completion struct {
 		Choices []struct{ Message struct{ Content string } }
 	}
-	if err := json.NewDecoder(body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(body).Decode(&completion); err != nil {
 		return "", err
 	}
-	if len(answer.Choices) != 1 {
-		return "", fmt.Errorf("%d choices", len(answer.Choices))
+	if len(completion.Choices) != 1 {
+		return "", fmt.Errorf("%d choices", len(completion.Choices))
 	}
-	return answer.Choices[0].Message.Content, nil
+	return completion.Choices[0].Message.Content, nil
 }
 
 func streamedContent(body io.Reader) (string, error) {

@@ -13,11 +13,11 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// prometheusOperator has the schema of PodMonitors.
+// prometheusOperator is the module with the schema of PodMonitors.
 const prometheusOperator = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 
-// crdGateway is a Traefik whose configuration comes from a Kubernetes API server, with the rights that Traefik's
-// documentation gives it.
+// crdGateway is a Traefik that reads its configuration from a Kubernetes API server, with the
+// permissions in Traefik's documentation.
 type crdGateway struct {
 	*gateway.Gateway
 	kubernetes *backends.Kubernetes
@@ -34,7 +34,7 @@ func startCRDGateway(t *testing.T) *crdGateway {
 		traefikReference(t, "kubernetes-crd-definition-v1.yml"),
 		filepath.Join(moduleFolder(t, "sigs.k8s.io/gateway-api"), "config", "crd", "standard"),
 		filepath.Join(downloaded(t, prometheusOperator), "example", "prometheus-operator-crd", "monitoring.coreos.com_podmonitors.yaml"))
-	const account = "traefik-ingress-controller" // of Traefik's documentation
+	const account = "traefik-ingress-controller" // the account in Traefik's documentation
 	kubectl(t, k, "", "apply", "--filename="+traefikReference(t, "kubernetes-crd-rbac.yml"), "--filename="+traefikReference(t, "kubernetes-gateway-rbac.yml"))
 	kubectl(t, k, "", "create", "clusterrolebinding", "gateway", "--clusterrole=gateway-role", "--serviceaccount=default:"+account)
 	kubectl(t, k, "", "create", "serviceaccount", account)
@@ -50,7 +50,7 @@ func startCRDGateway(t *testing.T) *crdGateway {
 	}
 	provider, metrics := newRecorder(), freeAddress(t)
 	g := start(t, gateway.Options{
-		Env: []string{"KUBECONFIG=", "KUBERNETES_SERVICE_HOST="}, // Traefik would prefer another cluster
+		Env: []string{"KUBECONFIG=", "KUBERNETES_SERVICE_HOST="}, // they would select another cluster
 		Static: map[string]any{
 			"providers":        map[string]any{"kubernetesCRD": crd, "kubernetesGateway": api},
 			"entryPoints":      map[string]any{"metrics": map[string]any{"address": metrics}},
@@ -64,31 +64,31 @@ func startCRDGateway(t *testing.T) *crdGateway {
 	}
 }
 
-// example applies an example in a namespace, with other names of hosts, ports and keys.
+// example applies an example in a namespace, with different hosts, ports and keys.
 func (g *crdGateway) example(t *testing.T, namespace, file string, replacements ...string) {
 	t.Helper()
 	apply(t, g.kubernetes, namespace, readReplaced(t, filepath.Join(examples(t), "kubernetes", file), replacements...))
 }
 
-// inCloud are the replacements for an example with a provider in the cloud.
+// inCloud returns the replacements for an example with a cloud provider.
 func (g *crdGateway) inCloud(provider, host, as string) []string {
 	return []string{provider, "localhost", "443", g.secure, host, as}
 }
 
-// TestKubernetesExamplesServe applies the examples, which have the manifests of Traefik Hub's documentation, and of the
-// providers in agentgateway's.
+// TestKubernetesExamplesServe applies the examples, which correspond to the manifests in Traefik
+// Hub's documentation and to the providers in agentgateway's.
 func TestKubernetesExamplesServe(t *testing.T) {
 	g := startCRDGateway(t)
 	g.example(t, "openai", "openai.yaml", append(g.inCloud("api.openai.com", "ai.example.com", "openai.test"), "sk-proj-XXXXX", "sk-openai")...)
 	g.example(t, "ollama", "ollama.yaml", "ai.localhost", "ollama.test", "11434", g.plain,
-		// There are no pods that a selector could select.
+		// A selector would match no pod.
 		"selector:\n    app: ollama", "type: ExternalName\n  externalName: localhost")
 	g.example(t, "vllm", "vllm.yaml", "ai.localhost", "vllm.test", "host: vllm.models.svc.cluster.local", "host: localhost\n      port: "+g.plain)
 	g.example(t, "models", "model-routing.yaml", append(g.inCloud("api.openai.com", "ai.localhost", "models.test"),
 		"sk-proj-XXXXX", "sk-models", "ollama.example.com", "localhost", "11434", g.plain)...)
 	gemini := append(g.inCloud("generativelanguage.googleapis.com", "ai.example.com", "gemini.test"), "AIza-XXXXX", "AIza-gemini")
 	g.example(t, "gemini", "gemini.yaml", gemini...)
-	// As it stands in Traefik Hub's documentation, the expression does not match the path of the route.
+	// The expression in Traefik Hub's documentation does not match the path of the route.
 	gemini[5] = "hub-gemini.test"
 	g.example(t, "hub-gemini", "gemini.yaml", append(gemini, "^/api/gemini/(.*)", "^/ai-api/openai/(.*)",
 		"/v1beta/openai/chat/completions", "/v1/chat/completions")...)
@@ -200,14 +200,14 @@ func TestKubernetesExamplesServe(t *testing.T) {
 			"get secrets/ai-keys": "yes", "get secrets/other": "no", "get secrets": "no", "list secrets": "no", "watch secrets": "no",
 		} {
 			if got := mayTraefik(t, g.kubernetes, "ai", question); got != want {
-				t.Errorf("may Traefik %s: %s, want %s", question, got, want)
+				t.Errorf("can Traefik %s: %s, want %s", question, got, want)
 			}
 		}
 	})
 	checkNoPanic(t, g.Gateway)
 }
 
-// startLoadedExample runs the example of OpenAI under steady load.
+// startLoadedExample runs the OpenAI example under steady load.
 func startLoadedExample(t *testing.T) (*crdGateway, *steadyLoad) {
 	t.Helper()
 	g := startCRDGateway(t)
@@ -218,7 +218,7 @@ func startLoadedExample(t *testing.T) (*crdGateway, *steadyLoad) {
 	return g, l
 }
 
-// TestKubernetesSecretRotation changes the Secret of a Middleware, which Traefik itself resolves.
+// TestKubernetesSecretRotation changes a Secret that Traefik itself resolves for a Middleware.
 func TestKubernetesSecretRotation(t *testing.T) {
 	g, l := startLoadedExample(t)
 	for _, key := range []string{"sk-second", "sk-third"} {
@@ -229,7 +229,7 @@ func TestKubernetesSecretRotation(t *testing.T) {
 	checkNoPanic(t, g.Gateway)
 }
 
-// TestKubernetesAPIServerOutage stops the API server that Traefik's configuration comes from.
+// TestKubernetesAPIServerOutage stops the API server from which Traefik reads its configuration.
 func TestKubernetesAPIServerOutage(t *testing.T) {
 	g, l := startLoadedExample(t)
 	g.kubernetes.Stop()

@@ -14,15 +14,16 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// secretGateway is a Traefik without Kubernetes as a provider: the plugin itself resolves the reference, with the token
-// of an account.
+// secretGateway is a Traefik without a Kubernetes provider: the plugin itself resolves the
+// reference, with the token of a service account.
 type secretGateway struct {
 	*gateway.Gateway
 	kubernetes *backends.Kubernetes
 	provider   *recorder
 }
 
-// startSecretGateway has the key sk-first in the Secret ai-keys of the namespace ai. Further replaces keys of secrets.
+// startSecretGateway starts one with the key sk-first in the Secret ai-keys of the namespace ai.
+// further overrides keys of secrets.
 func startSecretGateway(t *testing.T, k *backends.Kubernetes, account string, further map[string]any) *secretGateway {
 	t.Helper()
 	haveNamespace(t, k, "traefik")
@@ -50,15 +51,15 @@ func startSecretGateway(t *testing.T, k *backends.Kubernetes, account string, fu
 	return g
 }
 
-// allow applies the example's Role and RoleBinding for the account.
+// allow applies the example's Role and RoleBinding for the service account.
 func allow(t *testing.T, k *backends.Kubernetes, account string) {
 	t.Helper()
 	apply(t, k, "ai", readReplaced(t, filepath.Join(examples(t), "kubernetes", "rbac.yaml"),
 		"name: traefik #", "name: "+account+" #", "name: chat-completion", "name: chat-completion-"+account))
 }
 
-// TestKubernetesSecretFromFileProvider resolves a reference that Traefik does not resolve, with the rights of the
-// example.
+// TestKubernetesSecretFromFileProvider resolves a reference that Traefik does not resolve, with the
+// permissions in the example.
 func TestKubernetesSecretFromFileProvider(t *testing.T) {
 	k := startKubernetes(t)
 
@@ -76,9 +77,9 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 
 	t.Run("without permission the log says what to do", func(t *testing.T) {
 		g := startSecretGateway(t, k, "nobody", nil)
-		_, answer := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
-		if !strings.Contains(answer, "credentials_unavailable") || strings.Contains(answer, "ai-keys") {
-			t.Errorf("the client gets %s, want no word of the Secret", answer)
+		_, body := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
+		if !strings.Contains(body, "credentials_unavailable") || strings.Contains(body, "ai-keys") {
+			t.Errorf("the client gets %s, want no mention of the Secret", body)
 		}
 		var advice []string
 		await(t, "the log names the missing rule", func() bool {
@@ -90,7 +91,7 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 		}
 		number, _ := awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
 		if got := g.provider.request(number); got.key != "sk-first" {
-			t.Errorf("the provider's key is %q, want sk-first", got.key)
+			t.Errorf("the provider gets the key %q, want sk-first", got.key)
 		}
 		checkNoPanic(t, g.Gateway)
 	})
@@ -106,14 +107,14 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 		await(t, "the log names the missing rule", func() bool {
 			return strings.Contains(logText(t, g.Gateway), "kubectl create role")
 		})
-		t.Logf("the log says so after %v", time.Since(withdrawn))
-		for time.Since(withdrawn) < maxStale-time.Second { // the last look-up that succeeded was up to a second before
+		t.Logf("logged after %v", time.Since(withdrawn))
+		for time.Since(withdrawn) < maxStale-time.Second { // the last successful look-up was up to a second earlier
 			l.awaitMore(t, steadyClients)
 		}
 		t.Logf("%d calls, none failed", l.finish())
 		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusServiceUnavailable)
 		if took := time.Since(withdrawn); took > maxStale+2*time.Second {
-			t.Errorf("the key ends after %v, want %v", took, maxStale)
+			t.Errorf("the key expired after %v, want %v", took, maxStale)
 		}
 		allow(t, k, "withdrawn")
 		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
@@ -126,7 +127,7 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 		awaitStatus(t, g.URL, "", chatPath, plainBody, http.StatusOK)
 		l := startLoad(t, g.URL, "")
 		k.Stop()
-		await(t, "the log says that the server is away", func() bool {
+		await(t, "the log says that the server is unreachable", func() bool {
 			return strings.Contains(logText(t, g.Gateway), strings.TrimPrefix(k.URL, "https://"))
 		})
 		for stopped := time.Now(); time.Since(stopped) < time.Minute; {

@@ -22,7 +22,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// The tests in these files need a Kubernetes API server, whose build takes long: `make e2e-kubernetes` runs them.
+// The tests in these files need a Kubernetes API server, which takes long to build. `make
+// e2e-kubernetes` runs them.
 
 func init() {
 	programs = []func(context.Context, io.Writer) (string, error){
@@ -30,7 +31,7 @@ func init() {
 	}
 }
 
-// startKubernetes runs an API server until the test ends.
+// startKubernetes runs an API server until the end of the test.
 func startKubernetes(t *testing.T) *backends.Kubernetes {
 	t.Helper()
 	k, err := backends.StartKubernetes(t.Context())
@@ -45,7 +46,7 @@ func startKubernetes(t *testing.T) *backends.Kubernetes {
 	return k
 }
 
-// kubectl runs kubectl with the input, and returns what it writes.
+// kubectl runs kubectl with the input and returns its output.
 func kubectl(t *testing.T, k *backends.Kubernetes, input string, arguments ...string) string {
 	t.Helper()
 	output, err := k.Kubectl(t.Context(), input, arguments...)
@@ -55,7 +56,8 @@ func kubectl(t *testing.T, k *backends.Kubernetes, input string, arguments ...st
 	return output
 }
 
-// apply applies manifests in a namespace, which is made if need be. Unknown fields are errors.
+// apply applies manifests in a namespace, and creates the namespace if necessary. Unknown fields
+// are errors.
 func apply(t *testing.T, k *backends.Kubernetes, namespace, manifests string) {
 	t.Helper()
 	haveNamespace(t, k, namespace)
@@ -75,58 +77,60 @@ func setSecret(t *testing.T, k *backends.Kubernetes, namespace, key string) {
 	apply(t, k, namespace, fmt.Sprintf(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ai-keys"},"stringData":{"openai-token":%q}}`, key))
 }
 
-// mayTraefik asks whether the account of the example may do something, as in "get secrets/name".
+// mayTraefik returns whether RBAC allows the example's service account an action, such as "get
+// secrets/name".
 func mayTraefik(t *testing.T, k *backends.Kubernetes, namespace, what string) string {
 	t.Helper()
-	// kubectl fails for an answer of no, which is on its standard output nevertheless.
-	answer, err := k.Kubectl(t.Context(), "", append([]string{"auth", "can-i", "--namespace=" + namespace, "--as=system:serviceaccount:traefik:traefik"}, strings.Fields(what)...)...)
+	// If the action is denied, kubectl fails, but prints no to its standard output.
+	output, err := k.Kubectl(t.Context(), "", append([]string{"auth", "can-i", "--namespace=" + namespace, "--as=system:serviceaccount:traefik:traefik"}, strings.Fields(what)...)...)
 	if err != nil {
 		return "no"
 	}
-	return answer
+	return output
 }
 
-// applyDefinitions has the API server serve what the files define.
+// applyDefinitions installs the resource definitions in the files.
 func applyDefinitions(t *testing.T, k *backends.Kubernetes, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
-		// On the server: the client would keep the whole text in an annotation, which is too large.
+		// Server-side: a client-side apply would store the text in an annotation, for which it is
+		// too large.
 		kubectl(t, k, "", "apply", "--server-side", "--filename="+path)
 		kubectl(t, k, "", "wait", "--for=condition=Established", "--timeout="+conditionTimeout.String(), "--filename="+path)
 	}
 }
 
-// traefikReference is a file of Traefik's own documentation of its configuration.
+// traefikReference returns the path of a file in Traefik's configuration reference.
 func traefikReference(t *testing.T, name string) string {
 	t.Helper()
 	return filepath.Join(moduleFolder(t, "github.com/traefik/traefik/v3"), "docs", "content", "reference", "dynamic-configuration", name)
 }
 
-// downloaded is the folder of a module that nothing here is built from.
+// downloaded returns the folder of a module that no code here imports.
 func downloaded(t *testing.T, module string) string {
 	t.Helper()
 	output, err := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module).Output()
 	if err != nil {
 		t.Fatalf("%s: %v: %s", module, err, output)
 	}
-	var answer struct{ Dir string }
-	if err := json.Unmarshal(output, &answer); err != nil {
+	var listed struct{ Dir string }
+	if err := json.Unmarshal(output, &listed); err != nil {
 		t.Fatal(err)
 	}
-	return answer.Dir
+	return listed.Dir
 }
 
-// seen is a request as the provider saw it.
+// seen is a request that the provider received.
 type seen struct {
 	tls   bool
 	host  string
 	path  string
-	key   string // of Authorization
+	key   string // in Authorization
 	model string
 	body  map[string]any
 }
 
-// recorder is the counting provider, which remembers requests by their numbers.
+// recorder is the counting provider with a record of its requests, by number.
 type recorder struct {
 	next http.Handler
 
@@ -155,14 +159,14 @@ func (r *recorder) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	r.next.ServeHTTP(rw, req)
 }
 
-// request is the one with the number.
+// request returns the request with the number.
 func (r *recorder) request(number int) seen {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	return r.requests[number]
 }
 
-// keysFrom counts the requests from the number on, by their keys.
+// keysFrom counts the requests from the number on, by key.
 func (r *recorder) keysFrom(number int) map[string]int {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -175,11 +179,12 @@ func (r *recorder) keysFrom(number int) map[string]int {
 	return keys
 }
 
-// numbers are those of all requests that the tests below send.
+// numbers is the number of requests that the tests below have sent.
 var numbers atomic.Int64
 
-// ask sends a chat completion to a host of the gateway and returns its number, the status and the answer.
-func ask(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, answer string, err error) {
+// sendChat sends a chat completion to a host of the gateway and returns its number, the status and the
+// response.
+func sendChat(t *testing.T, client *http.Client, base, host, path, body string) (number, status int, text string, err error) {
 	number = int(numbers.Add(1))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(body))
 	if err != nil {
@@ -197,30 +202,31 @@ func ask(t *testing.T, client *http.Client, base, host, path, body string) (numb
 	return number, response.StatusCode, string(content), err
 }
 
-// awaitStatus asks until the answer has the status, and returns the last number and answer.
-func awaitStatus(t *testing.T, base, host, path, body string, want int) (number int, answer string) {
+// awaitStatus sends requests until a response has the status, and returns the last number and
+// response.
+func awaitStatus(t *testing.T, base, host, path, body string, want int) (number int, content string) {
 	t.Helper()
 	status := 0
 	defer func() {
 		if t.Failed() {
-			t.Logf("last answer of %s%s: %d %s", host, path, status, answer)
+			t.Logf("last response from %s%s: %d %s", host, path, status, content)
 		}
 	}()
 	await(t, fmt.Sprintf("status %d from %s%s", want, host, path), func() bool {
 		var err error
-		if number, status, answer, err = ask(t, http.DefaultClient, base, host, path, body); err != nil {
+		if number, status, content, err = sendChat(t, http.DefaultClient, base, host, path, body); err != nil {
 			t.Fatal(err)
 		}
 		return status == want
 	})
-	return number, answer
+	return number, content
 }
 
-// steadyLoad is a steady load of chat completions, each of which has to be answered with 200.
+// steadyLoad is a steady load of chat completions, each of which must get a 200.
 type steadyLoad struct {
-	answered atomic.Int64
-	stop     context.CancelFunc
-	clients  sync.WaitGroup
+	completed atomic.Int64
+	stop      context.CancelFunc
+	clients   sync.WaitGroup
 }
 
 const (
@@ -228,7 +234,8 @@ const (
 	steadyInterval = 10 * time.Millisecond
 )
 
-// startLoad sends chat completions to a host of the gateway until finish is called, or the test ends.
+// startLoad sends chat completions to a host of the gateway until finish is called or the test
+// ends.
 func startLoad(t *testing.T, base, host string) *steadyLoad {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -241,11 +248,11 @@ func startLoad(t *testing.T, base, host string) *steadyLoad {
 			ticker := time.NewTicker(steadyInterval)
 			defer ticker.Stop()
 			for ctx.Err() == nil {
-				number, status, answer, err := ask(t, client, base, host, chatPath, plainBody)
+				number, status, body, err := sendChat(t, client, base, host, chatPath, plainBody)
 				if err != nil || status != http.StatusOK {
-					t.Errorf("call %d: status %d, want 200: %s %v", number, status, answer, err)
+					t.Errorf("call %d: status %d, want 200: %s %v", number, status, body, err)
 				}
-				l.answered.Add(1)
+				l.completed.Add(1)
 				<-ticker.C
 			}
 		}()
@@ -257,26 +264,26 @@ func startLoad(t *testing.T, base, host string) *steadyLoad {
 	return l
 }
 
-// finish ends the load and returns how many calls there were.
+// finish ends the load and returns the number of calls.
 func (l *steadyLoad) finish() int64 {
 	l.stop()
 	l.clients.Wait()
-	return l.answered.Load()
+	return l.completed.Load()
 }
 
-// awaitMore returns after that many further calls.
+// awaitMore waits for the number of further calls.
 func (l *steadyLoad) awaitMore(t *testing.T, calls int64) {
 	t.Helper()
-	until := l.answered.Load() + calls
-	await(t, fmt.Sprintf("%d more calls", calls), func() bool { return l.answered.Load() >= until })
+	until := l.completed.Load() + calls
+	await(t, fmt.Sprintf("%d more calls", calls), func() bool { return l.completed.Load() >= until })
 }
 
-// awaitKey waits under load until the provider sees the key, checks that no later request has another one, and returns
-// how long the wait was.
+// awaitKey waits under load until the provider gets the key, checks that no later request has
+// another one, and returns the duration of the wait.
 func (l *steadyLoad) awaitKey(t *testing.T, provider *recorder, key string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	await(t, "the provider sees the key "+key, func() bool { return provider.keysFrom(0)[key] > 0 })
+	await(t, "the provider gets the key "+key, func() bool { return provider.keysFrom(0)[key] > 0 })
 	took, from := time.Since(began), int(numbers.Load())+1
 	l.awaitMore(t, 50*steadyClients)
 	if got := provider.keysFrom(from); len(got) != 1 || got[key] == 0 {
@@ -285,7 +292,7 @@ func (l *steadyLoad) awaitKey(t *testing.T, provider *recorder, key string) time
 	return took
 }
 
-// logText is all that Traefik has written to its log.
+// logText returns everything that Traefik has written to its log.
 func logText(t *testing.T, g *gateway.Gateway) string {
 	t.Helper()
 	return readText(t, g.LogPath)

@@ -18,9 +18,10 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// The tests in this file measure what docs/scaling.md says of Traefik itself: its timeouts, its connections, its end.
+// The tests in this file verify the facts about Traefik in docs/scaling.md: timeouts, connections
+// and shutdown.
 
-// startOther runs a gateway with an entry point of its own beside the usual one, and returns the URL of that.
+// startOther runs a gateway with an additional entry point, and returns the URL of that.
 func startOther(t *testing.T, transport map[string]any, provider http.Handler) (*gateway.Gateway, string) {
 	t.Helper()
 	address := freeAddress(t)
@@ -31,13 +32,13 @@ func startOther(t *testing.T, transport map[string]any, provider http.Handler) (
 	return g, "http://" + address
 }
 
-// shortTimeout stands for an entry point's timeout of a minute.
+// shortTimeout stands in for an entry point's timeout of a minute.
 const shortTimeout = 500 * time.Millisecond
 
-// longStream is a provider whose stream lasts several of these.
+// longStream is a provider whose stream lasts several times shortTimeout.
 func longStream() http.HandlerFunc { return ticking(make(chan time.Time, 100), 12, shortTimeout/4) }
 
-// streamed is a whole stream for the request's body.
+// streamed requests a stream with the body and reads all of it.
 func streamed(t *testing.T, client *http.Client, base string, body io.Reader) (status int, content string, err error) {
 	t.Helper()
 	response, err := client.Post(base+chatPath, jsonType, body)
@@ -49,7 +50,7 @@ func streamed(t *testing.T, client *http.Client, base string, body io.Reader) (s
 	return response.StatusCode, string(all), err
 }
 
-// slowBody is a body whose second half comes after a pause.
+// slowBody is a body with a pause before its second half.
 func slowBody(pause time.Duration) io.Reader {
 	reader, writer := io.Pipe()
 	go func() {
@@ -69,11 +70,11 @@ func TestReadTimeoutAppliesToRequestOnly(t *testing.T) {
 			began := time.Now()
 			_, content, err := streamed(t, client, base, strings.NewReader(streamRequest))
 			if took := time.Since(began); err != nil || took < 2*shortTimeout || !strings.HasSuffix(content, "data: [DONE]\n\n") {
-				t.Errorf("a stream of %v has %d bytes and ends with %v, want it whole", took, len(content), err)
+				t.Errorf("stream of %v: %d bytes, ends with %v, want it complete", took, len(content), err)
 			}
 			status, content, err := streamed(t, client, base, slowBody(3*shortTimeout))
 			if status != http.StatusBadRequest || !strings.Contains(content, `"incomplete_body"`) || err != nil {
-				t.Errorf("an upload that is too slow is answered %d: %s, %v, want 400 and incomplete_body", status, content, err)
+				t.Errorf("slow upload: status %d: %s, %v, want 400 and incomplete_body", status, content, err)
 			}
 		})
 	}
@@ -82,11 +83,11 @@ func TestReadTimeoutAppliesToRequestOnly(t *testing.T) {
 func TestWriteTimeoutEndsStreams(t *testing.T) {
 	_, base := startOther(t, map[string]any{"respondingTimeouts": map[string]any{"writeTimeout": shortTimeout.String()}}, longStream())
 	if _, content, err := streamed(t, http.DefaultClient, base, strings.NewReader(streamRequest)); err == nil || content == "" {
-		t.Errorf("a stream that is too long has %d bytes and ends with %v, want a beginning, and an error", len(content), err)
+		t.Errorf("long stream: %d bytes, ends with %v, want a beginning and an error", len(content), err)
 	}
 }
 
-// TestDocumentedStreamsPerConnection reads what Traefik announces to a client of HTTP/2.
+// TestDocumentedStreamsPerConnection reads the settings that Traefik sends to an HTTP/2 client.
 func TestDocumentedStreamsPerConnection(t *testing.T) {
 	const (
 		preface              = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -99,7 +100,7 @@ func TestDocumentedStreamsPerConnection(t *testing.T) {
 	}
 	header := make([]byte, 9)
 	if _, err := io.ReadFull(connection, header); err != nil || header[3] != settingsFrame {
-		t.Fatalf("the first frame is %v, %v, want one of settings", header, err)
+		t.Fatalf("first frame = %v, %v, want SETTINGS", header, err)
 	}
 	settings := make([]byte, binary.BigEndian.Uint16(header[1:]))
 	if _, err := io.ReadFull(connection, settings); err != nil {
@@ -108,15 +109,15 @@ func TestDocumentedStreamsPerConnection(t *testing.T) {
 	for ; len(settings) >= 6; settings = settings[6:] {
 		if binary.BigEndian.Uint16(settings) == maxConcurrentStreams {
 			if got := binary.BigEndian.Uint32(settings[2:]); got != 250 {
-				t.Errorf("a connection takes %d streams at once, want 250", got)
+				t.Errorf("a connection allows %d concurrent streams, want 250", got)
 			}
 			return
 		}
 	}
-	t.Error("no bound on the streams of a connection is announced")
+	t.Error("no limit on concurrent streams in SETTINGS")
 }
 
-// descriptors is how many files and sockets the process has open. It needs /proc.
+// descriptors returns the number of file descriptors of the process. It needs /proc.
 func descriptors(t *testing.T, g *gateway.Gateway) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.Pid()))
@@ -126,11 +127,11 @@ func descriptors(t *testing.T, g *gateway.Gateway) int {
 	return len(entries)
 }
 
-// TestDocumentedDescriptorsPerStream opens streams over both versions of HTTP on both sides.
+// TestDocumentedDescriptorsPerStream opens streams over HTTP/1.1 and HTTP/2 on both sides.
 func TestDocumentedDescriptorsPerStream(t *testing.T) {
 	const (
 		streams = 100
-		shared  = 10 // connections that several streams share, and what else a process opens
+		shared  = 10 // connections that streams share, and unrelated descriptors
 	)
 	open := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", eventType)
@@ -149,7 +150,7 @@ func TestDocumentedDescriptorsPerStream(t *testing.T) {
 		name   string
 		client func() *http.Client
 		path   string
-		want   int // of each stream
+		want   int // per stream
 	}{
 		{"HTTP/1.1 on both sides", overHTTP1, "/plain", 2},
 		{"HTTP/2 from the client", overHTTP2, "/plain", 1},
@@ -179,7 +180,8 @@ func TestDocumentedDescriptorsPerStream(t *testing.T) {
 	}
 }
 
-// TestShutdownGracePeriodForStreams ends Traefik with streams open: one that ends in time, and one that does not.
+// TestShutdownGracePeriodForStreams stops Traefik with open streams: one that ends within the grace
+// period, and one that does not.
 func TestShutdownGracePeriodForStreams(t *testing.T) {
 	const accepting, grace = time.Second, 2 * time.Second
 	finish := make(chan struct{})
@@ -212,7 +214,7 @@ func TestShutdownGracePeriodForStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	streams = append(streams, begun())
-	await(t, "no connection is accepted any more", func() bool {
+	await(t, "connections are no longer accepted", func() bool {
 		connection, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
 		if err == nil {
 			_ = connection.Close()
@@ -220,20 +222,20 @@ func TestShutdownGracePeriodForStreams(t *testing.T) {
 		return err != nil
 	})
 	if took := time.Since(began); took < accepting {
-		t.Errorf("connections are accepted for %v, want at least %v", took, accepting)
+		t.Errorf("connections were accepted for %v, want at least %v", took, accepting)
 	}
-	finish <- struct{}{} // one of the two
+	finish <- struct{}{} // ends one of the two streams
 	whole := 0
 	for _, lines := range streams {
 		data, err := readEvent(lines)
 		if data == "[DONE]" {
 			whole++
 		} else if err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("a stream that is not over ends with %q, %v, want it broken", data, err)
+			t.Errorf("unfinished stream: ends with %q, %v, want it broken", data, err)
 		}
 	}
 	if took := time.Since(began); whole != 1 || took < accepting+grace {
-		t.Errorf("%d streams are whole, and the last one ends after %v, want 1, and at least %v", whole, took, accepting+grace)
+		t.Errorf("%d complete streams, last one ends after %v, want 1 and at least %v", whole, took, accepting+grace)
 	}
 	receive(t, "the end of Traefik", g.Done())
 }

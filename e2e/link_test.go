@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// linkFault is what is wrong with a link.
+// linkFault is a fault of a link.
 type linkFault string
 
 const (
 	linkIsWell       linkFault = ""
-	linkIsDown       linkFault = "down"                 // nobody listens
-	linkIsSilent     linkFault = "silent"               // connections are taken, and that is all
-	linkIsSlow       linkFault = "slow"                 // each piece of an answer waits for linkDelay
-	linkIsReset      linkFault = "reset"                // connections are, when the request has come
-	linkIsResetLater linkFault = "reset in its answers" // behind their first line
-	linkAnswers500   linkFault = "answering 500"        // without TLS only
+	linkIsDown       linkFault = "down"                 // refuses connections
+	linkIsSilent     linkFault = "silent"               // accepts connections and does nothing else
+	linkIsSlow       linkFault = "slow"                 // delays each piece of a response by linkDelay
+	linkIsReset      linkFault = "reset"                // resets connections once a request arrives
+	linkIsResetLater linkFault = "reset in its answers" // resets connections after the first line of a response
+	linkReturns500   linkFault = "answering 500"        // only without TLS
 )
 
-// linkDelay is less than the timeouts of the tests.
+// linkDelay is shorter than the timeouts in the tests.
 const linkDelay = 300 * time.Millisecond
 
-// link is the way to a server, on which faults can be had. Its address stays the same.
+// link is a proxy to a server that can simulate faults. Its address stays the same.
 type link struct {
 	address, server string
 
@@ -39,7 +39,7 @@ type link struct {
 	serving  sync.WaitGroup
 }
 
-// newLink leads to the server's URL, until the test ends.
+// newLink runs a link to the server until the end of the test.
 func newLink(t *testing.T, server string) *link {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +56,7 @@ func newLink(t *testing.T, server string) *link {
 	return l
 }
 
-// set has a fault from now on, for connections that are open, too.
+// set sets the fault, also for open connections.
 func (l *link) set(t *testing.T, fault linkFault) {
 	t.Helper()
 	l.hangUp()
@@ -73,7 +73,7 @@ func (l *link) set(t *testing.T, fault linkFault) {
 	l.listen(listener)
 }
 
-// hangUp ends the listening and all connections.
+// hangUp closes the listener and all connections.
 func (l *link) hangUp() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -116,19 +116,19 @@ func (l *link) serve(connection net.Conn) {
 		_, _ = io.Copy(io.Discard, connection)
 	case linkIsReset:
 		_, _ = connection.Read(make([]byte, 1<<10))
-	case linkAnswers500:
+	case linkReturns500:
 		if request, err := http.ReadRequest(bufio.NewReader(connection)); err == nil {
 			_, _ = io.Copy(io.Discard, request.Body)
 			_, _ = io.WriteString(connection, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 			_ = connection.Close()
 		}
 	default:
-		l.hand(connection, fault)
+		l.relay(connection, fault)
 	}
 }
 
-// hand hands on what client and server say.
-func (l *link) hand(client net.Conn, fault linkFault) {
+// relay copies data between client and server.
+func (l *link) relay(client net.Conn, fault linkFault) {
 	server, err := net.Dial("tcp", l.server)
 	if err != nil {
 		return
@@ -138,17 +138,17 @@ func (l *link) hand(client net.Conn, fault linkFault) {
 		_, _ = io.Copy(server, client)
 		_ = server.Close()
 	})
-	answers := io.Reader(server)
+	responses := io.Reader(server)
 	switch fault {
 	case linkIsResetLater:
-		answers = io.LimitReader(server, int64(len("HTTP/1.1 200 OK\r\n")))
+		responses = io.LimitReader(server, int64(len("HTTP/1.1 200 OK\r\n")))
 	case linkIsSlow:
-		answers = &delayed{server}
+		responses = &delayed{server}
 	}
-	_, _ = io.Copy(client, answers)
+	_, _ = io.Copy(client, responses)
 }
 
-// delayed reads late.
+// delayed is a reader that delays each read.
 type delayed struct{ io.Reader }
 
 func (d *delayed) Read(p []byte) (int, error) {
@@ -157,7 +157,7 @@ func (d *delayed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reset closes a connection without its usual end.
+// reset closes a connection with a TCP reset.
 func reset(connection net.Conn) {
 	if tcp, isTCP := connection.(*net.TCPConn); isTCP {
 		_ = tcp.SetLinger(0)
@@ -165,7 +165,7 @@ func reset(connection net.Conn) {
 	_ = connection.Close()
 }
 
-// listening is the URL of a server that serves each connection, and then closes it.
+// listening returns the URL of a server that calls serve for each connection, and then closes it.
 func listening(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

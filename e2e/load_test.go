@@ -15,10 +15,10 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// loadCalls are made by loadClients clients, of each kind as many as of another.
+// loadCalls is the number of calls, by loadClients clients, with the same number of each kind.
 const loadCalls, loadClients = 1000, 32
 
-// callKind is a kind of calls: what a client sends, and what has to become of it.
+// callKind is a kind of call: what a client sends, and the expected outcome.
 type callKind struct {
 	name      string
 	path      string
@@ -26,9 +26,9 @@ type callKind struct {
 	ending    string
 	status    int
 	errorType string
-	stream    bool // the client gets events
-	asks      bool // the client asks for usage
-	usage     bool // the provider tells it
+	stream    bool // the response is a stream
+	asks      bool // the client requests usage
+	usage     bool // the provider reports usage
 }
 
 const (
@@ -54,12 +54,12 @@ var callKinds = []callKind{
 
 var teams = []string{"blue", "green", "red"}
 
-// ledger is what the clients know about their calls.
+// ledger holds the clients' counts of their calls.
 type ledger struct {
 	mutex  sync.Mutex
 	calls  totals // by error.type
 	tokens totals // by token type and team
-	usages totals // how many calls have tokens, by token type
+	usages totals // number of calls with tokens, by token type
 	firsts float64
 	total  int
 }
@@ -82,7 +82,7 @@ func (l *ledger) enter(k callKind, number int, team string) {
 	}
 }
 
-// call makes one call, and checks what the client gets.
+// call makes one call and checks the response.
 func (k callKind) call(ctx context.Context, client *http.Client, base string, number int, team string) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
@@ -108,7 +108,7 @@ func (k callKind) call(ctx context.Context, client *http.Client, base string, nu
 	return k.readStream(lines, number)
 }
 
-// readStream reads to the end, which has to be the one of the kind.
+// readStream reads to the end and checks that it is the one of the kind.
 func (k callKind) readStream(lines *bufio.Reader, number int) error {
 	usages, last := 0, ""
 	for {
@@ -134,7 +134,7 @@ func (k callKind) readStream(lines *bufio.Reader, number int) error {
 		}
 	}
 	if got, want := usages == 1, k.asks; got != want || usages > 1 {
-		return fmt.Errorf("%d events with usage, asked for: %t", usages, want)
+		return fmt.Errorf("%d events with usage, requested = %t", usages, want)
 	}
 	if got, want := last == "[DONE]", k.errorType == ""; got != want {
 		return fmt.Errorf("the last event is %s", last)
@@ -142,7 +142,7 @@ func (k callKind) readStream(lines *bufio.Reader, number int) error {
 	return nil
 }
 
-// inParallel calls do for the numbers below n, from as many goroutines as clients says.
+// inParallel calls do for the numbers below n, from the given number of goroutines.
 func inParallel(t *testing.T, n, clients int, do func(client *http.Client, number int) error) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -167,8 +167,8 @@ func inParallel(t *testing.T, n, clients int, do func(client *http.Client, numbe
 	running.Wait()
 }
 
-// TestEveryCallIsCountedOnce compares what clients know about their calls with what the exposition, a Prometheus and a
-// Collector say.
+// TestEveryCallIsCountedOnce compares the clients' counts of calls with those in the exposition, a
+// Prometheus and a Collector.
 func TestEveryCallIsCountedOnce(t *testing.T) {
 	collector := startCollector(t)
 	g := start(t, gateway.Options{})

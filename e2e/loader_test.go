@@ -11,11 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/tidwall/gjson" // its source is what the test copies
+	_ "github.com/tidwall/gjson" // the test copies its source
 	"github.com/traefik/traefik/v3/pkg/plugins"
 )
 
-// load has Traefik's own loader interpret the local plugin of the module in the working directory.
+// load loads the module's local plugin from the working directory with Traefik's own loader.
 func load(module string) (*plugins.Builder, error) {
 	local := map[string]plugins.LocalDescriptor{"plugin": {ModuleName: module}}
 	if err := plugins.SetupLocalPlugins(local); err != nil {
@@ -48,11 +48,12 @@ func TestPluginLoadsInTraefiksInterpreter(t *testing.T) {
 		t.Errorf("status = %d, want 200: %s", recorder.Code, recorder.Body)
 	}
 	if want := `"model":"gpt-4o-mini"`; !strings.Contains(provider, want) {
-		t.Errorf("the provider sees %s, want %s in it", provider, want)
+		t.Errorf("the provider gets %s, want it to contain %s", provider, want)
 	}
 }
 
-// TestGJSONDoesNotLoad notices the day on which gjson could replace our own reading of JSON.
+// TestGJSONDoesNotLoad fails once Yaegi can load gjson, which could then replace the plugin's own
+// JSON parser.
 func TestGJSONDoesNotLoad(t *testing.T) {
 	folder := map[string]string{}
 	for _, module := range []string{"gjson", "match", "pretty"} {
@@ -68,7 +69,7 @@ func TestGJSONDoesNotLoad(t *testing.T) {
 	writePlugin(t, "example.com/withmatch", `"github.com/tidwall/match"`)
 	copySource(t, "example.com/withmatch", "match", folder["match"])
 	if _, err := load("example.com/withmatch"); err != nil {
-		t.Fatalf("a plugin with a vendored package that does load: %v", err)
+		t.Fatalf("a plugin with a loadable vendored package: %v", err)
 	}
 
 	writePlugin(t, "example.com/withgjson", `"github.com/tidwall/gjson"`)
@@ -77,15 +78,15 @@ func TestGJSONDoesNotLoad(t *testing.T) {
 	}
 	_, err := load("example.com/withgjson")
 	if err == nil {
-		t.Fatal("gjson loads: see whether it can now replace the plugin's own code")
+		t.Fatal("gjson loads: check whether it can replace the plugin's own JSON parser")
 	}
 	if !strings.Contains(err.Error(), filepath.Join("tidwall", "gjson", "gjson.go")) {
-		t.Errorf("the plugin does not load for another reason than gjson: %v", err)
+		t.Errorf("the plugin fails to load for a reason other than gjson: %v", err)
 	}
 	t.Log(err)
 }
 
-// moduleFolder is where the go command keeps the module's source.
+// moduleFolder returns the folder in which the go command stores the module's source.
 func moduleFolder(t *testing.T, module string) string {
 	t.Helper()
 	output, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
@@ -95,12 +96,14 @@ func moduleFolder(t *testing.T, module string) string {
 	return strings.TrimSpace(string(output))
 }
 
-// pluginFolder is where Traefik's loader looks for a module, from the working directory.
+// pluginFolder returns the folder, relative to the working directory, in which Traefik's loader
+// expects a module.
 func pluginFolder(module string) string {
 	return filepath.Join("plugins-local", "src", filepath.FromSlash(module))
 }
 
-// writePlugin writes a plugin that hands every request on, and imports one more package, if any.
+// writePlugin writes a plugin that forwards every request, and imports one additional package, if
+// any.
 func writePlugin(t *testing.T, module, imported string) {
 	t.Helper()
 	if imported != "" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestLogLinePerCall reads what Traefik wrote to its standard streams.
+// TestLogLinePerCall reads the calls' log lines from Traefik's stdout and stderr.
 func TestLogLinePerCall(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
@@ -67,7 +67,7 @@ func checkLine(t *testing.T, stream string, got, want map[string]any) {
 	}
 }
 
-// callLines are the lines of calls among those of Traefik's own log.
+// callLines returns the log lines of calls, without those of Traefik's own log.
 func callLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
 	var lines []map[string]any

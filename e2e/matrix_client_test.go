@@ -15,30 +15,31 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// cancelledWithin bounds the time from a client's leaving to the end of the provider's request. Without a fault it is
-// milliseconds; a provider that is not told would go on until the test ends.
+// cancelledWithin bounds the time from a client's disconnect to the cancellation of the provider's
+// request. It takes milliseconds; without cancellation, the provider would continue until the test
+// ends.
 const cancelledWithin = 2 * time.Second
 
-// leftAnswer is an answer in the midst of which the client leaves: after each of its pieces.
-type leftAnswer struct {
+// leftResponse is a response during which the client disconnects: after each of its pieces.
+type leftResponse struct {
 	name, body  string
 	contentType string
 	pieces      []string
-	used        int  // the pieces up to which the tokens count; more: never
-	done        int  // the same for what has ended as it should
-	hidden      bool // from the client: the usage
+	used        int  // number of pieces after which the tokens count; never if there are fewer
+	done        int  // number of pieces after which the response is complete
+	hidden      bool // the client does not see the usage
 }
 
-// A comment behind the usage tells a client that it has come, also if it is hidden.
+// A comment after the usage shows the client that the usage has arrived, even if it is hidden.
 const usageComment = ": that was the usage\n\n"
 
-var leftAnswers = []leftAnswer{
+var leftResponses = []leftResponse{
 	{"JSON", plainBody, jsonType, []string{matrixDocument[:20], matrixDocument[20 : len(matrixDocument)-5], matrixDocument[len(matrixDocument)-5 : len(matrixDocument)-1]}, 2, 4, false},
 	{"stream-usage-hidden", plainStream, eventType, []string{wordEvent, wordEvent, finishEvent, usageEvent + usageComment, doneEvent}, 4, 5, true},
 	{"stream-usage-asked-for", streamWithUsage, eventType, []string{wordEvent, wordEvent, finishEvent, usageEvent + usageComment, doneEvent}, 4, 5, false},
 }
 
-// leavingClients are the ways in which a client leaves.
+// leavingClients are the ways in which a client disconnects.
 func leavingClients() map[string]*http.Client {
 	dialer := &net.Dialer{}
 	return map[string]*http.Client{
@@ -54,18 +55,20 @@ func leavingClients() map[string]*http.Client {
 	}
 }
 
-// leftCall is one call: by some way, some client leaves after some pieces of an answer; -1: before its header.
+// leftCall is one call: on a route, a client disconnects after a number of pieces of a response; -1
+// means before the header.
 type leftCall struct {
-	leftAnswer
+	leftResponse
 	way, client string
 	pieces      int
-	asked       chan struct{}  // closed when the provider has the request
-	ended       chan time.Time // when the provider's request was cancelled
+	arrived     chan struct{}  // closed when the provider has the request
+	ended       chan time.Time // time at which the provider's request was cancelled
 }
 
 func (c *leftCall) row() string { return fmt.Sprintf("%s/%s/%s", c.way, c.name, c.client) }
 
-// errorType is that of the call: what has been handed on to its end has ended as it should.
+// errorType returns the expected error type of the call. A response that was forwarded completely
+// has none.
 func (c *leftCall) errorType() string {
 	if c.pieces >= c.done {
 		return ""
@@ -75,14 +78,14 @@ func (c *leftCall) errorType() string {
 
 func leftCalls() []*leftCall {
 	var calls []*leftCall
-	for _, answer := range leftAnswers {
+	for _, response := range leftResponses {
 		for _, way := range []string{byService, byHost, byFallback, behindRetry, byTwo} {
 			for client := range leavingClients() {
-				for pieces := -1; pieces <= len(answer.pieces); pieces++ {
-					if pieces == 0 && (answer.contentType != eventType || way == byFallback) {
-						continue // a header alone is handed on of a stream only, and not where another provider may answer
+				for pieces := -1; pieces <= len(response.pieces); pieces++ {
+					if pieces == 0 && (response.contentType != eventType || way == byFallback) {
+						continue // a header is forwarded on its own only for a stream, and only without a fallback
 					}
-					calls = append(calls, &leftCall{answer, way, client, pieces, make(chan struct{}), make(chan time.Time, 1)})
+					calls = append(calls, &leftCall{response, way, client, pieces, make(chan struct{}), make(chan time.Time, 1)})
 				}
 			}
 		}
@@ -90,14 +93,14 @@ func leftCalls() []*leftCall {
 	return calls
 }
 
-// ServeHTTP sends the pieces, and then waits until the client has left.
+// ServeHTTP sends the pieces, then waits until the client disconnects.
 func (c *leftCall) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	close(c.asked)
+	close(c.arrived)
 	if c.pieces >= 0 {
 		rw.Header().Set("Content-Type", c.contentType)
 		rw.WriteHeader(http.StatusOK)
-		for _, piece := range c.leftAnswer.pieces[:c.pieces] {
+		for _, piece := range c.leftResponse.pieces[:c.pieces] {
 			_, _ = io.WriteString(rw, piece)
 			_ = http.NewResponseController(rw).Flush()
 		}
@@ -107,13 +110,13 @@ func (c *leftCall) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	c.ended <- time.Now()
 }
 
-// make makes the call, and leaves.
+// make makes the call and disconnects.
 func (c *leftCall) make(client *http.Client, base string, number int) error {
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	if c.pieces < 0 {
 		go func() {
-			<-c.asked
+			<-c.arrived
 			leave()
 		}()
 	}
@@ -123,7 +126,7 @@ func (c *leftCall) make(client *http.Client, base string, number int) error {
 			return err
 		}
 		defer func() { _ = response.Body.Close() }()
-		want := strings.Join(c.leftAnswer.pieces[:c.pieces], "")
+		want := strings.Join(c.leftResponse.pieces[:c.pieces], "")
 		if c.hidden {
 			want = strings.Replace(want, usageEvent, "", 1)
 		}
@@ -132,14 +135,14 @@ func (c *leftCall) make(client *http.Client, base string, number int) error {
 			return fmt.Errorf("the client gets %q, %w, want %q", got, err, want)
 		}
 	} else if !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("the client gets %v, %w, want no answer", response, err)
+		return fmt.Errorf("the client gets %v, %w, want no response", response, err)
 	}
 	leave()
 	left := time.Now()
 	select {
 	case ended := <-c.ended:
 		if took := ended.Sub(left); took > cancelledWithin {
-			return fmt.Errorf("the provider's request ended %v after the client had left, want at most %v", took, cancelledWithin)
+			return fmt.Errorf("the provider's request ended %v after the client disconnected, want at most %v", took, cancelledWithin)
 		}
 		return nil
 	case <-time.After(conditionTimeout):
@@ -147,7 +150,8 @@ func (c *leftCall) make(client *http.Client, base string, number int) error {
 	}
 }
 
-// TestClientDisconnectAtAnyEvent leaves after every event, before the first one, and before the header.
+// TestClientDisconnectAtAnyEvent disconnects after every event, before the first one, and before
+// the header.
 func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	calls, clients := leftCalls(), leavingClients()
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -182,30 +186,30 @@ func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	}
 	awaitTotals(t, "calls", counts, func() totals { return exposed(t, g, callsSeries, "fault", "error_type") })
 	awaitTotals(t, "tokens", used, func() totals { return exposed(t, g, tokensSeries, "fault", "gen_ai_token_type") })
-	if asked := len(second.saw()); asked != 0 {
-		t.Errorf("the second provider was asked %d times, want never", asked)
+	if received := len(second.saw()); received != 0 {
+		t.Errorf("the second provider received %d requests, want none", received)
 	}
 	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
 	checkAlive(t, g)
 }
 
-// uploads are requests on the connection: up to the body, and the body.
+// uploads are requests as sent on the connection, split before the body.
 var uploads = map[string][2]string{
 	"length":  {fmt.Sprintf("Content-Length: %d\r\n\r\n", len(plainBody)), plainBody},
 	"chunked": {"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", 20, plainBody[:20], len(plainBody)-20, plainBody[20:])},
 }
 
-// uploadCall is a request of which only so many bytes are sent.
+// uploadCall is a request of which only the first offset bytes are sent.
 type uploadCall struct {
 	row, way     string
 	header, body string
 	offset       int
 	end          func(*net.TCPConn) error
-	reads        bool // the client waits for the answer
+	reads        bool // the client waits for the response
 }
 
-// uploadCalls end every request behind every byte but the last one.
+// uploadCalls returns calls that end each request after each byte except the last one.
 func uploadCalls() []uploadCall {
 	ends := map[string]func(*net.TCPConn) error{
 		"closes":        (*net.TCPConn).Close,
@@ -227,7 +231,7 @@ func uploadCalls() []uploadCall {
 	return calls
 }
 
-// isCall tells whether the middleware can know of it.
+// isCall reports whether the middleware receives the request.
 func (c uploadCall) isCall() bool { return c.offset >= len(c.header) }
 
 func (c uploadCall) make(address string) error {
@@ -238,21 +242,22 @@ func (c uploadCall) make(address string) error {
 	defer func() { _ = dialed.Close() }()
 	connection, isTCP := dialed.(*net.TCPConn)
 	if !isTCP {
-		return fmt.Errorf("%T is no connection of TCP", dialed)
+		return fmt.Errorf("%T is not a TCP connection", dialed)
 	}
 	_, err = io.WriteString(connection, (c.header + c.body)[:c.offset])
 	if err = errors.Join(err, c.end(connection)); err != nil || !c.reads {
 		return err
 	}
-	answer, _ := io.ReadAll(connection) // up to the end of the connection, however that comes
-	isRefused := strings.HasPrefix(string(answer), "HTTP/1.1 400 ") && strings.Contains(string(answer), `"code":"incomplete_body"`)
+	content, _ := io.ReadAll(connection) // until the connection ends in any way
+	isRefused := strings.HasPrefix(string(content), "HTTP/1.1 400 ") && strings.Contains(string(content), `"code":"incomplete_body"`)
 	if want := c.isCall() && c.way != inReport; isRefused != want {
-		return fmt.Errorf("the client gets %q, want incomplete_body: %t", answer, want)
+		return fmt.Errorf("the client gets %q, want incomplete_body: %t", content, want)
 	}
 	return nil
 }
 
-// errorType is that of the call. In report mode, the provider gets what there is, and Traefik gives up when there is no more.
+// errorType returns the expected error type of the call. In report mode, the provider gets the
+// partial body, and Traefik aborts when the body ends early.
 func (c uploadCall) errorType() string {
 	if c.way == inReport {
 		return "client_gone"
@@ -260,7 +265,7 @@ func (c uploadCall) errorType() string {
 	return "incomplete_body"
 }
 
-// TestClientDisconnectWithinRequest has the client's connection end at every byte of its request.
+// TestClientDisconnectWithinRequest ends the client's connection at every byte of its request.
 func TestClientDisconnectWithinRequest(t *testing.T) {
 	provider := newFake(t, "provider", counting(0))
 	g := start(t, gateway.Options{})
@@ -280,7 +285,7 @@ func TestClientDisconnectWithinRequest(t *testing.T) {
 	}
 	awaitTotals(t, "calls", counts, func() totals { return exposed(t, g, callsSeries, "fault", "error_type") })
 	if whole := len(provider.saw()); whole != 0 {
-		t.Errorf("the provider got %d whole requests, want none", whole)
+		t.Errorf("the provider got %d complete requests, want none", whole)
 	}
 	checkNoErrors(t, g)
 	checkAlive(t, g)

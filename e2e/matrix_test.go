@@ -14,23 +14,23 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// faultHeader names the row of the matrix that a call belongs to; it is a label of the metrics.
+// faultHeader names the row of the matrix to which a call belongs. The metrics have it as a label.
 const faultHeader = "X-Test-Fault"
 
-// matrixClients make calls of the matrix at the same time.
+// matrixClients is the number of clients that make calls of the matrix concurrently.
 const matrixClients = 32
 
-// The ways to a provider.
+// The routes to a provider.
 const (
 	byService   = "service"
 	byHost      = "host"
-	byFallback  = "fallback" // a host, and a second provider that is well
-	behindRetry = "retry"    // Traefik's, and then the service
-	byTwo       = "two"      // instances of the middleware, and then the service
-	inReport    = "report"   // mode, and then the service
+	byFallback  = "fallback" // a host, and a fallback without faults
+	behindRetry = "retry"    // Traefik's Retry, then the service
+	byTwo       = "two"      // two instances of the middleware, then the service
+	inReport    = "report"   // report mode, then the service
 )
 
-// matrixWays has a router for each way to the provider, and the metrics.
+// matrixWays returns a configuration with a router for each route to the provider, and the metrics.
 func matrixWays(t *testing.T, provider, second string) gateway.Dynamic {
 	t.Helper()
 	dynamic := exposing()
@@ -56,11 +56,12 @@ func matrixWays(t *testing.T, provider, second string) gateway.Dynamic {
 	return dynamic
 }
 
-// cutCall is one call of the matrix: by some way, the provider's connection ends in some way at some byte of its answer.
+// cutCall is one call of the matrix: on a route, the provider's connection ends, by a close or a
+// reset, at a byte of the response.
 type cutCall struct {
-	cutAnswer
+	cutResponse
 	way    string
-	reset  bool // else it ends as if all had been said
+	reset  bool // otherwise the connection is closed normally
 	offset int
 }
 
@@ -72,30 +73,31 @@ func (c cutCall) row() string {
 	return fmt.Sprintf("%s/%s/%s", c.way, c.name, how)
 }
 
-// cutCalls are all of them: every byte of every answer, in both ways to end, by a service and by a host; and of the two
-// usual answers, with a reset, by all other ways.
+// cutCalls returns all of them: every byte of every response, closed and reset, by service and by
+// host; and every byte of the two common responses, reset, by all other routes.
 func cutCalls() []cutCall {
 	var calls []cutCall
-	add := func(answer cutAnswer, way string, reset bool) {
-		for offset := range len(answer.raw) + 1 {
-			calls = append(calls, cutCall{answer, way, reset, offset})
+	add := func(response cutResponse, way string, reset bool) {
+		for offset := range len(response.raw) + 1 {
+			calls = append(calls, cutCall{response, way, reset, offset})
 		}
 	}
-	for _, answer := range cutAnswers {
+	for _, response := range cutResponses {
 		for _, way := range []string{byService, byHost} {
-			add(answer, way, false)
-			add(answer, way, true)
+			add(response, way, false)
+			add(response, way, true)
 		}
 		for _, way := range []string{byFallback, behindRetry, byTwo} {
-			if answer.isUsual {
-				add(answer, way, true)
+			if response.isUsual {
+				add(response, way, true)
 			}
 		}
 	}
 	return calls
 }
 
-// cutting is the URL of a provider that ends its connection as the call demands whose number is in the request.
+// cutting returns the URL of a provider that ends its connection as specified by the call whose
+// number is in the request.
 func cutting(t *testing.T, calls []cutCall) string {
 	t.Helper()
 	return listening(t, func(connection net.Conn) {
@@ -113,7 +115,7 @@ func cutting(t *testing.T, calls []cutCall) string {
 			c := calls[number]
 			_, _ = io.WriteString(connection, c.raw[:c.offset])
 			if c.offset == len(c.raw) && !c.untilEnd {
-				continue // the next request takes the same connection
+				continue // the next request uses the same connection
 			}
 			if c.reset {
 				reset(connection)
@@ -123,15 +125,15 @@ func cutting(t *testing.T, calls []cutCall) string {
 	})
 }
 
-// outcome is what a client saw of an answer.
+// outcome is the response as the client sees it.
 type outcome struct {
-	status int // 0: no header came
+	status int // 0: no header arrived
 	header http.Header
 	body   string
 	broken bool
 }
 
-// read makes a call, and reads as far as it can.
+// read makes a call and reads as much of the response as it can.
 func read(t *testing.T, client *http.Client, address, body string, header map[string]string) outcome {
 	response, err := do(t.Context(), client, address, body, header)
 	if err != nil {
@@ -142,8 +144,9 @@ func read(t *testing.T, client *http.Client, address, body string, header map[st
 	return outcome{response.StatusCode, response.Header, string(text), err != nil}
 }
 
-// TestProviderDisconnectAtAnyByte ends the provider's connection at every byte of its answer, its header included, and compares
-// what the client, the access log and the metrics say with what Go's own client makes of the same bytes.
+// TestProviderDisconnectAtAnyByte ends the provider's connection at every byte of its response,
+// including the header. It compares the client's view, the access log and the metrics with what
+// Go's own client reads from the same bytes.
 func TestProviderDisconnectAtAnyByte(t *testing.T) {
 	calls := cutCalls()
 	second := newFake(t, "second", counting(0))
@@ -190,42 +193,43 @@ func TestProviderDisconnectAtAnyByte(t *testing.T) {
 	checkAlive(t, g)
 }
 
-// fallsBack tells whether the second provider has to answer: the first one has not sent a byte of a body.
+// fallsBack reports whether the second provider must respond: the first one has sent no byte of a
+// body.
 func (c cutCall) fallsBack() bool {
 	ending := c.cutAt(c.offset, c.reset)
 	return c.way == byFallback && (!ending.begun || ending.broken && ending.body == "")
 }
 
-// check compares what a client saw with what has to become of the call.
+// check compares the client's outcome with the expected ending.
 func (c cutCall) check(got outcome) error {
 	want := c.cutAt(c.offset, c.reset)
 	switch {
 	case c.fallsBack():
 		if got.status != http.StatusOK || got.broken || got.header.Get(providerHeader) != "second" || !strings.Contains(got.body, datedModel(deepSeekModel)) {
-			return fmt.Errorf("the client sees %+v, want the answer of the second provider", got)
+			return fmt.Errorf("the client sees %+v, want the response of the second provider", got)
 		}
 	case !want.begun:
 		if got.status < http.StatusInternalServerError || got.broken || strings.Contains(got.body, openAIModel) {
 			return fmt.Errorf("the client sees %+v, want an error", got)
 		}
 		if isOurs := strings.Contains(got.body, `"code":"provider_unreachable"`); isOurs != (c.way == byHost) {
-			return fmt.Errorf("the client sees %q, want our own error if a host is configured", got.body)
+			return fmt.Errorf("the client sees %q, want the plugin's own error, because a host is configured", got.body)
 		}
 	case !want.broken:
 		if got.status != http.StatusOK || got.broken || got.body != want.body {
 			return fmt.Errorf("the client sees %+v, want %+v", got, want)
 		}
 	case !got.broken:
-		return fmt.Errorf("the client sees a complete %+v, want it broken: %+v", got, want)
+		return fmt.Errorf("the client sees the complete %+v, want an incomplete %+v", got, want)
 	case !strings.HasPrefix(want.body, got.body):
 		return fmt.Errorf("the client sees %q, want a beginning of %q", got.body, want.body)
 	case c.done != "" && got.body != want.body:
-		return fmt.Errorf("the client sees %q of a stream, want all that came: %q", got.body, want.body)
+		return fmt.Errorf("the client sees %q of a stream, want everything that arrived: %q", got.body, want.body)
 	}
 	return nil
 }
 
-// checkCutCallsInTheAccessLog compares each call's line.
+// checkCutCallsInTheAccessLog compares each call's line with the expected ending.
 func checkCutCallsInTheAccessLog(t *testing.T, g *gateway.Gateway, calls []cutCall) {
 	t.Helper()
 	awaitAccessLog(t, g, len(calls))

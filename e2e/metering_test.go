@@ -18,7 +18,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// Names of series, as Prometheus has them by every way.
+// Names of series in Prometheus, however it gets them.
 const (
 	callsSeries     = "gen_ai_client_operation_duration_seconds_count"
 	tokensSeries    = "gen_ai_client_token_usage_sum"
@@ -33,7 +33,7 @@ const metricsPath = "/metrics"
 // deadProvider is the error.type of a call whose provider cannot be reached.
 const deadProvider = "connection_failed"
 
-// exposing is a dynamic configuration with a route with the metrics of all others.
+// exposing returns a dynamic configuration with a route that exposes the metrics of all others.
 func exposing() gateway.Dynamic {
 	return gateway.Dynamic{
 		Routers: map[string]gateway.Router{
@@ -53,7 +53,8 @@ func metered(configuration map[string]any, provider string) gateway.Dynamic {
 	return dynamic
 }
 
-// otlp is the configuration of telemetry that is sent to the endpoint every second, with the label team.
+// otlp returns the configuration of telemetry with the label team that is exported to the endpoint
+// every second.
 func otlp(endpoint string) map[string]any {
 	return map[string]any{
 		"otlp":   map[string]any{"endpoint": endpoint, "interval": "1s"},
@@ -61,7 +62,7 @@ func otlp(endpoint string) map[string]any {
 	}
 }
 
-// upstream serves the handler until the test ends.
+// upstream serves the handler until the end of the test.
 func upstream(t *testing.T, handler http.Handler) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -69,7 +70,7 @@ func upstream(t *testing.T, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// dead is the URL of a server that has gone.
+// dead returns the URL of a stopped server.
 func dead() string {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
@@ -84,7 +85,7 @@ func configure(t *testing.T, g *gateway.Gateway, dynamic gateway.Dynamic) {
 	}
 }
 
-// startCollector runs a Collector until the test ends.
+// startCollector runs a Collector until the end of the test.
 func startCollector(t *testing.T, configurations ...string) *backends.Collector {
 	t.Helper()
 	c, err := backends.StartCollector(t.Context(), configurations...)
@@ -99,7 +100,7 @@ func startCollector(t *testing.T, configurations ...string) *backends.Collector 
 	return c
 }
 
-// startPrometheus runs a Prometheus until the test ends.
+// startPrometheus runs a Prometheus until the end of the test.
 func startPrometheus(t *testing.T, configuration string, flags ...string) *backends.Prometheus {
 	t.Helper()
 	p, err := backends.StartPrometheus(t.Context(), configuration, flags...)
@@ -114,7 +115,7 @@ func startPrometheus(t *testing.T, configuration string, flags ...string) *backe
 	return p
 }
 
-// scraping is a configuration of Prometheus that scrapes the URL's /metrics often.
+// scraping returns a Prometheus configuration that scrapes the URL's /metrics often.
 func scraping(base string) string {
 	return `
 global: {scrape_interval: 250ms}
@@ -122,10 +123,10 @@ scrape_configs: [{job_name: scrape, static_configs: [{targets: ["` + strings.Tri
 `
 }
 
-// totals are values by an attribute, or by several, joined with a slash.
+// totals are values by attribute, or by several attributes joined with slashes.
 type totals map[string]float64
 
-// awaitTotals returns once the totals are as they should be, and fails if they never are.
+// awaitTotals waits until the totals are as wanted, and fails on timeout.
 func awaitTotals(t *testing.T, what string, want totals, read func() totals) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -142,19 +143,19 @@ func awaitTotals(t *testing.T, what string, want totals, read func() totals) {
 			differs, wanted := maps.Clone(got), maps.Clone(want)
 			maps.DeleteFunc(differs, same)
 			maps.DeleteFunc(wanted, same)
-			t.Errorf("%s: got %v, want %v, and %d others as they should be", what, differs, wanted, len(want)-len(wanted))
+			t.Errorf("%s: got %v, want %v; %d others are correct", what, differs, wanted, len(want)-len(wanted))
 			return
 		}
 	}
 }
 
-// exposition is what the middleware with expose publishes.
+// exposition returns the samples that the middleware with expose serves.
 func exposition(t *testing.T, g *gateway.Gateway) []backends.Sample {
 	t.Helper()
 	return scrape(t, g.URL+metricsPath)
 }
 
-// scrape reads an exposition; the label __name__ of a sample is the series' name.
+// scrape reads an exposition. The label __name__ of a sample is the name of its series.
 func scrape(t *testing.T, address string) []backends.Sample {
 	t.Helper()
 	response, err := http.Get(address)
@@ -179,7 +180,7 @@ func scrape(t *testing.T, address string) []backends.Sample {
 	return samples
 }
 
-// flat are the samples of a metric; of a histogram, without its buckets.
+// flat returns the samples of a metric, without the buckets of a histogram.
 func flat(name string, metric *dto.Metric) []backends.Sample {
 	sample := func(suffix string, value float64) backends.Sample {
 		labels := map[string]string{"__name__": name + suffix}
@@ -196,7 +197,7 @@ func flat(name string, metric *dto.Metric) []backends.Sample {
 	return []backends.Sample{sample("", metric.GetCounter().GetValue()+metric.GetGauge().GetValue()+metric.GetUntyped().GetValue())}
 }
 
-// exposed are the totals of a series in the exposition.
+// exposed returns the totals of a series in the exposition.
 func exposed(t *testing.T, g *gateway.Gateway, series string, by ...string) totals {
 	t.Helper()
 	sums := totals{}
@@ -208,7 +209,7 @@ func exposed(t *testing.T, g *gateway.Gateway, series string, by ...string) tota
 	return sums
 }
 
-// stored are the totals of a series in Prometheus.
+// stored returns the totals of a series in Prometheus.
 func stored(t *testing.T, p *backends.Prometheus, series string, by ...string) totals {
 	t.Helper()
 	samples, err := p.Query(t.Context(), fmt.Sprintf("sum by (%s) (%s)", strings.Join(by, ", "), series))
@@ -222,7 +223,8 @@ func stored(t *testing.T, p *backends.Prometheus, series string, by ...string) t
 	return sums
 }
 
-// received are the totals of a metric in the Collector, by attributes; value chooses what is added.
+// received returns the totals of a metric in the Collector, by attributes. value selects the summed
+// value of a point.
 func received(t *testing.T, c *backends.Collector, metric string, value func(backends.Point) float64, by ...string) totals {
 	t.Helper()
 	sums := totals{}
@@ -249,7 +251,7 @@ func points(t *testing.T, c *backends.Collector) []backends.Point {
 	return all
 }
 
-// chatSpans are the spans of the plugin in the Collector, without those of Traefik.
+// chatSpans returns the plugin's spans in the Collector, without Traefik's.
 func chatSpans(t *testing.T, c *backends.Collector) []backends.Span {
 	t.Helper()
 	all, err := c.Spans()
@@ -260,7 +262,7 @@ func chatSpans(t *testing.T, c *backends.Collector) []backends.Span {
 }
 
 func (sums totals) add(value float64, by []string) {
-	if value != 0 { // a counter may begin with 0
+	if value != 0 { // a counter may start at 0
 		sums[strings.Join(by, "/")] += value
 	}
 }
@@ -273,13 +275,13 @@ func values(names []string, value func(string) string) []string {
 	return all
 }
 
-// dropped is how many records of a kind were lost so far.
+// dropped returns the number of records of a kind that were lost so far.
 func dropped(t *testing.T, g *gateway.Gateway, record string) float64 {
 	t.Helper()
 	return exposed(t, g, droppedSeries, "chat_completion_record")[record]
 }
 
-// do sends a chat completion with the header and returns the answer, whose body the caller closes.
+// do sends a chat completion with the header and returns the response. The caller closes its body.
 func do(ctx context.Context, client *http.Client, address, body string, header map[string]string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(body))
 	if err != nil {

@@ -24,13 +24,14 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
-// observability is the path of a file of the example.
+// observability returns the path of a file of the example.
 func observability(t *testing.T, name string) string {
 	t.Helper()
 	return filepath.Join(examples(t), "observability", name)
 }
 
-// readExample reads a file of the example and replaces texts in it, each of which must be there: old and new by turns.
+// readExample reads a file of the example and replaces texts in it, given as alternating old and
+// new texts. Each old text must occur.
 func readExample(t *testing.T, name string, replacements ...string) string {
 	t.Helper()
 	return readReplaced(t, observability(t, name), replacements...)
@@ -45,7 +46,7 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// promtool runs promtool and fails if it finds something wrong.
+// promtool runs promtool and fails if it reports a problem.
 func promtool(t *testing.T, input io.Reader, arguments ...string) {
 	t.Helper()
 	binary, err := backends.PromtoolBinary(t.Context(), os.Stderr)
@@ -65,17 +66,17 @@ func TestPrometheusRules(t *testing.T) {
 	promtool(t, nil, "test", "rules", observability(t, "rules_test.yml"))
 }
 
-// query is an expression of the example.
+// query is a PromQL expression of the example.
 type query struct {
 	name, expression, legend string
 }
 
-// mayBeEmpty are queries without a result in the run of TestExampleQueriesHaveResults, and why.
+// mayBeEmpty maps queries that may have no result in TestExampleQueriesHaveResults to the reason.
 var mayBeEmpty = map[string]string{
 	"alert ChatCompletionSeriesCapReached": "so few series do not reach the cap",
 }
 
-// dashboard is what a script can check of a Grafana dashboard.
+// dashboard has the fields of a Grafana dashboard that the tests check.
 type dashboard struct {
 	SchemaVersion int `json:"schemaVersion"`
 	Templating    struct {
@@ -106,7 +107,7 @@ func readDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// panelQueries are those of the dashboard, as Grafana sends them for all models.
+// panelQueries returns the dashboard's queries as Grafana sends them for all models.
 func panelQueries(t *testing.T) []query {
 	t.Helper()
 	variables := strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$model", ".*")
@@ -123,7 +124,8 @@ func panelQueries(t *testing.T) []query {
 	return queries
 }
 
-// ruleQueries are those of the rules: what they record, and of alerts the value that is compared with a threshold.
+// ruleQueries returns the queries of the rules: recorded expressions, and for alerts the value that
+// is compared with a threshold.
 func ruleQueries(t *testing.T) []query {
 	t.Helper()
 	var rules struct {
@@ -159,7 +161,7 @@ func TestDashboardIsValid(t *testing.T) {
 	ids, taken := map[int]bool{}, map[[2]int]string{}
 	for _, panel := range d.Panels {
 		if ids[panel.ID] {
-			t.Errorf("panel %q: id %d is taken", panel.Title, panel.ID)
+			t.Errorf("panel %q: duplicate id %d", panel.Title, panel.ID)
 		}
 		ids[panel.ID] = true
 		if panel.Type != "row" && (panel.Datasource == nil || panel.Datasource.UID != "${datasource}" || len(panel.Targets) == 0) {
@@ -180,7 +182,8 @@ func TestDashboardIsValid(t *testing.T) {
 	}
 }
 
-// startExample runs Traefik with the example, governing the provider; base serves it, and metrics its metrics.
+// startExample runs Traefik with the example before the provider. base is the URL for requests,
+// metrics the one of the metrics.
 func startExample(t *testing.T, provider, collector string) (base, metrics string) {
 	t.Helper()
 	web, metricsAddress := freeAddress(t), freeAddress(t)
@@ -198,19 +201,19 @@ func startExample(t *testing.T, provider, collector string) (base, metrics strin
 	return base, metrics
 }
 
-// demonstration is the demo provider, which has other endings if it is asked for them.
+// demonstration returns the demo provider, with other endings for requests that select them.
 func demonstration() http.Handler {
-	answers, failures := demo.Handler(demo.Options{Interval: 5 * time.Millisecond}), counting(0)
+	handler, failures := demo.Handler(demo.Options{Interval: 5 * time.Millisecond}), counting(0)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(endingHeader) != "" {
 			failures.ServeHTTP(rw, r)
 			return
 		}
-		answers.ServeHTTP(rw, r)
+		handler.ServeHTTP(rw, r)
 	})
 }
 
-// exampleCalls are some of everything; they return how many there were.
+// exampleCalls makes calls of all kinds and returns their number.
 func exampleCalls(t *testing.T, base string) int {
 	t.Helper()
 	calls := []struct{ body, ending string }{
@@ -232,14 +235,14 @@ func exampleCalls(t *testing.T, base string) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, response.Body) // some are cut
+		_, _ = io.Copy(io.Discard, response.Body) // some responses are cut
 		_ = response.Body.Close()
 	}
 	return len(calls)
 }
 
-// TestExampleQueriesHaveResults runs the example as its README says, but without a Collector, so that telemetry is
-// lost, too.
+// TestExampleQueriesHaveResults runs the example as its README describes, but without a Collector,
+// so that some telemetry is lost.
 func TestExampleQueriesHaveResults(t *testing.T) {
 	base, metrics := startExample(t, upstream(t, demonstration()).URL, dead())
 	prometheus := startPrometheus(t, readExample(t, "prometheus.yml",
@@ -248,7 +251,7 @@ func TestExampleQueriesHaveResults(t *testing.T) {
 		"evaluation_interval: 15s", "evaluation_interval: 1s",
 		"- rules.yml", "- "+observability(t, "rules.yml")))
 	calls := 0
-	// A rate needs a value from before.
+	// A rate needs an earlier sample.
 	for range 2 {
 		calls += exampleCalls(t, base)
 		await(t, fmt.Sprintf("Prometheus knows %d calls", calls), func() bool {
@@ -261,7 +264,7 @@ func TestExampleQueriesHaveResults(t *testing.T) {
 				if _, err := prometheus.Query(t.Context(), q.expression); err != nil {
 					t.Error(err)
 				}
-				t.Log("may be empty:", reason)
+				t.Log("no result:", reason)
 				return
 			}
 			await(t, "a result of "+q.expression, func() bool { return hasResult(t, prometheus, q) })
@@ -270,7 +273,7 @@ func TestExampleQueriesHaveResults(t *testing.T) {
 	checkExposition(t, metrics)
 }
 
-// hasResult reports whether the query has a number, and the labels of the legend.
+// hasResult returns an error unless the query returns a number and the labels of the legend.
 func hasResult(t *testing.T, p *backends.Prometheus, q query) bool {
 	t.Helper()
 	samples, err := p.Query(t.Context(), q.expression)
@@ -294,7 +297,7 @@ func hasResult(t *testing.T, p *backends.Prometheus, q query) bool {
 	return numbers > 0
 }
 
-// checkExposition has promtool judge names, units and texts.
+// checkExposition has promtool check names, units and help texts.
 func checkExposition(t *testing.T, metrics string) {
 	t.Helper()
 	response, err := http.Get(metrics + metricsPath)
@@ -312,8 +315,8 @@ func checkExposition(t *testing.T, metrics string) {
 	promtool(t, bytes.NewReader(content), "check", "metrics")
 }
 
-// TestExampleCollectorKeepsMetricNames compares what Prometheus would scrape from the Collector with what it
-// would scrape from Traefik.
+// TestExampleCollectorKeepsMetricNames compares the metrics that the Collector exposes to
+// Prometheus with those that Traefik exposes.
 func TestExampleCollectorKeepsMetricNames(t *testing.T) {
 	published := freeAddress(t)
 	collector := startCollector(t, observability(t, "collector.yml"), "yaml:exporters::prometheus::endpoint: "+published)
@@ -330,12 +333,12 @@ func TestExampleCollectorKeepsMetricNames(t *testing.T) {
 		return found
 	}
 	var direct, collected map[string]bool
-	await(t, "the Collector publishes something", func() bool {
+	await(t, "the Collector exposes metrics", func() bool {
 		collected = names("http://" + published + metricsPath)
 		return len(collected) > 0
 	})
 	direct = names(metrics + metricsPath)
 	if got, want := slices.Sorted(maps.Keys(collected)), slices.Sorted(maps.Keys(direct)); !slices.Equal(got, want) {
-		t.Errorf("the Collector publishes %v, want %v", got, want)
+		t.Errorf("the Collector exposes %v, want %v", got, want)
 	}
 }

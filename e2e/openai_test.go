@@ -13,7 +13,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// Providers that OpenAI's SDK talks to through the gateway, and their models.
+// Providers that OpenAI's SDK calls through the gateway, and their models.
 var sdkModels = map[string][]string{
 	"openai":   {"gpt-3.5-turbo", "gpt-4", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "text-embedding-ada-002"},
 	"mistral":  {"mistral-medium-2505"},
@@ -45,13 +45,13 @@ func TestOpenAISDK(t *testing.T) {
 			path, _, _ := strings.Cut(request.target, "?")
 			paths[path] = true
 			if got, want := request.header.Get("Authorization"), "Bearer sk-"+name; got != want {
-				t.Errorf("%s sees the key %q at %s, want %q", name, got, path, want)
+				t.Errorf("%s gets the key %q at %s, want %q", name, got, path, want)
 			}
 			if strings.Contains(fmt.Sprint(request.header), "sk-key-of-the-client") {
-				t.Errorf("%s sees the client's key: %v", name, request.header)
+				t.Errorf("%s gets the client's key: %v", name, request.header)
 			}
 		}
-		t.Logf("%s was asked for %q", name, slices.Sorted(maps.Keys(paths)))
+		t.Logf("%s received requests for %q", name, slices.Sorted(maps.Keys(paths)))
 	}
 	operations := exposed(t, g, usagesSeries, "gen_ai_operation_name", "gen_ai_token_type")
 	for _, name := range []string{"chat/input", "chat/output", "embeddings/input"} {
@@ -60,15 +60,16 @@ func TestOpenAISDK(t *testing.T) {
 		}
 	}
 	if got := operations["embeddings/output"]; got != 0 {
-		t.Errorf("%v calls of embeddings have output tokens, want none", got)
+		t.Errorf("%v embeddings calls have output tokens, want none", got)
 	}
 	checkNoErrors(t, g)
 }
 
-// sdkRoutes are the routes that the tests in openai use.
+// sdkRoutes returns the routes that the tests in openai use.
 func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.Dynamic {
 	t.Helper()
-	// hosting is the configuration with the provider's address. Its certificate is for localhost.
+	// hosting returns the configuration with the provider's address. The provider's certificate is
+	// for localhost.
 	hosting := func(name string, configuration map[string]any) map[string]any {
 		configuration["tls"] = map[string]any{"caFile": caFile}
 		return at(t, strings.Replace(providers[name].URL, "127.0.0.1", "localhost", 1), configuration)
@@ -77,7 +78,7 @@ func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.
 		// agentgateway: OpenAI-compatible providers.
 		"mistral":  hosting("mistral", map[string]any{"token": "urn:env:MISTRAL_API_KEY", "model": "mistral-medium-2505", "path": "/v1/chat/completions"}),
 		"deepseek": hosting("deepseek", map[string]any{"token": "urn:env:DEEPSEEK_API_KEY", "model": "deepseek-chat", "path": "/v1/chat/completions"}),
-		// Every kind of endpoint, governed.
+		// Every governed kind of endpoint.
 		"governed": hosting("openai", map[string]any{
 			"provider":      "openai",
 			"token":         "urn:env:OPENAI_API_KEY",
@@ -103,7 +104,7 @@ func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.
 	}))
 	dynamic.Routers["kong"] = gateway.Router{Rule: "PathRegexp(`^/gpt-[^/]+/chat/completions$`) && Method(`POST`)", Middlewares: []string{"kong"}, Service: "noop@internal"}
 
-	// With a service of Traefik instead of a host.
+	// With a Traefik service instead of a host.
 	dynamic.Middlewares["chat"] = gateway.Plugin(map[string]any{
 		"token":               "urn:env:OPENAI_API_KEY",
 		"model":               "gpt-4o-mini",

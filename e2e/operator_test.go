@@ -14,7 +14,8 @@ const governedBody = `{"model":"gpt-5","messages":[{"role":"user","content":"Hi"
 
 var governedWithToken = map[string]any{"model": "gpt-4o", "token": "sk-canary"}
 
-// TestProviderKeyIsNotInAccessLog has Traefik log the header that carries the key to the provider.
+// TestProviderKeyIsNotInAccessLog has the access log keep the header that carries the key to the
+// provider.
 func TestProviderKeyIsNotInAccessLog(t *testing.T) {
 	var seen string
 	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { seen = req.Header.Get("Authorization") })
@@ -30,7 +31,7 @@ func TestProviderKeyIsNotInAccessLog(t *testing.T) {
 	}
 	_ = res.Body.Close()
 	if want := "Bearer sk-canary"; seen != want {
-		t.Errorf("the provider sees Authorization %q, want %q", seen, want)
+		t.Errorf("the provider gets Authorization %q, want %q", seen, want)
 	}
 	awaitAccessLog(t, g, 1)
 	for _, line := range accessLog(t, g) {
@@ -40,7 +41,7 @@ func TestProviderKeyIsNotInAccessLog(t *testing.T) {
 	}
 }
 
-// TestAbortedResponseKeepsAccessLogHeaders has the provider break off.
+// TestAbortedResponseKeepsAccessLogHeaders has the provider break the connection during a response.
 func TestAbortedResponseKeepsAccessLogHeaders(t *testing.T) {
 	provider := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
@@ -54,7 +55,7 @@ func TestAbortedResponseKeepsAccessLogHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(res.Body); err == nil {
-		t.Error("the answer looks complete, want it broken")
+		t.Error("the response looks complete, want it broken")
 	}
 	_ = res.Body.Close()
 	awaitAccessLog(t, g, 1)
@@ -67,7 +68,7 @@ func TestAbortedResponseKeepsAccessLogHeaders(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestTraefikRetryOfUnreachableProvider has Traefik's Retry see an error of its own.
+// TestTraefikRetryOfUnreachableProvider has Traefik's Retry handle a connection error.
 func TestTraefikRetryOfUnreachableProvider(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()

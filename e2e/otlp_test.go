@@ -26,14 +26,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes OTLP as JSON, and finds what is not exactly that.
+// collector accepts OTLP as JSON, and reports any deviation from the format.
 type collector struct {
 	*httptest.Server
 	t *testing.T
 
 	mu       sync.Mutex
 	exports  int
-	spans    map[string]*trace.Span // by their ids
+	spans    map[string]*trace.Span // by ID
 	metrics  map[string]*metrics.Metric
 	resource map[string]any
 }
@@ -104,8 +104,9 @@ func (c *collector) take(req *http.Request) error {
 	return nil
 }
 
-// decodeOTLP decodes with the published schema, and fails unless the schema writes the same: with all integers of 64 bits
-// as strings, all enumerations as numbers, and no name that it does not know. Only ids differ from the mapping of proto3.
+// decodeOTLP decodes with the published schema, and fails unless encoding with that schema yields
+// the same JSON: 64-bit integers as strings, enumerations as numbers, and no unknown names. Only
+// the encoding of IDs differs from proto3's JSON mapping.
 func decodeOTLP(body []byte, message proto.Message) error {
 	var sent any
 	if err := json.Unmarshal(body, &sent); err != nil {
@@ -154,7 +155,7 @@ func idsAsBase64(value any) any {
 	return value
 }
 
-// attributes returns attributes by their names. Numbers keep their type.
+// attributes returns attributes by name. Numbers keep their type.
 func attributes(pairs []*common.KeyValue) map[string]any {
 	found := map[string]any{}
 	for _, pair := range pairs {
@@ -182,7 +183,8 @@ func attributes(pairs []*common.KeyValue) map[string]any {
 	return found
 }
 
-// span returns the only span with a name and a status of the answer, nil if it has not come yet.
+// span returns the only span with the name and the response status, or nil if it has not arrived
+// yet.
 func (c *collector) span(name string, status int64) *trace.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,7 +212,7 @@ func (c *collector) metric(name string) *metrics.Metric {
 	return c.metrics[name]
 }
 
-// configuration is that of a middleware whose spans go to the collector.
+// configuration returns the configuration of a middleware that exports to the collector.
 func (c *collector) configuration() map[string]any {
 	return map[string]any{
 		"token": "sk-provider",
@@ -236,7 +238,7 @@ func construct(t *testing.T, ctx context.Context, builder *plugins.Builder, conf
 	return handler
 }
 
-// openAI answers as the demo does, at once, and with a stream if the request wants one.
+// openAI responds like the demo provider, without pauses, with a stream if requested.
 func openAI(rw http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body)
 	if strings.Contains(string(body), `"stream":true`) {
@@ -258,7 +260,7 @@ func chat(handler http.Handler, body string, header ...string) {
 	handler.ServeHTTP(httptest.NewRecorder(), req)
 }
 
-// TestOTLPExport has interpreted code export what became of a few calls.
+// TestOTLPExport checks what interpreted code exports about a few calls.
 func TestOTLPExport(t *testing.T) {
 	builder := loadThisPlugin(t)
 	c := newCollector(t)
@@ -277,7 +279,7 @@ func TestOTLPExport(t *testing.T) {
 	chat(handler, `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}],"stream":true,"stop":["a","b"]}`)
 	chat(handler, `{"model":"gpt-4o","messages":[]}`)
 	chat(handler, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`, "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
-	await(t, "three spans and the metrics have come", func() bool { return c.spanCount() == 3 && c.metric("gen_ai.client.token.usage") != nil })
+	await(t, "three spans and the metrics arrive", func() bool { return c.spanCount() == 3 && c.metric("gen_ai.client.token.usage") != nil })
 
 	plain, stream, refusal := c.span("chat gpt-4o", 200), c.span("chat gpt-4o-mini", 200), c.span("chat", 400)
 	if plain == nil || stream == nil || refusal == nil {
@@ -294,10 +296,10 @@ func TestOTLPExport(t *testing.T) {
 		t.Errorf("attributes of the call\n%v\nwant\n%v", got, want)
 	}
 	if got, want := fmt.Sprintf("00-%x-%x-01", plain.TraceId, plain.SpanId), plainParent; got != want {
-		t.Errorf("the span is %s, but the provider sees %s", got, want)
+		t.Errorf("the span is %s, but the provider got %s", got, want)
 	}
 	if got, want := fmt.Sprintf("%x %x %s", plain.TraceId, plain.ParentSpanId, plain.TraceState), "0af7651916cd43dd8448eb211c80319c b7ad6b7169203331 vendor=1"; got != want {
-		t.Errorf("the span is in trace, below and with state %s, want %s", got, want)
+		t.Errorf("trace, parent and state of the span: %s, want %s", got, want)
 	}
 	if plain.Kind != trace.Span_SPAN_KIND_CLIENT || plain.Status != nil || plain.Events != nil || plain.EndTimeUnixNano <= plain.StartTimeUnixNano {
 		t.Errorf("span %v", plain)
@@ -322,7 +324,7 @@ func TestOTLPExport(t *testing.T) {
 	}
 
 	if refusal.Status.GetCode() != trace.Status_STATUS_CODE_ERROR || refusal.Status.GetMessage() != attributes(refusal.Attributes)["error.type"] {
-		t.Errorf("the refusal's span: %v", refusal)
+		t.Errorf("span of the rejected call: %v", refusal)
 	}
 	if c.resource["service.name"] != "traefik" || c.resource["service.instance.id"] == "" {
 		t.Errorf("resource %v", c.resource)
@@ -345,7 +347,7 @@ func TestOTLPExport(t *testing.T) {
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// TestConcurrentCallsExportEverySpan has full batches wake the exporter.
+// TestConcurrentCallsExportEverySpan makes enough calls that full batches trigger exports.
 func TestConcurrentCallsExportEverySpan(t *testing.T) {
 	const clients, requests = 8, 150
 	builder := loadThisPlugin(t)
@@ -368,13 +370,13 @@ func TestConcurrentCallsExportEverySpan(t *testing.T) {
 		}()
 	}
 	running.Wait()
-	await(t, "all spans have come", func() bool { return c.spanCount() == clients*requests })
+	await(t, "all spans arrive", func() bool { return c.spanCount() == clients*requests })
 	cancel()
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	t.Logf("%d exports", c.exports)
 }
 
-// TestCallOutlivingReloadIsExported has a call end when nothing is left of its middleware's exporter.
+// TestCallOutlivingReloadIsExported has a call end after its middleware's exporter has stopped.
 func TestCallOutlivingReloadIsExported(t *testing.T) {
 	builder := loadThisPlugin(t)
 	c := newCollector(t)
@@ -387,8 +389,8 @@ func TestCallOutlivingReloadIsExported(t *testing.T) {
 	}))
 	go chat(handler, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
 	cancel()
-	await(t, "only the call goes on", func() bool { return runtime.NumGoroutine() <= before+1 })
+	await(t, "only the call is still running", func() bool { return runtime.NumGoroutine() <= before+1 })
 	close(goOn)
-	await(t, "its span has come", func() bool { return c.spanCount() == 1 })
+	await(t, "its span arrives", func() bool { return c.spanCount() == 1 })
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }

@@ -25,43 +25,43 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// providerHeader is in every answer of a fake: its name.
+// providerHeader holds the name of the fake in each of its responses.
 const providerHeader = "X-Test-Provider"
 
-// attemptsHeader is the operator's: what became of a call at each provider.
+// attemptsHeader is the access-log header with the outcome of a call at each provider.
 const attemptsHeader = "X-Ai-Attempts"
 
-// fake is a provider that remembers what it was asked, and counts its connections.
+// fake is a provider that records its requests and counts its connections.
 type fake struct {
 	*httptest.Server
 	name string
 	next http.Handler
 
 	mutex    sync.Mutex
-	requests []asked
+	requests []seenRequest
 	opened   int
 	open     map[net.Conn]bool
 }
 
-// asked is a request as a fake saw it.
-type asked struct {
+// seenRequest is a request that a fake received.
+type seenRequest struct {
 	method     string
 	target     string // path and query
 	proto      string
 	host       string
-	serverName string // of TLS
+	serverName string // from the TLS handshake
 	header     http.Header
 	body       string
 }
 
-// model is that of the body.
-func (a asked) model() string {
+// model returns the model in the body.
+func (r seenRequest) model() string {
 	var body struct{ Model string }
-	_ = json.Unmarshal([]byte(a.body), &body) // without a body, none
+	_ = json.Unmarshal([]byte(r.body), &body) // no model without a body
 	return body.Model
 }
 
-// newFake serves the handler until the test ends.
+// newFake serves the handler until the end of the test.
 func newFake(t *testing.T, name string, handler http.Handler) *fake {
 	t.Helper()
 	f := newUnstartedFake(t, name, handler)
@@ -69,7 +69,8 @@ func newFake(t *testing.T, name string, handler http.Handler) *fake {
 	return f
 }
 
-// newSecureFake does so with a certificate of the authority for localhost and 127.0.0.1, by HTTP/2, too.
+// newSecureFake is like newFake with TLS: with the authority's certificate for localhost and
+// 127.0.0.1, and with HTTP/2.
 func newSecureFake(t *testing.T, name string, handler http.Handler, authority *backends.Authority) *fake {
 	t.Helper()
 	certificate, err := authority.Server()
@@ -88,7 +89,7 @@ func newUnstartedFake(t *testing.T, name string, handler http.Handler) *fake {
 	f := &fake{name: name, next: handler, open: map[net.Conn]bool{}}
 	f.Server = httptest.NewUnstartedServer(f)
 	f.Config.ConnState = f.connection
-	f.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail are what some tests want
+	f.Config.ErrorLog = log.New(io.Discard, "", 0) // some tests expect failed handshakes
 	t.Cleanup(f.Close)
 	return f
 }
@@ -98,16 +99,16 @@ func (f *fake) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	a := asked{r.Method, r.RequestURI, r.Proto, r.Host, "", r.Header.Clone(), string(body)}
+	seen := seenRequest{r.Method, r.RequestURI, r.Proto, r.Host, "", r.Header.Clone(), string(body)}
 	if r.TLS != nil {
-		a.serverName = r.TLS.ServerName
+		seen.serverName = r.TLS.ServerName
 	}
 	f.mutex.Lock()
-	f.requests = append(f.requests, a)
+	f.requests = append(f.requests, seen)
 	f.mutex.Unlock()
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	rw.Header().Set(providerHeader, f.name)
-	rw.Header().Set(attemptsHeader, "forged=200") // nobody but the plugin writes into the operator's log
+	rw.Header().Set(attemptsHeader, "forged=200") // must not reach the access log: only the plugin sets this header
 	f.next.ServeHTTP(rw, r)
 }
 
@@ -123,31 +124,32 @@ func (f *fake) connection(c net.Conn, state http.ConnState) {
 	}
 }
 
-// saw are the requests so far.
-func (f *fake) saw() []asked {
+// saw returns the requests received so far.
+func (f *fake) saw() []seenRequest {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return slices.Clone(f.requests)
 }
 
-// last is the latest request, of which there must be one.
-func (f *fake) last(t *testing.T) asked {
+// last returns the latest request, and fails if there is none.
+func (f *fake) last(t *testing.T) seenRequest {
 	t.Helper()
 	all := f.saw()
 	if len(all) == 0 {
-		t.Fatalf("%s was not asked", f.name)
+		t.Fatalf("%s received no request", f.name)
 	}
 	return all[len(all)-1]
 }
 
-// connections are how many were opened so far, and how many are open.
+// connections returns how many connections were opened so far, and how many are open.
 func (f *fake) connections() (opened, open int) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.opened, len(f.open)
 }
 
-// at is a provider's configuration with the host and the port of the address, and without TLS if it is http.
+// at returns a provider's configuration with the host and the port of the address, without TLS if
+// its scheme is http.
 func at(t *testing.T, address string, settings map[string]any) map[string]any {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -162,7 +164,7 @@ func at(t *testing.T, address string, settings map[string]any) map[string]any {
 	return configuration
 }
 
-// port is that of the address.
+// port returns the port of the address.
 func port(t *testing.T, address string) string {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -172,7 +174,7 @@ func port(t *testing.T, address string) string {
 	return parsed.Port()
 }
 
-// newAuthority is one whose certificates nobody trusts yet.
+// newAuthority returns an authority that Traefik does not trust.
 func newAuthority(t *testing.T) *backends.Authority {
 	t.Helper()
 	authority, err := backends.NewAuthority(t.TempDir())
@@ -182,19 +184,19 @@ func newAuthority(t *testing.T) *backends.Authority {
 	return authority
 }
 
-// reply is an answer that was read to its end.
+// reply is a response that was read to its end.
 type reply struct {
 	status int
 	header http.Header
 	body   string
-	err    error         // how the body ended, if not as it should
-	took   time.Duration // until the first byte of the body
+	err    error         // how the body ended, unless it is complete
+	took   time.Duration // time to the first byte of the body
 }
 
-// provider is the name of the fake that answered, empty if it was none.
+// provider returns the name of the fake that sent the response, or "" if none did.
 func (r reply) provider() string { return r.header.Get(providerHeader) }
 
-// fetch makes a call and reads the answer.
+// fetch makes a call and reads the response.
 func fetch(t *testing.T, address, body string, header map[string]string) reply {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), conditionTimeout)
@@ -218,13 +220,13 @@ func fetch(t *testing.T, address, body string, header map[string]string) reply {
 	return r
 }
 
-// numbered is how many calls have got a number by nextNumber.
+// numbered is the number of calls that nextNumber has numbered.
 var numbered atomic.Int64
 
-// nextNumber is one that no other call to the same gateway has.
+// nextNumber returns a number that no other call to the same gateway has.
 func nextNumber() int { return int(numbered.Add(1)) }
 
-// loggedCall is the line of the access log of the call with that number, once Traefik has finished it.
+// loggedCall waits for the access-log line of the call with the number.
 func loggedCall(t *testing.T, g *gateway.Gateway, number int) map[string]any {
 	t.Helper()
 	var line map[string]any
@@ -239,7 +241,7 @@ func loggedCall(t *testing.T, g *gateway.Gateway, number int) map[string]any {
 	return line
 }
 
-// checkOpenAIError fails unless the reply is an error in the shape of OpenAI's.
+// checkOpenAIError fails unless the reply is an error in OpenAI's format.
 func checkOpenAIError(t *testing.T, r reply, status int, kind, code string) {
 	t.Helper()
 	var got struct {
@@ -250,7 +252,7 @@ func checkOpenAIError(t *testing.T, r reply, status int, kind, code string) {
 		return
 	}
 	if r.status != status || got.Error.Type != kind || got.Error.Code != code || got.Error.Message == "" {
-		t.Errorf("answer %d %s, want %d with type %q and code %q", r.status, r.body, status, kind, code)
+		t.Errorf("response %d %s, want %d with type %q and code %q", r.status, r.body, status, kind, code)
 	}
 	if got := r.header.Get("Content-Type"); !strings.HasPrefix(got, jsonType) {
 		t.Errorf("Content-Type = %q, want %s", got, jsonType)

@@ -14,7 +14,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// witness keeps what somebody saw.
+// witness records the requests that a server received.
 type witness struct {
 	mutex sync.Mutex
 	texts []string
@@ -32,7 +32,7 @@ func (w *witness) text() string {
 	return strings.Join(w.texts, "\n")
 }
 
-// canaries are keys, by the path of the route that uses each.
+// canaries are keys, by path of the route that uses them.
 var canaries = map[string]string{
 	"/env":     "sk-canary-of-the-environment",
 	"/file":    "sk-canary-of-the-file",
@@ -44,8 +44,9 @@ const (
 	collectorCanary = "sk-canary-of-the-collector"
 )
 
-// TestKeysReachOnlyTheProvider sends keys of every source through every ending, with all logs and all
-// telemetry on, and looks for them wherever Traefik and the plugin write.
+// TestKeysReachOnlyTheProvider sends keys from every source through calls with every ending, with
+// all logs and all telemetry enabled, and looks for the keys in everything that Traefik and the
+// plugin write.
 func TestKeysReachOnlyTheProvider(t *testing.T) {
 	keys := t.TempDir()
 	file := filepath.Join(keys, "key")
@@ -97,13 +98,13 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeKey(t, mounted, "not\na header\nvalue "+rotatedCanary)
-	await(t, "the log tells of both keys that are away", func() bool {
+	await(t, "the log reports both key errors", func() bool {
 		text := readText(t, g.LogPath)
 		return strings.Contains(text, "no such file") && strings.Contains(text, "not a valid header value")
 	})
 	dynamic.Middlewares["governed-env"] = gateway.Plugin(map[string]any{"token": "urn:env:PROVIDER_KEY", "unknown": true})
 	if g.Load(t.Context(), dynamic) == nil {
-		t.Error("an unknown key is accepted")
+		t.Error("an unknown configuration key was accepted")
 	}
 	await(t, "spans and metrics arrive", func() bool {
 		text := collectorSaw.text()
@@ -119,10 +120,10 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 		t.Error("the collector never got its key")
 	}
 	if strings.Contains(providerSaw.text(), collectorCanary) || strings.Contains(collectorKeys.text(), "sk-canary-of-the-e") {
-		t.Error("a key went to somebody else")
+		t.Error("a key reached another server")
 	}
 	for what, text := range map[string]string{
-		"an answer to a client":     clientsSaw.text(),
+		"a response to a client":    clientsSaw.text(),
 		"spans or metrics":          collectorSaw.text(),
 		"Traefik's log":             readText(t, g.LogPath),
 		"the access log":            readText(t, g.AccessLogPath),
@@ -135,12 +136,12 @@ func TestKeysReachOnlyTheProvider(t *testing.T) {
 			t.Errorf("%s is empty", what)
 		}
 		if at := strings.Index(text, "sk-canary"); at >= 0 {
-			t.Errorf("%s has a key: ...%s", what, text[max(0, at-100):min(len(text), at+60)])
+			t.Errorf("%s contains a key: ...%s", what, text[max(0, at-100):min(len(text), at+60)])
 		}
 	}
 }
 
-// redactedRoutes are a route for each source of a key, one to a dead provider, and the metrics.
+// redactedRoutes returns a route for each source of a key, one to a dead provider, and the metrics.
 func redactedRoutes(keys, file, provider, collector string) gateway.Dynamic {
 	d := gateway.Dynamic{
 		Routers: map[string]gateway.Router{
@@ -197,7 +198,8 @@ func callEveryWay(t *testing.T, base string, saw *witness) {
 	}
 }
 
-// callOnce makes a call and keeps the whole answer. Of a stream that would not end, the client leaves.
+// callOnce makes a call and records the whole response. The client disconnects from a stream that
+// would not end.
 func callOnce(t *testing.T, address, method, body, ending string, saw *witness) {
 	t.Helper()
 	ctx, leave := context.WithCancel(t.Context())
@@ -226,7 +228,7 @@ func callOnce(t *testing.T, address, method, body, ending string, saw *witness) 
 		saw.add(string(first))
 		return
 	}
-	content, _ := io.ReadAll(res.Body) // some answers break off
+	content, _ := io.ReadAll(res.Body) // some responses break
 	saw.add(string(content))
 }
 

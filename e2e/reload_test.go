@@ -18,7 +18,7 @@ import (
 
 const reloads = 100
 
-// TestSeriesSurviveReloads replaces the configuration again and again in the midst of calls.
+// TestSeriesSurviveReloads replaces the configuration repeatedly during calls.
 func TestSeriesSurviveReloads(t *testing.T) {
 	const (
 		mayGrow       = 32 << 20
@@ -28,7 +28,7 @@ func TestSeriesSurviveReloads(t *testing.T) {
 	provider := upstream(t, counting(0))
 	g := start(t, gateway.Options{})
 	without := metered(map[string]any{"model": "gpt-4o"}, provider.URL)
-	// with is another configuration at each turn.
+	// with returns a different configuration for each turn.
 	with := func(turn int) gateway.Dynamic {
 		return metered(map[string]any{
 			"model": "gpt-4o", "params": map[string]any{"maxTokens": 100 + turn}, "telemetry": otlp(collector.URL),
@@ -52,7 +52,7 @@ func TestSeriesSurviveReloads(t *testing.T) {
 	go func() {
 		defer calls.Done()
 		for ; ctx.Err() == nil; made++ {
-			if err := answered(http.DefaultClient, g.URL+chatPath, made); err != nil {
+			if err := completes(http.DefaultClient, g.URL+chatPath, made); err != nil {
 				t.Errorf("call %d: %v", made, err)
 			}
 		}
@@ -79,24 +79,25 @@ func TestSeriesSurviveReloads(t *testing.T) {
 		return settledRSS(t, g) < memory+mayGrow
 	})
 	configure(t, g, without)
-	await(t, "the exporter ends with the last configuration that wants it", func() bool { return own() == 0 })
+	await(t, "the exporter ends with the last configuration that uses it", func() bool { return own() == 0 })
 	awaitTotals(t, "calls", totals{"": float64(400 + made)}, func() totals { return exposed(t, g, callsSeries) })
 	checkNoErrors(t, g)
 }
 
-// turnKey is the key of a team's provider at a turn of the configuration, whose limit of tokens goes with it.
+// turnKey returns the key of a team's provider in a turn's configuration. Each turn has its own
+// token limit.
 func turnKey(team string, turn int) (key string, maxTokens int) {
 	return fmt.Sprintf("sk-%s-%d", team, turn), 100 + turn
 }
 
-// teamOf is the team of a client, by the number in its marker.
+// teamOf returns the team of a client from the number in its marker.
 func teamOf(client int) string { return teams[client%len(teams)] }
 
-// TestReloadsNeverMixConfigurations replaces the configuration each 100 ms in the midst of calls and of streams that outlive it. Every
-// configuration has other keys, and a limit that tells which one it is.
+// TestReloadsNeverMixConfigurations replaces the configuration every 100 ms during calls and
+// streams that outlive it. Each configuration has its own keys, and a limit that identifies it.
 func TestReloadsNeverMixConfigurations(t *testing.T) {
 	const clients, turns, interval = 24, 30, 100 * time.Millisecond
-	answers := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
+	handler := demo.Handler(demo.Options{Chunks: 20, Interval: interval / 5})
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -107,9 +108,10 @@ func TestReloadsNeverMixConfigurations(t *testing.T) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		rw.Header().Set(markerHeader, r.Header.Get(markerHeader))
-		answers.ServeHTTP(rw, r)
+		handler.ServeHTTP(rw, r)
 	}))
-	// The first team's provider is the service, the second one's a host, and the third one's what a dead host falls back to.
+	// The first team's provider is the service, the second team's a host, and the third team's the
+	// fallback of a dead host.
 	configuration := func(turn int) gateway.Dynamic {
 		dynamic := exposing()
 		dynamic.Services["provider"] = provider.URL
@@ -167,17 +169,18 @@ func TestReloadsNeverMixConfigurations(t *testing.T) {
 
 	attempts := exposed(t, g, callsSeries, "team", "error_type")
 	t.Logf("%d configurations, calls %v", turns, attempts)
-	calls[teams[2]+"/"+deadProvider] = attempts[teams[2]+"/"+deadProvider] // some skip the dead one
+	calls[teams[2]+"/"+deadProvider] = attempts[teams[2]+"/"+deadProvider] // some calls skip the dead provider
 	awaitTotals(t, "calls", calls, func() totals { return exposed(t, g, callsSeries, "team", "error_type") })
 	awaitTotals(t, "tokens", tokens, func() totals { return exposed(t, g, tokensSeries, "team", "gen_ai_token_type") })
 	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
 }
 
-// demoTokens are those of a text, as the demo provider counts.
+// demoTokens returns the number of tokens of a text as the demo provider counts them.
 func demoTokens(text string) float64 { return float64((len(text) + 3) / 4) }
 
-// checkTurn fails unless a request that reached the provider has key and limit of one configuration, and of its client's team.
+// checkTurn returns an error unless a request has the key and the limit of the same configuration
+// and of its client's team.
 func checkTurn(r *http.Request, body []byte) error {
 	marker := r.Header.Get(markerHeader)
 	var client, number int
@@ -192,18 +195,19 @@ func checkTurn(r *http.Request, body []byte) error {
 	}
 	want, _ := turnKey(teamOf(client), request.MaxTokens-100)
 	if got := r.Header.Values("Authorization"); len(got) != 1 || got[0] != "Bearer "+want {
-		return fmt.Errorf("%s: Authorization = %q beside max_tokens %d, want %q", marker, got, request.MaxTokens, want)
+		return fmt.Errorf("%s: Authorization = %q with max_tokens %d, want %q", marker, got, request.MaxTokens, want)
 	}
 	return onlyMarker(string(body), marker, prompt(marker))
 }
 
-// allGoroutines is how many goroutines the gateway has.
+// allGoroutines returns the number of the gateway's goroutines.
 func allGoroutines(t *testing.T, g *gateway.Gateway) int {
 	t.Helper()
 	return strings.Count(goroutineDump(t, g), "\ngoroutine ")
 }
 
-// interpretedGoroutines is how many goroutines the plugin has started by itself: not those that serve a request.
+// interpretedGoroutines returns the number of goroutines that the plugin has started, excluding
+// those that serve requests.
 func interpretedGoroutines(t *testing.T, g *gateway.Gateway) int {
 	t.Helper()
 	found := 0
@@ -229,7 +233,7 @@ func goroutineDump(t *testing.T, g *gateway.Gateway) string {
 	return "\n" + string(dump)
 }
 
-// checkNoPanic fails if Traefik logged a panic; errors such as of an export may be there.
+// checkNoPanic fails if Traefik logged a panic. Other errors, such as failed exports, are allowed.
 func checkNoPanic(t *testing.T, g *gateway.Gateway) {
 	t.Helper()
 	checkAlive(t, g)

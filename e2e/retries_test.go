@@ -13,7 +13,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestRetriedRequestsAreCountedOnce has requests that somebody sends again: Traefik's Retry, or the transport.
+// TestRetriedRequestsAreCountedOnce has requests that Traefik's Retry or the transport sends again.
 func TestRetriedRequestsAreCountedOnce(t *testing.T) {
 	g := start(t, gateway.Options{})
 	t.Run("Retry", func(t *testing.T) { retriesAreCounted(t, g) })
@@ -21,8 +21,9 @@ func TestRetriedRequestsAreCountedOnce(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// retriesAreCounted has Traefik's Retry before and behind the middleware, with providers that are dead or well. Behind it,
-// whatever Retry does is one call; in front of it, each attempt is one, and only the last one can have an answer.
+// retriesAreCounted has Traefik's Retry before and after the middleware, with dead and healthy
+// providers. After it, all attempts are one call. Before it, each attempt is a call, and only the
+// last one can have a response.
 func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "provider", counting(0))
 	dynamic := exposing()
@@ -34,7 +35,7 @@ func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 	dynamic.Middlewares["retry"] = map[string]any{"retry": map[string]any{"attempts": 3}}
 	tests := []struct {
 		name, service string
-		middlewares   []string // nil: the governing one alone
+		middlewares   []string // nil: only the governing one
 		status        int
 		want          totals
 	}{
@@ -51,7 +52,7 @@ func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 	configure(t, g, dynamic)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			const calls = 4 // two at each server that gets its turn
+			const calls = 4 // two for each of the alternating servers
 			before := len(provider.saw())
 			wanted, tokens := totals{}, totals{}
 			for range calls {
@@ -70,21 +71,22 @@ func retriesAreCounted(t *testing.T, g *gateway.Gateway) {
 			}
 			awaitTotals(t, "calls", wanted, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			awaitTotals(t, "tokens", tokens, func() totals { return labelled(exposed(t, g, tokensSeries, "fault", "gen_ai_token_type"), test.name) })
-			if asked := len(provider.saw()) - before; float64(asked) != wanted[""] {
-				t.Errorf("the provider was asked %d times, want %v", asked, wanted[""])
+			if received := len(provider.saw()) - before; float64(received) != wanted[""] {
+				t.Errorf("the provider received %d requests, want %v", received, wanted[""])
 			}
 		})
 	}
 }
 
-// closedConnectionsAreCounted has a provider that closes each connection when the second request on it has come. Go's
-// transport sends a request again if its client says that it may be, by an Idempotency-Key; else the call has failed.
+// closedConnectionsAreCounted has a provider that closes each connection when the second request on
+// it arrives. Go's transport sends a request again if the client allows it with an Idempotency-Key;
+// otherwise the call fails.
 func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 	const calls = 10
 	for _, test := range []struct {
 		name, way string
 		header    map[string]string
-		asked     int64
+		received  int64
 		want      totals
 	}{
 		{"by-service", byService, nil, calls, totals{"": calls / 2, deadProvider: calls / 2}},
@@ -92,15 +94,15 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 		{"idempotent", byHost, map[string]string{"Idempotency-Key": "1"}, 2*calls - 1, totals{"": calls}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			address, asked := closingTheSecond(t)
+			address, received := closingTheSecond(t)
 			configure(t, g, matrixWays(t, address, dead()))
 			header := map[string]string{faultHeader: test.name}
 			maps.Copy(header, test.header)
 			for range calls {
 				fetch(t, g.URL+"/"+test.way+chatPath, plainBody, header)
 			}
-			if got := asked.Load(); got != test.asked {
-				t.Errorf("the provider was asked %d times, want %d", got, test.asked)
+			if got := received.Load(); got != test.received {
+				t.Errorf("the provider received %d requests, want %d", got, test.received)
 			}
 			awaitTotals(t, "calls", test.want, func() totals { return labelled(exposed(t, g, callsSeries, "fault", "error_type"), test.name) })
 			tokens := totals{"input": matrixInput * test.want[""], "output": matrixOutput * test.want[""]}
@@ -109,11 +111,11 @@ func closedConnectionsAreCounted(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// closingTheSecond is the URL of a provider that answers the first request of each connection, and closes it at the second
-// one; and how often it was asked.
+// closingTheSecond returns the URL of a provider that responds to the first request of each
+// connection and closes the connection at the second one, and the number of its requests.
 func closingTheSecond(t *testing.T) (string, *atomic.Int64) {
 	t.Helper()
-	asked := &atomic.Int64{}
+	received := &atomic.Int64{}
 	address := listening(t, func(connection net.Conn) {
 		requests := bufio.NewReader(connection)
 		for isFirst := true; ; isFirst = false {
@@ -122,12 +124,12 @@ func closingTheSecond(t *testing.T) (string, *atomic.Int64) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, request.Body)
-			asked.Add(1)
+			received.Add(1)
 			if !isFirst {
 				return
 			}
 			_, _ = io.WriteString(connection, withLength(jsonType, matrixDocument))
 		}
 	})
-	return address, asked
+	return address, received
 }

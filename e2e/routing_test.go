@@ -18,15 +18,16 @@ import (
 
 const modelHeader = "X-Ai-Model"
 
-// child is a router below the one that decides on the model.
+// child is a child of the router that selects the model.
 type child struct {
 	name   string
 	rule   string
-	plugin map[string]any // nil: none
-	url    string         // of its service; empty: the plugin forwards by itself
+	plugin map[string]any // nil: no instance of the plugin
+	url    string         // of its service; empty: the plugin has its own provider
 }
 
-// routed is a dynamic configuration whose router with the plugin decides on the model, and whose children take it from there.
+// routed returns a dynamic configuration whose router with the plugin selects the model, and whose
+// child routers match it.
 func routed(configuration map[string]any, children ...child) gateway.Dynamic {
 	dynamic := exposing()
 	dynamic.Middlewares["governed"] = gateway.Plugin(configuration)
@@ -47,22 +48,22 @@ func routed(configuration map[string]any, children ...child) gateway.Dynamic {
 	return dynamic
 }
 
-// asking is a chat completion with the model.
+// asking returns a chat completion that requests the model.
 func asking(model string) string {
 	return fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"Hi"}]}`, model)
 }
 
-// of is the body with another model than gpt-4o.
+// of returns the body with the model instead of gpt-4o.
 func of(model, body string) string { return strings.Replace(body, `"gpt-4o"`, strconv.Quote(model), 1) }
 
-// Models of three providers, by which the tests route.
+// Models of three providers, by which the tests route requests.
 const (
 	openAIModel   = "gpt-4o"
 	deepSeekModel = "deepseek-chat"
 	geminiModel   = "gemini-2.5-flash"
 )
 
-// threeProviders are counting providers, and a child for each.
+// threeProviders returns three counting providers and a child router for each.
 func threeProviders(t *testing.T) (providers map[string]*fake, children []child) {
 	t.Helper()
 	providers = map[string]*fake{}
@@ -78,8 +79,8 @@ func threeProviders(t *testing.T) (providers map[string]*fake, children []child)
 	return providers, children
 }
 
-// TestRoutingByModel sends a thousand requests over three models, each with a header that claims another, and
-// some with a model that no router takes.
+// TestRoutingByModel sends a thousand requests for three models, each with a header that claims
+// another model, and some for a model that no router matches.
 func TestRoutingByModel(t *testing.T) {
 	providers, children := threeProviders(t)
 	g := start(t, gateway.Options{})
@@ -107,20 +108,20 @@ func TestRoutingByModel(t *testing.T) {
 			return err
 		}
 		defer func() { _ = response.Body.Close() }()
-		answer, err := io.ReadAll(response.Body)
+		content, err := io.ReadAll(response.Body)
 		if err != nil {
 			return err
 		}
 		if got := response.Header.Get(providerHeader); response.StatusCode != http.StatusOK || got != route.provider {
-			return fmt.Errorf("%s: status %d from %q, want 200 from %q: %s", route.model, response.StatusCode, got, route.provider, answer)
+			return fmt.Errorf("%s: status %d from %q, want 200 from %q: %s", route.model, response.StatusCode, got, route.provider, content)
 		}
-		if !strings.Contains(string(answer), datedModel(route.final)) {
-			return fmt.Errorf("%s: the answer is not from %s: %s", route.model, route.final, answer)
+		if !strings.Contains(string(content), datedModel(route.final)) {
+			return fmt.Errorf("%s: the response is not from %s: %s", route.model, route.final, content)
 		}
 		return nil
 	})
 	if got := fetch(t, g.URL+chatPath, asking("o9"), nil); got.status != http.StatusNotFound {
-		t.Errorf("a model that no router takes: status %d, want 404", got.status)
+		t.Errorf("a model that no router matches: status %d, want 404", got.status)
 	}
 	listed := routed(map[string]any{"allowedModels": []string{openAIModel, deepSeekModel, geminiModel}}, children...)
 	configure(t, g, listed)
@@ -129,7 +130,7 @@ func TestRoutingByModel(t *testing.T) {
 	for name, provider := range providers {
 		saw := provider.saw()
 		if len(saw) != want[name] {
-			t.Errorf("%s saw %d requests, want %d", name, len(saw), want[name])
+			t.Errorf("%s received %d requests, want %d", name, len(saw), want[name])
 		}
 		for _, request := range saw {
 			if header := request.header.Values(modelHeader); len(header) != 1 || header[0] != request.model() {
@@ -140,7 +141,8 @@ func TestRoutingByModel(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestForgedModelHeaderIsIgnored writes requests by hand, since clients of the library do not spell as they like.
+// TestForgedModelHeaderIsIgnored writes raw requests, because net/http's client normalizes header
+// names.
 func TestForgedModelHeaderIsIgnored(t *testing.T) {
 	providers, children := threeProviders(t)
 	g := start(t, gateway.Options{})
@@ -153,9 +155,9 @@ func TestForgedModelHeaderIsIgnored(t *testing.T) {
 		line   string // method and target
 		header string
 		body   string
-		tail   string // behind the last chunk; if set, the body is sent in chunks
+		tail   string // after the last chunk; if set, the body is chunked
 		status int
-		want   string // who is asked
+		want   string // the provider that receives the request
 	}{
 		{name: "as it is written", header: "X-Ai-Model" + claim, body: asking(deepSeekModel), status: 200, want: "deepseek"},
 		{name: "small letters", header: "x-ai-model" + claim, body: asking(deepSeekModel), status: 200, want: "deepseek"},
@@ -197,7 +199,7 @@ func TestForgedModelHeaderIsIgnored(t *testing.T) {
 				want[test.want]++
 			}
 			if got := sawOf(providers); !maps.Equal(got, want) {
-				t.Errorf("the providers were asked %v, want %v", got, want)
+				t.Errorf("providers that received requests: %v, want %v", got, want)
 			}
 		})
 	}
@@ -214,7 +216,7 @@ func TestForgedModelHeaderIsIgnored(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// sawOf is how many requests each provider saw.
+// sawOf returns the number of requests that each provider received.
 func sawOf(providers map[string]*fake) map[string]int {
 	counts := map[string]int{}
 	for name, provider := range providers {
@@ -223,7 +225,7 @@ func sawOf(providers map[string]*fake) map[string]int {
 	return counts
 }
 
-// dial opens a connection to a gateway, which ends with the test.
+// dial opens a connection to a gateway and closes it at the end of the test.
 func dial(t *testing.T, base string) net.Conn {
 	t.Helper()
 	address, err := url.Parse(base)
@@ -241,7 +243,7 @@ func dial(t *testing.T, base string) net.Conn {
 	return connection
 }
 
-// rawStatus writes the request as it is, and returns the status of the answer.
+// rawStatus writes the request unchanged and returns the status of the response.
 func rawStatus(t *testing.T, base, request string) int {
 	t.Helper()
 	connection := dial(t, base)
@@ -258,13 +260,13 @@ func rawStatus(t *testing.T, base, request string) int {
 	return response.StatusCode
 }
 
-// TestRoutingByModelCostsOnePass compares the CPU of requests that are routed by model with that of the same requests on a
-// plain router.
+// TestRoutingByModelCostsOnePass compares the CPU time of requests that are routed by model with
+// that of the same requests on a plain router.
 func TestRoutingByModelCostsOnePass(t *testing.T) {
 	const (
 		rounds  = 3
 		calls   = 300
-		allowed = 2 // twice would be another pass
+		allowed = 2 // twice the cost would mean a second pass
 	)
 	_, children := threeProviders(t)
 	g := start(t, gateway.Options{})

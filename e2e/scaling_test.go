@@ -19,13 +19,14 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// scalingGuide is the text of docs/scaling.md.
+// scalingGuide returns the text of docs/scaling.md.
 func scalingGuide(t *testing.T) string {
 	t.Helper()
 	return readReplaced(t, filepath.Join(filepath.Dir(examples(t)), "docs", "scaling.md"))
 }
 
-// combinations are calls of which each kind has a team of its own, and the name of its row in docs/scaling.md.
+// combinations are kinds of calls, each with its own team and the name of its row in
+// docs/scaling.md.
 var combinations = []struct {
 	team, row          string
 	path, body, ending string
@@ -38,8 +39,8 @@ var combinations = []struct {
 	{"cut", "streams that broke off before their usage came", chatPath, plainStream, endingCut},
 }
 
-// TestScalingGuideMatchesPrometheus has a Prometheus scrape a Traefik as the Prometheus Operator would, and compares what is there
-// with docs/scaling.md and with the examples that scale by it.
+// TestScalingGuideMatchesPrometheus has a Prometheus scrape a Traefik as the Prometheus Operator
+// would, and compares the series with docs/scaling.md and with the autoscaling examples.
 func TestScalingGuideMatchesPrometheus(t *testing.T) {
 	g := start(t, gateway.Options{})
 	configure(t, g, metered(map[string]any{
@@ -50,17 +51,17 @@ func TestScalingGuideMatchesPrometheus(t *testing.T) {
 	prometheus := startPrometheus(t, strings.Replace(scraping(g.URL), `"]`, `"], labels: {namespace: traefik, pod: traefik-0}`, 1))
 	callAndStay(t, g)
 	series := func(team string) float64 { return one(t, prometheus, fmt.Sprintf("count({team=%q})", team)) }
-	await(t, "Prometheus knows all calls", func() bool { return series("cut") > 0 })
-	callAndStay(t, g) // a rate needs a value from before
+	await(t, "Prometheus has all calls", func() bool { return series("cut") > 0 })
+	callAndStay(t, g) // a rate needs an earlier sample
 
 	for _, c := range combinations {
 		t.Run("series of "+c.team, func(t *testing.T) {
 			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(c.row) + ` \|.*\| (\d+) \|$`).FindStringSubmatch(scalingGuide(t))
 			if row == nil {
-				t.Fatalf("the guide has no row %q", c.row)
+				t.Fatalf("docs/scaling.md has no row %q", c.row)
 			}
 			if want, _ := strconv.ParseFloat(row[1], 64); series(c.team) != want {
-				t.Errorf("%v series, and the guide says %v", series(c.team), want)
+				t.Errorf("%v series, but docs/scaling.md says %v", series(c.team), want)
 			}
 		})
 	}
@@ -74,7 +75,7 @@ func TestScalingGuideMatchesPrometheus(t *testing.T) {
 	t.Run("autoscaling", func(t *testing.T) { autoscalingHasItsMetrics(t, prometheus) })
 }
 
-// callAndStay makes a call of each kind, and leaves another stream open.
+// callAndStay makes a call of each kind, and keeps one more stream open.
 func callAndStay(t *testing.T, g *gateway.Gateway) {
 	t.Helper()
 	call := func(ctx context.Context, path, body, ending, team string) io.ReadCloser {
@@ -85,9 +86,9 @@ func callAndStay(t *testing.T, g *gateway.Gateway) {
 		return response.Body
 	}
 	for _, c := range combinations {
-		answer := call(t.Context(), c.path, c.body, c.ending, c.team)
-		_, _ = io.Copy(io.Discard, answer) // one is cut
-		_ = answer.Close()
+		body := call(t.Context(), c.path, c.body, c.ending, c.team)
+		_, _ = io.Copy(io.Discard, body) // one response is cut
+		_ = body.Close()
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	stays := call(ctx, chatPath, plainStream, endingLeave, "stays")
@@ -100,7 +101,7 @@ func callAndStay(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// one is the only number of a result, or 0 if there is none.
+// one returns the only number of a result, or 0 if the result is empty.
 func one(t *testing.T, p *backends.Prometheus, expression string) float64 {
 	t.Helper()
 	samples, err := p.Query(t.Context(), expression)
@@ -113,7 +114,7 @@ func one(t *testing.T, p *backends.Prometheus, expression string) float64 {
 	return samples[0].Value
 }
 
-// autoscalingHasItsMetrics asks what the adapter would ask for each metric that the autoscaler of the example wants.
+// autoscalingHasItsMetrics runs the adapter's query for each metric of the example's autoscaler.
 func autoscalingHasItsMetrics(t *testing.T, p *backends.Prometheus) {
 	folder := filepath.Join(examples(t), "kubernetes")
 	manifest, _, _ := strings.Cut(readReplaced(t, filepath.Join(folder, "autoscaling.yaml")), "\n---\n")
@@ -154,6 +155,6 @@ func autoscalingHasItsMetrics(t *testing.T, p *backends.Prometheus) {
 		await(t, "a result of "+expression, func() bool { return hasResult(t, p, query{expression: expression, legend: "{{pod}}"}) })
 	}
 	if len(queries) > 0 {
-		t.Errorf("the autoscaler has no use for %v", queries)
+		t.Errorf("the autoscaler does not use %v", queries)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// secretAPI is an API server with one Secret.
+// secretAPI is an API server with a single Secret.
 type secretAPI struct {
 	*httptest.Server
 	tokenFile string
@@ -24,8 +24,8 @@ type secretAPI struct {
 
 	mu    sync.Mutex
 	key   string
-	fails int // the status of its answers; 0: it has the Secret
-	asked []time.Time
+	fails int // the status of its responses; 0: it returns the Secret
+	times []time.Time
 }
 
 func newSecretAPI(t *testing.T) *secretAPI {
@@ -42,7 +42,7 @@ func newSecretAPI(t *testing.T) *secretAPI {
 func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked = append(a.asked, time.Now())
+	a.times = append(a.times, time.Now())
 	switch {
 	case a.fails != 0:
 		rw.WriteHeader(a.fails)
@@ -55,31 +55,31 @@ func (a *secretAPI) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// set changes the key, and the status of answers without it; 0: there is none.
+// set changes the key and the status of failing responses; 0 means success.
 func (a *secretAPI) set(key string, fails int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.key, a.fails = key, fails
 }
 
-// lookUps returns how often the API was asked, and when last.
+// lookUps returns the number of look-ups and the time of the last one.
 func (a *secretAPI) lookUps() (int, time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.asked) == 0 {
+	if len(a.times) == 0 {
 		return 0, time.Time{}
 	}
-	return len(a.asked), a.asked[len(a.asked)-1]
+	return len(a.times), a.times[len(a.times)-1]
 }
 
-// lookUpsSince returns how often the API was asked since one secret was begun to be used, and how often that may be.
+// lookUpsSince returns the number of look-ups since a secret came into use, and the allowed number.
 func (a *secretAPI) lookUpsSince(began time.Time) (got, most int) {
 	got, _ = a.lookUps()
 	return got, 1 + int(time.Since(began)/time.Second)
 }
 
-// TestInterpretedSecretLookUp has interpreted code look up a key by TLS, once for two middlewares, see it change, and do
-// without the API.
+// TestInterpretedSecretLookUp has interpreted code look up a key over TLS, once for two
+// middlewares, pick up a change, and keep the key while the API is unavailable.
 func TestInterpretedSecretLookUp(t *testing.T) {
 	builder := loadThisPlugin(t)
 	api := newSecretAPI(t)
@@ -100,7 +100,7 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	began := time.Now()
 	first := construct(t, ctx, builder, configuration(), provider)
 	second := construct(t, ctx, builder, configuration(), provider)
-	// both tells whether both middlewares send a key. None of their requests may fail.
+	// both reports whether both middlewares send a key. No request may fail.
 	both := func(want string) bool {
 		var keys []string
 		for _, handler := range []http.Handler{first, second} {
@@ -115,7 +115,7 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	}
 
 	if !both("Bearer sk-one") {
-		t.Error("the provider does not see the Secret's key")
+		t.Error("the provider does not get the Secret's key")
 	}
 	if got, most := api.lookUpsSince(began); got > most {
 		t.Errorf("%d look-ups for two middlewares, want at most %d", got, most)
@@ -124,15 +124,15 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	await(t, "both send the second key", func() bool { return both("Bearer sk-two") })
 	api.set("sk-three", http.StatusServiceUnavailable)
 	looked, _ := api.lookUps()
-	await(t, "the API was asked in vain", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
+	await(t, "two look-ups fail", func() bool { now, _ := api.lookUps(); return now >= looked+2 })
 	if !both("Bearer sk-two") {
-		t.Error("the key is not kept while the API is away")
+		t.Error("the key is lost while the API is unavailable")
 	}
 	api.set("sk-three", 0)
 	await(t, "both send the third key", func() bool { return both("Bearer sk-three") })
 
 	cancel()
-	await(t, "the API was not asked for three times the usual time", func() bool {
+	await(t, "no look-up for three intervals", func() bool {
 		_, last := api.lookUps()
 		return time.Since(last) > 3*time.Second
 	})

@@ -9,12 +9,13 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestInventedModelsAndLabelsDoNotMultiplySeries has clients send another model and another label with every call.
+// TestInventedModelsAndLabelsDoNotMultiplySeries has clients send a different model and a different
+// label with every call.
 func TestInventedModelsAndLabelsDoNotMultiplySeries(t *testing.T) {
 	const (
 		calls     = 20_000
 		maxSeries = 300
-		overflow  = 5 // series of what became _OTHER
+		overflow  = 5 // series with _OTHER
 		mayGrow   = 32 << 20
 	)
 	g := start(t, gateway.Options{})
@@ -34,26 +35,26 @@ func TestInventedModelsAndLabelsDoNotMultiplySeries(t *testing.T) {
 			return err
 		})
 	}
-	invent(0, calls/10) // everything that grows only once
+	invent(0, calls/10) // growth that happens only once
 	memory := settledRSS(t, g)
 	invent(calls/10, calls-calls/10)
 
 	awaitTotals(t, "calls", totals{"": calls}, func() totals { return exposed(t, g, callsSeries) })
 	series := 0
 	for _, sample := range exposition(t, g) {
-		if sample.Labels["__name__"] == callsSeries { // all other metrics have their attributes
+		if sample.Labels["__name__"] == callsSeries { // all other metrics share its attributes
 			series++
 		}
 	}
 	t.Logf("%d series", series)
 	if series > maxSeries+overflow {
-		t.Errorf("%d series, want at most %d, and %d of what became _OTHER", series, maxSeries, overflow)
+		t.Errorf("%d series, want at most %d, and %d with _OTHER", series, maxSeries, overflow)
 	}
 	if got := exposed(t, g, callsSeries, "team")["_OTHER"]; got < calls-maxSeries {
 		t.Errorf("%v calls have the team _OTHER, want at least %d", got, calls-maxSeries)
 	}
 	if dropped(t, g, "series") == 0 {
-		t.Error("no overflow is counted")
+		t.Error("no overflow was counted")
 	}
 	await(t, fmt.Sprintf("memory falls to %d MiB over the %d MiB of before", mayGrow>>20, memory>>20), func() bool {
 		return settledRSS(t, g) < memory+mayGrow

@@ -12,8 +12,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestCallsDuringTraefikShutdown ends Traefik in the midst of streams, some of which end in the time of grace, and looks for what
-// becomes of their records, and of the provider's requests.
+// TestCallsDuringTraefikShutdown stops Traefik during streams, some of which end within the grace
+// period, and checks their records and the provider's requests.
 func TestCallsDuringTraefikShutdown(t *testing.T) {
 	const grace = 3 * time.Second
 	released, gone := make(chan struct{}), make(chan struct{}, 2)
@@ -59,22 +59,22 @@ func TestCallsDuringTraefikShutdown(t *testing.T) {
 
 	began := time.Now()
 	g.Terminate()
-	await(t, "Traefik is to end", func() bool { return strings.Contains(readText(t, g.LogPath), "Stopping server gracefully") })
+	await(t, "Traefik begins its shutdown", func() bool { return strings.Contains(readText(t, g.LogPath), "Stopping server gracefully") })
 	close(released)
 	for _, lines := range ending {
 		if last, err := lastEvent(lines); last != "[DONE]" || !errors.Is(err, io.EOF) {
-			t.Errorf("a stream that ends in the time of grace ends with %q, %v, want [DONE] and its end", last, err)
+			t.Errorf("stream within the grace period: ends with %q, %v, want [DONE] and EOF", last, err)
 		}
 	}
 	for _, lines := range going {
 		if last, err := lastEvent(lines); last != "" || err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("a stream that goes on ends with %q, %v, want it broken", last, err)
+			t.Errorf("stream beyond the grace period: ends with %q, %v, want it broken", last, err)
 		}
 		receive(t, "the provider's request ends", gone)
 	}
-	receive(t, "Traefik ends", g.Done())
+	receive(t, "Traefik exits", g.Done())
 	if took := time.Since(began); took < grace || took > grace+conditionTimeout/2 {
-		t.Errorf("Traefik ended after %v, want %v and a little", took, grace)
+		t.Errorf("Traefik exited after %v, want a little more than %v", took, grace)
 	}
 	endings := totals{}
 	for _, line := range callLines(t, g.LogPath) {
@@ -82,12 +82,12 @@ func TestCallsDuringTraefikShutdown(t *testing.T) {
 		endings[errorType]++
 	}
 	if endings[""] != 2 || endings["client_gone"] > 2 || len(endings) > 2 {
-		t.Errorf("the log has calls that ended as %v, want 2 as they should, and the others as client_gone if there was time", endings)
+		t.Errorf("error types in the log: %v, want 2 without an error and the others client_gone, if they were logged in time", endings)
 	}
 	checkNoErrors(t, g)
 }
 
-// lastEvent reads to the end, and returns the last event and the end.
+// lastEvent reads to the end, and returns the last event and the final error.
 func lastEvent(lines *bufio.Reader) (last string, err error) {
 	for {
 		data, err := readEvent(lines)

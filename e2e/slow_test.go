@@ -15,8 +15,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestReadTimeoutEndsSlowBodies sends bodies a byte at a time, without an end, or not at all: Traefik's readTimeout
-// ends them, and nothing of them is forwarded.
+// TestReadTimeoutEndsSlowBodies sends bodies byte by byte, without an end, or not at all. Traefik's
+// readTimeout must end them, and nothing may be forwarded.
 func TestReadTimeoutEndsSlowBodies(t *testing.T) {
 	const readTimeout = time.Second
 	provider := newFake(t, "provider", counting(0))
@@ -51,48 +51,48 @@ func TestReadTimeoutEndsSlowBodies(t *testing.T) {
 	}
 	running.Wait()
 	if got := len(provider.saw()); got != 0 {
-		t.Errorf("the provider was asked %d times, want never", got)
+		t.Errorf("the provider received %d requests, want none", got)
 	}
 	awaitTotals(t, "calls", totals{"incomplete_body": float64(2 * len(tests))}, func() totals { return exposed(t, g, callsSeries, "error_type") })
 	checkNoErrors(t, g)
 }
 
-// trickle writes a request, and then a chunk again and again, until there is an answer.
+// trickle writes a request, then a chunk repeatedly until a response arrives.
 func trickle(t *testing.T, base, request, chunk string) (status int, body string) {
 	connection := dial(t, base)
 	if _, err := io.WriteString(connection, request); err != nil {
 		t.Error(err)
 		return 0, ""
 	}
-	answered := make(chan struct{})
-	defer close(answered)
+	responded := make(chan struct{})
+	defer close(responded)
 	go func() {
 		ticker := time.NewTicker(5 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-answered:
+			case <-responded:
 				return
 			case <-ticker.C:
 				_, _ = io.WriteString(connection, chunk)
 			}
 		}
 	}()
-	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
 	if err != nil {
-		t.Errorf("no answer: %v", err)
+		t.Errorf("no response: %v", err)
 		return 0, ""
 	}
-	defer func() { _ = answer.Body.Close() }()
-	content, _ := io.ReadAll(answer.Body)
-	return answer.StatusCode, string(content)
+	defer func() { _ = response.Body.Close() }()
+	content, _ := io.ReadAll(response.Body)
+	return response.StatusCode, string(content)
 }
 
-// TestStalledClientsHoldLittleMemory has clients ask for streams without an end, and read nothing of them.
+// TestStalledClientsHoldLittleMemory has clients request endless streams and read nothing of them.
 func TestStalledClientsHoldLittleMemory(t *testing.T) {
 	const (
 		clients = 100
-		mayGrow = clients * 4 * mebibyte // 32 packets of 32 KiB, in a buffer that doubles, and what is no longer used
+		mayGrow = clients * 4 * mebibyte // 32 packets of 32 KiB in a doubling buffer, and garbage
 	)
 	var sent atomic.Int64
 	event := []byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("word ", 2000) + "\"}}]}\n\n")
@@ -127,7 +127,7 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 			}
 		}
 		last, same := int64(0), 0
-		await(t, "the provider can write no more", func() bool {
+		await(t, "the provider's writes block", func() bool {
 			now := sent.Load()
 			if now != last {
 				same = 0
@@ -135,7 +135,7 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 			last, same = now, same+1
 			return now > clients*int64(len(event)) && same == 25
 		})
-		t.Logf("%d streams wait at %d MiB", clients, settledRSS(t, g)/mebibyte)
+		t.Logf("%d streams are stalled at %d MiB", clients, settledRSS(t, g)/mebibyte)
 		for _, connection := range connections {
 			_ = connection.Close()
 		}
@@ -145,7 +145,7 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestEndlessStreamIsMeteredInBoundedMemory reads a stream of 64 MiB, with the usage at its end.
+// TestEndlessStreamIsMeteredInBoundedMemory reads a stream of 64 MiB with the usage at its end.
 func TestEndlessStreamIsMeteredInBoundedMemory(t *testing.T) {
 	const (
 		size    = 64 * mebibyte

@@ -13,45 +13,46 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// smuggled is a request that hides behind another one, and the end of the connection behind it.
+// smuggled is a request that is hidden after another one, and closes the connection.
 const (
 	smuggled = "POST /smuggled HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\nX-Smuggled: 1\r\n\r\n"
 	farewell = "GET /end HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 )
 
-// clientsBody asks for a model that nobody gets.
+// clientsBody requests a model that must never reach the provider.
 const clientsBody = `{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}`
 
-// shape is what a client writes to a connection: TARGET is the governed endpoint.
+// shape is the raw text that a client writes to a connection. TARGET stands for the governed
+// endpoint.
 type shape struct {
 	name  string
 	text  string
-	want  int  // how many requests reach the provider
-	waits bool // the server waits for more: the client ends
+	want  int  // number of requests that reach the provider
+	waits bool // the server waits for more, so the client closes the connection
 }
 
-// lengthOf is the header of a body's length.
+// lengthOf returns the Content-Length line of a body.
 func lengthOf(body string) string { return fmt.Sprintf("Content-Length: %d\r\n", len(body)) }
 
-// posting is a request with header lines of any kind.
+// posting returns a request with arbitrary header lines.
 func posting(header, body string) string {
 	return "POST TARGET HTTP/1.1\r\nHost: gateway\r\n" + header + "\r\n" + body
 }
 
-// sized is one of a known length, with header lines more.
+// sized returns a request with a Content-Length and additional header lines.
 func sized(header string) string { return posting(header+lengthOf(clientsBody), clientsBody) }
 
-// inOneChunk is a body in one chunk, with what stands behind its size.
+// inOneChunk returns a body in one chunk, with a text after the chunk size.
 func inOneChunk(extension, body string) string {
 	return fmt.Sprintf("%x%s\r\n%s\r\n0\r\n\r\n", len(body), extension, body)
 }
 
-// chunked is a request in chunks, with that way to say so.
+// chunked returns a chunked request with the given Transfer-Encoding lines.
 func chunked(header string) string { return posting(header, inOneChunk("", clientsBody)) }
 
 const inTransfer = "Transfer-Encoding: chunked\r\n"
 
-// lengths are ways to say how long a body is, none of which is a number as HTTP has it.
+// lengths are Content-Length values that are not valid in HTTP.
 func lengths() []shape {
 	var all []shape
 	n := len(clientsBody)
@@ -64,7 +65,7 @@ func lengths() []shape {
 	return all
 }
 
-// encodings are ways to say that a body is in chunks that some server takes for it, and another for none.
+// encodings are ways to declare a chunked body that some servers accept and others do not.
 func encodings() []shape {
 	var all []shape
 	for _, header := range []string{
@@ -81,7 +82,7 @@ func encodings() []shape {
 	return all
 }
 
-// chunks are bodies in chunks that servers read in different ways.
+// chunks are chunked bodies that servers parse differently.
 func chunks() []shape {
 	inTwo := fmt.Sprintf("10\r\n%s\r\n%x\r\n%s\r\n", clientsBody[:16], len(clientsBody)-16, clientsBody[16:])
 	return []shape{
@@ -113,7 +114,7 @@ func chunks() []shape {
 	}
 }
 
-// messages are requests whose beginning or header is odd.
+// messages are requests with an unusual request line or header.
 func messages() []shape {
 	const settings = "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
 	first := func(line string) string {
@@ -195,8 +196,9 @@ func messages() []shape {
 	}
 }
 
-// TestSmuggledRequestsAreGovernedOrRefused writes requests that servers read in different ways to raw connections. What is answered
-// with 200 has reached the provider once, governed; nothing else has.
+// TestSmuggledRequestsAreGovernedOrRefused writes requests that servers parse differently to raw
+// connections. Each request that gets a 200 must reach the provider once, governed; no other
+// request may reach it.
 func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 	provider := newFake(t, "provider", counting(0))
 	settings := map[string]any{"token": "sk-provider", "model": "gpt-4o"}
@@ -218,11 +220,11 @@ func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 						allowed++
 					}
 				}
-				asked := provider.saw()[before:]
-				if len(asked) != s.want || allowed != s.want {
-					t.Errorf("the provider was asked %d times, and the client got %v, want %d", len(asked), statuses, s.want)
+				received := provider.saw()[before:]
+				if len(received) != s.want || allowed != s.want {
+					t.Errorf("the provider received %d requests, and the client got statuses %v, want %d requests", len(received), statuses, s.want)
 				}
-				for _, one := range asked {
+				for _, one := range received {
 					checkWhole(t, one)
 				}
 			})
@@ -232,8 +234,8 @@ func TestSmuggledRequestsAreGovernedOrRefused(t *testing.T) {
 	checkAlive(t, g)
 }
 
-// checkWhole fails unless a request is governed, and one message to all that read it.
-func checkWhole(t *testing.T, one asked) {
+// checkWhole fails unless a request is governed and unambiguous.
+func checkWhole(t *testing.T, one seenRequest) {
 	t.Helper()
 	const want = `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`
 	if one.body != want || one.method != http.MethodPost || !strings.HasSuffix(one.target, chatPath) {
@@ -251,8 +253,8 @@ func checkWhole(t *testing.T, one asked) {
 	}
 }
 
-// exchangeRaw writes text to a connection, and returns the status of every answer. A last request has the server end the
-// connection, unless it waits for more than there is.
+// exchangeRaw writes text to a connection and returns the status of each response. A last request
+// makes the server close the connection, unless the server waits for more data.
 func exchangeRaw(t *testing.T, base, text string, waits bool) []int {
 	t.Helper()
 	connection := dial(t, base)
@@ -260,24 +262,24 @@ func exchangeRaw(t *testing.T, base, text string, waits bool) []int {
 		text += farewell
 	}
 	if _, err := io.WriteString(connection, text); err != nil {
-		t.Logf("the server does not take all: %v", err)
+		t.Logf("the server did not read everything: %v", err)
 	}
 	if waits {
 		_ = connection.(*net.TCPConn).CloseWrite()
 	}
 	var statuses []int
-	for answers := bufio.NewReader(connection); ; {
-		answer, err := http.ReadResponse(answers, nil)
+	for responses := bufio.NewReader(connection); ; {
+		response, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			if errors.Is(err, io.ErrNoProgress) || isTimeout(err) {
-				t.Errorf("the server does not end the connection: %v", err)
+				t.Errorf("the server did not close the connection: %v", err)
 			}
 			return statuses
 		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if answer.StatusCode >= http.StatusOK {
-			statuses = append(statuses, answer.StatusCode)
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode >= http.StatusOK {
+			statuses = append(statuses, response.StatusCode)
 		}
 	}
 }

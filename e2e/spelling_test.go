@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestHTTP2PathSpellingsAreGoverned sends spellings of a governed path over HTTP/2, whose paths are a header of their own:
-// what reaches the provider has the model that is configured.
+// TestHTTP2PathSpellingsAreGoverned sends spellings of a governed path over HTTP/2, where the path
+// is a pseudo-header. Every request at the provider must have the configured model.
 func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 	g := startForwarding(t)
 	provider := newFake(t, "provider", counting(0))
@@ -28,13 +28,13 @@ func TestHTTP2PathSpellingsAreGoverned(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		if response.ProtoMajor != 2 {
-			t.Fatalf("%s is asked by %s", spelling, response.Proto)
+			t.Fatalf("%s used %s", spelling, response.Proto)
 		}
-		asked := provider.saw()[before:]
-		if spelling == "/h2/v1/chat/completions" && (len(asked) != 1 || response.StatusCode != http.StatusOK) {
-			t.Errorf("%s: status %d, and %d requests at the provider", spelling, response.StatusCode, len(asked))
+		received := provider.saw()[before:]
+		if spelling == "/h2/v1/chat/completions" && (len(received) != 1 || response.StatusCode != http.StatusOK) {
+			t.Errorf("%s: status %d, and %d requests at the provider", spelling, response.StatusCode, len(received))
 		}
-		for _, one := range asked {
+		for _, one := range received {
 			if got := one.model(); got != openAIModel {
 				t.Errorf("%s reaches the provider with the model %q, want %q", spelling, got, openAIModel)
 			}

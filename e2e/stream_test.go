@@ -14,7 +14,7 @@ import (
 
 const streamRequest = `{"stream": true, "messages": [{"role": "user", "content": "Tell me a story."}]}`
 
-// openStream asks for a stream and returns it when its header has come.
+// openStream requests a stream and returns it once its header has arrived.
 func openStream(ctx context.Context, t *testing.T, base string) *bufio.Reader {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+chatPath, strings.NewReader(streamRequest))
@@ -40,7 +40,7 @@ func sendEvent(w http.ResponseWriter, text string) error {
 	return errors.Join(err, http.NewResponseController(w).Flush())
 }
 
-// ticking is a provider that sends an event at each interval, and tells when.
+// ticking returns a provider that sends an event per interval and reports the times of sending.
 func ticking(sent chan<- time.Time, events int, interval time.Duration) http.HandlerFunc {
 	return func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", eventType)
@@ -96,10 +96,10 @@ func TestStreamEventsArriveWithoutDelay(t *testing.T) {
 		}
 	}
 	if data, err := readEvent(lines); data != "[DONE]" || err != nil {
-		t.Errorf("the stream ends with %q, %v, want [DONE]", data, err)
+		t.Errorf("stream ends with %q, %v, want [DONE]", data, err)
 	}
 	if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-		t.Errorf("after [DONE]: %v, want the end", err)
+		t.Errorf("after [DONE]: %v, want EOF", err)
 	}
 	t.Logf("the slowest of %d events took %v", events, slowest)
 	checkNoErrors(t, g)
@@ -114,7 +114,7 @@ func TestStreamHeaderArrivesBeforeFirstEvent(t *testing.T) {
 			return
 		}
 		select {
-		case <-arrived: // only now the event
+		case <-arrived: // the event follows only now
 		case <-r.Context().Done():
 			return
 		}
@@ -152,7 +152,7 @@ func TestClientDisconnectCancelsProviderRequest(t *testing.T) {
 		}
 		leave()
 		if cause := receive(t, "the provider's request ends", ended); !errors.Is(cause, context.Canceled) {
-			t.Errorf("the provider's request ended by %v, want %v", cause, context.Canceled)
+			t.Errorf("the provider's request ended with %v, want %v", cause, context.Canceled)
 		}
 	}
 	awaitAccessLog(t, g, clients)
@@ -185,7 +185,7 @@ func TestClientDisconnectBeforeResponseCancelsProviderRequest(t *testing.T) {
 	leave()
 	receive(t, "the provider's request ends", ended)
 	if err := receive(t, "the client's request ends", left); !errors.Is(err, context.Canceled) {
-		t.Errorf("the client's request ended by %v, want %v", err, context.Canceled)
+		t.Errorf("the client's request ended with %v, want %v", err, context.Canceled)
 	}
 	awaitAccessLog(t, g, 1)
 	checkNoErrors(t, g)
@@ -200,7 +200,7 @@ func TestProviderFailureMidStreamAbortsResponse(t *testing.T) {
 				return
 			}
 		}
-		panic(http.ErrAbortHandler) // closes the connection in the middle of the body
+		panic(http.ErrAbortHandler) // closes the connection within the body
 	}))
 	lines := openStream(t.Context(), t, g.URL)
 	for range 2 {
@@ -209,7 +209,7 @@ func TestProviderFailureMidStreamAbortsResponse(t *testing.T) {
 		}
 	}
 	if data, err := readEvent(lines); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("the client reads %q, %v after the provider died, want an error that is not the end", data, err)
+		t.Errorf("the client reads %q, %v after the provider died, want an error other than EOF", data, err)
 	}
 	awaitAccessLog(t, g, 1)
 	checkNoErrors(t, g)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestProviderCannotForgeAccessLogHeaders has a provider of HTTP/2 send headers of the operator's behind a body of a known length,
-// and before the answer, to a client of HTTP/2.
+// TestProviderCannotForgeAccessLogHeaders has an HTTP/2 provider send access-log headers as
+// trailers of a body with a known length, and in an informational response, to an HTTP/2 client.
 func TestProviderCannotForgeAccessLogHeaders(t *testing.T) {
 	authority := newAuthority(t)
 	provider := newSecureFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -24,7 +24,7 @@ func TestProviderCannotForgeAccessLogHeaders(t *testing.T) {
 	configure(t, g, hosted(map[string]map[string]any{"h2": at(t, provider.URL, map[string]any{"model": openAIModel, "tls": map[string]any{"caFile": authority.File}})}))
 	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
 		if got := header.Get(modelHeader); got != "" {
-			t.Errorf("an early answer has %s %q", modelHeader, got)
+			t.Errorf("an informational response has %s %q", modelHeader, got)
 		}
 		return nil
 	}})

@@ -14,8 +14,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// compressedAnswersAreRead has a provider that compresses if it may.
-func compressedAnswersAreRead(t *testing.T, g *gateway.Gateway) {
+// compressedResponsesAreRead has a provider that compresses if the request accepts it.
+func compressedResponsesAreRead(t *testing.T, g *gateway.Gateway) {
 	const document = `{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", jsonType)
@@ -36,7 +36,7 @@ func compressedAnswersAreRead(t *testing.T, g *gateway.Gateway) {
 			t.Errorf("%s: the client gets %q as %q, want %q", accepted, got.body, got.header.Get("Content-Encoding"), document)
 		}
 		if saw := provider.last(t).header.Get("Accept-Encoding"); saw != "gzip" {
-			t.Errorf("%s: the provider may compress by %q, want gzip", accepted, saw)
+			t.Errorf("%s: the provider gets Accept-Encoding %q, want gzip", accepted, saw)
 		}
 	}
 	awaitTotals(t, "tokens", totals{"input": 3 * 7, "output": 3 * 3}, func() totals {
@@ -44,7 +44,8 @@ func compressedAnswersAreRead(t *testing.T, g *gateway.Gateway) {
 	})
 }
 
-// eventsArriveWhenTheyAreSent measures each, by both versions of HTTP, and behind a fallback.
+// eventsArriveWhenTheyAreSent measures the delay of each event, over HTTP/1.1 and HTTP/2, and after
+// a failover.
 func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
 	const (
 		events   = 10
@@ -82,7 +83,7 @@ func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
 			t.Errorf("%s: the stream ends with %q, %v, want [DONE]", name, data, err)
 		}
 		if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: after [DONE]: %v, want the end", name, err)
+			t.Errorf("%s: after [DONE]: %v, want EOF", name, err)
 		}
 		t.Logf("%s: the slowest of %d events took %v", name, events, slowest)
 		if slowest > allowed {
@@ -91,15 +92,15 @@ func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// headerArrivesBeforeTheFirstEvent is for providers that think for long: without fallbacks, nothing is
-// held back.
+// headerArrivesBeforeTheFirstEvent is for providers whose first event takes long: without
+// fallbacks, the header is forwarded immediately.
 func headerArrivesBeforeTheFirstEvent(t *testing.T, g *gateway.Gateway) {
 	arrived := make(chan struct{})
 	provider := newFake(t, "provider", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", eventType)
 		_ = http.NewResponseController(rw).Flush()
 		select {
-		case <-arrived: // only now the event
+		case <-arrived: // the event follows only now
 		case <-r.Context().Done():
 			return
 		}
@@ -113,7 +114,7 @@ func headerArrivesBeforeTheFirstEvent(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// webSocketsPass has an upgrade, and words in both directions.
+// webSocketsPass has an upgrade, then data in both directions.
 func webSocketsPass(t *testing.T, g *gateway.Gateway) {
 	authority := newAuthority(t)
 	plain, secure := newFake(t, "plain", http.HandlerFunc(echo)), newSecureFake(t, "secure", http.HandlerFunc(echo), authority)
@@ -144,12 +145,12 @@ func webSocketsPass(t *testing.T, g *gateway.Gateway) {
 					t.Fatal(err)
 				}
 				if got, err := reader.ReadString('\n'); got != want || err != nil {
-					t.Errorf("the provider answers %q, %v, want %q", got, err, want)
+					t.Errorf("the provider responds %q, %v, want %q", got, err, want)
 				}
 			}
 			saw := provider.last(t)
 			if got, want := saw.target, "/v1/realtime?model=gpt-4o-realtime"; got != want {
-				t.Errorf("the provider is asked for %s, want %s", got, want)
+				t.Errorf("the provider receives %s, want %s", got, want)
 			}
 			if got, want := saw.header.Get("Authorization"), "Bearer sk-provider"; got != want {
 				t.Errorf("the provider sees the key %q, want %q", got, want)
@@ -158,7 +159,7 @@ func webSocketsPass(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// echo takes an upgrade, and sends back what comes.
+// echo accepts an upgrade and echoes everything that it receives.
 func echo(rw http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") != "websocket" || !strings.EqualFold(r.Header.Get("Connection"), "upgrade") {
 		http.Error(rw, "no upgrade", http.StatusBadRequest)
@@ -173,7 +174,7 @@ func echo(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(connection, buffered)
 }
 
-// hangingProviderIsATimeout measures when the client gets the error.
+// hangingProviderIsATimeout measures when the client gets the timeout error.
 func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
 	late := newFake(t, "pausing", http.HandlerFunc(pausing))
 	hanging := silent(t)
@@ -182,19 +183,19 @@ func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
 	got := fetch(t, g.URL+"/hanging"+chatPath, plainBody, nil)
 	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
 	if got.took < firstByte || got.took > firstByte+allowedDelay {
-		t.Errorf("the error came after %v, want %v and at most %v more", got.took, firstByte, allowedDelay)
+		t.Errorf("the error took %v, want %v and at most %v more", got.took, firstByte, allowedDelay)
 	}
-	got = fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which nobody reads
+	got = fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which the provider does not read
 	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
 	if allowed := firstByte + time.Second; got.took > allowed {
-		t.Errorf("the error for a large request came after %v, want at most %v", got.took, allowed)
+		t.Errorf("the error for a large request took %v, want at most %v", got.took, allowed)
 	}
 	if got := fetch(t, g.URL+"/pausing"+chatPath, plainStream, nil); got.err != nil || !strings.HasSuffix(got.body, "data: [DONE]\n\n") {
-		t.Errorf("a stream that pauses ends with %v: %s", got.err, got.body)
+		t.Errorf("paused stream ends with %v: %s", got.err, got.body)
 	}
 	got = fetch(t, g.URL+"/handshake"+chatPath, plainBody, nil)
 	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
 	if got.took > firstByte+allowedDelay {
-		t.Errorf("the error of a handshake came after %v, want at most %v", got.took, firstByte+allowedDelay)
+		t.Errorf("the error of a handshake took %v, want at most %v", got.took, firstByte+allowedDelay)
 	}
 }

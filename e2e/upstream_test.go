@@ -11,7 +11,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// TestForwarding has middlewares whose providers are theirs, without a service of Traefik.
+// TestForwarding has middlewares with their own providers, without a Traefik service.
 func TestForwarding(t *testing.T) {
 	g := startForwarding(t)
 	t.Run("certificates are verified", func(t *testing.T) { certificatesAreVerified(t, g) })
@@ -19,17 +19,17 @@ func TestForwarding(t *testing.T) {
 	t.Run("connections may end", func(t *testing.T) { connectionsMayEnd(t, g) })
 	t.Run("query and path reach the provider", func(t *testing.T) { queryAndPathReachTheProvider(t, g) })
 	t.Run("the provider does not see where the client is", func(t *testing.T) { providerDoesNotSeeWhereTheClientIs(t, g) })
-	t.Run("compressed answers are read", func(t *testing.T) { compressedAnswersAreRead(t, g) })
+	t.Run("compressed answers are read", func(t *testing.T) { compressedResponsesAreRead(t, g) })
 	t.Run("events arrive when they are sent", func(t *testing.T) { eventsArriveWhenTheyAreSent(t, g) })
 	t.Run("the header arrives before the first event", func(t *testing.T) { headerArrivesBeforeTheFirstEvent(t, g) })
 	t.Run("WebSockets pass", func(t *testing.T) { webSocketsPass(t, g) })
 	t.Run("a provider that hangs is a timeout", func(t *testing.T) { hangingProviderIsATimeout(t, g) })
-	t.Run("metrics tell which server was asked", func(t *testing.T) { metricsTellWhichServerWasAsked(t, g) })
-	t.Run("the service of the router is not asked", func(t *testing.T) { serviceOfTheRouterIsNotAsked(t, g) })
+	t.Run("metrics tell which server was asked", func(t *testing.T) { metricsHaveServerAddress(t, g) })
+	t.Run("the service of the router is not asked", func(t *testing.T) { routerServiceIsUnused(t, g) })
 	checkNoErrors(t, g)
 }
 
-// certificatesAreVerified has providers whose certificate is right, wrong, and not looked at.
+// certificatesAreVerified has providers whose certificate is valid, invalid, and not verified.
 func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
 	authority, stranger := newAuthority(t), newAuthority(t)
 	provider := newSecureFake(t, "provider", counting(0), authority)
@@ -66,8 +66,8 @@ func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
 			got := fetch(t, g.URL+"/"+test.name+chatPath, plainBody, map[string]string{numberHeader: strconv.Itoa(number)})
 			if test.refused {
 				checkOpenAIError(t, got, http.StatusBadGateway, "server_error", "provider_unreachable")
-				if asked := len(provider.saw()) - before; asked != 0 {
-					t.Errorf("the provider was asked %d times, want never", asked)
+				if received := len(provider.saw()) - before; received != 0 {
+					t.Errorf("the provider received %d requests, want none", received)
 				}
 				if got := loggedCall(t, g, number)["downstream_X-Ai-Error-Type"]; got != deadProvider {
 					t.Errorf("the access log has the error type %q, want %q", got, deadProvider)
@@ -78,13 +78,14 @@ func certificatesAreVerified(t *testing.T, g *gateway.Gateway) {
 				t.Fatalf("status %d from %q, want 200: %s", got.status, got.provider(), got.body)
 			}
 			if saw := provider.last(t); saw.serverName != test.serverName || saw.proto != "HTTP/2.0" {
-				t.Errorf("the provider is asked for the name %q by %s, want %q by HTTP/2.0", saw.serverName, saw.proto, test.serverName)
+				t.Errorf("the provider gets the server name %q over %s, want %q over HTTP/2.0", saw.serverName, saw.proto, test.serverName)
 			}
 		})
 	}
 }
 
-// connectionsAreReused counts them for requests that come one by one and at once, of two middlewares.
+// connectionsAreReused counts the connections of sequential and of concurrent requests, from two
+// middlewares.
 func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
 	const calls, clients = 200, 16
 	authority := newAuthority(t)
@@ -93,9 +94,9 @@ func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
 		provider *fake
 		tls      map[string]any
 		proto    string
-		most     int // connections, for requests at once
+		most     int // connections, for concurrent requests
 	}{
-		{"plain", newFake(t, "plain", counting(0)), map[string]any{"enabled": false}, "HTTP/1.1", 2 * clients}, // a request may dial, and then get one that is idle
+		{"plain", newFake(t, "plain", counting(0)), map[string]any{"enabled": false}, "HTTP/1.1", 2 * clients}, // a request may dial, then use a connection that became idle
 		{"secure", newSecureFake(t, "secure", counting(0), authority), map[string]any{"caFile": authority.File}, "HTTP/2.0", 2},
 	}
 	middlewares := map[string]map[string]any{}
@@ -114,25 +115,25 @@ func connectionsAreReused(t *testing.T, g *gateway.Gateway) {
 				}
 			}
 			if opened, _ := test.provider.connections(); opened != 1 {
-				t.Errorf("%d connections for requests one by one, want 1", opened)
+				t.Errorf("%d connections for sequential requests, want 1", opened)
 			}
 			inParallel(t, calls, clients, func(client *http.Client, number int) error {
-				return answered(client, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, number)
+				return completes(client, g.URL+"/"+test.name+strconv.Itoa(number%2)+chatPath, number)
 			})
 			opened, _ := test.provider.connections()
-			t.Logf("%d connections for %d requests, %d at once", opened, calls, clients)
+			t.Logf("%d connections for %d requests, %d of them concurrent", opened, calls, clients)
 			if opened > test.most {
-				t.Errorf("%d connections for %d requests at once, want at most %d", opened, clients, test.most)
+				t.Errorf("%d connections for %d concurrent requests, want at most %d", opened, clients, test.most)
 			}
 			if got := test.provider.last(t).proto; got != test.proto {
-				t.Errorf("the provider is asked by %s, want %s", got, test.proto)
+				t.Errorf("the provider is called over %s, want %s", got, test.proto)
 			}
 		})
 	}
 }
 
-// connectionsMayEnd has a provider that ends a connection of HTTP/2 after each answer. It has not looked at the requests that
-// are on their way then, and says so.
+// connectionsMayEnd has a provider that ends its HTTP/2 connection with GOAWAY after each response.
+// It reports requests in flight as unprocessed.
 func connectionsMayEnd(t *testing.T, g *gateway.Gateway) {
 	const calls, clients = 200, 8
 	authority := newAuthority(t)
@@ -144,16 +145,17 @@ func connectionsMayEnd(t *testing.T, g *gateway.Gateway) {
 		"chat": at(t, provider.URL, map[string]any{"token": "sk-provider", "tls": map[string]any{"caFile": authority.File}}),
 	}))
 	inParallel(t, calls, clients, func(client *http.Client, number int) error {
-		return answered(client, g.URL+"/chat"+chatPath, number)
+		return completes(client, g.URL+"/chat"+chatPath, number)
 	})
 	opened, _ := provider.connections()
 	t.Logf("%d connections for %d requests", opened, calls)
-	if asked := len(provider.saw()); asked != calls {
-		t.Errorf("the provider was asked %d times, want %d", asked, calls)
+	if received := len(provider.saw()); received != calls {
+		t.Errorf("the provider received %d requests, want %d", received, calls)
 	}
 }
 
-// queryAndPathReachTheProvider compares what the client asked for with what the provider is asked for.
+// queryAndPathReachTheProvider compares the client's request target with the one that the provider
+// gets.
 func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "provider", complete(jsonType, `{"choices":[],"data":[]}`))
 	open := map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}
@@ -162,7 +164,7 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		"gemini": at(t, provider.URL, map[string]any{"provider": "gemini", "token": "sk-provider", "routes": open}),
 		"fixed":  at(t, provider.URL, map[string]any{"provider": "azure", "token": "sk-provider", "path": "/deployments/x/chat"}),
 	}))
-	tests := []struct{ method, asked, want string }{
+	tests := []struct{ method, requested, want string }{
 		{"POST", "/plain/v1/chat/completions", "/v1/chat/completions"},
 		{"POST", "/plain/v1/chat/completions?api-version=2024-10-21", "/v1/chat/completions?api-version=2024-10-21"},
 		{"POST", "/plain/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F", "/v1/chat/completions?a=1&a=2&b=%20x+y&c&=d&e=%2F"},
@@ -179,7 +181,7 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		if test.method == http.MethodPost {
 			body = strings.NewReader(plainBody)
 		}
-		request, err := http.NewRequestWithContext(t.Context(), test.method, g.URL+test.asked, body)
+		request, err := http.NewRequestWithContext(t.Context(), test.method, g.URL+test.requested, body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,20 +191,20 @@ func queryAndPathReachTheProvider(t *testing.T, g *gateway.Gateway) {
 		}
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
-			t.Errorf("%s %s: status %d, want 200", test.method, test.asked, response.StatusCode)
+			t.Errorf("%s %s: status %d, want 200", test.method, test.requested, response.StatusCode)
 			continue
 		}
 		saw := provider.last(t)
 		if saw.method != test.method || saw.target != test.want {
-			t.Errorf("%s %s: the provider is asked %s %s, want %s", test.method, test.asked, saw.method, saw.target, test.want)
+			t.Errorf("%s %s: the provider gets %s %s, want %s", test.method, test.requested, saw.method, saw.target, test.want)
 		}
 		if want := strings.TrimPrefix(provider.URL, "http://"); saw.host != want {
-			t.Errorf("%s %s: the provider is asked as %s, want %s", test.method, test.asked, saw.host, want)
+			t.Errorf("%s %s: the provider gets the host %s, want %s", test.method, test.requested, saw.host, want)
 		}
 	}
 }
 
-// providerDoesNotSeeWhereTheClientIs looks at the headers that Traefik adds, and at those between a client and a proxy.
+// providerDoesNotSeeWhereTheClientIs checks the headers that Traefik adds, and hop-by-hop headers.
 func providerDoesNotSeeWhereTheClientIs(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "provider", counting(0))
 	configuration := at(t, provider.URL, map[string]any{"token": "sk-provider", "routes": map[string]string{"/v1/chat/completions": "completions", "*": "passthrough"}})
@@ -237,8 +239,8 @@ func providerDoesNotSeeWhereTheClientIs(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
-// metricsTellWhichServerWasAsked has the address and the port as attributes.
-func metricsTellWhichServerWasAsked(t *testing.T, g *gateway.Gateway) {
+// metricsHaveServerAddress checks the address and the port in the attributes.
+func metricsHaveServerAddress(t *testing.T, g *gateway.Gateway) {
 	provider := newFake(t, "provider", counting(0))
 	byName := strings.Replace(provider.URL, "127.0.0.1", "localhost", 1)
 	configure(t, g, hosted(map[string]map[string]any{
@@ -254,12 +256,12 @@ func metricsTellWhichServerWasAsked(t *testing.T, g *gateway.Gateway) {
 	})
 }
 
-// TestReloadsLeakNoConnections replaces the configuration again and again, with calls between.
+// TestReloadsLeakNoConnections replaces the configuration repeatedly, with calls in between.
 func TestReloadsLeakNoConnections(t *testing.T) {
 	const (
 		turns         = 50
 		clients       = 4
-		mayGoroutines = 2*2*2*clients + 10 // two for each connection that stays open for a while
+		mayGoroutines = 2*2*2*clients + 10 // two for each idle connection
 	)
 	provider, second := newFake(t, "provider", counting(0)), newFake(t, "second", counting(0))
 	g := start(t, gateway.Options{})
@@ -270,7 +272,7 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 	}
 	call := func() {
 		inParallel(t, 40, clients, func(client *http.Client, number int) error {
-			return answered(client, g.URL+[]string{"/chat", "/down"}[number%2]+chatPath, number)
+			return completes(client, g.URL+[]string{"/chat", "/down"}[number%2]+chatPath, number)
 		})
 	}
 	configure(t, g, hosted(nil))
@@ -280,7 +282,7 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 	for turn := 1; turn <= turns; turn++ {
 		configure(t, g, with(turn))
 		for number, route := range []string{"/chat", "/down"} {
-			if err := answered(http.DefaultClient, g.URL+route+chatPath, number); err != nil {
+			if err := completes(http.DefaultClient, g.URL+route+chatPath, number); err != nil {
 				t.Errorf("reload %d, %s: %v", turn, route, err)
 			}
 		}
@@ -298,13 +300,13 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 		return allGoroutines(t, g) < before+mayGoroutines
 	})
 	if leaked := interpretedGoroutines(t, g); leaked != 0 {
-		t.Errorf("%d goroutines of the plugin run, want none", leaked)
+		t.Errorf("%d goroutines of the plugin are running, want none", leaked)
 	}
 	checkNoPanic(t, g)
 }
 
-// serviceOfTheRouterIsNotAsked has a service beside a host.
-func serviceOfTheRouterIsNotAsked(t *testing.T, g *gateway.Gateway) {
+// routerServiceIsUnused has a router's service in addition to a host.
+func routerServiceIsUnused(t *testing.T, g *gateway.Gateway) {
 	provider, service := newFake(t, "provider", counting(0)), newFake(t, "service", counting(0))
 	dynamic := metered(at(t, provider.URL, map[string]any{"routes": map[string]string{
 		"/v1/chat/completions": "completions", "/v1/models": "models", "*": "passthrough",
@@ -316,6 +318,6 @@ func serviceOfTheRouterIsNotAsked(t *testing.T, g *gateway.Gateway) {
 		}
 	}
 	if got := len(service.saw()); got != 0 {
-		t.Errorf("the service was asked %d times, want never", got)
+		t.Errorf("the service received %d requests, want none", got)
 	}
 }

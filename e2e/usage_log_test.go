@@ -12,17 +12,17 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// usageHeaders tell the operator what a call used.
+// usageHeaders are the access-log headers with the usage of a call.
 var usageHeaders = []string{"X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type"}
 
-// someTime stands for any time in milliseconds.
+// someTime stands for any duration in milliseconds.
 const someTime = "some time"
 
 var usageTests = []struct {
 	name   string
 	body   string
 	ending string
-	want   map[string]string // what is not named is absent
+	want   map[string]string // all other headers must be absent
 }{
 	{"JSON answer", plainBody, "", map[string]string{"X-Ai-Input-Tokens": "", "X-Ai-Output-Tokens": ""}},
 	{"stream", plainStream, "", map[string]string{"X-Ai-Input-Tokens": "", "X-Ai-Output-Tokens": "", "X-Ai-Ttft-Ms": someTime}},
@@ -31,7 +31,7 @@ var usageTests = []struct {
 	{"refused", `{"messages":[}`, "", map[string]string{"X-Ai-Error-Type": "invalid_json"}},
 }
 
-// callUsageTest makes the call of a test, whose tokens are those of the number.
+// callUsageTest makes the call of a test. Its token counts follow from the number.
 func callUsageTest(t *testing.T, base string, number int) {
 	t.Helper()
 	test := usageTests[number]
@@ -41,16 +41,16 @@ func callUsageTest(t *testing.T, base string, number int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, response.Body) // may be cut
+	_, _ = io.Copy(io.Discard, response.Body) // the response may be cut
 	_ = response.Body.Close()
 	for _, name := range usageHeaders {
 		if value, has := response.Header[name]; has {
-			t.Errorf("%s: the client sees %s: %s", test.name, name, value)
+			t.Errorf("%s: the client gets %s: %s", test.name, name, value)
 		}
 	}
 }
 
-// checkUsage compares what the operator sees of the call with that number.
+// checkUsage checks the access log of the call with the number.
 func checkUsage(t *testing.T, number int, operator func(name string) (value string, has bool)) {
 	t.Helper()
 	test := usageTests[number]
@@ -68,7 +68,7 @@ func checkUsage(t *testing.T, number int, operator func(name string) (value stri
 			}
 		}
 		if has != wanted || got != want {
-			t.Errorf("%s: the operator sees %s %q (%t), want %q (%t)", test.name, name, got, has, want, wanted)
+			t.Errorf("%s: the access log has %s %q (%t), want %q (%t)", test.name, name, got, has, want, wanted)
 		}
 	}
 }
@@ -87,11 +87,12 @@ func TestAccessLogUsage(t *testing.T) {
 	}
 }
 
-// TestTraefikSpanUsage has Traefik trace by itself. It does not finish its span of an answer that breaks.
+// TestTraefikSpanUsage enables Traefik's own tracing. Traefik does not finish its span for a
+// response that breaks.
 func TestTraefikSpanUsage(t *testing.T) {
 	collector := startCollector(t)
 	g := start(t, gateway.Options{
-		Env: []string{"OTEL_BSP_SCHEDULE_DELAY=50"}, // else Traefik's own exporter waits for 5 s
+		Env: []string{"OTEL_BSP_SCHEDULE_DELAY=50"}, // Traefik's own exporter waits for 5 s otherwise
 		Static: map[string]any{"tracing": map[string]any{
 			"otlp":                    map[string]any{"http": map[string]any{"endpoint": collector.URL + "/v1/traces"}},
 			"capturedResponseHeaders": usageHeaders,
@@ -121,7 +122,7 @@ func TestTraefikSpanUsage(t *testing.T) {
 	}
 }
 
-// serverSpans are Traefik's spans of chat completions that it received.
+// serverSpans returns Traefik's server spans of chat completions.
 func serverSpans(t *testing.T, c *backends.Collector) []backends.Span {
 	t.Helper()
 	all, err := c.Spans()

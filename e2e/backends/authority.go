@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// certificateLife is how long a certificate is valid: longer than any test runs.
+// certificateLife is the validity of a certificate: longer than any test runs.
 const certificateLife = 24 * time.Hour
 
 // Authority issues certificates for servers on this machine, and for clients.
 type Authority struct {
-	// File is the authority's own certificate, in PEM.
+	// File is the path of the authority's own certificate, in PEM.
 	File string
 
 	certificate *x509.Certificate
@@ -29,7 +29,7 @@ type Authority struct {
 	serial      int64
 }
 
-// NewAuthority writes the certificate of a new authority into the folder.
+// NewAuthority creates an authority and writes its certificate into the folder.
 func NewAuthority(dir string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -62,7 +62,7 @@ func (a *Authority) Server() (tls.Certificate, error) {
 	})
 }
 
-// Client returns a certificate of the user in the group.
+// Client returns a client certificate for the user in the group.
 func (a *Authority) Client(user, group string) (tls.Certificate, error) {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: []string{group}},
@@ -70,7 +70,7 @@ func (a *Authority) Client(user, group string) (tls.Certificate, error) {
 	})
 }
 
-// Pool trusts this authority only.
+// Pool returns a pool that trusts only this authority.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.certificate)

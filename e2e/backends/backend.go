@@ -17,19 +17,19 @@ const (
 	// startTimeout bounds the wait for a program to serve.
 	startTimeout = 30 * time.Second
 
-	// pollInterval is the pause between two looks at a condition.
+	// pollInterval is the pause between two checks of a condition.
 	pollInterval = 10 * time.Millisecond
 
-	// startAttempts bounds how often another port is tried after another process took one first.
+	// startAttempts bounds how often ports are tried, in case another process takes one first.
 	startAttempts = 5
 )
 
-// backend is a program in a folder of its own that can be stopped and started again.
+// backend is a program with its own folder that can be stopped and restarted.
 type backend struct {
 	binary    string
 	arguments []string
 
-	// environment is added to that of this process, as NAME=value.
+	// environment is added to the inherited environment, as NAME=value.
 	environment []string
 
 	dir     string // removed by Close
@@ -58,7 +58,7 @@ func (b *backend) Start(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 		case <-b.process.Done():
-			return fmt.Errorf("%s ended while it started: %s", filepath.Base(b.binary), b.log())
+			return fmt.Errorf("%s exited during startup: %s", filepath.Base(b.binary), b.log())
 		case <-ctx.Done():
 			b.Stop()
 			return fmt.Errorf("%s does not serve: %w: %s", filepath.Base(b.binary), ctx.Err(), b.log())
@@ -90,7 +90,7 @@ func (b *backend) log() string {
 	return strings.TrimSpace(string(content))
 }
 
-// firstStart tries configured, which chooses ports, until the program gets them.
+// firstStart calls configured, which chooses ports, until the program can listen on them.
 func firstStart[B interface {
 	Start(context.Context) error
 	Close() error
@@ -111,12 +111,13 @@ func firstStart[B interface {
 	}
 }
 
-// answers reports whether a GET of the address is answered, with the status if it is not 0.
-func answers(ctx context.Context, address string, status int) bool {
-	return answersTo(ctx, http.DefaultClient, address, status)
+// serves reports whether a GET of the address gets a response, with the given status unless it is
+// 0.
+func serves(ctx context.Context, address string, status int) bool {
+	return servesTo(ctx, http.DefaultClient, address, status)
 }
 
-func answersTo(ctx context.Context, client *http.Client, address string, status int) bool {
+func servesTo(ctx context.Context, client *http.Client, address string, status int) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return false

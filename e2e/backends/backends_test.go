@@ -27,7 +27,7 @@ func export(t *testing.T, address, body string) {
 	}
 }
 
-// await returns once the condition holds.
+// await waits until the condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -36,12 +36,12 @@ func await(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("not in time: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-// counter is an export of a counter with the attribute team.
+// counter returns an export of a counter with the attribute team.
 func counter(value, time int) string {
 	return fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"test"}}]},
 "scopeMetrics":[{"scope":{"name":"scope"},"metrics":[{"name":"test.decisions","unit":"{decision}","sum":{
@@ -69,7 +69,7 @@ func TestCollectorKeepsDataAcrossRestarts(t *testing.T) {
 	c.Stop()
 	if connection, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://")); err == nil {
 		_ = connection.Close()
-		t.Error("a stopped Collector listens")
+		t.Error("a stopped Collector still listens")
 	}
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -142,6 +142,6 @@ scrape_configs: [{job_name: scraped, static_configs: [{targets: ["`+strings.Trim
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if _, err := p.Query(t.Context(), "sum("); err == nil {
-		t.Error("a broken query is answered without an error")
+		t.Error("an invalid query returned no error")
 	}
 }

@@ -1,6 +1,7 @@
-// Package backends runs real programs on free loopback ports and in temporary folders: those that take the plugin's
-// telemetry, an OpenTelemetry Collector and a Prometheus, of which it reads back what they got, and a Kubernetes API
-// server.
+// Package backends runs the real programs that the plugin or Traefik talks to, on free loopback
+// ports and in temporary folders: an OpenTelemetry Collector and a Prometheus, whose received
+// telemetry tests can read back, a Kubernetes API server, and gateways of other projects to compare
+// with.
 package backends
 
 import (
@@ -17,8 +18,8 @@ import (
 
 const prometheusModule = "github.com/prometheus/prometheus"
 
-// CollectorBinary returns the path of an OpenTelemetry Collector: the one that the environment variable COLLECTOR names,
-// else one built from the nested module. It says on log when it builds.
+// CollectorBinary returns the path of an OpenTelemetry Collector: the one that the environment
+// variable COLLECTOR names, else one built from the nested module. It writes to log when it builds.
 func CollectorBinary(ctx context.Context, log io.Writer) (string, error) {
 	return binary(ctx, log, "collector", program.Program{
 		Name:     "collector",
@@ -29,13 +30,13 @@ func CollectorBinary(ctx context.Context, log io.Writer) (string, error) {
 	})
 }
 
-// PrometheusBinary returns the path of a Prometheus: the one that the environment variable PROMETHEUS names, else one
-// built from the nested module. It says on log when it builds.
+// PrometheusBinary returns the path of a Prometheus: the one that the environment variable
+// PROMETHEUS names, else one built from the nested module. It writes to log when it builds.
 func PrometheusBinary(ctx context.Context, log io.Writer) (string, error) {
 	return prometheusCommand(ctx, log, "prometheus", "PROMETHEUS")
 }
 
-// PromtoolBinary returns the path of Prometheus's promtool, by the variable PROMTOOL or built, as PrometheusBinary.
+// PromtoolBinary is like PrometheusBinary, for promtool and the environment variable PROMTOOL.
 func PromtoolBinary(ctx context.Context, log io.Writer) (string, error) {
 	return prometheusCommand(ctx, log, "promtool", "PROMTOOL")
 }
@@ -46,12 +47,12 @@ func prometheusCommand(ctx context.Context, log io.Writer, name, variable string
 		Variable: variable,
 		Module:   prometheusModule,
 		Package:  prometheusModule + "/cmd/" + name,
-		Flags:    []string{"-tags", "remove_all_sd"}, // only the discovery that the tests need, and half the build
+		Flags:    []string{"-tags", "remove_all_sd"}, // no service discovery but what the tests need, which halves the build time
 	})
 }
 
-// KubeAPIServerBinary returns the path of a kube-apiserver: the one that the environment variable KUBE_APISERVER names,
-// else one built from the nested module. It says on log when it builds.
+// KubeAPIServerBinary returns the path of a kube-apiserver: the one that the environment variable
+// KUBE_APISERVER names, else one built from the nested module. It writes to log when it builds.
 func KubeAPIServerBinary(ctx context.Context, log io.Writer) (string, error) {
 	return binary(ctx, log, "kubernetes", program.Program{
 		Name:       "kube-apiserver",
@@ -59,11 +60,11 @@ func KubeAPIServerBinary(ctx context.Context, log io.Writer) (string, error) {
 		Module:     "k8s.io/kubernetes",
 		Package:    "k8s.io/kubernetes/cmd/kube-apiserver",
 		Stamp:      "k8s.io/component-base/version.gitVersion",
-		StampWithV: true, // without, the API server panics
+		StampWithV: true, // the API server panics without it
 	})
 }
 
-// EtcdBinary returns the path of an etcd, by the variable ETCD or built, as KubeAPIServerBinary.
+// EtcdBinary is like KubeAPIServerBinary, for etcd and the environment variable ETCD.
 func EtcdBinary(ctx context.Context, log io.Writer) (string, error) {
 	return binary(ctx, log, "kubernetes", program.Program{
 		Name:     "etcd",
@@ -83,7 +84,7 @@ func KubectlBinary() (string, error) {
 	}
 	found, err := exec.LookPath("kubectl")
 	if err != nil {
-		return "", fmt.Errorf("there is no kubectl on PATH: install it (such as Debian's package kubernetes-client), or name one by KUBECTL=/path/to/kubectl: %w", err)
+		return "", fmt.Errorf("no kubectl on PATH: install it (Debian's package is kubernetes-client), or set KUBECTL=/path/to/kubectl: %w", err)
 	}
 	return found, nil
 }

@@ -13,13 +13,14 @@ import (
 type Collector struct {
 	backend
 
-	// URL is the base that takes OTLP over HTTP. It stays the same when the Collector is started again.
+	// URL is the base URL that receives OTLP over HTTP. A restart does not change it.
 	URL string
 }
 
-// StartCollector runs a Collector and returns once it serves; the caller ends it with Close. With configurations, as the
-// Collector's --config takes them, it runs with those, but receives on its own address. Without, it writes all that it
-// receives to files, for Metrics and Spans.
+// StartCollector starts a Collector and returns once it serves; the caller must call Close.
+// configurations are values of the Collector's --config, except that the Collector receives on its
+// own address. Without configurations, it writes everything that it receives to files, for Metrics
+// and Spans.
 func StartCollector(ctx context.Context, configurations ...string) (*Collector, error) {
 	binary, err := CollectorBinary(ctx, os.Stderr)
 	if err != nil {
@@ -39,7 +40,7 @@ func newCollector(binary string, configurations []string) (*Collector, error) {
 	}
 	c := &Collector{URL: "http://" + address}
 	c.binary, c.dir = binary, dir
-	c.ready = func(ctx context.Context) bool { return answers(ctx, c.URL, 0) }
+	c.ready = func(ctx context.Context) bool { return serves(ctx, c.URL, 0) }
 	own := []any{collectorAddress(address)}
 	if len(configurations) == 0 {
 		own = append(own, collectorToFiles(c.metricsPath(), c.spansPath()))
@@ -48,7 +49,7 @@ func newCollector(binary string, configurations []string) (*Collector, error) {
 		c.arguments = append(c.arguments, "--config="+configuration)
 	}
 	for _, part := range own {
-		text, err := json.Marshal(part) // which is YAML
+		text, err := json.Marshal(part) // JSON is valid YAML
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +58,8 @@ func newCollector(binary string, configurations []string) (*Collector, error) {
 	return c, nil
 }
 
-// collectorAddress is where the Collector listens, without metrics of its own, which would listen, too.
+// collectorAddress returns a configuration part that sets the address and disables the Collector's
+// own metrics, which would listen on another port.
 func collectorAddress(address string) map[string]any {
 	return map[string]any{
 		"receivers": map[string]any{"otlp": map[string]any{"protocols": map[string]any{"http": map[string]any{"endpoint": address}}}},

@@ -20,12 +20,13 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
-// Kubernetes is a Kubernetes API server with an etcd of its own. There is nothing else in its cluster: no node runs a
-// pod, and no controller makes endpoints of Services. Who may do what is decided by RBAC, as in any cluster.
+// Kubernetes is a Kubernetes API server with its own etcd. The cluster has no other component: no
+// node runs a pod, and no controller creates endpoints for Services. RBAC authorizes requests, as
+// in any cluster.
 type Kubernetes struct {
-	backend // the API server, which Stop and Start take away and bring back
+	backend // the API server, which Stop and Start restart
 
-	// URL is where the API is served. It stays the same when the server is started again.
+	// URL is the base URL of the API. A restart does not change it.
 	URL string
 
 	// Authority issued the API server's certificate.
@@ -36,7 +37,8 @@ type Kubernetes struct {
 	config  string // for kubectl as the administrator
 }
 
-// StartKubernetes runs an etcd and an API server, and returns once both serve; the caller ends them with Close.
+// StartKubernetes starts an etcd and an API server, and returns once both serve; the caller must
+// call Close.
 func StartKubernetes(ctx context.Context) (*Kubernetes, error) {
 	kubectl, err := KubectlBinary()
 	if err != nil {
@@ -84,19 +86,19 @@ func newKubernetes(binary, store string) (*Kubernetes, error) {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-signing-key-file=" + k.path("accounts.key"),
 		"--service-account-key-file=" + k.path("accounts.key"),
-		// A pod of a test would need the account that a controller makes for it in each namespace.
+		// Without a controller, no namespace has the service account that a test's pod would need.
 		"--disable-admission-plugins=ServiceAccount",
 		"--service-cluster-ip-range=10.96.0.0/24",
 		"--advertise-address=127.0.0.1",
-		"--endpoint-reconciler-type=none", // which would refuse a loopback address
+		"--endpoint-reconciler-type=none", // the reconciler would reject a loopback address
 		"--cert-dir=" + dir,
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: k.Authority.Pool(), MinVersion: tls.VersionTLS12}}}
-	k.ready = func(ctx context.Context) bool { return answersTo(ctx, client, k.URL+"/readyz", http.StatusOK) }
+	k.ready = func(ctx context.Context) bool { return servesTo(ctx, client, k.URL+"/readyz", http.StatusOK) }
 	return k, nil
 }
 
-// writeCredentials writes what the API server and its administrator show each other.
+// writeCredentials writes the certificates and keys of the API server and its administrator.
 func (k *Kubernetes) writeCredentials() error {
 	var err error
 	if k.Authority, err = NewAuthority(k.dir); err != nil {
@@ -106,7 +108,7 @@ func (k *Kubernetes) writeCredentials() error {
 	if err != nil {
 		return err
 	}
-	administrator, err := k.Authority.Client("administrator", "system:masters") // who may do everything
+	administrator, err := k.Authority.Client("administrator", "system:masters") // this group may do everything
 	if err != nil {
 		return err
 	}
@@ -118,7 +120,7 @@ func (k *Kubernetes) writeCredentials() error {
 	if err != nil {
 		return err
 	}
-	config, err := json.Marshal(k.administratorConfig()) // which is YAML
+	config, err := json.Marshal(k.administratorConfig()) // JSON is valid YAML
 	if err != nil {
 		return err
 	}
@@ -146,7 +148,8 @@ func (k *Kubernetes) administratorConfig() map[string]any {
 
 func (k *Kubernetes) path(name string) string { return filepath.Join(k.dir, name) }
 
-// Kubectl runs kubectl as the administrator, with the text as its standard input, and returns what it writes.
+// Kubectl runs kubectl as the administrator, with input as its standard input, and returns its
+// standard output.
 func (k *Kubernetes) Kubectl(ctx context.Context, input string, arguments ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, k.kubectl, append([]string{"--kubeconfig=" + k.config, "--cache-dir=" + k.path("kubectl")}, arguments...)...)
 	cmd.Stdin = strings.NewReader(input)
@@ -168,7 +171,7 @@ func (k *Kubernetes) Close() error {
 	return err
 }
 
-// etcd is where the API server keeps its objects.
+// etcd stores the objects of the API server.
 type etcd struct {
 	backend
 	url string
@@ -205,9 +208,9 @@ func newEtcd(binary string) (*etcd, error) {
 		"--listen-peer-urls=http://" + peers,
 		"--initial-advertise-peer-urls=http://" + peers,
 		"--initial-cluster=test=http://" + peers,
-		"--unsafe-no-fsync", // the data need not outlive the machine
+		"--unsafe-no-fsync", // the data need not survive a crash
 		"--log-level=warn",
 	}
-	e.ready = func(ctx context.Context) bool { return answers(ctx, e.url+"/health", http.StatusOK) }
+	e.ready = func(ctx context.Context) bool { return serves(ctx, e.url+"/health", http.StatusOK) }
 	return e, nil
 }

@@ -9,11 +9,11 @@ import (
 	"strconv"
 )
 
-// Attributes are those of a point, a span or a resource, by their names. A value is a string, bool, int64, float64, or a
-// slice of these.
+// Attributes are the attributes of a point, a span or a resource, by name. A value is a string,
+// bool, int64, float64, or a slice of these.
 type Attributes map[string]any
 
-// Text is the value of a string attribute, empty if there is none.
+// Text returns the value of a string attribute, or "" if there is none.
 func (a Attributes) Text(name string) string {
 	text, _ := a[name].(string)
 	return text
@@ -28,16 +28,17 @@ type Point struct {
 	Resource    Attributes
 	Attributes  Attributes
 
-	// Cumulative tells that the point counts from Start on; the other kind counts from the last point.
+	// Cumulative is true if the point counts from Start on, and false if it counts from the last
+	// point.
 	Cumulative bool
-	Start      int64 // in Unix nanoseconds, as Time
+	Start      int64 // in Unix nanoseconds, like Time
 	Time       int64
 
-	// Value is that of a counter or gauge. Monotonic tells a counter.
+	// Value is the value of a counter or gauge. Monotonic is true for a counter.
 	Value     float64
 	Monotonic bool
 
-	// Histogram tells that the point has what follows.
+	// Histogram is true if the following fields are set.
 	Histogram bool
 	Count     int64
 	Sum       float64
@@ -53,7 +54,7 @@ type Span struct {
 	State      string
 	Name       string
 	Kind       int
-	Start      int64 // in Unix nanoseconds, as End
+	Start      int64 // in Unix nanoseconds, like End
 	End        int64
 	Attributes Attributes
 	Events     []string
@@ -63,14 +64,14 @@ type Span struct {
 	Resource   Attributes
 }
 
-// KindServer and KindClient are values of Span.Kind, StatusError is one of Span.Status.
+// KindServer and KindClient are values of Span.Kind, StatusError is a value of Span.Status.
 const (
 	KindServer  = 2
 	KindClient  = 3
 	StatusError = 2
 )
 
-// Metrics returns the latest state of every series that the Collector received so far.
+// Metrics returns the latest state of every series that the Collector has received so far.
 func (c *Collector) Metrics() ([]Point, error) {
 	var points []Point
 	index := map[string]int{}
@@ -98,7 +99,7 @@ func (c *Collector) Metrics() ([]Point, error) {
 	return points, err
 }
 
-// Spans returns all spans that the Collector received so far.
+// Spans returns all spans that the Collector has received so far.
 func (c *Collector) Spans() ([]Span, error) {
 	var spans []Span
 	err := eachLine(c.spansPath(), func(line []byte) error {
@@ -112,7 +113,7 @@ func (c *Collector) Spans() ([]Span, error) {
 	return spans, err
 }
 
-// eachLine calls do for every complete line of the file, if it exists already.
+// eachLine calls do for each complete line of the file. A missing file has no lines.
 func eachLine(path string, do func([]byte) error) error {
 	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -129,7 +130,7 @@ func eachLine(path string, do func([]byte) error) error {
 	return nil
 }
 
-// The JSON of OTLP: 64-bit integers are text, ids hexadecimal digits.
+// OTLP's JSON encoding: 64-bit integers are strings, IDs are hexadecimal.
 
 type resource struct {
 	Attributes keyValues `json:"attributes"`
@@ -210,7 +211,7 @@ func (m metric) point(d *data, p dataPoint) Point {
 		Histogram: d == m.Histogram, Count: p.Count, Sum: p.Sum, Bounds: p.Bounds,
 	}
 	for _, text := range p.Counts {
-		count, _ := strconv.ParseInt(text, 10, 64) // the Collector wrote it
+		count, _ := strconv.ParseInt(text, 10, 64) // the Collector writes valid numbers
 		point.Counts = append(point.Counts, count)
 	}
 	return point

@@ -2,7 +2,7 @@ package backends
 
 import (
 	"context"
-	_ "embed" // what the peers need
+	_ "embed" // for the peers' configuration files
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,8 +16,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
-// portkeyVersion is the last release that runs with these versions of its own dependencies; with those that npm chooses,
-// every stream is answered with 500.
+// portkeyVersion is the last release that runs with these versions of its dependencies. With the
+// versions that npm chooses, every stream gets a 500.
 const portkeyVersion = "1.15.2"
 
 const portkeyPackage = `{
@@ -27,8 +27,8 @@ const portkeyPackage = `{
 }
 `
 
-// nginxModules are where the module with njs lies, from the folder of nginx itself: in Debian's packages, installed or
-// unpacked.
+// nginxModules are possible paths of the njs module, relative to the folder of the nginx binary: in
+// Debian's packages, installed or unpacked.
 const nginxModules = "../lib/nginx/modules/ngx_http_js_module.so"
 
 //go:embed peers/loopback.cjs
@@ -47,15 +47,16 @@ type Peer struct {
 	// Name is the program and its version.
 	Name string
 
-	// URL is the base that chat completions are sent to.
+	// URL is the base URL for chat completions.
 	URL string
 }
 
-// CPU is the user and system time that the peer has used so far.
+// CPU returns the user and system time that the peer has used so far.
 func (p *Peer) CPU() (time.Duration, error) { return p.process.CPU() }
 
-// StartPortkey runs Portkey's gateway, which it installs with npm into the user's cache folder if it is not there, and
-// returns once it serves. The caller ends it with Close. It needs node and npm, and says on log when it installs.
+// StartPortkey starts Portkey's gateway and returns once it serves; the caller must call Close. If
+// the gateway is missing from the user's cache folder, StartPortkey installs it with npm and writes
+// so to log. It needs node and npm.
 func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
 	folder, err := installPortkey(ctx, log)
 	if err != nil {
@@ -81,8 +82,8 @@ func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
 	})
 }
 
-// PortkeyHeader is the header of requests that are to be sent to the upstream with the key, with the members in their body,
-// and with the header of theirs that is named.
+// PortkeyHeader returns the header that makes Portkey forward a request to the upstream with the
+// key, set the members in its body, and forward the named request header.
 func PortkeyHeader(upstream, key string, members map[string]any, forwarded string) (name, value string, err error) {
 	config, err := json.Marshal(map[string]any{
 		"provider": "openai", "custom_host": upstream + "/v1", "api_key": key, "override_params": members,
@@ -111,7 +112,7 @@ func installPortkey(ctx context.Context, log io.Writer) (string, error) {
 	if err := os.WriteFile(filepath.Join(partial, "package.json"), []byte(portkeyPackage), 0o600); err != nil {
 		return "", err
 	}
-	_, _ = fmt.Fprintf(log, "installing portkey %s with npm, once\n", portkeyVersion)
+	_, _ = fmt.Fprintf(log, "installing Portkey %s with npm; this happens once\n", portkeyVersion)
 	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund")
 	install.Dir = partial
 	if output, err := install.CombinedOutput(); err != nil {
@@ -120,9 +121,9 @@ func installPortkey(ctx context.Context, log io.Writer) (string, error) {
 	return folder, os.Rename(partial, folder)
 }
 
-// StartNginx runs nginx with a script in njs that does to a request what the plugin does, and returns once it serves; the
-// caller ends it with Close. It runs the nginx that the environment variable NGINX names, else the one on PATH, with its
-// module for njs. It does not stream.
+// StartNginx starts nginx with an njs script that changes requests as the plugin does, and returns
+// once it serves; the caller must call Close. It runs the nginx that the environment variable NGINX
+// names, else the one on PATH, with its njs module. It does not stream.
 func StartNginx(ctx context.Context, upstream, key string) (*Peer, error) {
 	named := os.Getenv("NGINX")
 	if named == "" {
@@ -137,7 +138,7 @@ func StartNginx(ctx context.Context, upstream, key string) (*Peer, error) {
 	}
 	module := filepath.Join(filepath.Dir(binary), nginxModules)
 	if _, err := os.Stat(module); err != nil {
-		return nil, fmt.Errorf("nginx: its module for njs: %w", err)
+		return nil, fmt.Errorf("nginx: njs module: %w", err)
 	}
 	version, err := exec.CommandContext(ctx, binary, "-v").CombinedOutput()
 	if err != nil {
@@ -171,6 +172,6 @@ func newPeer(name string) (peer *Peer, address string, err error) {
 	}
 	peer = &Peer{Name: name, URL: "http://" + address}
 	peer.dir = dir
-	peer.ready = func(ctx context.Context) bool { return answersTo(ctx, http.DefaultClient, peer.URL, 0) }
+	peer.ready = func(ctx context.Context) bool { return servesTo(ctx, http.DefaultClient, peer.URL, 0) }
 	return peer, address, nil
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
-// Prometheus is a Prometheus with a database of its own.
+// Prometheus is a Prometheus with its own database.
 type Prometheus struct {
 	backend
 
-	// URL is the base of its API.
+	// URL is the base URL of its API.
 	URL string
 }
 
-// StartPrometheus runs a Prometheus with the configuration and further flags, such as --web.enable-otlp-receiver, and
-// returns once it serves; the caller ends it with Close.
+// StartPrometheus starts a Prometheus with the configuration and further flags, such as
+// --web.enable-otlp-receiver, and returns once it serves; the caller must call Close.
 func StartPrometheus(ctx context.Context, configuration string, flags ...string) (*Prometheus, error) {
 	binary, err := PrometheusBinary(ctx, os.Stderr)
 	if err != nil {
@@ -53,7 +53,7 @@ func newPrometheus(binary, configuration string, flags []string) (*Prometheus, e
 		"--web.listen-address=" + address,
 		"--log.level=warn",
 	}, flags...)
-	p.ready = func(ctx context.Context) bool { return answers(ctx, p.URL+"/-/ready", http.StatusOK) }
+	p.ready = func(ctx context.Context) bool { return serves(ctx, p.URL+"/-/ready", http.StatusOK) }
 	return p, nil
 }
 
@@ -63,7 +63,7 @@ type Sample struct {
 	Value  float64
 }
 
-// Query evaluates an expression whose result is a vector or a number, now.
+// Query evaluates an expression at the current time. Its result must be a vector or a scalar.
 func (p *Prometheus) Query(ctx context.Context, expression string) ([]Sample, error) {
 	form := url.Values{"query": {expression}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL+"/api/v1/query", strings.NewReader(form.Encode()))
@@ -76,20 +76,20 @@ func (p *Prometheus) Query(ctx context.Context, expression string) ([]Sample, er
 		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var answer struct {
+	var result struct {
 		Error string `json:"error"`
 		Data  struct {
 			Type   string          `json:"resultType"`
 			Result json.RawMessage `json:"result"`
 		} `json:"data"`
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(response.Body).Decode(&result); err != nil {
 		return nil, fmt.Errorf("query %s: %w", expression, err)
 	}
-	if answer.Error != "" {
-		return nil, fmt.Errorf("query %s: %s", expression, answer.Error)
+	if result.Error != "" {
+		return nil, fmt.Errorf("query %s: %s", expression, result.Error)
 	}
-	samples, err := decodeSamples(answer.Data.Type, answer.Data.Result)
+	samples, err := decodeSamples(result.Data.Type, result.Data.Result)
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", expression, err)
 	}
@@ -99,7 +99,7 @@ func (p *Prometheus) Query(ctx context.Context, expression string) ([]Sample, er
 func decodeSamples(kind string, result json.RawMessage) ([]Sample, error) {
 	type series struct {
 		Labels map[string]string `json:"metric"`
-		Value  []any             `json:"value"` // the time and, as text, the number
+		Value  []any             `json:"value"` // the time, and the number as a string
 	}
 	var all []series
 	switch kind {
@@ -113,12 +113,12 @@ func decodeSamples(kind string, result json.RawMessage) ([]Sample, error) {
 			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("the result is a %s", kind)
+		return nil, fmt.Errorf("unsupported result type %s", kind)
 	}
 	samples := make([]Sample, 0, len(all))
 	for _, one := range all {
 		if len(one.Value) != 2 {
-			return nil, fmt.Errorf("a value is %v", one.Value)
+			return nil, fmt.Errorf("unexpected value %v", one.Value)
 		}
 		number, err := strconv.ParseFloat(fmt.Sprint(one.Value[1]), 64)
 		if err != nil {

@@ -1,4 +1,4 @@
-// Package chart draws the plots of the documentation as SVG.
+// Package chart draws the plots in the documentation as SVG, in one style.
 package chart
 
 import (
@@ -18,13 +18,13 @@ import (
 
 // Axis is a horizontal or vertical axis.
 type Axis struct {
-	// Label says what is shown, and in which unit.
+	// Label names the quantity or its unit.
 	Label string
 
-	// Log makes the axis logarithmic; all values are above 0. Default: linear, from 0.
+	// Log makes the axis logarithmic; all values must be above 0. Default: linear, from 0.
 	Log bool
 
-	// Marks are the labels of values. Default: numbers.
+	// Marks label values. Default: round numbers.
 	Marks []Mark
 }
 
@@ -37,12 +37,12 @@ type Mark struct {
 // Point is a pair of values.
 type Point struct{ X, Y float64 }
 
-// Line joins points. Without a name it has no entry in the legend.
+// Line connects points. A line without a name has no entry in the legend.
 type Line struct {
 	Name   string
 	Points []Point
 
-	// Grey makes the line a dashed grey one, to compare with. Default: a colour of its own.
+	// Grey draws a dashed grey line, as a reference. Default: the next colour.
 	Grey bool
 }
 
@@ -59,7 +59,7 @@ const (
 	gap         = 4 * vg.Millimeter
 )
 
-// Viewers without the font take one of the same widths.
+// Viewers without the font use a metrically compatible one.
 const (
 	fontFamily   = "font-family:Liberation Sans"
 	alternatives = ",Arial,Helvetica,sans-serif"
@@ -67,7 +67,8 @@ const (
 
 var grey = color.RGBA{R: 120, G: 120, B: 120, A: 255}
 
-// colours can be told apart by people who see few colours: those of Okabe and Ito.
+// colours is the palette of Okabe and Ito, which people with colour vision deficiency can
+// distinguish.
 var colours = []color.Color{
 	color.RGBA{R: 0, G: 114, B: 178, A: 255},
 	color.RGBA{R: 213, G: 94, B: 0, A: 255},
@@ -149,7 +150,7 @@ func (p Panel) plot() (*plot.Plot, error) {
 	if !p.X.Log {
 		drawn.X.Min = 0
 	}
-	// There is room above the lines, for the legend of several.
+	// Leave room above the lines for a legend.
 	if p.Y.Log {
 		drawn.Y.Max *= math.Pow(drawn.Y.Max/drawn.Y.Min, 0.5)
 	} else {
@@ -175,7 +176,7 @@ func (a Axis) apply(axis *plot.Axis) {
 	}
 }
 
-// roundTicks are four to ten multiples of 1, 2 or 5 and a power of ten.
+// roundTicks returns four to ten ticks at multiples of 1, 2 or 5 times a power of ten.
 func roundTicks(from, to float64) []plot.Tick {
 	const fewest = 4
 	step := math.Pow(10, math.Floor(math.Log10((to-from)/fewest)))

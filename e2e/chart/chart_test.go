@@ -24,7 +24,7 @@ func TestPanelsAreDrawn(t *testing.T) {
 	}
 	for _, want := range []string{">first<", ">second<", ">third<", ">minutes<", ">one<", ">other<", ">one KB<", "stroke-dasharray", "Liberation Sans,Arial"} {
 		if !strings.Contains(string(content), want) {
-			t.Errorf("the plot has no %q", want)
+			t.Errorf("plot lacks %q", want)
 		}
 	}
 }

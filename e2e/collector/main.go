@@ -1,5 +1,6 @@
-// Command collector is an OpenTelemetry Collector with what the end-to-end tests and the examples need: OTLP in, batches,
-// and the exporters debug, file and prometheus. The published distributions are far larger, and take an hour to build.
+// Command collector is an OpenTelemetry Collector with the components that the end-to-end tests and
+// the examples need: an OTLP receiver, the batch processor, and the exporters debug, file and
+// prometheus. The published distributions are far larger and take an hour to build.
 package main
 
 import (
@@ -32,7 +33,7 @@ func main() {
 			DefaultScheme: "env",
 			ProviderFactories: []confmap.ProviderFactory{
 				fileprovider.NewFactory(), // --config=collector.yml
-				yamlprovider.NewFactory(), // --config=yaml:key::key: value, over that
+				yamlprovider.NewFactory(), // --config=yaml:key::key: value, overriding the file
 				envprovider.NewFactory(),  // ${env:NAME} in both
 			},
 		}},
@@ -55,6 +56,6 @@ func components() (otelcol.Factories, error) {
 		Receivers:  receivers,
 		Processors: processors,
 		Exporters:  exporters,
-		Telemetry:  otelconftelemetry.NewFactory(), // without it, a Collector does not start
+		Telemetry:  otelconftelemetry.NewFactory(), // a Collector does not start without it
 	}, errors.Join(noReceivers, noProcessors, noExporters)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// chatRequest is what the provider reads of a chat-completion request.
+// chatRequest has the fields of a chat-completion request that the provider reads.
 type chatRequest struct {
 	Model    string `json:"model"`
 	Messages []struct {
@@ -31,38 +31,38 @@ type chatRequest struct {
 	} `json:"response_format"`
 }
 
-// answer is a chat completion before it is written as one document or as events.
-type answer struct {
+// completion is a chat completion before it is written as one document or as events.
+type completion struct {
 	id, model    string
 	content      string
-	tool         string // the function to call; empty: the answer is content
+	tool         string // the function to call; if empty, the completion is content
 	arguments    string
 	inputTokens  int
 	outputTokens int
 }
 
-func (r *chatRequest) answer(id string) answer {
+func (r *chatRequest) completion(id string) completion {
 	var prompt []string
 	for _, message := range r.Messages {
 		prompt = append(prompt, contentText(message.Content))
 	}
-	a := answer{id: id, model: r.Model, inputTokens: tokens(strings.Join(prompt, " "))}
+	c := completion{id: id, model: r.Model, inputTokens: tokens(strings.Join(prompt, " "))}
 	switch tool := r.calledTool(); {
 	case tool >= 0:
-		a.tool = r.Tools[tool].Function.Name
-		a.arguments = example(r.Tools[tool].Function.Parameters)
+		c.tool = r.Tools[tool].Function.Name
+		c.arguments = example(r.Tools[tool].Function.Parameters)
 	case r.ResponseFormat.Type == "json_schema":
-		a.content = example(r.ResponseFormat.JSONSchema.Schema)
+		c.content = example(r.ResponseFormat.JSONSchema.Schema)
 	case len(prompt) > 0:
-		a.content = r.Model + " heard: " + prompt[len(prompt)-1]
+		c.content = r.Model + " heard: " + prompt[len(prompt)-1]
 	default:
-		a.content = r.Model + " heard nothing"
+		c.content = r.Model + " heard nothing"
 	}
-	a.outputTokens = tokens(a.content + a.arguments)
-	return a
+	c.outputTokens = tokens(c.content + c.arguments)
+	return c
 }
 
-// calledTool is the index of the tool that tool_choice demands, -1 if it demands none.
+// calledTool returns the index of the tool that tool_choice requires, or -1.
 func (r *chatRequest) calledTool() int {
 	var mode string
 	if json.Unmarshal(r.ToolChoice, &mode) == nil {
@@ -87,38 +87,38 @@ func (r *chatRequest) calledTool() int {
 	return -1
 }
 
-func (a answer) finishReason() string {
-	if a.tool != "" {
+func (c completion) finishReason() string {
+	if c.tool != "" {
 		return "tool_calls"
 	}
 	return "stop"
 }
 
-func (a answer) usage() map[string]any {
+func (c completion) usage() map[string]any {
 	return map[string]any{
-		"prompt_tokens":             a.inputTokens,
-		"completion_tokens":         a.outputTokens,
-		"total_tokens":              a.inputTokens + a.outputTokens,
+		"prompt_tokens":             c.inputTokens,
+		"completion_tokens":         c.outputTokens,
+		"total_tokens":              c.inputTokens + c.outputTokens,
 		"prompt_tokens_details":     map[string]any{"cached_tokens": 0},
 		"completion_tokens_details": map[string]any{"reasoning_tokens": 0},
 	}
 }
 
-// document is the answer to a request that does not stream.
-func (a answer) document() map[string]any {
-	message := map[string]any{"role": "assistant", "content": a.content, "refusal": nil}
-	if a.tool != "" {
+// document returns the response to a non-streaming request.
+func (c completion) document() map[string]any {
+	message := map[string]any{"role": "assistant", "content": c.content, "refusal": nil}
+	if c.tool != "" {
 		message["content"] = nil
 		message["tool_calls"] = []any{map[string]any{
-			"id": "call_" + a.id, "type": "function",
-			"function": map[string]any{"name": a.tool, "arguments": a.arguments},
+			"id": "call_" + c.id, "type": "function",
+			"function": map[string]any{"name": c.tool, "arguments": c.arguments},
 		}}
 	}
 	return map[string]any{
-		"id": a.id, "object": "chat.completion", "created": created, "model": a.model,
+		"id": c.id, "object": "chat.completion", "created": created, "model": c.model,
 		"choices": []any{map[string]any{
-			"index": 0, "message": message, "logprobs": nil, "finish_reason": a.finishReason(),
+			"index": 0, "message": message, "logprobs": nil, "finish_reason": c.finishReason(),
 		}},
-		"usage": a.usage(),
+		"usage": c.usage(),
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"net/http"
 )
 
-// dimensions of a vector, unless the request says how many.
+// dimensions is the default number of dimensions of a vector.
 const dimensions = 8
 
 func (u *upstream) embeddings(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +41,8 @@ func (u *upstream) embeddings(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// inputs are the texts to embed: one, or a list. Tokens, alone or in lists, are taken as text.
+// inputs returns the texts to embed: one, or a list. Tokens, single or in lists, are treated as
+// text.
 func inputs(input json.RawMessage) []string {
 	var text string
 	if json.Unmarshal(input, &text) == nil {
@@ -54,7 +55,7 @@ func inputs(input json.RawMessage) []string {
 	return []string{string(input)}
 }
 
-// embedding is a vector of length 1 that follows from the text.
+// embedding returns a vector of length 1 that is derived from the text.
 func embedding(text string, dimensions int) []float32 {
 	vector := make([]float32, dimensions)
 	var length float64
@@ -71,7 +72,7 @@ func embedding(text string, dimensions int) []float32 {
 	return vector
 }
 
-// packed is the vector as OpenAI packs it: four bytes for each number, the lowest first, in base64.
+// packed encodes the vector as OpenAI does: four little-endian bytes per number, in base64.
 func packed(vector []float32) string {
 	var content []byte
 	for _, number := range vector {

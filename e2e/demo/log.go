@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// loggedBody is how much of a body the log shows.
+// loggedBody bounds the bytes of a body that the log shows.
 const loggedBody = 2000
 
-// loggedHeaders are shown besides those that begin with X-Ai-. Keys are shown as they arrive: they are
-// what a developer wants to see, and in a demonstration they are not secret.
+// loggedHeaders are the headers that the log shows, besides those that begin with X-Ai-. Keys are
+// shown in full: a developer wants to see them, and demo keys are not secret.
 var loggedHeaders = []string{"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Cookie", "Accept-Encoding"}
 
 var oneLine = strings.NewReplacer("\n", " ", "\r", " ")
 
-// requestLog writes each request as one block of lines. A nil log writes nothing.
+// requestLog writes each request as one block of lines. A nil requestLog writes nothing.
 type requestLog struct {
 	mutex  sync.Mutex
 	writer io.Writer

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// responsesRequest is what the provider reads of a request of the Responses API.
+// responsesRequest has the fields of a Responses API request that the provider reads.
 type responsesRequest struct {
 	Model           string          `json:"model"`
 	Input           json.RawMessage `json:"input"`
@@ -20,28 +20,28 @@ func (u *upstream) responses(w http.ResponseWriter, r *http.Request) {
 	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
 		return
 	}
-	answer := request.answer(fmt.Sprintf("%d", u.answered.Add(1)))
+	reply := request.response(fmt.Sprintf("%d", u.served.Add(1)))
 	if request.Stream {
-		u.send(w, r, answer.events(u.chunks))
+		u.send(w, r, reply.events(u.chunks))
 		return
 	}
-	writeJSON(w, http.StatusOK, answer.response("completed"))
+	writeJSON(w, http.StatusOK, reply.response("completed"))
 }
 
-// response is an answer of the Responses API before it is written as one document or as events.
+// response is a Responses API response before it is written as one document or as events.
 type response struct {
-	answer
+	completion
 	request *responsesRequest
 }
 
-func (r *responsesRequest) answer(id string) response {
+func (r *responsesRequest) response(id string) response {
 	heard := r.heard()
-	a := answer{id: id, model: r.Model, content: r.Model + " heard: " + heard, inputTokens: tokens(heard)}
-	a.outputTokens = tokens(a.content)
-	return response{answer: a, request: r}
+	c := completion{id: id, model: r.Model, content: r.Model + " heard: " + heard, inputTokens: tokens(heard)}
+	c.outputTokens = tokens(c.content)
+	return response{completion: c, request: r}
 }
 
-// heard is the text of the input: a string, or the content of the last of a list of items.
+// heard returns the text of the input: a string, or the content of the last item of a list.
 func (r *responsesRequest) heard() string {
 	var items []struct {
 		Content json.RawMessage `json:"content"`
@@ -52,7 +52,8 @@ func (r *responsesRequest) heard() string {
 	return contentText(r.Input)
 }
 
-// response is the document with the status, whose output is complete if the status says so.
+// response returns the document with the status. It contains output and usage only if the status is
+// completed.
 func (r response) response(status string) map[string]any {
 	document := map[string]any{
 		"id": "resp_demo_" + r.id, "object": "response", "created_at": created, "status": status, "model": r.model,
@@ -87,7 +88,8 @@ func (r response) part(text string) any {
 	return map[string]any{"type": "output_text", "text": text, "annotations": []any{}, "logprobs": []any{}}
 }
 
-// events are those of the stream, with their types: the response begins, its only message comes in pieces, the response ends.
+// events returns the events of the stream: the beginning of the response, its only message in
+// pieces, and the end of the response.
 func (r response) events(chunks int) []string {
 	var events []string
 	event := func(kind string, members map[string]any) {
@@ -95,7 +97,7 @@ func (r response) events(chunks int) []string {
 		members["sequence_number"] = len(events)
 		encoded, err := json.Marshal(members)
 		if err != nil {
-			panic(err) // plain strings and numbers always encode
+			panic(err) // strings and numbers always encode
 		}
 		events = append(events, "event: "+kind+"\ndata: "+string(encoded)+"\n\n")
 	}

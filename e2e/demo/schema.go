@@ -2,11 +2,11 @@ package demo
 
 import "encoding/json"
 
-// example is a JSON text that satisfies a plain JSON schema: the listed types, properties, items,
-// enum, const and the first branch of anyOf. Any other schema is answered with null.
+// example returns a JSON text that satisfies a simple JSON schema: type, properties, items, enum,
+// const and the first branch of anyOf. Any other schema yields null.
 func example(schema json.RawMessage) string {
 	var parsed any
-	_ = json.Unmarshal(schema, &parsed) // without a schema, null
+	_ = json.Unmarshal(schema, &parsed) // no schema yields null
 	encoded, err := json.Marshal(exampleValue(parsed))
 	if err != nil {
 		panic(err) // the values came from JSON
@@ -54,7 +54,7 @@ func exampleValue(schema any) any {
 	return nil
 }
 
-// schemaType is the type, or the first of a list of types.
+// schemaType returns the type, or the first of a list of types.
 func schemaType(value any) any {
 	if list, ok := value.([]any); ok && len(list) > 0 {
 		return list[0]

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// send writes server-sent events, each flushed, until the client leaves.
+// send writes server-sent events and flushes each, until the client disconnects.
 func (u *upstream) send(w http.ResponseWriter, r *http.Request, events []string) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
@@ -25,7 +25,7 @@ func (u *upstream) send(w http.ResponseWriter, r *http.Request, events []string)
 	}
 }
 
-// pause reports whether the client is still there after the interval.
+// pause waits for the interval and reports whether the client is still connected.
 func pause(r *http.Request, interval time.Duration) bool {
 	if interval <= 0 {
 		return r.Context().Err() == nil
@@ -40,53 +40,54 @@ func pause(r *http.Request, interval time.Duration) bool {
 	}
 }
 
-// events are those of the stream: the role, the content or the call's arguments in pieces, the
-// reason of the end, the usage if it was asked for, and the end marker.
-func (a answer) events(chunks int, withUsage bool) []string {
+// events returns the events of the stream: the role, the content or the call's arguments in pieces,
+// the finish reason, the usage if it was requested, and the end marker.
+func (c completion) events(chunks int, withUsage bool) []string {
 	first := map[string]any{"role": "assistant", "content": ""}
-	if a.tool != "" {
+	if c.tool != "" {
 		first = map[string]any{"role": "assistant", "content": nil, "tool_calls": []any{map[string]any{
-			"index": 0, "id": "call_" + a.id, "type": "function",
-			"function": map[string]any{"name": a.tool, "arguments": ""},
+			"index": 0, "id": "call_" + c.id, "type": "function",
+			"function": map[string]any{"name": c.tool, "arguments": ""},
 		}}}
 	}
-	events := []string{a.chunk(first, nil, withUsage)}
-	for _, piece := range pieces(a.content, chunks) {
-		events = append(events, a.chunk(map[string]any{"content": piece}, nil, withUsage))
+	events := []string{c.chunk(first, nil, withUsage)}
+	for _, piece := range pieces(c.content, chunks) {
+		events = append(events, c.chunk(map[string]any{"content": piece}, nil, withUsage))
 	}
-	for _, piece := range pieces(a.arguments, chunks) {
-		events = append(events, a.chunk(map[string]any{"tool_calls": []any{map[string]any{
+	for _, piece := range pieces(c.arguments, chunks) {
+		events = append(events, c.chunk(map[string]any{"tool_calls": []any{map[string]any{
 			"index": 0, "function": map[string]any{"arguments": piece},
 		}}}, nil, withUsage))
 	}
-	events = append(events, a.chunk(map[string]any{}, a.finishReason(), withUsage))
+	events = append(events, c.chunk(map[string]any{}, c.finishReason(), withUsage))
 	if withUsage {
-		events = append(events, a.event([]any{}, map[string]any{"usage": a.usage()}))
+		events = append(events, c.event([]any{}, map[string]any{"usage": c.usage()}))
 	}
 	return append(events, "data: [DONE]\n\n")
 }
 
-// chunk is an event with one choice. A stream that ends with usage has "usage": null until then.
-func (a answer) chunk(delta map[string]any, finish any, withUsage bool) string {
+// chunk returns an event with one choice. A stream that ends with usage has "usage": null until
+// then.
+func (c completion) chunk(delta map[string]any, finish any, withUsage bool) string {
 	extra := map[string]any{}
 	if withUsage {
 		extra["usage"] = nil
 	}
-	return a.event([]any{map[string]any{
+	return c.event([]any{map[string]any{
 		"index": 0, "delta": delta, "logprobs": nil, "finish_reason": finish,
 	}}, extra)
 }
 
-func (a answer) event(choices []any, extra map[string]any) string {
+func (c completion) event(choices []any, extra map[string]any) string {
 	event := map[string]any{
-		"id": a.id, "object": "chat.completion.chunk", "created": created, "model": a.model, "choices": choices,
+		"id": c.id, "object": "chat.completion.chunk", "created": created, "model": c.model, "choices": choices,
 	}
 	for name, value := range extra {
 		event[name] = value
 	}
 	encoded, err := json.Marshal(event)
 	if err != nil {
-		panic(err) // plain strings and numbers always encode
+		panic(err) // strings and numbers always encode
 	}
 	return "data: " + string(encoded) + "\n\n"
 }

@@ -1,5 +1,5 @@
-// Package demo is a small OpenAI-compatible provider that shows what reaches it. It answers with the
-// client's own words, needs no model, and accepts every key.
+// Package demo is a small OpenAI-compatible provider for trying the plugin without a model or an
+// account. It echoes the client's prompt, accepts every key, and logs the requests that reach it.
 package demo
 
 import (
@@ -13,24 +13,25 @@ import (
 	"time"
 )
 
-// Models are the names that the provider knows.
+// Models are the default names of the models that the provider serves.
 var Models = []string{"gpt-4o", "gpt-4o-mini", "gpt-5-mini", "o4-mini", "llama3.2"}
 
-// created is when every model and answer was made; a fixed time keeps answers reproducible.
+// created is the creation time of every model and response. A fixed time keeps responses
+// reproducible.
 const created = 1735689600
 
-// Options of the provider. The zero value answers at once and logs nothing.
+// Options configure the provider. The zero value responds immediately and logs nothing.
 type Options struct {
-	// Interval is the time between two events of a stream. Default: none.
+	// Interval is the pause between two events of a stream. Default: none.
 	Interval time.Duration
 
 	// Chunks is the number of content events of a stream. Default: 8.
 	Chunks int
 
-	// Models are the names that the provider knows. Default: Models.
+	// Models are the names of the models that the provider serves. Default: Models.
 	Models []string
 
-	// Log receives a few lines for every request. Default: none.
+	// Log receives a few lines per request. Default: none.
 	Log io.Writer
 }
 
@@ -39,10 +40,11 @@ type upstream struct {
 	chunks   int
 	names    []string
 	log      *requestLog
-	answered atomic.Int64
+	served   atomic.Int64
 }
 
-// Handler serves POST /v1/chat/completions, /v1/embeddings and /v1/responses, and GET /v1/models with the models one by one.
+// Handler serves POST /v1/chat/completions, /v1/embeddings and /v1/responses, GET /v1/models, and
+// each model below it.
 func Handler(options Options) http.Handler {
 	u := &upstream{interval: options.Interval, chunks: options.Chunks}
 	if u.chunks <= 0 {
@@ -92,19 +94,19 @@ func (u *upstream) completions(w http.ResponseWriter, r *http.Request) {
 	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
 		return
 	}
-	answer := request.answer(fmt.Sprintf("chatcmpl-demo-%d", u.answered.Add(1)))
+	completion := request.completion(fmt.Sprintf("chatcmpl-demo-%d", u.served.Add(1)))
 	if request.Stream {
-		u.send(w, r, answer.events(u.chunks, request.StreamOptions.IncludeUsage))
+		u.send(w, r, completion.events(u.chunks, request.StreamOptions.IncludeUsage))
 		return
 	}
-	writeJSON(w, http.StatusOK, answer.document())
+	writeJSON(w, http.StatusOK, completion.document())
 }
 
-// read reads the request, and reports whether there is one to answer.
+// read decodes the request and reports whether the handler should respond to it.
 func (u *upstream) read(w http.ResponseWriter, r *http.Request, request any) bool {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return false // the client is gone
+		return false // the client has disconnected
 	}
 	u.log.record(r, body)
 	if err := json.Unmarshal(body, request); err != nil {
@@ -114,7 +116,7 @@ func (u *upstream) read(w http.ResponseWriter, r *http.Request, request any) boo
 	return true
 }
 
-// knows answers with an error if there is no such model, and reports whether there is.
+// knows reports whether the model exists. If it does not, knows writes an error response.
 func (u *upstream) knows(w http.ResponseWriter, model string) bool {
 	if slices.Contains(u.names, model) {
 		return true
@@ -130,7 +132,7 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 	_ = json.NewEncoder(w).Encode(document)
 }
 
-// writeError answers as OpenAI does; an empty param or code is null.
+// writeError writes an error in OpenAI's format. An empty param or code becomes null.
 func writeError(w http.ResponseWriter, status int, param, code, format string, values ...any) {
 	writeJSON(w, status, map[string]any{"error": map[string]any{
 		"message": fmt.Sprintf(format, values...),
@@ -147,10 +149,10 @@ func orNull(text string) any {
 	return text
 }
 
-// tokens is a plain estimate: four bytes a token.
+// tokens estimates the number of tokens: one per four bytes.
 func tokens(text string) int { return (len(text) + 3) / 4 }
 
-// pieces cuts the text into at most n parts of whole characters.
+// pieces splits the text into at most n parts of whole characters.
 func pieces(text string, n int) []string {
 	characters := []rune(text)
 	size := max((len(characters)+n-1)/n, 1)
@@ -161,7 +163,7 @@ func pieces(text string, n int) []string {
 	return parts
 }
 
-// contentText is the text of a message's content: a string, or the text parts of a list.
+// contentText returns the text of a message's content: a string, or the text parts of a list.
 func contentText(content json.RawMessage) string {
 	var text string
 	if json.Unmarshal(content, &text) == nil {
@@ -170,7 +172,7 @@ func contentText(content json.RawMessage) string {
 	var parts []struct {
 		Text string `json:"text"`
 	}
-	_ = json.Unmarshal(content, &parts) // anything else has no text
+	_ = json.Unmarshal(content, &parts) // any other content has no text
 	var texts []string
 	for _, part := range parts {
 		if part.Text != "" {

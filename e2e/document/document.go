@@ -1,4 +1,6 @@
-// Package document writes what a command measured into the documentation, between marks.
+// Package document writes measurements into the documentation. Each measured section lies between
+// two markers, which are HTML comments, so that a command can replace it without changing the text
+// around it.
 package document
 
 import (
@@ -10,19 +12,21 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// Begin is the line before what is marked.
+// Begin returns the line before a marked section.
 func Begin(mark string) string { return "<!-- " + mark + " -->" }
 
-// End is the line behind what is marked.
+// End returns the line after a marked section.
 func End(mark string) string { return "<!-- /" + mark + " -->" }
 
-// Read returns what is marked in the document, which is named from the repository's root.
+// Read returns the marked section of the document. name is a path relative to the repository's
+// root.
 func Read(name, mark string) (string, error) {
 	_, marked, _, err := split(name, mark)
 	return marked, err
 }
 
-// Write replaces what is marked in the document, which is named from the repository's root. The content ends with a new line.
+// Write replaces the marked section of the document. name is a path relative to the repository's
+// root. content must end with a newline.
 func Write(name, mark, content string) error {
 	before, _, after, err := split(name, mark)
 	if err != nil {
@@ -35,13 +39,13 @@ func Write(name, mark, content string) error {
 	return os.WriteFile(path, []byte(before+content+after), 0o644)
 }
 
-// Path is that of a file that is named from the repository's root.
+// Path returns the path of a file whose name is relative to the repository's root.
 func Path(name string) (string, error) {
 	root, err := gateway.Root()
 	return filepath.Join(root, filepath.FromSlash(name)), err
 }
 
-// Plot is where a plot is to be written: into the documentation, or where nothing is committed.
+// Plot returns the path to write a plot to: in the documentation, or in .bin, which Git ignores.
 func Plot(name string, documentation bool) (string, error) {
 	folder := ".bin"
 	if documentation {
@@ -66,7 +70,7 @@ func split(name, mark string) (before, marked, after string, err error) {
 	text := string(content)
 	begin, end := strings.Index(text, Begin(mark)+"\n"), strings.Index(text, End(mark)+"\n")
 	if begin < 0 || end < begin {
-		return "", "", "", fmt.Errorf("%s lacks the marks %s and %s", name, Begin(mark), End(mark))
+		return "", "", "", fmt.Errorf("%s lacks the markers %s and %s", name, Begin(mark), End(mark))
 	}
 	begin += len(Begin(mark)) + 1
 	return text[:begin], text[begin:end], text[end:], nil

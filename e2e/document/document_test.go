@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// repository is one with a single document, which has the text.
+// repository makes the working directory a repository with one document that contains the text.
 func repository(t *testing.T, text string) {
 	t.Helper()
 	root := t.TempDir()

@@ -15,14 +15,14 @@ import (
 
 const traefikModule = "github.com/traefik/traefik/v3"
 
-// The oldest Traefik that is taken from PATH: 3.6 is the first with all that the examples show.
+// The oldest Traefik accepted from PATH: 3.6 is the first with every feature that the examples use.
 const oldestMajor, oldestMinor = 3, 6
 
 var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?(\d+)\.(\d+)`)
 
 // Binary returns the path of a Traefik executable: the one that the environment variable TRAEFIK
-// names, else one on PATH that is new enough, else one built from the nested module and kept in the
-// user's cache folder. It says on log when it builds.
+// names, else a recent enough one on PATH, else one built from the nested module and cached in the
+// user's cache folder. It writes to log when it builds.
 func Binary(ctx context.Context, log io.Writer) (string, error) {
 	if named := os.Getenv("TRAEFIK"); named != "" {
 		if _, err := Version(ctx, named); err != nil {
@@ -47,7 +47,7 @@ func Binary(ctx context.Context, log io.Writer) (string, error) {
 	}.Build(ctx, log)
 }
 
-// Version is what `traefik version` prints.
+// Version returns the output of `traefik version`.
 func Version(ctx context.Context, binary string) (string, error) {
 	output, err := exec.CommandContext(ctx, binary, "version").Output()
 	if err != nil {

@@ -11,23 +11,24 @@ import (
 	"strings"
 )
 
-// Dynamic is a dynamic configuration of Traefik's file provider, each part by its name.
+// Dynamic is a dynamic configuration for Traefik's file provider. Maps are keyed by name.
 type Dynamic struct {
 	Routers map[string]Router
 
-	// Middlewares are written as they are; Plugin makes one of this repository's plugin.
+	// Middlewares are written unchanged. Plugin builds one that runs this repository's plugin.
 	Middlewares map[string]any
 
-	// Services are the URLs of their only server.
+	// Services are the URLs of services with a single server.
 	Services map[string]string
 
-	// RawServices and ServersTransports are written as they are.
+	// RawServices and ServersTransports are written unchanged.
 	RawServices       map[string]any
 	ServersTransports map[string]any
 }
 
-// Router sends requests that match its rule through middlewares to a service; or, without one, to the routers that name it
-// in ParentRefs, which then see what the middlewares have made of the request.
+// Router sends requests that match its rule through middlewares to a service. Without a service, it
+// sends them to the routers that name it in ParentRefs, which match the request as the middlewares
+// have changed it.
 type Router struct {
 	Rule        string   `json:"rule"`
 	ParentRefs  []string `json:"parentRefs,omitempty"`
@@ -35,13 +36,13 @@ type Router struct {
 	Service     string   `json:"service,omitempty"`
 }
 
-// Plugin is a middleware that runs the plugin with the configuration.
+// Plugin returns a middleware that runs the plugin with the configuration.
 func Plugin(configuration any) map[string]any {
 	return map[string]any{"plugin": map[string]any{PluginKey: configuration}}
 }
 
-// RefusedError says why Traefik took routers out of service, by the router's name. All other routers
-// of the configuration serve.
+// RefusedError maps the name of each router that Traefik took out of service to the reason. All
+// other routers of the configuration serve.
 type RefusedError map[string]string
 
 func (e RefusedError) Error() string {
@@ -54,7 +55,7 @@ func (e RefusedError) Error() string {
 }
 
 // Load replaces the dynamic configuration and returns once it serves. The error is a RefusedError
-// where Traefik, or the plugin's New, refused a router.
+// if Traefik, or the plugin's New, rejected a router.
 func (g *Gateway) Load(ctx context.Context, dynamic Dynamic) error {
 	g.revision++
 	next := filepath.Join(g.Dir, dynamicFile+".next")
@@ -70,7 +71,7 @@ func (g *Gateway) Load(ctx context.Context, dynamic Dynamic) error {
 	return g.refused(ctx)
 }
 
-// refused returns a RefusedError if a router is out of service.
+// refused returns a RefusedError if any router is out of service.
 func (g *Gateway) refused(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.API+"/api/rawdata", nil)
 	if err != nil {
@@ -102,8 +103,8 @@ func (g *Gateway) refused(ctx context.Context) error {
 	return refused
 }
 
-// document is the content of the file. A router of its own shows that the revision serves; another
-// one keeps requests that look for a revision too early away from the caller's routers.
+// document returns the content of the file. One internal router shows that the revision serves;
+// another keeps probes for a revision that does not serve yet away from the caller's routers.
 func (d Dynamic) document(revision int) map[string]any {
 	routers := map[string]any{
 		revisionRouter(revision): internalRouter("Path(`"+revisionPath(revision)+"`)", "ping@internal", 1_000_001),
@@ -148,7 +149,7 @@ func revisionRouter(revision int) string { return fmt.Sprintf("gateway-revision-
 
 func revisionPath(revision int) string { return "/" + revisionRouter(revision) }
 
-// writeYAML writes the document as JSON, which is YAML, and keeps large numbers in digits.
+// writeYAML writes the document as JSON, which is valid YAML and keeps the digits of large numbers.
 func writeYAML(path string, document any) error {
 	content, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package gateway runs a real Traefik with the plugin of this repository as a local plugin, on free
-// loopback ports and in a temporary working directory, and loads dynamic configurations into it.
+// Package gateway runs a real Traefik with this repository's plugin as a local plugin, and loads
+// dynamic configurations into it. Each Traefik has free loopback ports and a temporary working
+// directory, so that tests and commands do not interfere with other processes.
 package gateway
 
 import (
@@ -16,47 +17,51 @@ import (
 )
 
 const (
-	// startAttempts bounds how often Start looks for other ports after another process took one first.
+	// startAttempts bounds how often Start tries ports, in case another process takes one first.
 	startAttempts = 5
 
-	// loadTimeout bounds the wait for a dynamic configuration; hundreds of routers take about a second.
+	// loadTimeout bounds the wait for a dynamic configuration; one with hundreds of routers takes
+	// about a second.
 	loadTimeout = 2 * time.Minute
 
-	// pollInterval is the pause between two looks at a condition.
+	// pollInterval is the pause between two checks of a condition.
 	pollInterval = 10 * time.Millisecond
 )
 
-// Options of a gateway. The zero value runs the plugin of this repository.
+// Options configure a gateway. The zero value runs this repository's plugin.
 type Options struct {
-	// Binary is the path of Traefik's executable. Default: what the function Binary finds.
+	// Binary is the path of Traefik's executable. Default: the result of the function Binary.
 	Binary string
 
 	// Plugin is the folder of the plugin's source. Default: the root of this repository.
 	Plugin string
 
-	// LogLevel of Traefik's own log. Default: INFO.
+	// LogLevel is the level of Traefik's own log. Default: INFO.
 	LogLevel string
 
-	// AccessLog turns the access log on, as one JSON object a line. Default: off.
+	// AccessLog enables the access log, with one JSON object per line. Default: off.
 	AccessLog bool
 
-	// AccessLogHeaders are the headers kept in the access log. Default: none.
+	// AccessLogHeaders are the headers that the access log keeps. Default: none.
 	AccessLogHeaders []string
 
-	// ReadTimeout bounds a request, its body included, on the entry point of the routers, such as 1s. Default: Traefik's, 60s.
+	// ReadTimeout bounds the reading of a request, including its body, on the entry point of the
+	// routers, such as 1s. Default: Traefik's, 60s.
 	ReadTimeout string
 
-	// WriteTimeout bounds an answer on the entry point of the routers, such as 1s. Default: none.
+	// WriteTimeout bounds the writing of a response on the entry point of the routers, such as 1s.
+	// Default: none.
 	WriteTimeout string
 
-	// GraceTimeout is how long answers may go on when the process is to end, such as 1s. Default: 1s.
+	// GraceTimeout bounds how long open responses may continue during shutdown, such as 1s.
+	// Default: 1s.
 	GraceTimeout string
 
 	// Env is added to the environment of the process, as NAME=value. Default: none.
 	Env []string
 
-	// Static is added to the static configuration and its sections, such as tracing, or another provider. Default:
-	// nothing.
+	// Static is merged into the static configuration and its sections; it adds tracing or another
+	// provider, for example. Default: nothing.
 	Static map[string]any
 }
 
@@ -64,20 +69,20 @@ type Options struct {
 type Gateway struct {
 	*Process
 
-	// URL is the base of the entry point that serves the routers.
+	// URL is the base URL of the entry point that serves the routers.
 	URL string
 
-	// API is the base of the entry point with Traefik's API, ping and pprof.
+	// API is the base URL of the entry point with Traefik's API, ping and pprof.
 	API string
 
-	// AccessLogPath names the access log, which exists if Options.AccessLog is set.
+	// AccessLogPath is the path of the access log, which exists if Options.AccessLog is set.
 	AccessLogPath string
 
 	revision int
 }
 
-// Start runs Traefik and returns once it serves. ctx bounds the start only; the caller ends the
-// gateway with Stop.
+// Start starts Traefik and returns once it serves. ctx bounds the start only; the caller must call
+// Stop.
 func Start(ctx context.Context, options Options) (*Gateway, error) {
 	binary := options.Binary
 	if binary == "" {
@@ -126,28 +131,28 @@ func start(ctx context.Context, binary string, options Options) (*Gateway, error
 	return gateway, nil
 }
 
-// await returns once the entry points serve the revision.
+// await waits until the entry points serve the revision.
 func (g *Gateway) await(ctx context.Context, revision int) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		if answers(ctx, g.API+"/api/http/routers/"+revisionRouter(revision)+"@file") && answers(ctx, g.URL+revisionPath(revision)) {
+		if serves(ctx, g.API+"/api/http/routers/"+revisionRouter(revision)+"@file") && serves(ctx, g.URL+revisionPath(revision)) {
 			return nil
 		}
 		select {
 		case <-g.Done():
-			return fmt.Errorf("traefik ended while it loaded its configuration: %s", g.lastWords())
+			return fmt.Errorf("traefik exited while it loaded its configuration: %s", g.errorSummary())
 		case <-ctx.Done():
-			return fmt.Errorf("traefik does not serve its configuration: %w: %s", ctx.Err(), g.lastWords())
+			return fmt.Errorf("traefik does not serve its configuration: %w: %s", ctx.Err(), g.errorSummary())
 		case <-ticker.C:
 		}
 	}
 }
 
-// answers reports whether a GET of the address is answered with 200.
-func answers(ctx context.Context, address string) bool {
+// serves reports whether a GET of the address returns 200.
+func serves(ctx context.Context, address string) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return false

@@ -24,7 +24,7 @@ func TestRefusedRouterKeepsOthersInService(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := os.Stat(g.Dir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the working directory is left behind: %v", err)
+			t.Errorf("the working directory still exists: %v", err)
 		}
 	})
 	dynamic := gateway.Dynamic{
@@ -38,14 +38,14 @@ func TestRefusedRouterKeepsOthersInService(t *testing.T) {
 	err = g.Load(t.Context(), dynamic)
 	var refused gateway.RefusedError
 	if !errors.As(err, &refused) || len(refused) != 1 || !strings.Contains(refused["mistake"], "unknownKey") {
-		t.Errorf("error = %v, want a RefusedError of the router \"mistake\" that names the key", err)
+		t.Errorf("error = %v, want a RefusedError for router \"mistake\" that names the key", err)
 	}
 	checkStatus(t, g.URL+"/bare", http.StatusOK)
 	checkStatus(t, g.URL+"/mistake", http.StatusNotFound)
 
 	delete(dynamic.Routers, "mistake")
 	if err := g.Load(t.Context(), dynamic); err != nil {
-		t.Errorf("without the mistake: %v", err)
+		t.Errorf("after removing the mistake: %v", err)
 	}
 }
 
@@ -80,13 +80,13 @@ func TestPluginLoadFailureFailsStart(t *testing.T) {
 	g, err := gateway.Start(t.Context(), gateway.Options{Plugin: broken})
 	if err == nil {
 		_ = g.Stop()
-		t.Fatal("a plugin with an import that does not exist loads")
+		t.Fatal("a plugin with a missing import loaded")
 	}
 	if !strings.Contains(err.Error(), "example.com/does/not/exist") {
-		t.Errorf("error = %v, want Traefik's own words", err)
+		t.Errorf("error = %v, want Traefik's own message", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("files left in the temporary folder: %q", left)
 	}
 }
 

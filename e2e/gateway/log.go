@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Errors returns what the process logged as an error or worse so far, and all that it wrote past its
-// log, such as a panic.
+// Errors returns the lines that the process has logged at level error or above so far, and
+// everything that it wrote outside its log, such as a panic.
 func (p *Process) Errors() ([]string, error) {
 	content, err := os.ReadFile(p.LogPath)
 	if err != nil {
@@ -23,7 +23,7 @@ func (p *Process) Errors() ([]string, error) {
 	return found, nil
 }
 
-// errorText is the text of a line at the level of an error, and empty for any other.
+// errorText returns the text of a line that is at level error or above or is no log entry, else "".
 func errorText(line string) string {
 	var entry struct {
 		Level   string `json:"level"`
@@ -40,8 +40,8 @@ func errorText(line string) string {
 	return ""
 }
 
-// lastWords is one line that says what went wrong in the process.
-func (p *Process) lastWords() string {
+// errorSummary describes the logged errors in one line, for failure messages.
+func (p *Process) errorSummary() string {
 	found, err := p.Errors()
 	if err != nil {
 		return err.Error()

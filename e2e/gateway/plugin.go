@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Root is the folder of this repository, found from the working directory upwards.
+// Root returns the root folder of this repository, searching upwards from the working directory.
 func Root() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
@@ -19,13 +19,13 @@ func Root() (string, error) {
 			return folder, nil
 		}
 		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("%s is not inside the repository: run from the repository's e2e folder", start)
+			return "", fmt.Errorf("%s is outside the repository: run from the repository's e2e folder", start)
 		}
 	}
 }
 
-// InstallPlugin copies what the plugin catalog would ship of the source folder to where a Traefik
-// with that working directory looks for local plugins.
+// InstallPlugin copies the files that the plugin catalog would ship from the source folder to the
+// local-plugin folder of a Traefik with that working directory.
 func InstallPlugin(workingDirectory, source string) error {
 	files, err := filepath.Glob(filepath.Join(source, "*.go"))
 	if err != nil {

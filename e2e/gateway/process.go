@@ -23,25 +23,25 @@ type Command struct {
 	// Static is the static configuration.
 	Static any
 
-	// Env is added to the environment of this process, as NAME=value.
+	// Env is added to the inherited environment, as NAME=value.
 	Env []string
 
-	// Files are written to the working directory as YAML, by their names.
+	// Files are written to the working directory as YAML, keyed by file name.
 	Files map[string]any
 }
 
-// Process is a Traefik process with a temporary working directory of its own.
+// Process is a Traefik process with its own temporary working directory.
 type Process struct {
 	*program.Process
 
 	// Dir is the working directory. Stop removes it.
 	Dir string
 
-	// LogPath names the file with all that Traefik writes to its standard streams.
+	// LogPath is the path of the file that holds everything Traefik writes to stdout and stderr.
 	LogPath string
 }
 
-// Launch starts Traefik and does not wait for it to serve. The caller ends it with Stop.
+// Launch starts Traefik without waiting for it to serve. The caller must call Stop.
 func Launch(command Command) (*Process, error) {
 	dir, err := os.MkdirTemp("", "chatcompletion-traefik-")
 	if err != nil {
@@ -92,7 +92,7 @@ func launch(dir string, command Command) (*Process, error) {
 	return &Process{Process: started, Dir: dir, LogPath: log.Name()}, nil
 }
 
-// Stop ends the process, by force if it does not end in time, and removes its working directory.
+// Stop ends the process, kills it if it does not exit in time, and removes its working directory.
 func (p *Process) Stop() error {
 	p.Process.Stop()
 	return os.RemoveAll(p.Dir)

@@ -13,14 +13,14 @@ import (
 
 // Runtime is the state of Traefik's Go runtime.
 type Runtime struct {
-	// Goroutines is how many there are.
+	// Goroutines is the number of goroutines.
 	Goroutines int
 
-	// Allocations counts the objects that were ever allocated.
+	// Allocations is the number of objects allocated since the start.
 	Allocations int64
 }
 
-// Runtime returns the state at the moment.
+// Runtime returns the current state.
 func (g *Gateway) Runtime(ctx context.Context) (Runtime, error) {
 	var variables struct {
 		Goroutines int `json:"Goroutines2"`
@@ -38,32 +38,32 @@ func (g *Gateway) Runtime(ctx context.Context) (Runtime, error) {
 	return Runtime{Goroutines: variables.Goroutines, Allocations: variables.Memory.Mallocs}, nil
 }
 
-// Memory is what Traefik's Go runtime needs, in bytes.
+// Memory is the memory that Traefik's Go runtime uses, in bytes.
 type Memory struct {
-	// Heap is that of objects in use.
+	// Heap is the memory of allocated heap objects.
 	Heap int64
 
-	// Stacks is that of the goroutines' stacks.
+	// Stacks is the memory of goroutine stacks.
 	Stacks int64
 }
 
-// usedMemory finds both in a profile of the heap, as text.
+// usedMemory matches both figures in a heap profile in text format.
 var usedMemory = regexp.MustCompile(`(?s)\n# HeapAlloc = (\d+)\n.*\n# Stack = (\d+) /`)
 
-// CollectGarbage has Traefik collect its garbage, and returns the memory that is in use then. It collects twice: pools give
-// back what they hold at the second time only.
+// CollectGarbage makes Traefik collect its garbage, and returns the memory in use afterwards. It
+// collects twice, because a sync.Pool releases its objects only in the second collection.
 func (g *Gateway) CollectGarbage(ctx context.Context) (Memory, error) {
 	if _, err := g.debug(ctx, "/debug/pprof/heap?gc=1"); err != nil {
 		return Memory{}, err
 	}
-	// As text, the profile has figures from before it needed memory itself.
+	// In text format, the figures are taken before the profile itself allocates memory.
 	content, err := g.debug(ctx, "/debug/pprof/heap?gc=1&debug=1")
 	if err != nil {
 		return Memory{}, err
 	}
 	found := usedMemory.FindSubmatch(content)
 	if found == nil {
-		return Memory{}, errors.New("traefik's profile of the heap does not tell the memory")
+		return Memory{}, errors.New("traefik's heap profile lacks the memory statistics")
 	}
 	var memory Memory
 	if memory.Heap, err = strconv.ParseInt(string(found[1]), 10, 64); err != nil {
@@ -73,7 +73,7 @@ func (g *Gateway) CollectGarbage(ctx context.Context) (Memory, error) {
 	return memory, err
 }
 
-// Profile is a CPU profile of so many seconds.
+// Profile records a CPU profile for the number of seconds.
 func (g *Gateway) Profile(ctx context.Context, seconds int) ([]byte, error) {
 	return g.debug(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 }
@@ -89,7 +89,7 @@ func (g *Gateway) debug(ctx context.Context, path string) ([]byte, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("traefik's API answers %s with %s", path, response.Status)
+		return nil, fmt.Errorf("traefik's API: %s: status %s", path, response.Status)
 	}
 	return io.ReadAll(response.Body)
 }

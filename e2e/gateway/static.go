@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// PluginKey is the key under which the plugin is known to Traefik.
+	// PluginKey is the plugin's key in Traefik's configuration.
 	PluginKey = "chat-completion"
 
-	// Module is the plugin's module path.
+	// Module is the plugin's Go module path.
 	Module = "github.com/modelroute/chatcompletion"
 
 	staticFile    = "traefik.yml"
@@ -17,7 +17,8 @@ const (
 	accessLogFile = "access.log"
 )
 
-// staticConfiguration serves routers on web, and Traefik's API, ping and pprof on api.
+// staticConfiguration returns a configuration that serves routers on the entry point web, and
+// Traefik's API, ping and pprof on traefik.
 func staticConfiguration(options Options, web, api string) map[string]any {
 	level := options.LogLevel
 	if level == "" {
@@ -58,7 +59,7 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 
 func accessLog(kept []string) map[string]any {
 	headers := map[string]any{"defaultMode": "drop"}
-	if len(kept) > 0 { // Traefik refuses an empty map
+	if len(kept) > 0 { // Traefik rejects an empty map
 		names := map[string]string{}
 		for _, name := range kept {
 			names[name] = "keep"
@@ -72,7 +73,8 @@ func accessLog(kept []string) map[string]any {
 	}
 }
 
-// entryPoint does not hold up the end of the process for long, if not told to.
+// entryPoint returns an entry point with a short grace timeout by default, so that the process ends
+// quickly.
 func entryPoint(address string, options Options) map[string]any {
 	timeouts := map[string]any{}
 	if options.ReadTimeout != "" {
@@ -82,7 +84,7 @@ func entryPoint(address string, options Options) map[string]any {
 		timeouts["writeTimeout"] = options.WriteTimeout
 	}
 	transport := map[string]any{"lifeCycle": map[string]any{"graceTimeOut": cmp.Or(options.GraceTimeout, "1s")}}
-	if len(timeouts) > 0 { // Traefik refuses an empty map
+	if len(timeouts) > 0 { // Traefik rejects an empty map
 		transport["respondingTimeouts"] = timeouts
 	}
 	return map[string]any{"address": address, "transport": transport}

@@ -10,8 +10,8 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// TestChatOnExampleRoutes has the routes of the documents that this gateway follows: agentgateway's multiple endpoints and
-// OpenAI-compatible providers, and Kong's model in the path.
+// TestChatOnExampleRoutes uses routes that correspond to other gateways' documentation:
+// agentgateway's multiple endpoints and OpenAI-compatible providers, and Kong's model in the path.
 func TestChatOnExampleRoutes(t *testing.T) {
 	tests := []struct{ route, model, want string }{
 		{route: "/openai/v1", model: "gpt-4o", want: "gpt-3.5-turbo"},
@@ -159,8 +159,8 @@ func TestEmbeddingsErrorsAreTyped(t *testing.T) {
 	checkError(t, err, 400, "invalid_request_error", "missing_required_parameter", "input")
 }
 
-// told is a request of the Responses API with parameters that the gateway replaces and limits.
-func told(input responses.ResponseNewParamsInputUnion) responses.ResponseNewParams {
+// tuned is a Responses API request with parameters that the gateway replaces and limits.
+func tuned(input responses.ResponseNewParamsInputUnion) responses.ResponseNewParams {
 	return responses.ResponseNewParams{
 		Model: "gpt-4.1", Input: input, Temperature: openai.Float(1.5), MaxOutputTokens: openai.Int(100_000), Store: openai.Bool(false),
 	}
@@ -177,7 +177,7 @@ func TestResponses(t *testing.T) {
 	for name, input := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := clientOf(t, "/governed/v1")
-			response, err := c.Responses.New(context.Background(), told(input))
+			response, err := c.Responses.New(context.Background(), tuned(input))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -185,7 +185,7 @@ func TestResponses(t *testing.T) {
 		})
 		t.Run(name+" streamed", func(t *testing.T) {
 			c := clientOf(t, "/governed/v1")
-			stream := c.Responses.NewStreaming(context.Background(), told(input))
+			stream := c.Responses.NewStreaming(context.Background(), tuned(input))
 			var text, last string
 			var whole responses.Response
 			for events := int64(0); stream.Next(); events++ {
@@ -211,7 +211,8 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-// checkResponse fails unless the response is the demo provider's to what told says, as the gateway changes it.
+// checkResponse fails unless the response is the demo provider's response to tuned, as changed by
+// the gateway.
 func checkResponse(t *testing.T, got responses.Response) {
 	t.Helper()
 	if want := "gpt-4.1 heard: Hello, gateway!"; got.OutputText() != want || got.Model != "gpt-4.1" || got.Status != "completed" {
@@ -247,7 +248,7 @@ func TestResponsesErrorsAreTyped(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := clientOf(t, "/governed/v1")
-			params := told(responses.ResponseNewParamsInputUnion{OfString: openai.String("Hello!")})
+			params := tuned(responses.ResponseNewParamsInputUnion{OfString: openai.String("Hello!")})
 			test.change(&params)
 			_, err := c.Responses.New(context.Background(), params)
 			checkError(t, err, test.status, test.kind, test.code, test.param)

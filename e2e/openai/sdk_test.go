@@ -1,6 +1,6 @@
-// Package openai_test lets OpenAI's own Go SDK talk to the gateway that GATEWAY_URL names. The tests of the e2e module,
-// where its routes are configured, start that gateway and then these tests. They are a module of their own, since the SDK
-// would raise Traefik's own requirements in a common one.
+// Package openai_test runs OpenAI's own Go SDK against the gateway that GATEWAY_URL names. The
+// tests of the e2e module configure and start that gateway, then run these tests. They have their
+// own module, because the SDK's requirements would raise Traefik's in a common one.
 package openai_test
 
 import (
@@ -15,19 +15,19 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 )
 
-// The gateway's default model, and the words with which the demo provider begins its answers.
+// The gateway's default model, and the text with which the demo provider's responses begin.
 const (
 	defaultModel = "gpt-4o-mini"
 	heard        = defaultModel + " heard: "
 )
 
-// client talks to the gateway's route for chat.
+// client returns an SDK client for the gateway's chat route.
 func client(t *testing.T) openai.Client {
 	t.Helper()
 	return clientOf(t, "/v1")
 }
 
-// clientOf talks to another route, whose path is the end of the SDK's base URL.
+// clientOf returns an SDK client for another route, whose path ends the SDK's base URL.
 func clientOf(t *testing.T, route string) openai.Client {
 	t.Helper()
 	gateway := os.Getenv("GATEWAY_URL")
@@ -84,7 +84,7 @@ func TestStreamAccumulates(t *testing.T) {
 	for stream.Next() {
 		chunks++
 		if !whole.AddChunk(stream.Current()) {
-			t.Fatalf("chunk %d does not fit those before: %s", chunks, stream.Current().RawJSON())
+			t.Fatalf("chunk %d does not match the previous ones: %s", chunks, stream.Current().RawJSON())
 		}
 		if content, ok := whole.JustFinishedContent(); ok {
 			finished = content
@@ -103,7 +103,7 @@ func TestStreamAccumulates(t *testing.T) {
 		t.Errorf("finish reason = %q, want stop", got)
 	}
 	if whole.Usage.TotalTokens == 0 {
-		t.Error("no usage, although it was asked for")
+		t.Error("no usage, although it was requested")
 	}
 }
 
@@ -112,7 +112,7 @@ func TestStreamWithoutUsage(t *testing.T) {
 	stream := c.Chat.Completions.NewStreaming(context.Background(), question("Hello!"))
 	for stream.Next() {
 		if chunk := stream.Current(); len(chunk.Choices) == 0 || chunk.Usage.TotalTokens != 0 {
-			t.Errorf("the client did not ask for usage and got %s", chunk.RawJSON())
+			t.Errorf("the client got usage that it did not request: %s", chunk.RawJSON())
 		}
 	}
 	if err := stream.Err(); err != nil {
@@ -120,7 +120,7 @@ func TestStreamWithoutUsage(t *testing.T) {
 	}
 }
 
-// weather is a question that demands a call of a tool.
+// weather returns a question that requires a tool call.
 func weather() openai.ChatCompletionNewParams {
 	params := question("What is the weather in Bern?")
 	params.Tools = []openai.ChatCompletionToolUnionParam{
@@ -221,7 +221,7 @@ func TestStructuredOutput(t *testing.T) {
 		t.Fatalf("content %q: %v", content, err)
 	}
 	if city.Name == "" || city.Residents == 0 || city.Continent != "Europe" {
-		t.Errorf("content = %q does not fit the schema", content)
+		t.Errorf("content = %q does not match the schema", content)
 	}
 }
 

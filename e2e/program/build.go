@@ -1,4 +1,5 @@
-// Package program builds the real programs that the end-to-end tests run, and runs them.
+// Package program builds the programs that the end-to-end tests and the commands need, such as
+// Traefik, from nested modules, and runs them. Builds are cached in the user's cache folder.
 package program
 
 import (
@@ -15,39 +16,40 @@ import (
 
 // Program is a command that can be built from a nested module of this repository.
 type Program struct {
-	// Name is what texts and the file in the cache are called by.
+	// Name identifies the program in messages and in the name of the cached file.
 	Name string
 
-	// Variable is the environment variable that names a ready executable instead.
+	// Variable is the environment variable that can name an existing executable instead.
 	Variable string
 
 	// Folder is the nested module.
 	Folder string
 
-	// Module is the module required there whose version is the program's.
+	// Module is the required module whose version is the program's version.
 	Module string
 
-	// Package is what is built, as the go command names it from Folder.
+	// Package is the package to build, as the go command names it in Folder.
 	Package string
 
-	// Flags are the build's.
+	// Flags are flags of `go build`.
 	Flags []string
 
-	// Stamp is a variable of the program that gets the version, without its v unless StampWithV is set. Default: none.
+	// Stamp is a variable of the program that is set to the version, without its v unless
+	// StampWithV is set. Default: none.
 	Stamp string
 
-	// StampWithV leaves the v in the stamp. Default: off.
+	// StampWithV keeps the v in the stamp. Default: off.
 	StampWithV bool
 
-	// Sources are files in Folder that the program depends on beside Module. Default: none.
+	// Sources are files in Folder that the program depends on in addition to Module. Default: none.
 	Sources []string
 }
 
-// Build returns the program's executable: the one in the user's cache folder, or one that is built and kept there. The
-// name of the file has the version, so that another version is another file. It says on log when it builds.
+// Build returns the path of the program's executable in the user's cache folder, and builds it
+// first if it is missing. The file name contains the version. Build writes to log when it builds.
 func (p Program) Build(ctx context.Context, log io.Writer) (string, error) {
 	if _, err := exec.LookPath("go"); err != nil {
-		return "", fmt.Errorf("there is no go command to build %s: install Go, or name one by %s=/path/to/%s", p.Name, p.Variable, p.Name)
+		return "", fmt.Errorf("cannot build %s without the go command: install Go, or set %s=/path/to/%s", p.Name, p.Variable, p.Name)
 	}
 	version, err := p.version(ctx)
 	if err != nil {
@@ -66,7 +68,7 @@ func (p Program) Build(ctx context.Context, log io.Writer) (string, error) {
 		return "", err
 	}
 
-	_, _ = fmt.Fprintf(log, "building %s %s; this takes some minutes, once\n", p.Name, version)
+	_, _ = fmt.Fprintf(log, "building %s %s; the first build takes a few minutes\n", p.Name, version)
 	partial, err := os.MkdirTemp(cache, "build-")
 	if err != nil {
 		return "", err
@@ -99,7 +101,7 @@ func (p Program) Binary(ctx context.Context, log io.Writer) (string, error) {
 	return filepath.Abs(named)
 }
 
-// version is that of Module, and with Sources also what they contain.
+// version returns the version of Module, and a hash of Sources if there are any.
 func (p Program) version(ctx context.Context) (string, error) {
 	version, err := p.run(ctx, "list", "-m", "-f", "{{.Version}}", p.Module)
 	if err != nil || len(p.Sources) == 0 {

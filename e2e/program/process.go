@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stopGrace is how long a process may take to end by itself.
+// stopGrace bounds how long a process may take to exit before it is killed.
 const stopGrace = 5 * time.Second
 
 // Process is a running program.
@@ -18,32 +18,32 @@ type Process struct {
 	done    chan struct{}
 }
 
-// Start starts the command. The caller ends it with Stop.
+// Start starts the command. The caller must call Stop.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	process := &Process{process: cmd.Process, done: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // how it ended is in its log
+		_ = cmd.Wait() // its log says how it ended
 		close(process.done)
 	}()
 	return process, nil
 }
 
-// Pid is the id of the process.
+// Pid returns the process ID.
 func (p *Process) Pid() int { return p.process.Pid }
 
-// Done is closed when the process has ended, by Stop or by itself.
+// Done returns a channel that is closed when the process has exited, for any reason.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Terminate asks the process to end, and does not wait for it.
-// Signals go through the handle of the process, so that they cannot reach another one with its id.
+// Terminate sends SIGTERM and does not wait. The signal goes through the process handle, so it
+// cannot reach another process that reuses the ID.
 func (p *Process) Terminate() {
-	_ = p.process.Signal(syscall.SIGTERM) // fails only where the process has ended
+	_ = p.process.Signal(syscall.SIGTERM) // fails only if the process has exited
 }
 
-// Stop ends the process, by force if it does not end in time.
+// Stop ends the process, and kills it if it does not exit in time.
 func (p *Process) Stop() {
 	p.Terminate()
 	select {
@@ -54,7 +54,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// FreeAddress returns a loopback address that nothing listens on at the moment.
+// FreeAddress returns a loopback address on which nothing currently listens.
 func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

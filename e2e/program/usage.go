@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// clockTick is the unit of CPU times in /proc, the same on every Linux.
+// clockTick is the unit of CPU times in /proc, 10 ms on every Linux.
 const clockTick = 10 * time.Millisecond
 
-// CPU is the user and system time that the process has used so far. It needs /proc.
+// CPU returns the user and system time that the process has used so far. It needs /proc.
 func (p *Process) CPU() (time.Duration, error) {
 	path := fmt.Sprintf("/proc/%d/stat", p.Pid())
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the name in brackets and may hold spaces; utime and stime are the 14th and 15th.
+	// The second field is the name in parentheses and may contain spaces; utime and stime are the
+	// 14th and 15th.
 	fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
 	const utime, stime = 14 - 3, 15 - 3
 	if len(fields) <= stime {
@@ -35,7 +36,7 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// RSS is the memory of the process that is in RAM, in bytes. It needs /proc.
+// RSS returns the resident set size of the process, in bytes. It needs /proc.
 func (p *Process) RSS() (int64, error) {
 	path := fmt.Sprintf("/proc/%d/statm", p.Pid())
 	content, err := os.ReadFile(path)
@@ -53,7 +54,8 @@ func (p *Process) RSS() (int64, error) {
 	return pages * int64(os.Getpagesize()), nil
 }
 
-// OpenFiles is the number of file descriptors of the process, those of connections included. It needs /proc.
+// OpenFiles returns the number of file descriptors of the process, including those of connections.
+// It needs /proc.
 func (p *Process) OpenFiles() (int, error) {
 	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 	return len(descriptors), err

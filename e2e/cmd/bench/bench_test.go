@@ -10,7 +10,8 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
-// little is an effort whose figures are rough, but all checks of the answers and of what the upstream sees are made.
+// little is the smallest effort. The figures are rough, but every response and every upstream
+// request is checked.
 func little() options {
 	o := short()
 	o.effort = effort{rounds: 1, cpu: 20 * time.Millisecond, latency: 5 * time.Millisecond}
@@ -24,7 +25,7 @@ func TestEachCaseIsMeasured(t *testing.T) {
 	table := output(t, "cases")
 	for _, c := range cases() {
 		if !strings.Contains(table, "\n| "+c.name+" | ") {
-			t.Errorf("no row of %q in\n%s", c.name, table)
+			t.Errorf("no row %q in\n%s", c.name, table)
 		}
 	}
 }
@@ -33,7 +34,7 @@ func TestEachSizeIsMeasured(t *testing.T) {
 	table := output(t, "sizes")
 	for _, row := range []string{"1 KB", "64 KB"} {
 		if !regexp.MustCompile(`\n\| ` + row + ` \|( [0-9.]+ (µs|ms) \| [0-9.]+ (µs|ms) \| [0-9.]+ \|){4}\n`).MatchString(table) {
-			t.Errorf("no row of %s with four contents in\n%s", row, table)
+			t.Errorf("no row %s with four contents in\n%s", row, table)
 		}
 	}
 	plot, err := document.Plot(sizesPlot, false)
@@ -46,17 +47,18 @@ func TestEachSizeIsMeasured(t *testing.T) {
 	}
 	for _, want := range []string{"<svg", "prose", "tools", "64 KB"} {
 		if !strings.Contains(string(drawn), want) {
-			t.Errorf("the plot has no %q", want)
+			t.Errorf("plot lacks %q", want)
 		}
 	}
 }
 
-// TestCompiledPluginIsMeasured needs Traefik with the plugin compiled in, which takes long to build the first time.
+// TestCompiledPluginIsMeasured needs Traefik with the plugin compiled in, whose first build takes
+// minutes.
 func TestCompiledPluginIsMeasured(t *testing.T) {
 	tables := output(t, "compiled,gateways,streams")
 	for _, row := range append([]string{"bare Traefik", "with the plugin", "with the plugin compiled"}, priced...) {
 		if !strings.Contains(tables, "\n| "+row+" | ") {
-			t.Errorf("no row of %q in\n%s", row, tables)
+			t.Errorf("no row %q in\n%s", row, tables)
 		}
 	}
 }
@@ -80,8 +82,8 @@ func TestOptionsChooseParts(t *testing.T) {
 		casesOnly         bool
 		want              string
 	}{
-		{name: "none: all", want: "cases,compiled,gateways,streams,sizes"},
-		{name: "a short run", casesOnly: true, want: "cases"},
+		{name: "default: all", want: "cases,compiled,gateways,streams,sizes"},
+		{name: "short run", casesOnly: true, want: "cases"},
 		{name: "some cases", only: "prose", want: "cases"},
 		{name: "named", parts: "sizes,streams", casesOnly: true, want: "sizes,streams"},
 	}
@@ -98,7 +100,7 @@ func TestOptionsChooseParts(t *testing.T) {
 	}
 	o := full()
 	if err := o.choose("speed", "", false); err == nil {
-		t.Error("a part that there is not is accepted")
+		t.Error("choose accepted an unknown part")
 	}
 }
 
@@ -121,7 +123,7 @@ func TestBodySizesMatchNames(t *testing.T) {
 		}
 	}
 	for _, c := range contents() {
-		for _, size := range full().sizes[2:] { // in fewer, tools do not fit as they please
+		for _, size := range full().sizes[2:] { // smaller ones cannot hold whole tools
 			check(sizeName(size)+" of "+c.name, len(c.body(size)), size)
 		}
 	}
@@ -133,7 +135,7 @@ func TestDocumentsHaveMarkersForEachPart(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		} else if !strings.Contains(table, "\n| --- |") {
-			t.Errorf("%s has no table of the part %q, got %q", benchmarks, name, table)
+			t.Errorf("%s: no table of part %q, got %q", benchmarks, name, table)
 		}
 	}
 }

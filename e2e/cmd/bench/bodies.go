@@ -13,8 +13,8 @@ type message struct {
 	Content any    `json:"content"`
 }
 
-// request is what a client sends, in the order of OpenAI's own SDK. The plugin changes or removes
-// every field but the messages.
+// request is a client's request, with the fields in the order of OpenAI's SDK. The plugin changes
+// or removes every field except the messages.
 type request struct {
 	Messages    []message `json:"messages"`
 	Tools       []any     `json:"tools,omitempty"`
@@ -33,7 +33,7 @@ func encode(messages []message, stream bool, tools ...any) []byte {
 		MaxTokens: 4096, N: 1, Seed: 70000000, Temperature: 1, TopP: 1, Stream: stream,
 	})
 	if err != nil {
-		panic(err) // plain values always encode
+		panic(err) // these values always encode
 	}
 	return encoded
 }
@@ -69,9 +69,9 @@ func imageRequest(size int) []byte {
 	}}}, false)
 }
 
-// codeRequest has a file of source as its text: a quote that has to be escaped every thirty bytes or so.
+// codeRequest has source code as its text, with a quote to escape about every thirty bytes.
 func codeRequest(size int) []byte {
-	const room = 200 // for the other members
+	const room = 200 // for the other fields
 	random := rand.New(rand.NewSource(1))
 	var source strings.Builder
 	for encoded := 0; encoded < size-room; {
@@ -83,7 +83,7 @@ func codeRequest(size int) []byte {
 	return encode([]message{{Role: "user", Content: textStamp + source.String()}}, false)
 }
 
-// toolsRequest has a short text and functions with JSON schemas of four parameters each.
+// toolsRequest has a short text, and functions whose JSON schemas have four parameters each.
 func toolsRequest(size int) []byte {
 	messages := []message{{Role: "user", Content: textStamp + ": which of them do you call?"}}
 	random := rand.New(rand.NewSource(1))
@@ -101,7 +101,7 @@ func toolsRequest(size int) []byte {
 		}}
 		text, err := json.Marshal(tool)
 		if err != nil {
-			panic(err) // plain values always encode
+			panic(err) // these values always encode
 		}
 		encoded += len(text) + 1
 		tools = append(tools, tool)
@@ -117,7 +117,7 @@ var words = strings.Fields(`the a gateway model prompt answer of in to and with 
 	request token policy route stream user operator cost key limit provider region error retry
 	reads writes sends keeps counts refuses forwards small large quick exact open bounded`)
 
-// prose is text of about the encoded size: sentences, some of them quoted, in paragraphs.
+// prose returns text of about the encoded size: paragraphs of sentences, some of them in quotes.
 func prose(size int, seed int64) string {
 	random := rand.New(rand.NewSource(seed))
 	var text strings.Builder

@@ -5,26 +5,26 @@ import (
 	"fmt"
 )
 
-// streamEvents is the number of events of the streaming case, its end marker not counted.
+// streamEvents is the number of events of the streaming case, without its end marker.
 const streamEvents = 100
 
-// benchCase is a request that is sent again and again, each time with another text.
+// benchCase is a request that is sent repeatedly, each time with a different text.
 type benchCase struct {
 	name   string
 	body   []byte
 	stream bool
-	unlike bool // each time with another parameter, too: the plugin has not seen its like
+	unlike bool // each time also with a different parameter: the plugin finds no cached decision
 
-	unsampled bool // the client's trace is not recorded: there is no span
+	unsampled bool // the client's trace is not sampled, so the plugin exports no span
 }
 
-// What stands in a body for the number of the request.
+// Placeholders in a body for the number of the request.
 const (
 	textStamp = "00000000"
 	seedStamp = `"seed":70000000`
 )
 
-// requestBody is the body of a case's nth request.
+// requestBody returns the body of the case's nth request.
 func (c benchCase) requestBody(n int64) []byte {
 	body := bytes.Replace(c.body, []byte(textStamp), fmt.Appendf(nil, "%08d", n), 1)
 	if c.unlike {
@@ -33,7 +33,7 @@ func (c benchCase) requestBody(n int64) []byte {
 	return body
 }
 
-// units is by what the figures of a request are divided.
+// units is the number of units, requests or events, by which the figures of a request are divided.
 func (c benchCase) units() int {
 	if c.stream {
 		return streamEvents

@@ -13,15 +13,15 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// compiledBinary builds Traefik with the plugin of the folder compiled in, and returns what removes the binary if it is one
-// of another folder than this repository's.
+// compiledBinary builds Traefik with the plugin of the folder compiled in. remove deletes the
+// binary unless the plugin is this repository's.
 func compiledBinary(ctx context.Context, plugin string, log io.Writer) (binary string, remove func(), err error) {
 	root, err := gateway.Root()
 	if err != nil {
 		return "", nil, err
 	}
 	folder := filepath.Join(root, "e2e")
-	_, _ = fmt.Fprintln(log, "building Traefik with the plugin compiled in; the first time, this takes some minutes")
+	_, _ = fmt.Fprintln(log, "building Traefik with the plugin compiled in; the first build takes a few minutes")
 	if plugin == "" {
 		binary = filepath.Join(root, ".bin", "compiled")
 		return binary, func() {}, runGo(ctx, folder, "build", "-o", binary, "./cmd/compiled")
@@ -29,7 +29,7 @@ func compiledBinary(ctx context.Context, plugin string, log io.Writer) (binary s
 	if plugin, err = filepath.Abs(plugin); err != nil {
 		return "", nil, err
 	}
-	// The module as it is, but for where the plugin comes from.
+	// The same module, with another source of the plugin.
 	temporary, err := os.MkdirTemp("", "chatcompletion-compiled-")
 	if err != nil {
 		return "", nil, err
@@ -66,13 +66,13 @@ func runGo(ctx context.Context, folder string, arguments ...string) error {
 	return nil
 }
 
-// startCompiled runs Traefik with the plugin compiled in, and returns what ends it.
+// startCompiled starts Traefik with the plugin compiled in, and returns a function that stops it.
 func (b *bench) startCompiled(ctx context.Context) (stop func() error, err error) {
 	binary, remove, err := compiledBinary(ctx, b.options.plugin, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	defer remove() // a process that runs keeps its file
+	defer remove() // a running process keeps its file
 	traefik, err := b.startTraefik(ctx, binary)
 	if err != nil {
 		return nil, err

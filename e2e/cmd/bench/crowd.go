@@ -16,42 +16,42 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// crowdName is the name of a stream that is one of a crowd.
+// crowdName is the stream name shared by all streams of a crowd.
 const crowdName = "crowd"
 
-// settle passes between the begin of the events and that of the measurement.
+// settle is the pause between the start of the events and that of the measurement.
 const settle = 500 * time.Millisecond
 
-// crowd is many streams at once, each with an event every interval.
+// crowd describes many concurrent streams, each with an event every interval.
 type crowd struct {
 	streams  int
 	interval time.Duration
 	rounds   int
-	duration time.Duration // of each round, for each target
+	duration time.Duration // per round and target
 }
 
-// stage is what a crowd's streams at the upstream and at the clients have in common.
+// stage is the state that a crowd's streams share, at the upstream and at the clients.
 type stage struct {
 	crowd
 	epoch    time.Time
-	ready    sync.WaitGroup // of the clients, until each has had an event
-	play     chan struct{}  // closed when events are to come
-	rest     chan struct{}  // closed when no more are to come
-	end      chan struct{}  // closed when the streams are to end
-	measured atomic.Bool    // the delays count
-	begun    atomic.Int64   // streams at the upstream so far
+	ready    sync.WaitGroup // done once each client has received an event
+	play     chan struct{}  // closed to start the events
+	rest     chan struct{}  // closed to stop the events
+	end      chan struct{}  // closed to end the streams
+	measured atomic.Bool    // whether delays are being recorded
+	begun    atomic.Int64   // streams started at the upstream so far
 }
 
-// crowdFigures are those of one round; delays in nanoseconds.
+// crowdFigures are the results of one round; delays in nanoseconds.
 type crowdFigures struct {
 	cpu       time.Duration
 	elapsed   time.Duration
 	delays    []float64
-	heapBytes float64 // of a stream, its goroutines' stacks included
+	heapBytes float64 // per stream, including the stacks of its goroutines
 	rssBytes  float64
 }
 
-// crowds writes what many streams at once cost, and by how much they delay each event.
+// crowds writes the cost of many concurrent streams, and the delay of each event.
 func (b *bench) crowds(ctx context.Context, out io.Writer) error {
 	work := b.options.crowd
 	targets := []target{b.bare, b.plugin, b.compiledPlugin}
@@ -90,7 +90,8 @@ func (b *bench) crowds(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// crowdRound opens the streams, measures while events come, weighs the open streams at rest, and ends them.
+// crowdRound opens the streams, measures CPU time and delays during events, then memory while the
+// streams are open but idle, and ends them.
 func (b *bench) crowdRound(ctx context.Context, work crowd, to target) (crowdFigures, error) {
 	ctx, cancel := context.WithTimeout(ctx, work.duration+4*requestTimeout)
 	defer cancel()
@@ -98,7 +99,7 @@ func (b *bench) crowdRound(ctx context.Context, work crowd, to target) (crowdFig
 	s.ready.Add(work.streams)
 	b.stage.Store(s)
 	b.client.CloseIdleConnections()
-	// A connection for each stream, and none left behind.
+	// One connection per stream, closed with the stream.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 
 	heapBefore, rssBefore, err := memory(ctx, to.gateway)
@@ -114,7 +115,7 @@ func (b *bench) crowdRound(ctx context.Context, work crowd, to target) (crowdFig
 			var err error
 			if delays[i], err = b.follow(ctx, s, client, to); err != nil {
 				problems <- err
-				cancel() // nothing is left to measure
+				cancel() // the round has failed
 			}
 		}()
 	}
@@ -125,7 +126,7 @@ func (b *bench) crowdRound(ctx context.Context, work crowd, to target) (crowdFig
 	clients.Wait()
 	close(problems)
 	for problem := range problems {
-		return crowdFigures{}, problem // the first one; the others follow from it
+		return crowdFigures{}, problem // the first problem causes the others
 	}
 	if err != nil {
 		return crowdFigures{}, err
@@ -138,7 +139,7 @@ func (b *bench) crowdRound(ctx context.Context, work crowd, to target) (crowdFig
 	return figures, nil
 }
 
-// conduct leads the streams from their first event to their end.
+// conduct takes the streams from their first event to their end, and measures meanwhile.
 func (b *bench) conduct(ctx context.Context, s *stage, to target) (f crowdFigures, err error) {
 	defer close(s.end)
 	all := make(chan struct{})
@@ -175,7 +176,7 @@ func (b *bench) conduct(ctx context.Context, s *stage, to target) (f crowdFigure
 	return f, err
 }
 
-// memory is what the gateway needs when its garbage is collected.
+// memory returns the memory of the gateway in use after garbage collection.
 func memory(ctx context.Context, g *gateway.Gateway) (heap, rss float64, err error) {
 	used, err := g.CollectGarbage(ctx)
 	if err != nil {
@@ -194,13 +195,13 @@ func wait(ctx context.Context, duration time.Duration) error {
 	}
 }
 
-// stamp goes before the time in an event's content.
+// stamp precedes the time in an event's content.
 const stamp = `"delta":{"content":"`
 
-// playEvents is the upstream's side of one stream.
+// playEvents serves one stream of a crowd at the upstream.
 func (s *stage) playEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Connection", "close") // the gateway keeps no idle connection to it
+	w.Header().Set("Connection", "close") // the gateway keeps no idle connection to the upstream
 	flush := http.NewResponseController(w).Flush
 	send := func() error {
 		event := strings.Replace(eventData, stamp+" gateway", stamp+strconv.FormatInt(int64(time.Since(s.epoch)), 10), 1)
@@ -210,7 +211,7 @@ func (s *stage) playEvents(w http.ResponseWriter, r *http.Request) {
 	if send() != nil || !await(r, s.play) {
 		return
 	}
-	// The streams' events are spread evenly.
+	// Spread the events of the streams evenly over the interval.
 	if wait(r.Context(), s.interval*time.Duration(s.begun.Add(1))/time.Duration(s.streams)) != nil {
 		return
 	}
@@ -243,7 +244,8 @@ func await(r *http.Request, closed <-chan struct{}) bool {
 	}
 }
 
-// follow is the client's side of one stream. It returns by how much each event came later than it was sent.
+// follow reads one stream as the client. It returns the time from the sending to the arrival of
+// each event.
 func (b *bench) follow(ctx context.Context, s *stage, client *http.Client, to target) ([]float64, error) {
 	response, err := b.open(ctx, client, streamCase(), to, crowdName)
 	if err != nil {
@@ -254,10 +256,10 @@ func (b *bench) follow(ctx context.Context, s *stage, client *http.Client, to ta
 	lines := bufio.NewReader(response.Body)
 	for first := true; ; {
 		line, err := lines.ReadString('\n')
-		came := time.Since(s.epoch)
+		arrived := time.Since(s.epoch)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("a stream broke: %w", err)
+			return nil, fmt.Errorf("stream broke: %w", err)
 		case line == "data: [DONE]\n":
 			return delays, nil
 		case line == "\n":
@@ -269,9 +271,9 @@ func (b *bench) follow(ctx context.Context, s *stage, client *http.Client, to ta
 			stamped, _, _ = strings.Cut(stamped, `"`)
 			sent, err := strconv.ParseInt(stamped, 10, 64)
 			if err != nil {
-				return nil, fmt.Errorf("an event is not as it was sent: %s", line)
+				return nil, fmt.Errorf("event differs from the one sent: %s", line)
 			}
-			delays = append(delays, float64(int64(came)-sent))
+			delays = append(delays, float64(int64(arrived)-sent))
 		}
 	}
 }

@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// mostClients is the largest number of clients at once.
+// mostClients is the largest number of concurrent clients.
 const mostClients = 64
 
-// clientCounts are those that requests a second are measured with.
+// clientCounts are the numbers of clients with which throughput is measured.
 var clientCounts = []int{1, 16, mostClients}
 
-// compared are the cases whose processor time is compared between gateways; the first one also is that of the throughput.
+// compared names the cases whose CPU time is compared between gateways. The first one also measures
+// throughput.
 var compared = []string{"1 KB of prose", "16 KB of prose", "256 KB of prose", eventCase}
 
-// gateways writes throughput and processor time of Traefik without the plugin, with it, with it compiled, and of other
-// gateways.
+// gateways writes throughput and CPU time of Traefik without the plugin, with it, with it compiled
+// in, and of other gateways.
 func (b *bench) gateways(ctx context.Context, out io.Writer) error {
 	peers, stop := b.startPeers(ctx)
 	defer stop()
@@ -67,12 +68,13 @@ func (b *bench) gateways(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// streaming are the targets that can serve the case.
+// streaming returns the targets that can serve the case.
 func streaming(targets []target, c benchCase) []target {
 	return slices.DeleteFunc(slices.Clone(targets), func(to target) bool { return c.stream && to.noStreams })
 }
 
-// addThroughput adds to each row the latency of one client, the requests a second, and the latency of many clients.
+// addThroughput appends to each row the latency of one client, the requests per second, and the
+// latency of many clients.
 func (b *bench) addThroughput(ctx context.Context, c benchCase, targets []target, measured []figures, rows [][]string) error {
 	rates := make([][]float64, len(targets)*len(clientCounts))
 	crowded := make([][]float64, len(targets))
@@ -101,7 +103,8 @@ func (b *bench) addThroughput(ctx context.Context, c benchCase, targets []target
 	return nil
 }
 
-// throughput is how many requests a second are answered to so many clients, and how long each took, in nanoseconds.
+// throughput returns the requests per second of the clients together, and the latency of each
+// request in nanoseconds.
 func (b *bench) throughput(ctx context.Context, c benchCase, to target, clients int) (perSecond float64, latencies []float64, err error) {
 	begin := time.Now()
 	end := begin.Add(b.options.further.cpu)

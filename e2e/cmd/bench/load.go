@@ -16,17 +16,17 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// teamHeader is what the calls are labelled by.
+// teamHeader holds the value of the label team.
 const teamHeader = "X-Team"
 
 // unsampledTrace is a traceparent whose flags say that the trace is not recorded.
 const unsampledTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 const (
-	// concurrency is the number of clients while processor time is measured.
+	// concurrency is the number of clients during measurements of CPU time.
 	concurrency = 8
 
-	// requestTimeout ends a request whose events do not come.
+	// requestTimeout bounds a request, its stream included.
 	requestTimeout = 30 * time.Second
 )
 
@@ -36,16 +36,16 @@ type bench struct {
 	upstream, collector *httptest.Server
 	streams             *streams
 	client              *http.Client
-	stage               atomic.Pointer[stage]       // of the crowd at the moment
-	last                atomic.Pointer[seenRequest] // by the upstream
-	sent                atomic.Int64                // requests so far
+	stage               atomic.Pointer[stage]       // of the current crowd
+	last                atomic.Pointer[seenRequest] // last request that the upstream received
+	sent                atomic.Int64                // requests sent so far
 
 	bare, plugin                 target
-	compiledBare, compiledPlugin target // only where a part needs them
+	compiledBare, compiledPlugin target // only if a part needs them
 }
 
-// send sends the case's request and checks its answer and what the upstream saw. It returns how long
-// the answer took, of a stream from its first event on.
+// send sends the case's request, and checks the response and the request that the upstream
+// received. It returns the duration of the response; for a stream, that after its first event.
 func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration, error) {
 	var name string
 	var received chan struct{}
@@ -66,14 +66,15 @@ func (b *bench) send(ctx context.Context, c benchCase, to target) (time.Duration
 		}
 		return took, nil
 	}
-	answer, err := io.ReadAll(response.Body)
-	if err == nil && len(answer) != len(answerBody) {
-		err = fmt.Errorf("%s answered %d bytes, want %d", to.name, len(answer), len(answerBody))
+	body, err := io.ReadAll(response.Body)
+	if err == nil && len(body) != len(responseBody) {
+		err = fmt.Errorf("%s: response of %d bytes, want %d", to.name, len(body), len(responseBody))
 	}
 	return time.Since(sent), err
 }
 
-// open sends the case's request, which names the stream if it asks for one, and checks the header of the answer.
+// open sends the case's request and checks the response header. stream is the name of the stream if
+// the case requests one.
 func (b *bench) open(ctx context.Context, client *http.Client, c benchCase, to target, stream string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.address, bytes.NewReader(c.requestBody(b.sent.Add(1))))
 	if err != nil {
@@ -101,28 +102,29 @@ func (b *bench) open(ctx context.Context, client *http.Client, c benchCase, to t
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
-	return nil, fmt.Errorf("%s answered %s, and the upstream saw the model %q, want %q: %s", to.name, response.Status, seen, to.model(), text)
+	return nil, fmt.Errorf("%s: status %s and upstream model %q, want 200 OK and %q: %s", to.name, response.Status, seen, to.model(), text)
 }
 
-// verify checks that the target does to a request what the others do: model, parameters and key are the enforced ones.
+// verify checks that the target enforces the model, the parameters and the key, as all governed
+// targets must.
 func (b *bench) verify(ctx context.Context, to target) error {
 	if _, err := b.send(ctx, cases()[0], to); err != nil {
 		return err
 	}
 	seen := b.last.Load()
 	if want := "Bearer " + enforcedKey; seen.authorization != want {
-		return fmt.Errorf("%s: the upstream saw the key %q, want %q", to.name, seen.authorization, want)
+		return fmt.Errorf("%s: the upstream received the key %q, want %q", to.name, seen.authorization, want)
 	}
 	for name, want := range enforced {
 		if got := gjson.GetBytes(seen.body, name); got.Raw != fmt.Sprint(want) {
-			return fmt.Errorf("%s: the upstream saw %s = %q, want %v", to.name, name, got.Raw, want)
+			return fmt.Errorf("%s: the upstream received %s = %q, want %v", to.name, name, got.Raw, want)
 		}
 	}
 	return nil
 }
 
-// readEvents reports each event as it comes, and returns how long all after the first took. It fails if
-// the stream is not complete.
+// readEvents reports each event on its arrival, and returns the time from the first event to the
+// end. It fails if the stream is incomplete.
 func readEvents(body io.Reader, received chan<- struct{}) (time.Duration, error) {
 	lines := bufio.NewReader(body)
 	var first time.Time
@@ -146,7 +148,7 @@ func readEvents(body io.Reader, received chan<- struct{}) (time.Duration, error)
 	}
 }
 
-// load sends count requests from as many clients as processor time is measured with.
+// load sends count requests from the concurrent clients with which CPU time is measured.
 func (b *bench) load(ctx context.Context, c benchCase, to target, count int) error {
 	var left atomic.Int64
 	left.Store(int64(count))
@@ -165,7 +167,7 @@ func (b *bench) load(ctx context.Context, c benchCase, to target, count int) err
 	return first(problems)
 }
 
-// first is the first error; those of other clients say the same.
+// first returns the first error; the other clients' errors have the same cause.
 func first(problems []error) error {
 	for _, problem := range problems {
 		if problem != nil {

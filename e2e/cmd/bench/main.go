@@ -1,6 +1,7 @@
-// Command bench is `make bench`: what the plugin costs. One Traefik serves the same upstream on two routes, one bare and one
-// with everything in the plugin switched on. Load and upstream live in this process, so that the processor time of Traefik
-// is that of the gateway alone.
+// Command bench implements `make bench`: it measures the cost of the plugin. One Traefik serves the
+// same upstream on two routes, one bare and one with every costly feature of the plugin enabled.
+// Load generator and upstream run in this process, so that Traefik's CPU time is that of the
+// gateway alone.
 package main
 
 import (
@@ -20,20 +21,20 @@ import (
 	"time"
 )
 
-// effort says how exact the figures are.
+// effort sets the time spent on figures, and so their precision.
 type effort struct {
-	rounds  int           // each with all targets
-	cpu     time.Duration // of the gateway in each round; /proc counts in ticks of 10 ms
-	latency time.Duration // spent on latencies in each round
+	rounds  int           // each measures all targets
+	cpu     time.Duration // CPU time of the gateway per round; /proc counts in ticks of 10 ms
+	latency time.Duration // time spent on latencies per round
 }
 
-// options of a run.
+// options configure a run.
 type options struct {
-	effort   effort // of the cases
-	further  effort // of the further parts
+	effort   effort // of the part cases
+	further  effort // of the other parts
 	parts    []string
-	only     *regexp.Regexp // of the cases
-	plugin   string         // folder of the plugin's source; empty for this repository's
+	only     *regexp.Regexp // selects cases by name
+	plugin   string         // folder of the plugin's source; empty for this repository
 	profiles string         // folder of profiles; empty for none
 	peers    bool
 	write    bool
@@ -59,13 +60,13 @@ func short() options {
 }
 
 func main() {
-	quick := flag.Bool("short", false, "a quick run of the cases with rougher figures")
-	parts := flag.String("part", "", "parts to run, separated by commas: "+strings.Join(partNames(), ", ")+"; without it all, but with -short, -case and -pprof only cases")
-	only := flag.String("case", "", "regular expression of the cases to run; all without it")
-	plugin := flag.String("plugin", "", "folder of the plugin's source; this repository without it")
-	profiles := flag.String("pprof", "", "folder to save a CPU profile of each case in")
-	peers := flag.Bool("peers", false, "measure gateways of other projects, too, in the part gateways: Portkey (needs npm), nginx with njs")
-	write := flag.Bool("write", false, "write tables and plots into docs, too")
+	quick := flag.Bool("short", false, "measure the cases only, faster and with rougher figures")
+	parts := flag.String("part", "", "comma-separated parts to run: "+strings.Join(partNames(), ", ")+" (default: all, but only cases with -short, -case or -pprof)")
+	only := flag.String("case", "", "regular expression that selects the cases to run (default: all)")
+	plugin := flag.String("plugin", "", "folder of the plugin's source (default: this repository)")
+	profiles := flag.String("pprof", "", "folder for a CPU profile of each case")
+	peers := flag.Bool("peers", false, "in the part gateways, also measure other projects' gateways: Portkey (needs npm), nginx with njs")
+	write := flag.Bool("write", false, "also write the tables and the plots into docs")
 	flag.Parse()
 
 	o := full()
@@ -75,7 +76,7 @@ func main() {
 	err := o.choose(*parts, *only, *quick || *profiles != "")
 	o.plugin, o.profiles, o.peers, o.write = *plugin, *profiles, *peers, *write
 	if *write && *only != "" {
-		err = errors.New("-write: a table has all cases, so there is no -case with it")
+		err = errors.New("-write and -case exclude each other: a table in the documentation has all cases")
 	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -88,7 +89,7 @@ func main() {
 	}
 }
 
-// choose sets what to run.
+// choose selects the parts and cases to run.
 func (o *options) choose(parts, only string, casesOnly bool) (err error) {
 	if o.only, err = regexp.Compile(only); err != nil {
 		return fmt.Errorf("-case: %w", err)
@@ -103,17 +104,17 @@ func (o *options) choose(parts, only string, casesOnly bool) (err error) {
 	}
 	for _, name := range o.parts {
 		if !slices.Contains(partNames(), name) {
-			return fmt.Errorf("-part: there is no %q", name)
+			return fmt.Errorf("-part: unknown part %q", name)
 		}
 	}
 	return nil
 }
 
-// part is a table, and what writes it.
+// part is a table and the function that writes it.
 type part struct {
 	name     string
 	write    func(*bench, context.Context, io.Writer) error
-	compiled bool // it needs Traefik with the plugin compiled in
+	compiled bool // needs Traefik with the plugin compiled in
 }
 
 func parts() []part {
@@ -134,7 +135,7 @@ func partNames() []string {
 	return names
 }
 
-// run writes the chosen parts to out.
+// run writes the selected parts to out.
 func run(ctx context.Context, out io.Writer, o options) (err error) {
 	b := &bench{
 		options:   o,

@@ -6,20 +6,21 @@ import (
 	"time"
 )
 
-// warmUp is the number of requests before anything is measured: connections open, heaps settle. Large ones are fewer, so
-// that they are not more than warmUpBytes.
+// warmUp is the number of requests before a measurement, during which connections open and heaps
+// settle. Large requests are fewer, so that their total stays within warmUpBytes.
 const (
 	warmUp      = 200
 	warmUpBytes = 32 << 20
 )
 
-// figures of a case through one target, one of each round; in nanoseconds, for a request or an event.
+// figures are the results of a case for one target, in nanoseconds per request or event.
 type figures struct {
-	cpu       []float64
-	latencies []float64 // of all rounds
+	cpu       []float64 // one per round
+	latencies []float64 // samples of all rounds
 }
 
-// measure alternates short rounds, so that what else the machine does meets all targets alike.
+// measure alternates short rounds between the targets, so that other load on the machine affects
+// all of them equally.
 func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets ...target) ([]figures, error) {
 	counts := make([]int, len(targets))
 	for i, to := range targets {
@@ -49,7 +50,7 @@ func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets .
 	return measured, nil
 }
 
-// calibrate returns how many requests cost the target that much processor time.
+// calibrate returns the number of requests that cost the target about the wanted CPU time.
 func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time.Duration) (int, error) {
 	warming := min(warmUp/c.units(), warmUpBytes/len(c.body)) + concurrency
 	if err := b.load(ctx, c, to, warming); err != nil {
@@ -67,7 +68,7 @@ func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time
 	}
 }
 
-// cpu is the processor time of the target for each unit of count requests, in nanoseconds.
+// cpu sends count requests and returns the target's CPU time per unit, in nanoseconds.
 func (b *bench) cpu(ctx context.Context, c benchCase, to target, count int) (float64, error) {
 	before, err := to.process.CPU()
 	if err != nil {
@@ -83,7 +84,7 @@ func (b *bench) cpu(ctx context.Context, c benchCase, to target, count int) (flo
 	return float64(after-before) / float64(count*c.units()), nil
 }
 
-// latencies adds what a single client waits for each unit, in nanoseconds.
+// latencies appends the time that a single client waits per unit, in nanoseconds.
 func (b *bench) latencies(ctx context.Context, c benchCase, to target, spend time.Duration, samples []float64) ([]float64, error) {
 	for begin := time.Now(); time.Since(begin) < spend; {
 		took, err := b.send(ctx, c, to)
@@ -95,7 +96,7 @@ func (b *bench) latencies(ctx context.Context, c benchCase, to target, spend tim
 	return samples, nil
 }
 
-// ratios are those of the rounds of two targets.
+// ratios returns the ratio of two targets' figures for each round.
 func ratios(above, below []float64) []float64 {
 	quotients := make([]float64, len(above))
 	for i := range above {
@@ -114,7 +115,7 @@ func median(samples []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// percentile is the sample that so many percent are below of.
+// percentile returns the sample below which the given percentage of samples lies.
 func percentile(samples []float64, percent int) float64 {
 	sorted := append([]float64{}, samples...)
 	sort.Float64s(sorted)

@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// priced are the cases that show the price of the interpreter.
+// priced names the cases that show the overhead of the interpreter.
 var priced = []string{
 	"1 KB of prose", "1 KB of prose, without a span", "1 KB of prose, unlike any before", "16 KB of prose", eventCase,
 }
 
-// prices writes what the plugin adds to a bare route, compiled and interpreted.
+// prices writes the cost that the plugin adds to a bare route, compiled and interpreted.
 func (b *bench) prices(ctx context.Context, out io.Writer) error {
 	if _, err := io.WriteString(out, tableHead("case", "bare", "compiled", "interpreted", "price", "allocations bare", "compiled", "interpreted")); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (b *bench) prices(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// allocations is the number of objects that Traefik allocates for each unit.
+// allocations returns the number of objects that Traefik allocates per unit.
 func (b *bench) allocations(ctx context.Context, c benchCase, to target) (float64, error) {
 	const requests = 200
 	count := requests/c.units() + concurrency

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// profileSeconds is long enough for some hundred samples of the plugin.
+// profileSeconds is long enough for a few hundred samples of the plugin.
 const profileSeconds = 5
 
 // profile saves a CPU profile of the gateway while it serves the case through the plugin.

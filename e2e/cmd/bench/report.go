@@ -18,7 +18,7 @@ import (
 
 var versions = regexp.MustCompile(`(?m)^(Version|Go version):\s+(?:go)?(.*)$`)
 
-// setting says what was measured.
+// setting describes the Traefik that was measured.
 func setting(ctx context.Context) (string, error) {
 	binary, err := gateway.Binary(ctx, os.Stderr)
 	if err != nil {
@@ -36,7 +36,7 @@ func setting(ctx context.Context) (string, error) {
 		inherited("GOGC", "100"), inherited("GOMAXPROCS", strconv.Itoa(runtime.NumCPU()))), nil
 }
 
-// inherited is an environment variable that Traefik inherits, or its default.
+// inherited returns an environment variable that Traefik inherits, or its default.
 func inherited(name, fallback string) string {
 	if value := os.Getenv(name); value != "" {
 		return value
@@ -44,10 +44,10 @@ func inherited(name, fallback string) string {
 	return fallback
 }
 
-// benchmarks is the document that has the tables.
+// benchmarks is the document with the tables.
 const benchmarks = "docs/benchmarks.md"
 
-// block writes a part between its marks to out and, with -write, into the document.
+// block writes a part between its markers to out and, with -write, into the document.
 func (b *bench) block(ctx context.Context, out io.Writer, p part, footer string) error {
 	mark := "bench " + p.name
 	var content bytes.Buffer
@@ -67,7 +67,7 @@ func (b *bench) block(ctx context.Context, out io.Writer, p part, footer string)
 	return document.Write(benchmarks, mark, content.String())
 }
 
-// rounded shows no digits that the measurement does not support.
+// rounded formats a duration without digits that the measurement does not support.
 func rounded(nanoseconds float64) string {
 	switch microseconds := nanoseconds / float64(time.Microsecond); {
 	case microseconds < 100:
@@ -79,7 +79,7 @@ func rounded(nanoseconds float64) string {
 	}
 }
 
-// added is a difference, which noise may make negative.
+// added formats a difference, which noise can make negative.
 func added(nanoseconds float64) string {
 	if nanoseconds < 0 {
 		return "-" + rounded(-nanoseconds)
@@ -87,7 +87,7 @@ func added(nanoseconds float64) string {
 	return "+" + rounded(nanoseconds)
 }
 
-// times is how many times as much above is, unless noise has left nothing below.
+// times formats the ratio of above to below, unless noise makes below zero or negative.
 func times(above, below float64) string {
 	if below <= 0 {
 		return "–"
@@ -95,13 +95,13 @@ func times(above, below float64) string {
 	return fmt.Sprintf("%.1f", above/below)
 }
 
-// kilobytes shows a size.
+// kilobytes formats a size.
 func kilobytes(bytes float64) string { return fmt.Sprintf("%.0f KB", bytes/1024) }
 
-// tableHead is the head of a table in Markdown.
+// tableHead returns the head of a Markdown table.
 func tableHead(columns ...string) string {
 	return "| " + strings.Join(columns, " | ") + " |\n|" + strings.Repeat(" --- |", len(columns)) + "\n"
 }
 
-// tableRow is a row of a table in Markdown.
+// tableRow returns a row of a Markdown table.
 func tableRow(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |\n" }

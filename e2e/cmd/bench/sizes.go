@@ -10,15 +10,16 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
-// sizesPlot is the name of the plot's file.
+// sizesPlot is the file name of the plot.
 const sizesPlot = "body-sizes.svg"
 
-// content is a kind of bodies.
+// content is a kind of body.
 type content struct {
 	name string
 	body func(size int) []byte
 
-	// largest is the largest size that is measured; a body of the next one is refused for its many values. Default: all.
+	// largest is the largest size that is measured: the plugin rejects the next size for its number
+	// of values. Default: all sizes.
 	largest int
 }
 
@@ -31,7 +32,7 @@ func contents() []content {
 	}
 }
 
-// sizeName is such as 4 KB.
+// sizeName formats a size, such as 4 KB.
 func sizeName(size int) string {
 	switch {
 	case size >= 10_000_000:
@@ -50,7 +51,7 @@ func ratioMarks() []chart.Mark {
 	return marks
 }
 
-// sizes writes and draws the processor time of bodies by their content and size.
+// sizes writes and plots the CPU time of bodies by content and size.
 func (b *bench) sizes(ctx context.Context, out io.Writer) error {
 	head := []string{"body"}
 	panels := []chart.Panel{
@@ -85,7 +86,7 @@ func (b *bench) sizes(ctx context.Context, out io.Writer) error {
 			without, with := median(measured[0].cpu), median(measured[1].cpu)
 			row = append(row, rounded(without), rounded(with), times(with, without))
 			if without <= 0 || with <= 0 {
-				continue // less than a tick of the clock: nothing to draw
+				continue // less than a clock tick: nothing to plot
 			}
 			x := float64(size)
 			lines[0][i].Points = append(lines[0][i].Points, chart.Point{X: x, Y: with / 1e6})

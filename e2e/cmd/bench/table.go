@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// table writes what each case costs without and with the plugin.
+// table writes the cost of each case without and with the plugin.
 func (b *bench) table(ctx context.Context, out io.Writer) error {
 	if _, err := io.WriteString(out, tableHead("case", "CPU bare", "CPU plugin", "ratio", "p50 bare", "p50 plugin", "ratio")); err != nil {
 		return err

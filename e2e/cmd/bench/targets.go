@@ -18,23 +18,23 @@ const (
 	enforcedKey   = "sk-key-of-the-provider"
 )
 
-// enforced are the parameters that every governed request must have at the upstream.
+// enforced are the parameters that each governed request must have at the upstream.
 var enforced = map[string]any{"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}
 
-// A target is a way to the upstream.
+// target is a route to the upstream.
 type target struct {
 	name    string
 	address string
-	header  map[string]string // sent beside that of the client
+	header  map[string]string // sent in addition to the client's
 	process interface {
 		CPU() (time.Duration, error)
 	}
-	gateway   *gateway.Gateway // nil if it is not Traefik
-	governed  bool             // the upstream gets the enforced model, parameters and key
-	noStreams bool             // it does not hand events on as they come
+	gateway   *gateway.Gateway // nil for other gateways
+	governed  bool             // the upstream receives the enforced model, parameters and key
+	noStreams bool             // it does not forward events immediately
 }
 
-// model is the one that the upstream must see.
+// model returns the model that the upstream must receive.
 func (t target) model() string {
 	if t.governed {
 		return enforcedModel
@@ -42,7 +42,7 @@ func (t target) model() string {
 	return clientModel
 }
 
-// targetsOf are the routes of a Traefik without and with the plugin.
+// targetsOf returns a Traefik's routes without and with the plugin.
 func targetsOf(g *gateway.Gateway, bareName, pluginName string) (bare, plugin target) {
 	bare = target{name: bareName, address: g.URL + "/bare" + chatPath, process: g, gateway: g}
 	plugin = target{name: pluginName, address: g.URL + "/plugin" + chatPath, process: g, gateway: g, governed: true}
@@ -51,7 +51,7 @@ func targetsOf(g *gateway.Gateway, bareName, pluginName string) (bare, plugin ta
 
 const chatPath = "/v1/chat/completions"
 
-// startTraefik runs a Traefik with both routes; without a binary, the usual one.
+// startTraefik runs a Traefik with both routes. An empty binary selects the default one.
 func (b *bench) startTraefik(ctx context.Context, binary string) (*gateway.Gateway, error) {
 	traefik, err := gateway.Start(ctx, gateway.Options{Binary: binary, Plugin: b.options.plugin})
 	if err != nil {
@@ -63,7 +63,8 @@ func (b *bench) startTraefik(ctx context.Context, binary string) (*gateway.Gatew
 	return traefik, nil
 }
 
-// startPeers returns the gateways of others, and what ends them. One that is not there is told, and left out.
+// startPeers starts other projects' gateways, and returns them and a function that stops them. It
+// reports and skips a gateway that does not start.
 func (b *bench) startPeers(ctx context.Context) (peers []target, stop func()) {
 	var running []*backends.Peer
 	stop = func() {
@@ -76,7 +77,7 @@ func (b *bench) startPeers(ctx context.Context) (peers []target, stop func()) {
 	}
 	add := func(peer *backends.Peer, err error, t target) {
 		if err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, "left out:", err)
+			_, _ = fmt.Fprintln(os.Stderr, "skipped a gateway:", err)
 			return
 		}
 		running = append(running, peer)
@@ -89,7 +90,7 @@ func (b *bench) startPeers(ctx context.Context) (peers []target, stop func()) {
 	}
 	header, value, err := backends.PortkeyHeader(b.upstream.URL, enforcedKey, members, streamHeader)
 	if err != nil {
-		panic(err) // plain values always encode
+		panic(err) // these values always encode
 	}
 	portkey, err := backends.StartPortkey(ctx, os.Stderr)
 	add(portkey, err, target{header: map[string]string{header: value}})
@@ -98,8 +99,8 @@ func (b *bench) startPeers(ctx context.Context) (peers []target, stop func()) {
 	return peers, stop
 }
 
-// routes lead to the same upstream; the plugin has everything on that costs time in a request, a span for each included,
-// which the collector gets.
+// routes returns two routes to the same upstream. The plugin has every feature enabled that costs
+// time per request, including a span that it exports to the collector.
 func routes(upstream, collector string) gateway.Dynamic {
 	return gateway.Dynamic{
 		Routers: map[string]gateway.Router{

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	// seenModelHeader tells the client which model reached the upstream.
+	// seenModelHeader returns to the client the model that reached the upstream.
 	seenModelHeader = "Bench-Seen-Model"
 
 	// streamHeader names the stream of a request.
 	streamHeader = "Bench-Stream"
 )
 
-// thinkTime passes before the first event of a stream. Where an answer begins as soon as the last byte
-// of the request came, net/http's transport may still look for the end of that request's body when the
-// server that it comes from closes it, and bare Traefik breaks one such stream in some hundreds.
+// thinkTime is the delay before the first event of a stream. If a response begins as soon as the
+// last byte of the request arrives, net/http's transport may still be reading the end of the
+// request body when the server closes it, and bare Traefik breaks one such stream in a few hundred.
 const thinkTime = 20 * time.Millisecond
 
-const answerBody = `{"id":"chatcmpl-bench","object":"chat.completion","created":1735689600,"model":"gpt-4o-mini",` +
+const responseBody = `{"id":"chatcmpl-bench","object":"chat.completion","created":1735689600,"model":"gpt-4o-mini",` +
 	`"choices":[{"index":0,"message":{"role":"assistant","content":"A gateway forwards what it may and refuses what it must.",` +
 	`"refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":12,` +
 	`"total_tokens":212,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}`
@@ -33,8 +33,8 @@ const eventData = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk"
 
 const endData = "data: [DONE]\n\n"
 
-// streams lets the upstream send each event only after the client has received the one before. So no
-// two events can travel together, which would make a gateway look cheaper than it is.
+// streams lets the upstream send an event only after the client has received the previous one. Two
+// events can therefore never travel together, which would make a gateway look cheaper than it is.
 type streams struct {
 	mutex    sync.Mutex
 	last     int
@@ -66,7 +66,7 @@ func (s *streams) find(name string) chan struct{} {
 	return s.received[name]
 }
 
-// seenRequest is what the upstream got.
+// seenRequest is a request that the upstream received.
 type seenRequest struct {
 	authorization string
 	body          []byte
@@ -76,14 +76,14 @@ func (b *bench) upstreamHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // the client is gone
+			return // the client has disconnected
 		}
 		b.last.Store(&seenRequest{authorization: r.Header.Get("Authorization"), body: body})
 		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String())
 		switch name := r.Header.Get(streamHeader); name {
 		case "":
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, answerBody)
+			_, _ = io.WriteString(w, responseBody)
 		case crowdName:
 			b.stage.Load().playEvents(w, r)
 		default:
@@ -109,7 +109,7 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 	_, _ = io.WriteString(w, endData)
 }
 
-// collect takes telemetry, and throws it away.
+// collect accepts telemetry and discards it.
 func collect(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/json")

@@ -1,6 +1,7 @@
-// Command compiled is a Traefik in which the plugin is compiled instead of interpreted, for `make bench`: the same router,
-// proxy and configuration files, with the middleware in the same place. What the plugin costs more in Traefik itself is the
-// price of the interpreter. It serves HTTP from the file provider, Traefik's API and ping, and nothing else.
+// Command compiled is a Traefik with the plugin compiled in instead of interpreted, for `make
+// bench`. Router, proxy, configuration files and the position of the middleware are the same; the
+// difference in cost to a regular Traefik is the cost of the interpreter. It serves HTTP from the
+// file provider, and Traefik's API and ping, nothing else.
 package main
 
 import (
@@ -53,7 +54,7 @@ func main() {
 func serve(configuration *static.Configuration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	zerolog.SetGlobalLevel(zerolog.InfoLevel) // Traefik's level with the harness
+	zerolog.SetGlobalLevel(zerolog.InfoLevel) // the level that package gateway configures by default
 	zerolog.DefaultContextLogger = &log.Logger
 
 	configuration.SetEffectiveConfiguration()
@@ -71,7 +72,8 @@ func serve(configuration *static.Configuration) error {
 	return nil
 }
 
-// newServer puts Traefik's parts together in the way its own command does, as far as the configuration needs them.
+// newServer assembles the parts of Traefik that the configuration needs, as Traefik's own command
+// does.
 func newServer(ctx context.Context, configuration *static.Configuration) (*server.Server, error) {
 	pool := safe.NewPool(ctx)
 	providers := aggregator.NewProviderAggregator(*configuration.Providers)
@@ -107,7 +109,8 @@ func newServer(ctx context.Context, configuration *static.Configuration) (*serve
 	return server.NewServer(pool, entryPoints, server.UDPEntryPoints{}, watcher, observability), nil
 }
 
-// defaultEntryPoints are those of routers that name none: all but that of Traefik's API.
+// defaultEntryPoints returns the entry points of routers that name none: all except that of
+// Traefik's API.
 func defaultEntryPoints(configuration *static.Configuration) []string {
 	var names []string
 	for name := range configuration.EntryPoints {
@@ -118,10 +121,10 @@ func defaultEntryPoints(configuration *static.Configuration) []string {
 	return names
 }
 
-// builder makes middlewares of the compiled plugin, whatever the key that they are configured under.
+// builder builds middlewares of the compiled plugin, regardless of the key in the configuration.
 type builder struct{}
 
-// Build decodes the configuration as Traefik does for a plugin that it interprets.
+// Build decodes the configuration as Traefik does for an interpreted plugin.
 func (*builder) Build(_ string, settings map[string]any, name string) (plugins.Constructor, error) {
 	config := chatcompletion.CreateConfig()
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{

@@ -19,7 +19,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on; port 0 picks a free one")
 	interval := flag.Duration("interval", 100*time.Millisecond, "time between two events of a stream")
-	chunks := flag.Int("chunks", 8, "content events of a stream")
+	chunks := flag.Int("chunks", 8, "number of content events of a stream")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// serve answers until ctx ends.
+// serve serves until ctx ends.
 func serve(ctx context.Context, address string, options demo.Options) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// exampleConfiguration is the static configuration of the example, on the given address and with the
-// example's dynamic file where it lies, so that it can be edited while Traefik runs.
+// exampleConfiguration returns the static configuration of the example, listening on the address.
+// It refers to the example's own dynamic file, so that a developer can edit it while Traefik runs.
 func exampleConfiguration(example, address string) (map[string]any, error) {
 	path := filepath.Join(example, "traefik.yml")
 	content, err := os.ReadFile(path)

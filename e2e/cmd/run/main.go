@@ -1,5 +1,6 @@
-// Command run is `make run`: a real Traefik with this repository's plugin and examples/local, in front
-// of the demo provider or of the one that UPSTREAM names. An interrupt ends all that it started.
+// Command run implements `make run`: it runs a real Traefik with this repository's plugin and the
+// configuration in examples/local. The provider is the demo provider, or the one that UPSTREAM
+// names. An interrupt stops everything that it started.
 //
 // Environment: PORT (default 8000), UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK.
 package main
@@ -21,7 +22,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// streamInterval makes a stream of the demo provider visible to the eye.
+// streamInterval slows the demo provider's streams down, so that a reader sees them grow.
 const streamInterval = 150 * time.Millisecond
 
 func main() {
@@ -35,7 +36,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends, and writes to out what a developer should see.
+// run serves until ctx ends. It writes the instructions and the demo provider's log to out.
 func run(ctx context.Context, out io.Writer) (err error) {
 	root, err := gateway.Root()
 	if err != nil {
@@ -73,7 +74,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, traefik.Stop()) }()
 
-	if err := awaitAnswer(ctx, traefik, "http://"+address); err != nil {
+	if err := awaitResponse(ctx, traefik, "http://"+address); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(out, welcome("http://"+address, upstream, traefik.LogPath)); err != nil {
@@ -83,11 +84,11 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	case <-ctx.Done():
 		return nil
 	case <-traefik.Done():
-		return errors.New(failure(traefik, "traefik ended by itself"))
+		return errors.New(failure(traefik, "traefik exited unexpectedly"))
 	}
 }
 
-// setting is the environment variable, or what is used without it.
+// setting returns the environment variable, or the fallback if it is empty.
 func setting(name, fallback string) string {
 	if value := os.Getenv(name); value != "" {
 		return value
@@ -95,14 +96,14 @@ func setting(name, fallback string) string {
 	return fallback
 }
 
-// free fails if something listens on the address already.
+// free returns an error if the address is in use.
 func free(address string) error {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is taken by another program; PORT=8001 make run chooses another port", address)
+		return fmt.Errorf("%s is in use by another program; choose another port: PORT=8001 make run", address)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w; PORT=8001 make run chooses another port", address, err)
+		return fmt.Errorf("cannot listen on %s: %w; choose another port: PORT=8001 make run", address, err)
 	}
 	return listener.Close()
 }

@@ -13,41 +13,42 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// startTimeout covers a local model that has to be loaded into memory for its first answer.
+// startTimeout leaves time for a local provider to load its model into memory for the first
+// response.
 const startTimeout = 2 * time.Minute
 
-// awaitAnswer returns once a chat completion passes through the gateway to the provider and back.
-func awaitAnswer(ctx context.Context, traefik *gateway.Process, base string) error {
+// awaitResponse returns once a chat completion succeeds through the gateway.
+func awaitResponse(ctx context.Context, traefik *gateway.Process, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		status, body, err := ask(ctx, base)
+		status, body, err := sendChat(ctx, base)
 		switch {
 		case err == nil && status == http.StatusOK:
 			return nil
 		case err == nil && status == http.StatusBadGateway:
-			return errors.New("traefik runs, but the provider that UPSTREAM names cannot be reached")
+			return errors.New("traefik runs, but cannot reach the provider that UPSTREAM names")
 		case err == nil && isProviderError(body):
-			return fmt.Errorf("the first request was answered with %d: %s; MODEL=name make run chooses a model that the provider has",
+			return fmt.Errorf("the first request failed with status %d: %s; choose a model that the provider has: MODEL=name make run",
 				status, strings.TrimSpace(body))
 		}
 		if found, _ := traefik.Errors(); len(found) > 0 {
-			return errors.New(failure(traefik, "traefik does not serve the example"))
+			return errors.New(failure(traefik, "traefik does not serve examples/local"))
 		}
 		select {
 		case <-traefik.Done():
-			return errors.New(failure(traefik, "traefik ended by itself"))
+			return errors.New(failure(traefik, "traefik exited unexpectedly"))
 		case <-ctx.Done():
-			return errors.New(failure(traefik, "no chat completion passed in time"))
+			return errors.New(failure(traefik, "no chat completion succeeded in time"))
 		case <-ticker.C:
 		}
 	}
 }
 
-// ask sends the smallest chat completion.
-func ask(ctx context.Context, base string) (status int, body string, err error) {
+// sendChat sends a minimal chat completion.
+func sendChat(ctx context.Context, base string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/chat/completions",
 		strings.NewReader(`{"messages":[{"role":"user","content":"Are you there?"}]}`))
 	if err != nil {
@@ -63,7 +64,8 @@ func ask(ctx context.Context, base string) (status int, body string, err error) 
 	return response.StatusCode, string(content), err
 }
 
-// isProviderError tells an error in OpenAI's form from Traefik's own answers before it is ready.
+// isProviderError reports whether the body is an error in OpenAI's format, unlike Traefik's own
+// responses before it is ready.
 func isProviderError(body string) bool {
 	var document struct {
 		Error json.RawMessage `json:"error"`
@@ -71,7 +73,7 @@ func isProviderError(body string) bool {
 	return json.Unmarshal([]byte(body), &document) == nil && document.Error != nil
 }
 
-// failure is one line: what happened, and what Traefik itself says of it.
+// failure returns one line: what happened, and the first error in Traefik's log.
 func failure(traefik *gateway.Process, what string) string {
 	found, err := traefik.Errors()
 	if err != nil || len(found) == 0 {

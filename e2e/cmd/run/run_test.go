@@ -17,7 +17,7 @@ import (
 // conditionTimeout bounds every wait for a condition.
 const conditionTimeout = 30 * time.Second
 
-// terminal keeps what run writes until it ends.
+// terminal records what run writes.
 type terminal struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
@@ -36,7 +36,7 @@ func (o *terminal) String() string {
 	return o.text.String()
 }
 
-// await returns once the terminal shows the text.
+// await waits until the terminal shows the text.
 func (o *terminal) await(t *testing.T, text string) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -47,13 +47,13 @@ func (o *terminal) await(t *testing.T, text string) {
 		case <-o.ended:
 			t.Fatalf("run ended before the terminal showed %q:\n%s", text, o)
 		case <-deadline:
-			t.Fatalf("the terminal does not show %q:\n%s", text, o)
+			t.Fatalf("timed out before the terminal showed %q:\n%s", text, o)
 		}
 	}
 }
 
-// isolate gives run a free port, which it returns, and a temporary folder, and nothing else of what a
-// developer may have set.
+// isolate sets a free port, which it returns, and an empty temporary folder, and clears the other
+// environment variables that a developer may have set.
 func isolate(t *testing.T) (port string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,7 +75,7 @@ func isolate(t *testing.T) (port string) {
 	return port
 }
 
-// begin runs the command until the test ends or stop is called, which returns run's error.
+// begin runs the command until the test ends or calls stop, which returns run's error.
 func begin(t *testing.T) (base string, out *terminal, stop func() error) {
 	t.Helper()
 	port := isolate(t)
@@ -99,8 +99,8 @@ func begin(t *testing.T) (base string, out *terminal, stop func() error) {
 	return "http://127.0.0.1:" + port, out, stop
 }
 
-// post sends a request as the curl lines do.
-func post(t *testing.T, address, body string) (status int, answer string) {
+// post sends a request like the printed curl commands.
+func post(t *testing.T, address, body string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
@@ -123,18 +123,18 @@ func post(t *testing.T, address, body string) (status int, answer string) {
 
 func TestRunServesTheExample(t *testing.T) {
 	base, out, stop := begin(t)
-	out.await(t, "Ctrl-C ends everything.")
+	out.await(t, "Ctrl-C stops everything.")
 
 	tests := []struct {
 		name, path, body string
 		status           int
-		answer           []string
+		response         []string
 		upstream         []string // nil: the request does not reach the provider
 	}{
 		{
 			name: "without a model", path: "/v1/chat/completions",
 			body:   `{"messages": [{"role": "user", "content": "Hello!"}]}`,
-			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			status: http.StatusOK, response: []string{"gpt-4o-mini heard: Hello!"},
 			upstream: []string{
 				"Authorization: Bearer sk-demo-key-of-the-provider",
 				`"model":"gpt-4o-mini"`, `"temperature":0.7`, `"max_tokens":256`,
@@ -143,41 +143,41 @@ func TestRunServesTheExample(t *testing.T) {
 		{
 			name: "with another model than the enforced one", path: "/v1/chat/completions",
 			body:   `{"model": "o4-mini", "temperature": 0.1, "messages": [{"role": "user", "content": "Hello!"}]}`,
-			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			status: http.StatusOK, response: []string{"gpt-4o-mini heard: Hello!"},
 			upstream: []string{`"model": "gpt-4o-mini"`, `"temperature": 0.1`},
 		},
 		{
 			name: "with a model that is not allowed", path: "/choice/v1/chat/completions",
 			body:   `{"model": "o4-mini", "messages": [{"role": "user", "content": "Hello!"}]}`,
-			status: http.StatusNotFound, answer: []string{`"code":"model_not_found"`},
+			status: http.StatusNotFound, response: []string{`"code":"model_not_found"`},
 		},
 		{
 			name: "with an alias and beyond a limit", path: "/choice/v1/chat/completions",
 			body:   `{"model": "fast", "max_tokens": 5000, "messages": [{"role": "user", "content": "Hello!"}]}`,
-			status: http.StatusOK, answer: []string{"gpt-4o-mini heard: Hello!"},
+			status: http.StatusOK, response: []string{"gpt-4o-mini heard: Hello!"},
 			upstream: []string{`"model": "gpt-4o-mini"`, `"max_tokens": 1024`},
 		},
 		{
 			name: "streaming", path: "/v1/chat/completions",
 			body:   `{"stream": true, "messages": [{"role": "user", "content": "Hello!"}]}`,
-			status: http.StatusOK, answer: []string{"data: {", `"content":"ello"`, "data: [DONE]\n\n"},
+			status: http.StatusOK, response: []string{"data: {", `"content":"ello"`, "data: [DONE]\n\n"},
 			upstream: []string{`"stream": true`},
 		},
 		{
 			name: "broken", path: "/v1/chat/completions", body: `{"messages": [}`,
-			status: http.StatusBadRequest, answer: []string{`"type":"invalid_request_error"`},
+			status: http.StatusBadRequest, response: []string{`"type":"invalid_request_error"`},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			before := len(out.String())
-			status, answer := post(t, base+test.path, test.body)
+			status, response := post(t, base+test.path, test.body)
 			if status != test.status {
 				t.Errorf("status = %d, want %d", status, test.status)
 			}
-			for _, want := range test.answer {
-				if !strings.Contains(answer, want) {
-					t.Errorf("answer %s\nwant %q in it", answer, want)
+			for _, want := range test.response {
+				if !strings.Contains(response, want) {
+					t.Errorf("response = %s\nwant it to contain %q", response, want)
 				}
 			}
 			seen := out.String()[before:]
@@ -186,12 +186,12 @@ func TestRunServesTheExample(t *testing.T) {
 			}
 			for _, want := range test.upstream {
 				if !strings.Contains(seen, want) {
-					t.Errorf("the provider's log shows %s\nwant %q in it", seen, want)
+					t.Errorf("the provider's log shows %s\nwant it to contain %q", seen, want)
 				}
 			}
 			for _, secret := range []string{"my-own-key", "Accept-Encoding: br"} {
 				if strings.Contains(seen, secret) {
-					t.Errorf("the client's %q reaches the provider:\n%s", secret, seen)
+					t.Errorf("the client's %q reached the provider:\n%s", secret, seen)
 				}
 			}
 		})
@@ -201,7 +201,7 @@ func TestRunServesTheExample(t *testing.T) {
 		return // the cleanup reports it
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("files left in the temporary folder: %q", left)
 	}
 	if _, err := net.Dial("tcp", strings.TrimPrefix(base, "http://")); err == nil {
 		t.Errorf("something still listens on %s", base)
@@ -219,9 +219,9 @@ func TestRunErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, variable, value, want string }{
-		{"port taken", "PORT", takenPort, takenPort + " is taken by another program; PORT="},
+		{"port taken", "PORT", takenPort, takenPort + " is in use by another program; choose another port: PORT="},
 		{"no such Traefik", "TRAEFIK", "/does/not/exist", "TRAEFIK=/does/not/exist: "},
-		{"provider cannot be reached", "UPSTREAM", "http://127.0.0.1:1", "the provider that UPSTREAM names cannot be reached"},
+		{"unreachable provider", "UPSTREAM", "http://127.0.0.1:1", "cannot reach the provider that UPSTREAM names"},
 		{"model unknown to the provider", "MODEL", "no-such-model", "model_not_found"},
 	}
 	for _, test := range tests {
@@ -232,10 +232,10 @@ func TestRunErrors(t *testing.T) {
 			defer cancel()
 			err := run(ctx, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error = %v, want %q in it", err, test.want)
+				t.Errorf("error = %v, want it to contain %q", err, test.want)
 			}
 			if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
-				t.Errorf("left behind: %q", left)
+				t.Errorf("files left in the temporary folder: %q", left)
 			}
 		})
 	}

@@ -16,37 +16,37 @@ import (
 	"time"
 )
 
-// callTimeout ends a call that hangs.
+// callTimeout bounds a call.
 const callTimeout = 30 * time.Second
 
-// kind is a kind of calls: what the client sends and does, and what has to become of it.
+// kind is a kind of call: what the client sends and does, and the outcome that it expects.
 type kind struct {
 	name   string
 	path   string // default: chatPath
 	method string // default: POST
 	body   func() []byte
-	gzip   bool   // the body is sent compressed
-	ending string // of the provider's answer
-	events int    // of a stream; default: few
+	gzip   bool   // compresses the body
+	ending string // of the provider's response
+	events int    // of a stream; default: shortEvents
 
 	do        func(*caller, context.Context, kind, int) error
 	status    int
 	errorType string // of the record
-	unmetered bool   // there is no record
-	input     bool   // tokens of the input are metered
-	output    bool   // tokens of the output are metered
+	unmetered bool   // the call has no record
+	input     bool   // the record has input tokens
+	output    bool   // the record has output tokens
 }
 
 var (
-	small      = text(`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
-	large      = largeBody(200 << 10)
-	streamed   = text(`{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hi"}]}`)
-	askedUsage = text(`{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`)
-	shortKinds = kinds()
-	longKind   = kind{name: "long stream", body: streamed, do: (*caller).follow, status: 200, events: 300, input: true, output: true}
+	small             = text(`{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
+	large             = largeBody(200 << 10)
+	streamed          = text(`{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hi"}]}`)
+	streamedWithUsage = text(`{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`)
+	shortKinds        = kinds()
+	longKind          = kind{name: "long stream", body: streamed, do: (*caller).follow, status: 200, events: 300, input: true, output: true}
 )
 
-// fallbackKinds are those whose first provider is overloaded.
+// fallbackKinds are the kinds whose first provider is overloaded.
 var fallbackKinds = []string{"fallback", "stream of a fallback"}
 
 func kinds() []kind {
@@ -56,7 +56,7 @@ func kinds() []kind {
 		{name: "gzip", body: large, gzip: true, do: (*caller).read, status: 200, input: true, output: true},
 		{name: "deflate from the provider", body: small, ending: endingDeflate, do: (*caller).read, status: 200, input: true, output: true},
 		{name: "stream", body: streamed, do: (*caller).follow, status: 200, input: true, output: true},
-		{name: "stream with usage", body: askedUsage, do: (*caller).follow, status: 200, input: true, output: true},
+		{name: "stream with usage", body: streamedWithUsage, do: (*caller).follow, status: 200, input: true, output: true},
 		{name: "stream of a large prompt", body: largeStream(200 << 10), do: (*caller).follow, status: 200, input: true, output: true},
 		{name: "response", path: responsesPath, body: text(`{"model":"gpt-4o","input":"Hi"}`), do: (*caller).read, status: 200, input: true, output: true},
 		{name: "embeddings", path: embeddingsPath, body: text(`{"model":"text-embedding-3-small","input":"Hi"}`), do: (*caller).read, status: 200, input: true},
@@ -78,7 +78,7 @@ func kinds() []kind {
 		{name: "stream with an error", body: streamed, ending: endingError, do: (*caller).follow, status: 200, errorType: "error_event"},
 
 		{name: "client leaves a stream", body: streamed, ending: endingLeave, do: (*caller).leaveStream, status: 200, errorType: "client_gone"},
-		{name: "client leaves before the answer", body: small, ending: endingHold, do: (*caller).leave, errorType: "client_gone"},
+		{name: "client leaves before the response", body: small, ending: endingHold, do: (*caller).leave, errorType: "client_gone"},
 	}
 }
 
@@ -99,7 +99,7 @@ type caller struct {
 	provider *provider
 }
 
-// open sends the call, and checks the status of its answer.
+// open sends the call and checks the status of the response.
 func (c *caller) open(ctx context.Context, k kind, number int) (*http.Response, error) {
 	var body []byte
 	if k.body != nil {
@@ -109,7 +109,7 @@ func (c *caller) open(ctx context.Context, k kind, number int) (*http.Response, 
 		var compressed bytes.Buffer
 		writer := gzip.NewWriter(&compressed)
 		_, _ = writer.Write(body)
-		_ = writer.Close() // a buffer takes everything
+		_ = writer.Close() // writing to a buffer does not fail
 		body = compressed.Bytes()
 	}
 	method, path := k.method, k.path
@@ -132,8 +132,8 @@ func (c *caller) open(ctx context.Context, k kind, number int) (*http.Response, 
 	}
 	if response.StatusCode != k.status {
 		defer func() { _ = response.Body.Close() }()
-		answer, _ := io.ReadAll(io.LimitReader(response.Body, 300))
-		return nil, fmt.Errorf("status = %d, want %d: %s", response.StatusCode, k.status, answer)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 300))
+		return nil, fmt.Errorf("status = %d, want %d: %s", response.StatusCode, k.status, body)
 	}
 	return response, nil
 }
@@ -149,7 +149,7 @@ func (k kind) header(number int) map[string]string {
 	return header
 }
 
-// read reads an answer that has to be complete.
+// read reads a response that must be complete.
 func (c *caller) read(ctx context.Context, k kind, number int) error {
 	response, err := c.open(ctx, k, number)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *caller) read(ctx context.Context, k kind, number int) error {
 	return err
 }
 
-// follow reads a stream to its end, which has to be that of the kind.
+// follow reads a stream to its end and checks that it ends as the kind says.
 func (c *caller) follow(ctx context.Context, k kind, number int) error {
 	response, err := c.open(ctx, k, number)
 	if err != nil {
@@ -175,10 +175,10 @@ func (c *caller) follow(ctx context.Context, k kind, number int) error {
 		}
 	}
 	if got, want := lines.Err() != nil, k.ending == endingCut; got != want {
-		return fmt.Errorf("the stream broke: %t, want %t: %w", got, want, lines.Err())
+		return fmt.Errorf("stream broke = %t, want %t: %w", got, want, lines.Err())
 	}
 	if got, want := last == "[DONE]", k.ending == ""; got != want {
-		return fmt.Errorf("the last event is %s", last)
+		return fmt.Errorf("unexpected last event %s", last)
 	}
 	if want := max(k.events, shortEvents); events < want {
 		return fmt.Errorf("%d events, want at least %d", events, want)
@@ -186,7 +186,7 @@ func (c *caller) follow(ctx context.Context, k kind, number int) error {
 	return nil
 }
 
-// leaveStream leaves after the first line of the stream.
+// leaveStream disconnects after the first line of the stream.
 func (c *caller) leaveStream(ctx context.Context, k kind, number int) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
@@ -199,7 +199,7 @@ func (c *caller) leaveStream(ctx context.Context, k kind, number int) error {
 	return err
 }
 
-// leave leaves when the provider has the request.
+// leave disconnects once the provider has the request.
 func (c *caller) leave(ctx context.Context, k kind, number int) error {
 	leaving, leave := context.WithCancel(ctx)
 	defer leave()
@@ -214,7 +214,7 @@ func (c *caller) leave(ctx context.Context, k kind, number int) error {
 	response, err := c.open(leaving, k, number)
 	if err == nil {
 		_ = response.Body.Close()
-		return errors.New("there is an answer before the client left")
+		return errors.New("response arrived before the client left")
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return nil
@@ -222,7 +222,7 @@ func (c *caller) leave(ctx context.Context, k kind, number int) error {
 	return err
 }
 
-// breakUpload announces more of a body than it sends, and then closes its side of the connection.
+// breakUpload announces a longer body than it sends, then closes its side of the connection.
 func (c *caller) breakUpload(ctx context.Context, k kind, number int) error {
 	base, err := url.Parse(c.base)
 	if err != nil {

@@ -17,28 +17,29 @@ import (
 // countTimeout bounds the wait for the records of the last calls.
 const countTimeout = 30 * time.Second
 
-// ledger is what is known of the calls, by the name of what is counted: at the clients, or in the registry.
+// ledger maps the name of each counted thing to its count, as seen by the clients or by the
+// registry.
 type ledger map[string]float64
 
 func callsOf(kind, errorType string) string {
 	if errorType == "" {
-		errorType = "well"
+		return fmt.Sprintf("calls of %q without an error", kind)
 	}
-	return fmt.Sprintf("calls of %q that ended %s", kind, errorType)
+	return fmt.Sprintf("calls of %q with error type %s", kind, errorType)
 }
 
 func tokensOf(kind, tokenType string) string { return fmt.Sprintf("%s tokens of %q", tokenType, kind) }
 
-// book is the ledger of the clients.
+// book is the clients' ledger, with the problems that they met.
 type book struct {
 	mutex    sync.Mutex
 	entries  ledger
-	calls    int // all of them, those without a record included
+	calls    int // of all calls, including those without a record
 	problems []string
 	failed   int
 }
 
-// mostProblems is how many are told.
+// mostProblems bounds how many problems are reported.
 const mostProblems = 10
 
 func (b *book) enter(k kind, number int, err error) {
@@ -70,7 +71,7 @@ func (b *book) count() int {
 	return b.calls
 }
 
-// registry reads what the plugin publishes.
+// registry reads the metrics that the plugin exposes.
 func registry(ctx context.Context, address string) (ledger, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -82,7 +83,7 @@ func registry(ctx context.Context, address string) (ledger, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", address, response.Status)
+		return nil, fmt.Errorf("%s: status %s", address, response.Status)
 	}
 	var parser expfmt.TextParser
 	families, err := parser.TextToMetricFamilies(response.Body)
@@ -113,7 +114,7 @@ func label(metric *dto.Metric, name string) string {
 	return ""
 }
 
-// await reads until the ledger is the wanted one, and returns what is different when it never is.
+// await reads ledgers until one equals l, and returns the remaining differences on timeout.
 func (l ledger) await(ctx context.Context, read func(context.Context) (ledger, error)) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
@@ -146,7 +147,7 @@ func (l ledger) differences(got ledger) []string {
 	return differences
 }
 
-// calls is the number of calls with a record.
+// calls returns the number of calls with a record.
 func (l ledger) calls() (sum float64) {
 	for name, count := range l {
 		if strings.HasPrefix(name, "calls of ") {

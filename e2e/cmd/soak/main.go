@@ -1,5 +1,6 @@
-// Command soak is `make soak`: mixed traffic through a real Traefik whose configuration is loaded anew each second. Whatever
-// grows with the calls or with the reloads shows in the end, and so does a call that was not counted, or counted twice.
+// Command soak implements `make soak`: it sends mixed traffic through a real Traefik that reloads
+// its configuration every second. It reports whatever grows with the number of calls or reloads,
+// and every call that was not counted exactly once.
 package main
 
 import (
@@ -17,27 +18,27 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
-// options of a run.
+// options configure a run.
 type options struct {
 	duration time.Duration
-	plugin   string // folder of the plugin's source; empty for this repository's
+	plugin   string // folder of the plugin's source; empty for this repository
 	write    bool
 }
 
-// A run has to have a sample in each fifth; on a machine that is busy, a sample may take longer than a second.
+// A run needs a sample in each fifth. On a busy machine, a sample may take longer than a second.
 const (
 	shortest      = 10 * time.Second
 	fewestSamples = 5
 )
 
-// errLeaks tells that a figure grew.
-var errLeaks = errors.New("not everything is flat")
+// errLeaks reports that at least one figure grew.
+var errLeaks = errors.New("at least one figure grows")
 
 func main() {
 	var o options
-	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "of the traffic")
-	flag.StringVar(&o.plugin, "plugin", "", "folder of the plugin's source; this repository without it")
-	flag.BoolVar(&o.write, "write", false, "write table and plot into docs; else the plot goes into .bin")
+	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long to send traffic")
+	flag.StringVar(&o.plugin, "plugin", "", "folder of the plugin's source (default: this repository)")
+	flag.BoolVar(&o.write, "write", false, "write the table and the plot into docs; without it, the plot goes into .bin")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,10 +53,11 @@ func main() {
 	}
 }
 
-// run writes progress and a table to out. It fails unless everything is flat, and every call is counted once.
+// run writes progress and a table to out. It fails unless all figures stay flat and every call is
+// counted exactly once.
 func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if o.duration < shortest {
-		return fmt.Errorf("-duration: at least %v", shortest)
+		return fmt.Errorf("-duration must be at least %v", shortest)
 	}
 	s, err := newSoak(ctx, o.plugin)
 	if err != nil {
@@ -68,7 +70,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	if s.reloads < fewestSamples {
-		return fmt.Errorf("only %d samples in %v: -duration has to be longer here", s.reloads, o.duration)
+		return fmt.Errorf("only %d samples in %v: this machine needs a longer -duration", s.reloads, o.duration)
 	}
 	problems, err := s.check(ctx)
 	if err != nil {
@@ -85,11 +87,11 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	var table strings.Builder
 	table.WriteString("| figure | second fifth | last fifth | growth | allowed | |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, f := range figures {
-		judged := f.judge(s.reloads)
-		if !judged.flat() {
+		compared := f.compare(s.reloads)
+		if !compared.flat() {
 			err = errLeaks
 		}
-		table.WriteString(f.row(judged))
+		table.WriteString(f.row(compared))
 	}
 	fmt.Fprintf(&table, "\n%d calls in %v, %d reloads.\n", s.book.count(), o.duration, s.reloads)
 	if _, wrong := fmt.Fprintf(out, "%s\n%s%s\nplot: %s\n", document.Begin("soak"), &table, document.End("soak"), path); wrong != nil {

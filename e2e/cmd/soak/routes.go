@@ -14,23 +14,24 @@ const (
 	filesPath      = "/v1/files"
 	metricsPath    = "/metrics"
 
-	// What goes before these paths.
+	// Prefixes of these paths.
 	deadPrefix   = "/dead"
 	hostedPrefix = "/hosted"
 )
 
 const providerKey = "sk-key-of-the-provider"
 
-// kindLabel is the label of metrics with the kind of a call.
+// kindLabel is the metric label that holds the kind of a call.
 const kindLabel = "kind"
 
-// site is where the routes lead.
+// site holds the servers that the routes lead to.
 type site struct {
 	provider, failing, dead, collector *url.URL
 	keyFile                            string
 }
 
-// configuration is the one of a revision, which differs from that of the last one in a parameter.
+// configuration returns the configuration of a revision. Consecutive revisions differ in one
+// parameter.
 func (s site) configuration(revision int) gateway.Dynamic {
 	governed := func(more map[string]any) map[string]any {
 		config := map[string]any{
@@ -40,7 +41,8 @@ func (s site) configuration(revision int) gateway.Dynamic {
 			"allowedModels": []string{"gpt-4o*", "text-embedding-*"}, "allowModelOverride": true,
 			"params": map[string]any{"temperature": float64(revision%10) / 10},
 			"limits": map[string]any{"maxTokens": 1024},
-			// What is left of a larger body is little enough for net/http to read it before it answers.
+			// The largest body of a call exceeds this by so little that net/http reads the rest
+			// before it responds.
 			"maxRequestBodySize": 220 << 10,
 			"routes": map[string]any{
 				"/chat/completions": "completions", "/responses": "responses", "/embeddings": "embeddings",

@@ -9,13 +9,13 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// samples are what was seen of Traefik over time, while no short call ran; sizes in MB.
+// samples are measurements of Traefik over time, taken while no short call runs; sizes in MB.
 type samples struct {
 	minutes                           []float64
 	goroutines, heap, resident, files []float64
 }
 
-// take adds a sample of Traefik after a collection of its garbage.
+// take collects Traefik's garbage and adds a sample.
 func (s *samples) take(ctx context.Context, g *gateway.Gateway, since time.Duration) error {
 	memory, err := g.CollectGarbage(ctx)
 	if err != nil {
@@ -42,13 +42,13 @@ func (s *samples) take(ctx context.Context, g *gateway.Gateway, since time.Durat
 	return nil
 }
 
-// String tells the last sample.
+// String describes the last sample.
 func (s *samples) String() string {
 	last := len(s.minutes) - 1
 	return fmt.Sprintf("%.0f goroutines, heap %.1f MB, RSS %.0f MB, %.0f file descriptors", s.goroutines[last], s.heap[last], s.resident[last], s.files[last])
 }
 
-// figures are those that have to be flat.
+// figures returns the figures that must stay flat.
 func (s *samples) figures() []figure {
 	return []figure{goroutines(s.goroutines), heap(s.heap), resident(s.resident), files(s.files)}
 }
@@ -61,7 +61,8 @@ func heap(values []float64) figure {
 	return figure{name: "heap after a collection", unit: " MB", values: values, each: 5.0 / 1024, floor: 0.25}
 }
 
-// resident is what the kernel counts; the runtime gives memory back late, and in large pieces.
+// resident is the resident set size that the kernel counts. The Go runtime returns memory late and
+// in large pieces.
 func resident(values []float64) figure {
 	return figure{name: "resident memory", unit: " MB", values: values, each: 64.0 / 1024, floor: 32}
 }

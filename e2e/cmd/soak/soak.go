@@ -20,32 +20,32 @@ import (
 )
 
 const (
-	// shortClients make calls of all kinds by turns, with a pause between two.
+	// shortClients cycle through all kinds of calls, with a pause between two calls.
 	shortClients = 16
 	pause        = 10 * time.Millisecond
 
-	// longClients follow streams that outlive reloads.
+	// longClients read streams that outlive reloads.
 	longClients = 8
 
 	reloadInterval   = time.Second
 	progressInterval = 30 * time.Second
 )
 
-// soak is a Traefik, all around it, and what is known of its calls.
+// soak is a Traefik with its clients, provider and collector, and the counts of its calls.
 type soak struct {
 	traefik *gateway.Gateway
 	site    site
 	servers []*httptest.Server
-	folder  string // of the key
+	folder  string // that holds the key
 
 	provider *provider
 	caller   *caller
-	spans    atomic.Int64 // that the collector got
-	numbers  atomic.Int64 // of calls so far
+	spans    atomic.Int64 // received by the collector
+	numbers  atomic.Int64 // of calls started so far
 	book     book
 	reloads  int
 
-	// quiet is held by short calls for reading, and by samples, which would not be alike in the midst of them.
+	// quiet makes samples comparable: short calls hold it for reading, a sample holds it for writing.
 	quiet sync.RWMutex
 }
 
@@ -66,7 +66,7 @@ func newSoak(ctx context.Context, plugin string) (s *soak, err error) {
 	s.site.provider = s.serve(s.provider)
 	s.site.failing = s.serve(http.HandlerFunc(s.provider.fail))
 	s.site.collector = s.serve(http.HandlerFunc(s.collect))
-	s.site.dead = &url.URL{Scheme: "http", Host: "127.0.0.1:1"} // nobody else comes to listen there
+	s.site.dead = &url.URL{Scheme: "http", Host: "127.0.0.1:1"} // nothing listens on this port
 
 	if s.traefik, err = gateway.Start(ctx, gateway.Options{Plugin: plugin}); err != nil {
 		return s, err
@@ -85,11 +85,11 @@ func newSoak(ctx context.Context, plugin string) (s *soak, err error) {
 func (s *soak) serve(handler http.Handler) *url.URL {
 	server := httptest.NewServer(handler)
 	s.servers = append(s.servers, server)
-	address, _ := url.Parse(server.URL) // which is valid
+	address, _ := url.Parse(server.URL) // httptest's addresses are valid
 	return address
 }
 
-// close ends all that runs.
+// close stops everything that newSoak started.
 func (s *soak) close() (err error) {
 	if s.caller != nil {
 		s.caller.client.CloseIdleConnections()
@@ -104,7 +104,7 @@ func (s *soak) close() (err error) {
 	return errors.Join(err, os.RemoveAll(s.folder))
 }
 
-// collect counts spans, and throws the telemetry away.
+// collect counts spans and discards the telemetry.
 func (s *soak) collect(w http.ResponseWriter, r *http.Request) {
 	plain, err := gzip.NewReader(r.Body)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *soak) collect(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// run makes calls and reloads for the duration, and returns what it saw of Traefik meanwhile.
+// run makes calls and reloads for the duration, and returns the samples that it took meanwhile.
 func (s *soak) run(ctx context.Context, out io.Writer, duration time.Duration) (*samples, error) {
 	var clients sync.WaitGroup
 	done := make(chan struct{})
@@ -158,7 +158,7 @@ func (s *soak) callShortly(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// call makes one call and enters it, unless the run was interrupted.
+// call makes one call and enters its outcome into the book, unless the run was interrupted.
 func (s *soak) call(ctx context.Context, k kind, number int) {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -176,19 +176,19 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// watch loads a new configuration and takes a sample, again and again.
+// watch loads a new configuration and takes a sample every reloadInterval.
 func (s *soak) watch(ctx context.Context, out io.Writer, duration time.Duration) (*samples, error) {
 	seen := &samples{}
 	begin := time.Now()
 	ticker := time.NewTicker(reloadInterval)
 	defer ticker.Stop()
-	for told := begin; time.Since(begin) < duration; {
+	for reported := begin; time.Since(begin) < duration; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return seen, ctx.Err()
 		case <-s.traefik.Done():
-			return seen, errors.New("traefik ended by itself")
+			return seen, errors.New("traefik exited unexpectedly")
 		}
 		if err := s.traefik.Load(ctx, s.site.configuration(s.reloads+1)); err != nil {
 			return seen, err
@@ -200,23 +200,23 @@ func (s *soak) watch(ctx context.Context, out io.Writer, duration time.Duration)
 		if err != nil {
 			return seen, err
 		}
-		if time.Since(told) >= progressInterval {
-			told = time.Now()
+		if time.Since(reported) >= progressInterval {
+			reported = time.Now()
 			_, _ = fmt.Fprintf(out, "%v: %d calls, %d reloads, %s\n", time.Since(begin).Round(time.Second), s.book.count(), s.reloads, seen)
 		}
 	}
 	return seen, nil
 }
 
-// check returns what is wrong with the calls, with their records, and with Traefik's log.
+// check returns the problems with the calls, with their records, and in Traefik's log.
 func (s *soak) check(ctx context.Context) ([]string, error) {
 	s.book.mutex.Lock()
 	defer s.book.mutex.Unlock()
 	problems := s.book.problems
 	if s.book.failed > len(problems) {
-		problems = append(problems, fmt.Sprintf("and %d more calls", s.book.failed-len(problems)))
+		problems = append(problems, fmt.Sprintf("and %d more failed calls", s.book.failed-len(problems)))
 	}
-	// What clients cannot see: the attempts at a provider before its fallback. The provider counted them.
+	// Clients cannot see the attempts that precede a fallback. The failing provider counted them.
 	want := s.book.entries
 	attempts := func(entries ledger) (sum float64) {
 		for _, name := range fallbackKinds {
@@ -245,7 +245,7 @@ func (s *soak) check(ctx context.Context) ([]string, error) {
 	problems = append(problems, differences...)
 	logged, err := s.traefik.Errors()
 	if len(logged) > mostProblems {
-		logged = append(logged[:mostProblems], fmt.Sprintf("and %d lines more", len(logged)-mostProblems))
+		logged = append(logged[:mostProblems], fmt.Sprintf("and %d more lines", len(logged)-mostProblems))
 	}
 	for _, line := range logged {
 		problems = append(problems, "Traefik logged: "+line)

@@ -13,7 +13,7 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
-// TestTrafficIsCounted is a run that is too short to judge what is flat, but has calls of all kinds.
+// TestTrafficIsCounted is too short a run to detect growth, but it makes calls of every kind.
 func TestTrafficIsCounted(t *testing.T) {
 	s, err := newSoak(t.Context(), "")
 	if err != nil {
@@ -55,13 +55,13 @@ func TestInterruptEndsTheRun(t *testing.T) {
 	select {
 	case err := <-ended:
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error = %v, want that of the interrupt", err)
+			t.Errorf("error = %v, want the context's error", err)
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("the run does not end")
+		t.Fatal("run did not return after the interrupt")
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("files left in the temporary folder: %q", left)
 	}
 }
 
@@ -72,10 +72,10 @@ func TestLedgerDifferences(t *testing.T) {
 		got  ledger
 		want string
 	}{
-		{"the same", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2}, ""},
-		{"one lost", ledger{callsOf("JSON", ""): 2, callsOf("cut stream", "provider_cut"): 2}, `calls of "JSON" that ended well: the registry has 2, want 3`},
-		{"one twice", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 3}, `calls of "cut stream" that ended provider_cut: the registry has 3, want 2`},
-		{"one of nobody", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2, callsOf("", "panic"): 1}, `calls of "" that ended panic: the registry has 1, want 0`},
+		{"equal", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2}, ""},
+		{"one call lost", ledger{callsOf("JSON", ""): 2, callsOf("cut stream", "provider_cut"): 2}, `calls of "JSON" without an error: the registry has 2, want 3`},
+		{"one call counted twice", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 3}, `calls of "cut stream" with error type provider_cut: the registry has 3, want 2`},
+		{"one call of no client", ledger{callsOf("JSON", ""): 3, callsOf("cut stream", "provider_cut"): 2, callsOf("", "panic"): 1}, `calls of "" with error type panic: the registry has 1, want 0`},
 	}
 	for _, test := range tests {
 		if got := strings.Join(want.differences(test.got), "; "); got != test.want {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestLeakDetection judges what 120 and 600 samples with a reload each would look like.
+// TestLeakDetection evaluates simulated runs of 120 and 600 samples, with one reload per sample.
 func TestLeakDetection(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -37,8 +37,8 @@ func TestLeakDetection(t *testing.T) {
 			for i := range values {
 				values[i] = test.value(i, random)
 			}
-			if j := test.figure(values).judge(samples); j.flat() != test.flat {
-				t.Errorf("%s, %d samples: flat = %t, want %t: from %.2f to %.2f, allowed %.2f", test.name, samples, j.flat(), test.flat, j.early, j.late, j.allowed)
+			if c := test.figure(values).compare(samples); c.flat() != test.flat {
+				t.Errorf("%s, %d samples: flat = %t, want %t: from %.2f to %.2f, allowed %.2f", test.name, samples, c.flat(), test.flat, c.early, c.late, c.allowed)
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// What a provider of the fault matrix says: a document, a stream, and a stream of the Responses API. All tell the same usage,
-// and all but the first tell it before the end.
+// Responses of a provider in the fault matrix: a document, a stream, and a stream of the Responses
+// API. All have the same usage, and all but the first send it before their end.
 const (
 	matrixUsage    = `"usage":{"prompt_tokens":12,"completion_tokens":5}`
 	matrixInput    = 12
@@ -20,7 +20,7 @@ const (
 	matrixDocument = `{"model":"gpt-4o","choices":[{"message":{"content":"Hi"}}],` + matrixUsage + `,"x":1}`
 	wordEvent      = `data: {"choices":[{"delta":{"content":"Hi"}}]}` + "\n\n"
 	finishEvent    = `data: {"choices":[{"finish_reason":"stop"}]}` + "\n\n"
-	finishBegun    = `"finish_reason":"` // what follows is a reason, and no null
+	finishBegun    = `"finish_reason":"` // followed by a reason, not by null
 	usageEvent     = `data: {"choices":[],` + matrixUsage + "}\n\n"
 	doneEvent      = "data: [DONE]\n\n"
 	responsesBody  = `{"model":"gpt-4o","stream":true,"input":"Hi"}`
@@ -29,19 +29,19 @@ const (
 	responseEnd    = `data: {"type":"response.completed","response":{"usage":{"input_tokens":12,"output_tokens":5},"x":1}}`
 )
 
-// cutAnswer is an answer of a provider whose connection ends at any of its bytes.
-type cutAnswer struct {
+// cutResponse is a provider's response whose connection can end at any of its bytes.
+type cutResponse struct {
 	name       string
 	path, body string // of the client's request
-	raw        string // the answer with its header, as it is on the connection
-	used       string // what has to have come for its tokens to count
-	done       string // what has to have come for a stream to have ended as it should; empty: it is no stream
-	hidden     string // from the client
+	raw        string // the response with its header, as sent on the connection
+	used       string // the text that must arrive for the tokens to count
+	done       string // the text that must arrive for a stream to be complete; empty if this is not a stream
+	hidden     string // text that the client must not see
 	isUsual    bool
-	untilEnd   bool // only the end of the connection tells where the answer ends
+	untilEnd   bool // the response ends with the connection
 }
 
-var cutAnswers = []cutAnswer{
+var cutResponses = []cutResponse{
 	{name: "JSON-with-length", isUsual: true, body: plainBody, raw: withLength(jsonType, matrixDocument), used: matrixUsage},
 	{name: "JSON-in-chunks", body: plainBody, raw: inChunks(jsonType, cut(matrixDocument, 50)...), used: matrixUsage},
 	{name: "JSON-until-the-end", body: plainBody, raw: untilEnd(jsonType, matrixDocument), used: matrixUsage, untilEnd: true},
@@ -71,7 +71,7 @@ func untilEnd(contentType, body string) string {
 
 func deflated(contentType string) string { return contentType + "\r\nContent-Encoding: deflate" }
 
-// compressed is what can be decompressed up to the end of each text as soon as that has come.
+// compressed compresses the texts so that each can be decompressed as soon as it has arrived.
 func compressed(texts ...string) string {
 	var body bytes.Buffer
 	writer := zlib.NewWriter(&body)
@@ -91,17 +91,18 @@ func cut(text string, size int) []string {
 	return parts
 }
 
-// cutEnding is what has to become of a call whose answer was cut.
+// cutEnding is the expected outcome of a call whose response is cut.
 type cutEnding struct {
-	begun     bool   // the provider's header has come
-	broken    bool   // the client must not take the answer for complete
-	body      string // as far as it can have come
+	begun     bool   // the provider's header has arrived
+	broken    bool   // the client must see an incomplete response
+	body      string // as far as it can have arrived
 	errorType string
-	used      bool // the tokens count
+	used      bool // whether the tokens count
 }
 
-// cutAt is what has to become of a call if only so many bytes of the answer come, by what Go's own client makes of them.
-func (a cutAnswer) cutAt(offset int, reset bool) cutEnding {
+// cutAt returns the expected outcome if only the first offset bytes of the response arrive. It
+// derives the outcome from what Go's own client reads of them.
+func (a cutResponse) cutAt(offset int, reset bool) cutEnding {
 	response, err := http.ReadResponse(bufio.NewReader(strings.NewReader(a.raw[:offset])), nil)
 	if err != nil {
 		return cutEnding{errorType: deadProvider}
@@ -112,7 +113,7 @@ func (a cutAnswer) cutAt(offset int, reset bool) cutEnding {
 	if response.Header.Get("Content-Encoding") != "" && len(body) > 0 {
 		plain, err := zlib.NewReader(bytes.NewReader(body))
 		if body = nil; err == nil {
-			body, err = io.ReadAll(plain) // as far as it goes
+			body, err = io.ReadAll(plain) // up to the cut
 		}
 		isBroken = isBroken || err != nil
 	}
@@ -123,7 +124,7 @@ func (a cutAnswer) cutAt(offset int, reset bool) cutEnding {
 		ending.errorType = "provider_cut"
 	}
 	if a.hidden != "" {
-		withoutLine := a.hidden[:len(a.hidden)-1] // its blank line has not come
+		withoutLine := a.hidden[:len(a.hidden)-1] // its blank line has not arrived
 		ending.body = strings.NewReplacer(a.hidden, "", withoutLine, "", strings.TrimRight(a.hidden, "\n"), "").Replace(ending.body)
 	}
 	return ending
