@@ -40,8 +40,8 @@ var operations = map[kind]string{
 	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
 }
 
-// namesElsewhere returns parameters that the configuration means for other endpoints in use. Providers other than OpenAI may
-// have parameters of the Responses API at chat completions, too.
+// namesElsewhere returns parameters that the configuration means for other endpoints in use.
+// Providers other than OpenAI may have parameters of the Responses API at chat completions, too.
 func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	names := map[string]bool{}
 	for _, r := range routes {
@@ -58,7 +58,8 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	return names
 }
 
-// bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for models and tokens.
+// bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for
+// models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
 	var names []string
 	if !ep.models.override || ep.models.allowed != nil {
@@ -112,8 +113,9 @@ func newTarget(p *policy, pr *provider, operation string) *Target {
 	return &target
 }
 
-// loosen keeps only the checks of types and ranges: providers other than OpenAI define other values. The bounds on the work
-// for a request stay, and so does the check of stream options, on which metering depends.
+// loosen keeps only the checks of types and ranges: providers other than OpenAI define other
+// values. The bounds on the work for a request stay, and so does the check of stream options, on
+// which metering depends.
 func loosen(parameters []*parameter) {
 	for _, p := range parameters {
 		switch p.name {

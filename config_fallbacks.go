@@ -29,7 +29,8 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 	}
 }
 
-// fallbackModel returns the rules of a fallback with a model of its own: it is enforced, whatever the client requests.
+// fallbackModel returns the rules of a fallback with a model of its own: it is enforced, whatever
+// the client requests.
 func fallbackModel(bad *problems, key, model string, pattern *regexp.Regexp) *modelRules {
 	rules := &modelRules{model: model, configured: map[string]bool{model: true}}
 	if !isModelName(model) {

@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// exchange is one governed request from its arrival to its record. It is in the request's context, where no client can put
-// it, for those who meet the request later: chained instances of the middleware, and the callbacks of a reverse proxy.
+// exchange is one governed request from its arrival to its record. It is in the request's context,
+// where no client can put it, for those who meet the request later: chained instances of the
+// middleware, and the callbacks of a reverse proxy.
 //
-// Of chained instances, as in routing by model, the first one reads the body, meters the call and treats the response. Each
-// further one applies its own rules to the plan of the one before, if it has rules, and forwards to its own provider.
+// Of chained instances, as in routing by model, the first one reads the body, meters the call and
+// treats the response. Each further one applies its own rules to the plan of the one before, if it
+// has rules, and forwards to its own provider.
 type exchange struct {
 	firstPolicy   *policy // which meters the call
 	latestPolicy  *policy
@@ -42,7 +44,8 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 
-// exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the same shape for one.
+// exchangeKey is the key of an exchange in a context: a pointer, since Yaegi takes types of the
+// same shape for one.
 var exchangeKey = new(int)
 
 // exchangeOf returns the exchange in a context; nil: there is none.
@@ -78,8 +81,8 @@ func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	pr.handler.ServeHTTP(rw, req)
 }
 
-// limitResponses keeps the responses to governed requests within the limits of a policy. It is only there if there are limits:
-// it costs others nothing.
+// limitResponses keeps the responses to governed requests within the limits of a policy. It is only
+// there if there are limits: it costs others nothing.
 func limitResponses(p *policy, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		x := exchangeOf(req.Context())

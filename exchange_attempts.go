@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// tryProviders calls the providers of a policy in their order until one has responded. What comes before the first byte of a
-// response costs the client only time.
+// tryProviders calls the providers of a policy in their order until one has responded. What comes
+// before the first byte of a response costs the client only time.
 func tryProviders(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	for i, pr := range p.providers {
 		isLast := i == len(p.providers)-1 || x.plan.invalid // the rest of an invalid body can be read only once
@@ -86,11 +86,13 @@ type attempt struct {
 	outcome        string          // the status, or why there is none
 }
 
-// outcomeSkipped is the outcome of a provider whose circuit is open; others have a status or an error.type.
+// outcomeSkipped is the outcome of a provider whose circuit is open; others have a status or an
+// error.type.
 const outcomeSkipped = "skipped"
 
-// isProviderFault reports whether a failure concerns all clients. Other failures may be due to one client: to a request that
-// the provider cannot handle, or to the rate limit of the client's own key.
+// isProviderFault reports whether a failure concerns all clients. Other failures may be due to one
+// client: to a request that the provider cannot handle, or to the rate limit of the client's own
+// key.
 func isProviderFault(pr *provider, a *attempt) bool {
 	switch a.status {
 	case 0:
@@ -109,7 +111,8 @@ func addAttempt(x *exchange, outcome string) {
 	x.attempts = append(x.attempts, x.call.Target.Provider+"="+outcome)
 }
 
-// rejectAttempt skips a provider that cannot be called. If it was the last one, it responds with the error and reports true.
+// rejectAttempt skips a provider that cannot be called. If it was the last one, it responds with
+// the error and reports true.
 func rejectAttempt(x *exchange, apiErr *apiError, isLast bool, rw http.ResponseWriter) bool {
 	addAttempt(x, apiErr.code)
 	if isLast {

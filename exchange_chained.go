@@ -43,8 +43,9 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	send(x, p, rw, req)
 }
 
-// chainedKind returns the kind of endpoint that a request is for at a chained instance. A request that an instance before has
-// governed stays governed, and a request that is denied under the client's path or the present one is denied.
+// chainedKind returns the kind of endpoint that a request is for at a chained instance. A request
+// that an instance before has governed stays governed, and a request that is denied under the
+// client's path or the present one is denied.
 func chainedKind(p *policy, x *exchange, path string) kind {
 	own := kindOf(p.chainedRoutes, path)
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, x.clientPath) == deny) {
@@ -56,7 +57,8 @@ func chainedKind(p *policy, x *exchange, path string) kind {
 	return x.kind
 }
 
-// serveChainedModels responds to a request for models that another instance has let pass, or returns what is to be forwarded.
+// serveChainedModels responds to a request for models that another instance has let pass, or
+// returns what is to be forwarded.
 func serveChainedModels(prior *modelsRequest, p *policy, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
 	out = nil
 	defer recoverUngoverned(p.name, rw)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// finish stops what still runs, sets the access-log headers, and records the call, however the response ended.
+// finish stops what still runs, sets the access-log headers, and records the call, however the
+// response ended.
 func finish(x *exchange, ctx context.Context) {
 	w, c := x.response, x.call
 	if w.needsCleanup {
@@ -49,7 +50,8 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	x.recorded = true
 }
 
-// rejectPlanned responds with an error after the first instance has decided. The first instance records the call.
+// rejectPlanned responds with an error after the first instance has decided. The first instance
+// records the call.
 func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	x.errorType = apiErr.code
 	before := x.decision

@@ -31,8 +31,8 @@ type modelList struct {
 	Data []json.RawMessage `json:"data"`
 }
 
-// listModels responds with the models that a client may use, or with the requested one, or returns the request that is to be
-// forwarded.
+// listModels responds with the models that a client may use, or with the requested one, or returns
+// the request that is to be forwarded.
 func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
@@ -79,7 +79,8 @@ func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string
 	return startModels(p, rw, req, "/"+url.PathEscape(name))
 }
 
-// notForModels are request headers that would change the request, or yield something else than the whole list.
+// notForModels are request headers that would change the request, or yield something else than the
+// whole list.
 var notForModels = []string{
 	"Connection", "Upgrade", "X-Http-Method-Override", "Content-Length", "Accept-Encoding", "Range",
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
@@ -91,7 +92,8 @@ type modelsRequest struct {
 	keyHeader string // that carries the key of the provider of the instance before; empty: it has none
 }
 
-// startModels returns the request for the provider's list, or for the model that suffix names; nil: it was rejected.
+// startModels returns the request for the provider's list, or for the model that suffix names; nil:
+// it was rejected.
 func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	models := &modelsRequest{suffix: suffix}
 	if cred := p.providers[0].auth.credential; cred != nil {
@@ -101,8 +103,8 @@ func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix st
 	return forwardedModels(p, rw, req.WithContext(ctx), suffix)
 }
 
-// forwardedModels returns a request for models with the key and the path of the provider; nil: it was rejected. It is a GET,
-// since a response to HEAD has no body to filter.
+// forwardedModels returns a request for models with the key and the path of the provider; nil: it
+// was rejected. It is a GET, since a response to HEAD has no body to filter.
 func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	out, pl := cloneRequest(req), &plan{}
 	if apiErr := addressProvider(p.providers[0], models, pl, out); apiErr != nil {
@@ -120,8 +122,8 @@ func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffi
 	return out
 }
 
-// filterModels responds with those models of the provider's list that a client may use. If the provider responds with an error,
-// the client gets that.
+// filterModels responds with those models of the provider's list that a client may use. If the
+// provider responds with an error, the client gets that.
 func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	out := startModels(p, rw, req, "")
 	if out == nil {
@@ -150,7 +152,8 @@ func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	_, _ = rw.Write(body)
 }
 
-// bufferModels reads the provider's response into memory. A reverse proxy panics if the response breaks off or is too large.
+// bufferModels reads the provider's response into memory. A reverse proxy panics if the response
+// breaks off or is too large.
 func bufferModels(p *policy, held *bufferedResponse, out *http.Request) {
 	defer func() {
 		cause := recover()
@@ -164,8 +167,9 @@ func bufferModels(p *policy, held *bufferedResponse, out *http.Request) {
 	p.providers[0].handler.ServeHTTP(held, out.WithContext(ctx))
 }
 
-// filteredList returns a provider's list with the aliases, and without models that clients may not use. Together sends a bare
-// array. Members other than OpenAI's are left out, since they may be lists, too.
+// filteredList returns a provider's list with the aliases, and without models that clients may not
+// use. Together sends a bare array. Members other than OpenAI's are left out, since they may be
+// lists, too.
 func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 	body, apiErr := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
 	if apiErr != nil {

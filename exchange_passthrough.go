@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// serveUngoverned serves requests that are not governed, and reports whether it has. All others are governed.
+// serveUngoverned serves requests that are not governed, and reports whether it has. All others are
+// governed.
 func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
 	out, isServed := respondUngoverned(p, k, start, rw, req)
 	if out != nil {
@@ -15,7 +16,8 @@ func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter,
 	return isServed
 }
 
-// respondUngoverned responds to a request that is not governed, or returns the request that is to be forwarded.
+// respondUngoverned responds to a request that is not governed, or returns the request that is to
+// be forwarded.
 func respondUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) (out *http.Request, isServed bool) {
 	out = nil
 	isServed = true
@@ -47,12 +49,13 @@ func hasNoBody(req *http.Request) bool {
 	return (req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0) && req.Header["Upgrade"] == nil
 }
 
-// dangerousMethods are rejected at every endpoint and in every mode: they would return the key to the client, or open a
-// tunnel.
+// dangerousMethods are rejected at every endpoint and in every mode: they would return the key to
+// the client, or open a tunnel.
 var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": true}
 
-// preflight returns a CORS preflight to be forwarded, reduced to that: no body, no upgrade of the connection, no key of the
-// provider, and no key of the client where the provider's would replace it.
+// preflight returns a CORS preflight to be forwarded, reduced to that: no body, no upgrade of the
+// connection, no key of the provider, and no key of the client where the provider's would replace
+// it.
 func preflight(p *policy, req *http.Request) *http.Request {
 	if p.providers[0].auth.credential != nil {
 		removeCredentials(req.Header)
@@ -67,8 +70,9 @@ func preflight(p *policy, req *http.Request) *http.Request {
 	return req
 }
 
-// preparePassthrough returns a request to be forwarded with the provider's key and path, and otherwise unchanged; nil: it was
-// rejected. The response goes through the original writer, so that upgrades of the connection work.
+// preparePassthrough returns a request to be forwarded with the provider's key and path, and
+// otherwise unchanged; nil: it was rejected. The response goes through the original writer, so that
+// upgrades of the connection work.
 func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
 	pl := &plan{}
 	if apiErr := addressProvider(p.providers[0], k, pl, req); apiErr != nil {
@@ -82,8 +86,9 @@ func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Req
 	return req
 }
 
-// keepUpgrade reduces the Connection header to what a WebSocket needs. The reverse proxy would remove every header that it
-// names, such as the provider's key, and an upgrade to h2c would be a tunnel around every rule.
+// keepUpgrade reduces the Connection header to what a WebSocket needs. The reverse proxy would
+// remove every header that it names, such as the provider's key, and an upgrade to h2c would be a
+// tunnel around every rule.
 func keepUpgrade(header http.Header) {
 	isWebsocket := header["Connection"] != nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
 	delete(header, "Connection")

@@ -2,9 +2,9 @@ package chatcompletion
 
 import "net/http"
 
-// planFor decides what a provider is sent, and nothing else does: the first instance decides on the request, a chained
-// instance reapplies its own rules to the plan of the one before, and a fallback decides on what the first provider was
-// to be sent.
+// planFor decides what a provider is sent, and nothing else does: the first instance decides on the
+// request, a chained instance reapplies its own rules to the plan of the one before, and a fallback
+// decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
 	switch {
@@ -45,7 +45,8 @@ func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*pla
 	return pl, apiErr
 }
 
-// withoutBypassParams returns a body without the parameters that would bypass the rules of the instances before at a provider.
+// withoutBypassParams returns a body without the parameters that would bypass the rules of the
+// instances before at a provider.
 func withoutBypassParams(x *exchange, pr *provider, body []byte) []byte {
 	var names []string
 	for _, prior := range x.enforced {
@@ -57,7 +58,8 @@ func withoutBypassParams(x *exchange, pr *provider, body []byte) []byte {
 	return removeMembers(body, names)
 }
 
-// copyDecision returns a copy with its own request: the exporter caches the text of a request together with its provider.
+// copyDecision returns a copy with its own request: the exporter caches the text of a request
+// together with its provider.
 func copyDecision(d *decision) *decision {
 	own := *d
 	request := *d.request
@@ -104,7 +106,8 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	return pl, nil
 }
 
-// addressProvider sets the provider's path in the plan, and replaces the client's credentials with the provider's key.
+// addressProvider sets the provider's path in the plan, and replaces the client's credentials with
+// the provider's key.
 func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
 	if pr.isRebased || pr.path != "" || k == governedPassthrough {
 		path, apiErr := providerPath(pr, pr.endpoints[k], req)

@@ -35,13 +35,15 @@ func director(u *upstream) func(*httputil.ProxyRequest) {
 	}
 }
 
-// clientAddrHeaders are headers that reveal the client's address. ReverseProxy itself removes X-Forwarded-For, -Host and -Proto.
+// clientAddrHeaders are headers that reveal the client's address. ReverseProxy itself removes
+// X-Forwarded-For, -Host and -Proto.
 var clientAddrHeaders = []string{
 	"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info",
 	"X-Real-Ip", "Via",
 }
 
-// acceptResponse checks the header of a response, and waits for the first byte of its body unless the provider is the last one.
+// acceptResponse checks the header of a response, and waits for the first byte of its body unless
+// the provider is the last one.
 func acceptResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	isUpgrade := res.StatusCode == http.StatusSwitchingProtocols && x == nil

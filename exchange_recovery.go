@@ -12,7 +12,8 @@ func recoverExchange(x *exchange, req *http.Request) {
 	}
 }
 
-// endPanicked ends an exchange after a panic: that of a reverse proxy whose response broke off, or a fault.
+// endPanicked ends an exchange after a panic: that of a reverse proxy whose response broke off, or
+// a fault.
 func endPanicked(x *exchange, req *http.Request, cause any) {
 	w := x.response
 	if isAbort(cause) {
@@ -43,7 +44,8 @@ func finishAborted(x *exchange, req *http.Request) {
 	finish(x, req.Context())
 }
 
-// recordPanic stops what still runs of an exchange, and records it. If the sinks have been reached, they may be what panicked.
+// recordPanic stops what still runs of an exchange, and records it. If the sinks have been reached,
+// they may be what panicked.
 func recordPanic(x *exchange) {
 	w, c := x.response, x.call
 	reached := c.Status > 0

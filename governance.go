@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// decision is what a policy decides on a request. All requests with the same skeleton share it, and the slices that become
-// values of headers: code that changes such a header replaces the slice.
+// decision is what a policy decides on a request. All requests with the same skeleton share it, and
+// the slices that become values of headers: code that changes such a header replaces the slice.
 type decision struct {
 	requestedModel string   // by the client
 	model          []string // that the provider is sent; nil: unknown
@@ -50,8 +50,8 @@ func mergeDecisions(before, d *decision) *decision {
 	return &both
 }
 
-// decide validates the body of a request, decides on its model and parameters, and caches the decision if it holds for
-// other requests.
+// decide validates the body of a request, decides on its model and parameters, and caches the
+// decision if it holds for other requests.
 func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiError) {
 	if ep.parses && (len(obj.skeleton) > maxSkeletonBytes || bytes.Count(obj.skeleton, comma) >= maxValues) {
 		return nil, tooManyValues()

@@ -2,16 +2,16 @@ package chatcompletion
 
 import "sync"
 
-// Bounds of a decision cache, which no client can make grow: they hold the skeletons of an application, the schemas of its
-// tools included.
+// Bounds of a decision cache, which no client can make grow: they hold the skeletons of an
+// application, the schemas of its tools included.
 const (
 	maxCachedDecisions = 256
 	cachedMaxBytes     = 2 << 20   // of all skeletons
 	skeletonMaxBytes   = 256 << 10 // of one
 )
 
-// decisionCache holds decisions by skeleton. The requests of an application differ in their texts, which are not in the
-// skeleton: most need no new decision.
+// decisionCache holds decisions by skeleton. The requests of an application differ in their texts,
+// which are not in the skeleton: most need no new decision.
 type decisionCache struct {
 	mu         sync.RWMutex
 	bySkeleton map[string]*decision

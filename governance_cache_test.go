@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// forwardBodies sends bodies one after another through one middleware. For each it returns the model header and the body that
-// the provider gets, or the policy decision of a refusal.
+// forwardBodies sends bodies one after another through one middleware. For each it returns the
+// model header and the body that the provider gets, or the policy decision of a refusal.
 func forwardBodies(t *testing.T, config *Config, bodies []string) []string {
 	t.Helper()
 	var got []string

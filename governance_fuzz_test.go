@@ -13,8 +13,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// FuzzAcceptedBodyIsGoverned sends bodies through a middleware and reads the forwarded bodies with parsers that disagree
-// about duplicates and spellings: none of them may find a value that the policy does not allow.
+// FuzzAcceptedBodyIsGoverned sends bodies through a middleware and reads the forwarded bodies with
+// parsers that disagree about duplicates and spellings: none of them may find a value that the
+// policy does not allow.
 func FuzzAcceptedBodyIsGoverned(f *testing.F) {
 	const messages = `"messages":[{"role":"user","content":"Hi"}]`
 	for i, members := range []string{

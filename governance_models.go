@@ -19,7 +19,8 @@ type modelRules struct {
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
 
-// decideModel chooses the client's model or the configured one, resolves its alias, and checks that it is allowed.
+// decideModel chooses the client's model or the configured one, resolves its alias, and checks that
+// it is allowed.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
 	if draft.requestedModel == "" && ep.kind == governedPassthrough {
@@ -84,7 +85,8 @@ func replaceModel(obj *jsonObject, draft *decisionDraft, reason string) {
 	draft.additions = append(append(draft.additions, `,"model":`...), value...)
 }
 
-// isAllowed reports whether a model may be used. Gemini lists its models with a prefix, and also knows them without it.
+// isAllowed reports whether a model may be used. Gemini lists its models with a prefix, and also
+// knows them without it.
 func isAllowed(rules *modelRules, model string) bool {
 	return rules.allowed == nil || rules.allowed.MatchString(model) ||
 		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
@@ -95,8 +97,8 @@ func isModelName(model string) bool {
 	return len(model) <= modelMaxBytes && !strings.ContainsAny(model, notInModels)
 }
 
-// notInModels are characters that no model name may have. The replacement character stands for invalid UTF-8 and for half
-// surrogate pairs, which parsers read differently.
+// notInModels are characters that no model name may have. The replacement character stands for
+// invalid UTF-8 and for half surrogate pairs, which parsers read differently.
 const notInModels = controlCharacters + "\ufffd"
 
 func noModel() *apiError {

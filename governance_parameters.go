@@ -20,7 +20,8 @@ type rule struct {
 	ceilingRaw    []byte  // maximum as JSON
 }
 
-// applyRules applies the rules of an endpoint. What changes is noted in the members of the body and in the draft.
+// applyRules applies the rules of an endpoint. What changes is noted in the members of the body and
+// in the draft.
 func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 	for _, r := range ep.rules {
 		place := obj.found[r.id]
@@ -69,8 +70,8 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 	}
 }
 
-// mergeSpellings returns the place of the token limit in either spelling. If the client sent both, the newer one with a value
-// stays.
+// mergeSpellings returns the place of the token limit in either spelling. If the client sent both,
+// the newer one with a value stays.
 func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 	place, other := obj.found[r.id], obj.found[r.aliasID]
 	if other != 0 && obj.members[other-1].removed {
@@ -94,7 +95,8 @@ func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 	return keep
 }
 
-// requestParameters returns the parameters that the provider is sent, after the rules have been applied.
+// requestParameters returns the parameters that the provider is sent, after the rules have been
+// applied.
 func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
 	var shown []Parameter
 	for _, names := range spanParameters {

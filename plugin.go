@@ -1,8 +1,10 @@
-// Package chatcompletion is a Traefik middleware that turns a route into a governed, metered AI endpoint.
+// Package chatcompletion is a Traefik middleware that turns a route into a governed, metered AI
+// endpoint.
 //
-// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by rewriting the body,
-// swaps the client's key for the provider's, fails over between providers, streams the response back, and records
-// every call. [New] returns the middleware for a [Config]. A [Sink] receives the [Call] of each request.
+// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by
+// rewriting the body, swaps the client's key for the provider's, fails over between providers,
+// streams the response back, and records every call. [New] returns the middleware for a [Config]. A
+// [Sink] receives the [Call] of each request.
 //
 // # Life of a request
 //
@@ -17,7 +19,8 @@
 //
 // # Layers
 //
-// A file belongs to the layer that the beginning of its name says, and refers only to its own layer and those before:
+// A file belongs to the layer that the beginning of its name says, and refers only to its own layer
+// and those before:
 //
 //   - base: errors, log, text, config_values
 //   - record: metrics, record
@@ -30,9 +33,10 @@
 //
 // # Interpreted code
 //
-// Traefik interprets the package with Yaegi: compiled code of the standard library touches the bytes, and interpreted
-// code makes the decisions. Where a line looks odd for Yaegi's sake, a comment says so. The rules, what each step
-// costs, and the traps are in [CONTRIBUTING]; docs/architecture.md has the picture.
+// Traefik interprets the package with Yaegi: compiled code of the standard library touches the
+// bytes, and interpreted code makes the decisions. Where a line looks odd for Yaegi's sake, a
+// comment says so. The rules, what each step costs, and the traps are in [CONTRIBUTING];
+// docs/architecture.md has the picture.
 //
 // [CONTRIBUTING]: https://github.com/modelroute/chatcompletion/blob/main/CONTRIBUTING.md#rules-for-interpreted-code
 package chatcompletion
@@ -43,8 +47,8 @@ import (
 	"time"
 )
 
-// New returns the middleware, which calls next for the router's service. An error names every problem of the configuration with
-// its key.
+// New returns the middleware, which calls next for the router's service. An error names every
+// problem of the configuration with its key.
 func New(ctx context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
 	p, err := newPolicy(config, name)
 	if err != nil {
@@ -80,7 +84,8 @@ func newHandler(p *policy, pr *provider, next http.Handler) http.Handler {
 // ServeHTTP serves one request: which instance is it, which endpoint is it for, and is that governed?
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	p := m.policy
-	if x, isChained := req.Context().Value(exchangeKey).(*exchange); isChained { // as exchangeOf, whose call would cost every request
+	// As exchangeOf, whose call would cost every request.
+	if x, isChained := req.Context().Value(exchangeKey).(*exchange); isChained {
 		serveChained(x, p, rw, req)
 		return
 	}
@@ -99,8 +104,8 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	serveGoverned(newExchange(p, ep, start, rw, req), req)
 }
 
-// serveGoverned is the life of a governed request: what the provider is sent is decided, the provider is called, and the call
-// is recorded.
+// serveGoverned is the life of a governed request: what the provider is sent is decided, the
+// provider is called, and the call is recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
 	p := x.firstPolicy

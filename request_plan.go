@@ -42,7 +42,8 @@ func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	return planBody(ep, req, body, pl)
 }
 
-// methodError returns the error for a request that is rejected before its body is read, nil if it is served.
+// methodError returns the error for a request that is rejected before its body is read, nil if it
+// is served.
 func methodError(k kind, method string) *apiError {
 	if k == deny {
 		return denied()
@@ -117,8 +118,9 @@ func removeMembers(body []byte, names []string) []byte {
 	return joinedBody(&plan{pieces: splice(obj, edits(obj, nil))})
 }
 
-// withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on the client's behalf: some
-// providers do not take stream_options, which an instance before may have added.
+// withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on
+// the client's behalf: some providers do not take stream_options, which an instance before may have
+// added.
 func withoutUnsupportedUsage(ep *endpoint, body []byte, added bool) ([]byte, bool) {
 	if !added || ep.canAddUsage {
 		return body, added
@@ -152,13 +154,15 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	}
 	req.TransferEncoding = nil
 	delete(header, "Content-Length") // the transport knows
-	// The body was read as JSON: with another type or character set, the provider could read something else.
+	// The body was read as JSON: with another type or character set, the provider could read
+	// something else.
 	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
 }
 
-// joinMaxBytes is the largest client body for which the pieces are copied into one: net/http sends a body that it knows to
-// be in memory together with the header, which saves a packet. For larger ones the copy would cost more.
+// joinMaxBytes is the largest client body for which the pieces are copied into one: net/http sends
+// a body that it knows to be in memory together with the header, which saves a packet. For larger
+// ones the copy would cost more.
 const joinMaxBytes = 16 << 10
 
 var jsonType = []string{"application/json"}
@@ -173,14 +177,16 @@ func setBodyPieces(req *http.Request, body [][]byte) {
 	req.Body = io.NopCloser(&pieces)
 }
 
-// replayBody returns a GetBody function: the transport sends the body again if a connection turns out to be closed.
+// replayBody returns a GetBody function: the transport sends the body again if a connection turns
+// out to be closed.
 func replayBody(body [][]byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(bytes.Join(body, nil))), nil
 	}
 }
 
-// restoreBody puts back what was read of a body. The server closes its body itself, so that Close need not reach it.
+// restoreBody puts back what was read of a body. The server closes its body itself, so that Close
+// need not reach it.
 func restoreBody(req *http.Request, raw []byte) {
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(raw), req.Body))
 }

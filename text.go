@@ -133,6 +133,7 @@ var (
 	comma     = []byte{','}
 	blankLine = []byte("\n\n")
 	lineFeed  = []byte("\n")
-	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, and nobody writes it.
+	// placeholder stands for the inside of a long string where only the rest matters. JSON allows
+	// DEL, and nobody writes it.
 	placeholder = []byte{0x7f}
 )
