@@ -37,10 +37,10 @@ type exchange struct {
 func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWriter, req *http.Request) *exchange {
 	t := p.telemetry
 	call := &Call{Start: start, Target: ep.target}
-	w := &responseWriter{ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start}
-	w.reader.record = &call.Response
-	w.reader.kind = ep.kind
-	w.reader.wantsDetails = t.wantsDetails
+	w := &responseWriter{
+		ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start,
+		reader: responseReader{record: &call.Response, kind: ep.kind, wantsDetails: t.wantsDetails},
+	}
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
 

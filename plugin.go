@@ -108,15 +108,16 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // provider is called, and the call is recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
-	p := x.firstPolicy
-	if p.telemetry.labels != nil {
-		x.call.Labels = labelsOf(p.telemetry.labels, req)
+	p, pr, call := x.firstPolicy, x.provider, x.call
+	t := p.telemetry
+	if t.labels != nil {
+		call.Labels = labelsOf(t.labels, req)
 	}
-	pl, apiErr := planFor(x, p, x.provider, req)
-	if apiErr == nil && x.provider.upstream == nil {
-		apiErr = addressProvider(x.provider, x.kind, pl, req)
+	pl, apiErr := planFor(x, p, pr, req)
+	if apiErr == nil && pr.upstream == nil {
+		apiErr = addressProvider(pr, x.kind, pl, req)
 	}
-	if p.telemetry.spans {
+	if t.spans {
 		startSpan(x, pl, req.Header)
 	}
 	if apiErr != nil {
@@ -125,7 +126,7 @@ func serveGoverned(x *exchange, req *http.Request) {
 	}
 	applyPlan(x, pl)
 	x.plan = pl
-	x.call.GatewayDuration = time.Since(x.call.Start)
+	call.GatewayDuration = time.Since(call.Start)
 	ctx := req.Context()
 	send(x, p, x.response, req.WithContext(context.WithValue(ctx, exchangeKey, x)))
 	endResponse(x.response)
