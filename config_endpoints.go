@@ -1,6 +1,9 @@
 package chatcompletion
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // newEndpoints returns the endpoints of a provider with their rules.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
@@ -17,6 +20,9 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		if k != governedPassthrough {
 			parseRules(bad, config, ep)
+		}
+		if !ep.strict {
+			widen(ep.parameters.list)
 		}
 		for _, name := range bypassParams(ep, pr.preset) {
 			if r, isNew := ruleFor(ep, name); isNew {
@@ -117,16 +123,36 @@ func newTarget(p *policy, pr *provider, operation string) *Target {
 func loosen(parameters []*parameter) {
 	for _, p := range parameters {
 		switch p.name {
-		case "input", streamOptions:
+		case streamOptions:
+		case "input":
+			if p.required {
+				loosenEmbeddingsInput(p)
+			}
 		case "messages":
 			p.check = checkLooseMessages
 		case "logprobs": // a count at Together
-			p.starts, p.article = "tf0123456789", "a boolean or an integer"
+			p.starts, p.article = "tf-0123456789", "a boolean or an integer"
 		default:
 			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
 			p.check = nil
 			p.whole = false
 		}
+	}
+}
+
+// loosenEmbeddingsInput leaves the input of embeddings to the provider: it may be an object or an array of them, or missing,
+// because the texts are in other parameters. It is not decoded, so that its length costs nothing.
+func loosenEmbeddingsInput(p *parameter) {
+	p.starts, p.article = `"[{`, "a string, an array or an object"
+	p.check = nil
+	p.required = false
+}
+
+// widen removes the ranges of numbers in requests: providers other than OpenAI have other ranges, and meanings for values such
+// as -1. The configuration has been parsed with OpenAI's ranges.
+func widen(parameters []*parameter) {
+	for _, p := range parameters {
+		p.minimum, p.maximum = -math.MaxFloat64, math.MaxFloat64
 	}
 }
 

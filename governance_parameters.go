@@ -17,6 +17,7 @@ type rule struct {
 	enforced      bool    // the default also replaces the client's value
 	hasCeiling    bool    // maximum is a ceiling for the client's value
 	ceiling       float64 // if limited
+	lowest        float64 // values below it may mean "no limit", as -1 does: the ceiling replaces them, too
 	ceilingRaw    []byte  // maximum as JSON
 }
 
@@ -60,7 +61,7 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 			m.replacement, reason = r.defaultValue, "=enforced"
 		}
 	case r.hasCeiling:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling {
+		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
 			m.replacement, reason = r.ceilingRaw, "=limited"
 		}
 	}
