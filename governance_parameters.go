@@ -42,7 +42,7 @@ func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 
 // renameTokenLimit gives the token limit the only name that the provider knows.
 func renameTokenLimit(name string, m *member, draft *decisionDraft) {
-	if m.name != name && !m.removed {
+	if m.name != name && m.newName == "" && !m.removed {
 		m.newName = name
 		draft.reasons = append(draft.reasons, m.name+"=renamed")
 	}
@@ -55,7 +55,7 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 	case r.dropped:
 		m.removed, reason = true, "=dropped"
 	case obj.skeleton[m.start] == 'n':
-		m.replacement, reason = r.defaultValue, r.defaultReason
+		replaceNull(r, m, draft)
 	case r.enforced:
 		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
 			m.replacement, reason = r.defaultValue, "=enforced"
@@ -68,6 +68,18 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 	if reason != "" {
 		draft.reasons = append(draft.reasons, m.name+reason)
 	}
+}
+
+// replaceNull gives a parameter that is null the value that it would have if it were missing, in the same spelling.
+func replaceNull(r *rule, m *member, draft *decisionDraft) {
+	if r.defaultValue == nil {
+		return
+	}
+	m.replacement = r.defaultValue
+	if m.name != r.name {
+		m.newName = r.name
+	}
+	draft.reasons = append(draft.reasons, r.name+r.defaultReason)
 }
 
 // mergeSpellings returns the place of the token limit in either spelling. If the client sent both, the newer one with a value
