@@ -29,7 +29,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 				r.dropped = true
 			}
 		}
-		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep.rules)
+		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
@@ -156,10 +156,14 @@ func widen(parameters []*parameter) {
 	}
 }
 
-// leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends.
-func leavesStreamOptions(rules []*rule) bool {
-	for _, r := range rules {
+// leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends: by its value, or by that
+// of a parameter beside which they are refused.
+func leavesStreamOptions(ep *endpoint) bool {
+	for _, r := range ep.rules {
 		if r.name == streamOptions && (r.dropped || r.enforced) {
+			return false
+		}
+		if ep.parameters.list[r.id].noUsage && r.defaultValue != nil {
 			return false
 		}
 	}
