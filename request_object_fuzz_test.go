@@ -25,6 +25,8 @@ var bodySeeds = []string{
 	`{"a":1,}`, `{,}`, `{"a" 1}`, `{"a":1 "b":2}`, `{"a":01}`, `{a:1}`, `[{"a":1}]`, `{"a":1}{"b":2}`, `{"a":1}}`, `{"a`, `{"a":"\x"}`, `"a"`, ``,
 	`{"a":1}` + "\x00", "\xef\xbb\xbf{}", `{"a":tru}`, `{"a":[}`, `{"a":{]}`, `{"a":1,"a":2}`, `{"…":1}`,
 	`{"a":"x" \"b":1}`, `{"a":\"}`, `{\\"a":1}`,
+	"{\"a\x7f\":\"\x7f\",\"\x7f\":{\"\x7f\":[\"x\x7f\\n\",\"\x7f\x7f\"]},\"b\":1}", "{\"a\":\"\\\x7f\"}", "{\"a\":\"\\u00\x7f1\"}", "{\"a\":\x7f}",
+	"{\"\x7f\":1,\"\xff\":2,\"\ufffd\":3,\"content\":\"\x7f\"}", "{\"a\xc3\x7f\":1,\"b\":\"\xf0\x9f\x7f\"}",
 }
 
 // paddings are long members, put in front of others so that the skeleton is used. %s stands for the length.

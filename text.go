@@ -133,6 +133,6 @@ var (
 	comma     = []byte{','}
 	blankLine = []byte("\n\n")
 	lineFeed  = []byte("\n")
-	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, and nobody writes it.
+	// placeholder stands for the inside of a long string where only the rest matters. JSON allows DEL, which texts hardly ever have.
 	placeholder = []byte{0x7f}
 )
