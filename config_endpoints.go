@@ -1,6 +1,9 @@
 package chatcompletion
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // newEndpoints returns the endpoints of a provider with their rules.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
@@ -18,12 +21,15 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		if k != governedPassthrough {
 			parseRules(bad, config, ep)
 		}
+		if !ep.strict {
+			widen(ep.parameters.list)
+		}
 		for _, name := range bypassParams(ep, pr.preset) {
 			if r, isNew := ruleFor(ep, name); isNew {
 				r.dropped = true
 			}
 		}
-		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep.rules)
+		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
@@ -119,11 +125,15 @@ func newTarget(p *policy, pr *provider, operation string) *Target {
 func loosen(parameters []*parameter) {
 	for _, p := range parameters {
 		switch p.name {
-		case "input", streamOptions:
+		case streamOptions:
+		case "input":
+			if p.required {
+				loosenEmbeddingsInput(p)
+			}
 		case "messages":
 			p.check = checkLooseMessages
 		case "logprobs": // a count at Together
-			p.starts, p.article = "tf0123456789", "a boolean or an integer"
+			p.starts, p.article = "tf-0123456789", "a boolean or an integer"
 		default:
 			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
 			p.check = nil
@@ -132,10 +142,31 @@ func loosen(parameters []*parameter) {
 	}
 }
 
-// leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends.
-func leavesStreamOptions(rules []*rule) bool {
-	for _, r := range rules {
+// loosenEmbeddingsInput leaves the input of embeddings to the provider: it may be an object or an
+// array of them, or missing, because the texts are in other parameters. It is not decoded, so that
+// its length costs nothing.
+func loosenEmbeddingsInput(p *parameter) {
+	p.starts, p.article = `"[{`, "a string, an array or an object"
+	p.check = nil
+	p.required = false
+}
+
+// widen removes the ranges of numbers in requests: providers other than OpenAI have other ranges,
+// and meanings for values such as -1. The configuration has been parsed with OpenAI's ranges.
+func widen(parameters []*parameter) {
+	for _, p := range parameters {
+		p.minimum, p.maximum = -math.MaxFloat64, math.MaxFloat64
+	}
+}
+
+// leavesStreamOptions reports whether no rule decides on stream_options, whatever the client sends:
+// by its value, or by that of a parameter beside which they are refused.
+func leavesStreamOptions(ep *endpoint) bool {
+	for _, r := range ep.rules {
 		if r.name == streamOptions && (r.dropped || r.enforced) {
+			return false
+		}
+		if ep.parameters.list[r.id].noUsage && r.defaultValue != nil {
 			return false
 		}
 	}

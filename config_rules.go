@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -120,6 +121,7 @@ func setCeiling(bad *problems, ep *endpoint, k parameterKey, value []byte) {
 	}
 	r.hasCeiling, r.ceilingRaw = true, value
 	r.ceiling, _ = parseNumber(string(value))
+	r.lowest = lowestNumber(ep.parameters.list[r.id])
 	if r.defaultValue == nil {
 		if r.aliasID != r.id || r.name == maxOutputTokens {
 			r.defaultValue, r.defaultReason = value, "=limited"
@@ -129,6 +131,15 @@ func setCeiling(bad *problems, ep *endpoint, k parameterKey, value []byte) {
 	if configured, _ := parseNumber(string(r.defaultValue)); configured > r.ceiling {
 		bad.add("params", "%s is %s, above its limit of %s", r.name, r.defaultValue, value)
 	}
+}
+
+// lowestNumber returns the value below which a number has a meaning that only its provider knows,
+// such as -1 as a token limit: the published minimum, unless that is negative itself.
+func lowestNumber(p *parameter) float64 {
+	if p.minimum < 0 {
+		return -math.MaxFloat64
+	}
+	return p.minimum
 }
 
 func setDropped(bad *problems, ep *endpoint, name string) {

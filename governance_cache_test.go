@@ -207,7 +207,7 @@ func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 		t.Fatal(err)
 	}
 	ep := p.providers[0].endpoints[completions]
-	for _, content := range []string{string(placeholder), string(placeholder) + strings.Repeat(" long", 100)} {
+	for _, content := range []string{string(placeholder), string(placeholder) + strings.Repeat(" long", 100), "\x7f\\n", "short \x7f", strings.Repeat("long ", 200<<10)} {
 		body := `{"model":"m","messages":[{"role":"user","content":"` + content + `"},{"role":"user","content":"` + string(placeholder) + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		if _, apiErr := planRequest(ep, req); apiErr != nil {
@@ -217,6 +217,29 @@ func TestBodyWithPlaceholderIsNotCached(t *testing.T) {
 			t.Errorf("%d cached decisions after %.100q, want none", got, body)
 		}
 	}
+}
+
+// FuzzDecisionCache sends a body after another one, and alone: what the provider gets must be the same.
+func FuzzDecisionCache(f *testing.F) {
+	chat := func(members string) string {
+		return `{` + members + `,"messages":[{"role":"user","content":"Hi"}]}`
+	}
+	long := strings.Repeat("x", 100)
+	f.Add(chat(`"a":"`+long+`"`), chat("\"a\":\"\x7f\""), uint8(0))
+	f.Add(chat("\"a\":\"\x7f\",\"seed\":1"), chat("\"a\":\""+long+"\",\"seed\":1"), uint8(1))
+	f.Add(chat("\"a\x7f\":1,\"max_tokens\":500"), chat("\"a\xff\":1,\"max_tokens\":500"), uint8(2))
+	f.Add(chat("\"a\":\"x\x7f\",\"b\":\""+long+"\",\"top_k\":1"), chat("\"a\":\"x\xff\",\"b\":\"\x7f\",\"top_k\":1"), uint8(3))
+	f.Add(chat("\"\x7f\":1,\"model\":\"m\""), chat(`"`+long+`":1,"model":"m"`), uint8(4))
+	f.Add(chat(`"model":"a\/b"`), chat("\"model\":\"a\x7fb\""), uint8(5))
+	f.Fuzz(func(t *testing.T, first, second string, padding uint8) {
+		for _, bodies := range [][]string{{first, second}, {string(pad([]byte(first), padding)), string(pad([]byte(second), padding))}} {
+			alone := forwardBodies(t, governedConfig(), bodies[1:])
+			both := forwardBodies(t, governedConfig(), bodies)
+			if len(alone) == 0 || both[len(both)-1] != alone[0] {
+				t.Errorf("after another body the provider gets %.300q, alone %.300q; bodies %.300q", both, alone, bodies)
+			}
+		}
+	})
 }
 
 func TestSpliceDoesNotCopyTheBody(t *testing.T) {

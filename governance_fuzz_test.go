@@ -26,6 +26,8 @@ func FuzzAcceptedBodyIsGoverned(f *testing.F) {
 		`"\u0074\u0065\u006d\u0070\u0065\u0072\u0061\u0074\u0075\u0072\u0065":2,"stream":true`,
 		`"\u006d\u0061\u0078\u005f\u0063\u006f\u006d\u0070\u006c\u0065\u0074\u0069\u006f\u006e\u005f\u0074\u006f\u006b\u0065\u006e\u0073":5000`,
 		`"model____________________________________________________________________":"gpt-5"`, `"…":"gpt-5"`, `"model\ud800":"gpt-5"`, "\"model\xff\":\"gpt-5\"",
+		"\"model\x7f\":\"\x7f\",\"seed\":1", "\"x\":\"\x7f\",\"mod\\u0065l\":\"gpt-5\",\"max_tokens\":500", "\"\x7f\":{\"\x7f\":\"\x7f\"},\"max_tokens\":5,\"top_k\":2",
+		`"max_tokens":-1`, `"max_completion_tokens":-1e0`, `"max_tokens":0`, `"max_tokens":-1,"max_completion_tokens":-2`, `"max_tokens":-0.0,"max_completion_tokens":null`,
 	} {
 		body := `{` + messages + `,` + members + `}`
 		if members == `` {
@@ -36,33 +38,46 @@ func FuzzAcceptedBodyIsGoverned(f *testing.F) {
 		f.Add([]byte(body), uint8(i))
 	}
 
+	var forwarded []byte
+	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		forwarded, _ = io.ReadAll(req.Body)
+	})
+	var handlers []http.Handler
+	for _, preset := range []string{"", "openai-compatible", "ollama"} {
+		config := governedConfig()
+		config.Provider = preset
+		handler, err := New(context.Background(), provider, config, "fuzz")
+		if err != nil {
+			f.Fatal(err)
+		}
+		handlers = append(handlers, handler)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, padding uint8) {
+		for _, sent := range [][]byte{body, pad(body, padding)} {
+			for _, handler := range handlers {
+				forwarded = nil
+				req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(sent))
+				rw := httptest.NewRecorder()
+				handler.ServeHTTP(rw, req)
+				switch {
+				case forwarded != nil:
+					checkGoverned(t, forwarded)
+				case !gjson.GetBytes(rw.Body.Bytes(), "error.message").Exists() || !json.Valid(rw.Body.Bytes()):
+					t.Errorf("refused with %q", rw.Body)
+				}
+			}
+		}
+	})
+}
+
+// governedConfig is the configuration whose effect checkGoverned checks.
+func governedConfig() *Config {
 	config := CreateConfig()
 	config.Model = "gpt-4o"
 	config.Params.Temperature = 0.5
 	config.Limits.MaxTokens = 100
 	config.DropParams = []string{"seed", "top_k"}
-	var forwarded []byte
-	provider := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-		forwarded, _ = io.ReadAll(req.Body)
-	})
-	handler, err := New(context.Background(), provider, config, "fuzz")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, body []byte, padding uint8) {
-		for _, sent := range [][]byte{body, pad(body, padding)} {
-			forwarded = nil
-			req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(sent))
-			rw := httptest.NewRecorder()
-			handler.ServeHTTP(rw, req)
-			switch {
-			case forwarded != nil:
-				checkGoverned(t, forwarded)
-			case !gjson.GetBytes(rw.Body.Bytes(), "error.message").Exists() || !json.Valid(rw.Body.Bytes()):
-				t.Errorf("refusal %q, want a JSON error", rw.Body)
-			}
-		}
-	})
+	return config
 }
 
 // governedValues reports for each folded name whether a value is allowed.

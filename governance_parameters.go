@@ -17,6 +17,7 @@ type rule struct {
 	enforced      bool    // the default also replaces the client's value
 	hasCeiling    bool    // maximum is a ceiling for the client's value
 	ceiling       float64 // if limited
+	lowest        float64 // values below it may mean "no limit", as -1 does: the ceiling replaces them, too
 	ceilingRaw    []byte  // maximum as JSON
 }
 
@@ -42,7 +43,7 @@ func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 
 // renameTokenLimit gives the token limit the only name that the provider knows.
 func renameTokenLimit(name string, m *member, draft *decisionDraft) {
-	if m.name != name && !m.removed {
+	if m.name != name && m.newName == "" && !m.removed {
 		m.newName = name
 		draft.reasons = append(draft.reasons, m.name+"=renamed")
 	}
@@ -55,19 +56,32 @@ func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
 	case r.dropped:
 		m.removed, reason = true, "=dropped"
 	case obj.skeleton[m.start] == 'n':
-		m.replacement, reason = r.defaultValue, r.defaultReason
+		replaceNull(r, m, draft)
 	case r.enforced:
 		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
 			m.replacement, reason = r.defaultValue, "=enforced"
 		}
 	case r.hasCeiling:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling {
+		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
 			m.replacement, reason = r.ceilingRaw, "=limited"
 		}
 	}
 	if reason != "" {
 		draft.reasons = append(draft.reasons, m.name+reason)
 	}
+}
+
+// replaceNull gives a parameter that is null the value that it would have if it were missing, in
+// the same spelling.
+func replaceNull(r *rule, m *member, draft *decisionDraft) {
+	if r.defaultValue == nil {
+		return
+	}
+	m.replacement = r.defaultValue
+	if m.name != r.name {
+		m.newName = r.name
+	}
+	draft.reasons = append(draft.reasons, r.name+r.defaultReason)
 }
 
 // mergeSpellings returns the place of the token limit in either spelling. If the client sent both,

@@ -81,6 +81,9 @@ var (
 	// backslash before a quote escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
 	modelName           = []byte("model")
+	// notUTF8 covers placeholders: as part of an escape or between values, it is as invalid as they
+	// are.
+	notUTF8 = []byte{0xff}
 )
 
 // newJSONObject makes the skeleton of a body. A body with very many strings is its own skeleton.
@@ -136,12 +139,20 @@ func cutLongStrings(obj *jsonObject, covered []byte) {
 	}
 	skeleton := bytes.Join(pieces, quote)
 	if bytes.Count(skeleton, placeholder) != len(elided)-1 {
-		obj.partial = true // the client sent the placeholder itself, which bodyOffset would count: the whole body is read
+		cutAroundPlaceholders(obj, covered)
 		return
 	}
 	obj.skeleton = skeleton
 	obj.elided = elided
 	obj.partial = bytes.Contains(skeleton, escapedSlash) // it may cover another escape
+}
+
+// cutAroundPlaceholders makes the skeleton of a body with placeholders of the client's own in what
+// stays, which bodyOffset would count. They are covered with a byte that no text has. Since the
+// skeleton is then that of other bodies, too, the decision must not be cached.
+func cutAroundPlaceholders(obj *jsonObject, covered []byte) {
+	cutLongStrings(obj, bytes.ReplaceAll(covered, placeholder, notUTF8))
+	obj.partial = true
 }
 
 // bodyOffset returns the offset in the body of an offset in the skeleton.
@@ -152,7 +163,7 @@ func bodyOffset(obj *jsonObject, offset int) int {
 // placeholdersBefore counts the placeholders before an offset in the skeleton.
 func placeholdersBefore(obj *jsonObject, offset int) int {
 	if len(obj.elided) == 1 {
-		return 0 // the skeleton is the body, in which the client may have sent the placeholder
+		return 0 // the skeleton may be the body, in which the client may have sent the placeholder
 	}
 	return bytes.Count(obj.skeleton[:offset], placeholder)
 }
@@ -230,8 +241,8 @@ func jsonError(obj *jsonObject, decoder *json.Decoder, err error) *apiError {
 }
 
 // elidedInNames are the characters in a name that show that the skeleton does not have it in full:
-// the placeholder, and a covered escape.
-const elidedInNames = "\x7f/"
+// the placeholder, a covered escape, and a covered placeholder as encoding/json reads it.
+const elidedInNames = "\x7f/\ufffd"
 
 // readName reads the name of a member that the skeleton does not have in full, and stores it. It
 // rejects a name that parsers read differently, because it is not UTF-8 or has half a surrogate

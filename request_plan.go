@@ -137,6 +137,7 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	// Without it, Traefik's transport negotiates gzip itself and returns plain bytes.
 	delete(header, "Accept-Encoding")
 	delete(header, "Connection") // see keepUpgrade
+	delete(header, "Expect")     // the whole body is here, and the client has been told to send it
 	req.Trailer = nil
 	if pl.path != "" {
 		setPath(req, pl.path)

@@ -21,9 +21,25 @@ func isStream(ep *endpoint, obj *jsonObject) bool {
 	return place != 0 && obj.skeleton[obj.members[place-1].start] == 't'
 }
 
+// excludesUsage reports whether a request has a parameter beside which usage cannot be requested.
+func excludesUsage(set *parameterSet, obj *jsonObject) bool {
+	for _, id := range set.noUsage {
+		if place := obj.found[id]; place != 0 {
+			m := &obj.members[place-1]
+			if !m.removed && obj.skeleton[m.start] != 'n' {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // addUsage requests the usage of a stream from the provider, if the client did not, and reports
 // whether it had to. All other options stay unchanged.
 func addUsage(ep *endpoint, obj *jsonObject, draft *decisionDraft) bool {
+	if excludesUsage(ep.parameters, obj) {
+		return false
+	}
 	place := obj.found[ep.parameters.ids[streamOptions]]
 	if place == 0 {
 		if bytes.Contains(draft.additions, streamOptionsAddition) {

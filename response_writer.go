@@ -64,9 +64,9 @@ func (w *responseWriter) WriteHeader(status int) {
 }
 
 // forwardInformational forwards an informational response, unless a fallback may replace the
-// response that it belongs to.
+// response that it belongs to, or it asks for the body, which the client has already sent.
 func forwardInformational(w *responseWriter, status int) {
-	if !w.mayRetry {
+	if !w.mayRetry && status != http.StatusContinue {
 		removeLogHeaders(w.ResponseWriter.Header())
 		w.ResponseWriter.WriteHeader(status)
 	}

@@ -21,6 +21,7 @@ type parameter struct {
 	check    func(name string, value json.RawMessage) *apiError
 	whole    bool // the check reads long strings, which the skeleton does not contain
 	required bool // requests without it, or with null, are refused
+	noUsage  bool // a provider that knows it refuses a request for usage beside it
 }
 
 // parameterSet is the known parameters of an endpoint: those of the schema and those of the
@@ -30,6 +31,7 @@ type parameterSet struct {
 	ids      map[string]int // index in list by name
 	folded   map[string]int // index in list by folded name
 	required []int          // indexes in list
+	noUsage  []int          // indexes in list
 }
 
 func newParameterSet(parameters []*parameter) *parameterSet {
@@ -43,6 +45,9 @@ func newParameterSet(parameters []*parameter) *parameterSet {
 func addParameter(set *parameterSet, p *parameter) {
 	if p.required {
 		set.required = append(set.required, len(set.list))
+	}
+	if p.noUsage {
+		set.noUsage = append(set.noUsage, len(set.list))
 	}
 	set.ids[p.name] = len(set.list)
 	set.folded[fold(p.name)] = len(set.list)
@@ -85,6 +90,12 @@ func ofSeveralTypes(name string, check func(string, json.RawMessage) *apiError) 
 	return p
 }
 
+// withoutUsage returns a parameter beside which the usage of a stream is not requested.
+func withoutUsage(p *parameter) *parameter {
+	p.noUsage = true
+	return p
+}
+
 // modelID is the index of the model in every set of parameters: found[modelID] is where the client
 // sent it.
 const modelID = 0
@@ -93,13 +104,16 @@ const modelID = 0
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // chatParameters returns the request schema of OpenAI's chat completions, as published with its
-// SDKs. Members that it does not name are not checked. decideModel checks the value of model.
+// SDKs, and the parameters of other providers that decide what may be added to a request. Members
+// that it does not name are not checked. decideModel checks the value of model.
 func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
 		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true},
 		ofObject("audio", checkAudio),
+		withoutUsage(ofAnyType("dataSources")), // of older versions of Azure; the name that is listed last is the one to configure
+		withoutUsage(ofAnyType("data_sources")),
 		ofNumber("frequency_penalty", -2, 2),
 		ofSeveralTypes("function_call", checkFunctionCall),
 		ofArray("functions", checkFunctions),

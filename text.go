@@ -134,6 +134,6 @@ var (
 	blankLine = []byte("\n\n")
 	lineFeed  = []byte("\n")
 	// placeholder stands for the inside of a long string where only the rest matters. JSON allows
-	// DEL, and nobody writes it.
+	// DEL, which texts hardly ever have.
 	placeholder = []byte{0x7f}
 )
