@@ -111,7 +111,7 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 		release: release,
 		client: &http.Client{
 			// The headers hold keys, which must not leave the configured address.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: func(_ *http.Request, _ []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
 				ForceAttemptHTTP2:      true,
