@@ -207,6 +207,7 @@ func notifier(e *exporter) func() {
 
 // run is the goroutine of an exporter.
 func run(e *exporter) {
+	defer recoverGoroutine("telemetry.otlp")
 	for step(e) {
 	}
 }
