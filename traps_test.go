@@ -333,7 +333,7 @@ func assignsNil(s *source, path []ast.Node) bool {
 }
 
 // discardsOK finds v, _ := x.(T), and the same of a map, where v may be older than the statement.
-func discardsOK(s *source, path []ast.Node) bool {
+func discardsOK(_ *source, path []ast.Node) bool {
 	assignment, is := last[*ast.AssignStmt](path)
 	if !is || len(assignment.Lhs) != 2 || len(assignment.Rhs) != 1 || isBlank(assignment.Lhs[0]) || !isBlank(assignment.Lhs[1]) {
 		return false
@@ -761,7 +761,9 @@ func takesMethod(s *source, path []ast.Node) bool {
 	}
 	call, isCall := parent(path).(*ast.CallExpr)
 	returned, isReturned := selector.X.(*ast.CallExpr)
-	return !(isCall && call.Fun == selector) && !(isReturned && s.library(returned.Fun) != "")
+	isCalled := isCall && call.Fun == selector
+	isNew := isReturned && s.library(returned.Fun) != ""
+	return !isCalled && !isNew
 }
 
 func createsLogger(s *source, path []ast.Node) bool {
