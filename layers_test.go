@@ -119,14 +119,26 @@ func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	}
 }
 
-// upwardReferences type-checks files and returns their references to higher layers, each with its source and target.
+// typeCheck type-checks the files of a package. Unused variables and imports are no errors.
+func typeCheck(t *testing.T, fset *token.FileSet, files []*ast.File, imports types.Importer) (*types.Package, *types.Info) {
+	t.Helper()
+	info := &types.Info{
+		Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{},
+		Selections: map[*ast.SelectorExpr]*types.Selection{},
+	}
+	config := &types.Config{Importer: imports, Error: func(err error) {
+		if problem, is := err.(types.Error); !is || !problem.Soft {
+			t.Fatal(err)
+		}
+	}}
+	pkg, _ := config.Check("chatcompletion", fset, files, info)
+	return pkg, info
+}
+
+// upwardReferences type-checks files, and returns their references to higher layers, each with both ends.
 func upwardReferences(t *testing.T, layers []layer, fset *token.FileSet, files []*ast.File, imports types.Importer) []string {
 	t.Helper()
-	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
-	pkg, err := (&types.Config{Importer: imports}).Check("chatcompletion", fset, files, info)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pkg, info := typeCheck(t, fset, files, imports)
 	var found []string
 	seen := map[string]bool{}
 	for use, object := range info.Uses {

@@ -92,7 +92,7 @@ func readExportResponse(res *http.Response, body []byte, d *delivery) string {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		d.again = true
-		d.after = parseRetryAfter(res.Header.Get("Retry-After"), time.Now(), maxRetryAfter)
+		d.after = parseRetryAfter(res.Header.Get("Retry-After"), time.Now())
 	}
 	d.accepted = res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices
 	if !d.accepted {

@@ -8,7 +8,6 @@ import (
 // Bounds of a circuit. The times are short, so that a provider that has recovered is soon tried
 // again.
 const (
-	maxPause       = time.Minute     // the longest Retry-After that is honored
 	failuresToOpen = 3               // consecutive failures that open a circuit without Retry-After
 	openDuration   = 5 * time.Second // how long it then stays open
 )
@@ -37,7 +36,7 @@ func resetCircuit(c *circuit) {
 // recordCircuitFailure counts a failure of a provider, and opens the circuit if there were too many
 // or the provider sent Retry-After.
 func recordCircuitFailure(c *circuit, retryAfter string, now time.Time) {
-	pause := parseRetryAfter(retryAfter, now, maxPause)
+	pause := parseRetryAfter(retryAfter, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failures++

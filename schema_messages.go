@@ -220,7 +220,7 @@ func checkContent(path, role string, value any) *apiError {
 		if apiErr := checkChoice(at+".type", part["type"], partTypes(role)...); apiErr != nil {
 			return apiErr
 		}
-		kind, _ := part["type"].(string) // checked above
+		kind := part["type"].(string) // checked above
 		if apiErr := checkPart(at+"."+kind, kind, part[kind]); apiErr != nil {
 			return apiErr
 		}

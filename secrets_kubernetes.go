@@ -79,7 +79,7 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 func apiClient(roots *x509.CertPool) *http.Client {
 	return &http.Client{
 		// The token must not be sent to another address.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: func(_ *http.Request, _ []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},

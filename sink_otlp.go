@@ -19,7 +19,6 @@ const (
 
 	exportAttempts   = 5
 	exportBackoff    = time.Second // before the second attempt
-	maxRetryAfter    = time.Minute // longest delay that a collector can request
 	exporterLinger   = 2 * time.Second
 	collectorMaxText = 64 << 10 // bytes read of a collector's response
 )
@@ -111,7 +110,7 @@ func newExporter(s *otlpSettings, r *registry) *exporter {
 		release: release,
 		client: &http.Client{
 			// The headers hold keys, which must not leave the configured address.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: func(_ *http.Request, _ []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
 				ForceAttemptHTTP2:      true,
@@ -207,6 +206,7 @@ func notifier(e *exporter) func() {
 
 // run is the goroutine of an exporter.
 func run(e *exporter) {
+	defer recoverGoroutine("telemetry.otlp")
 	for step(e) {
 	}
 }

@@ -101,19 +101,22 @@ func sortedKeys(m any) []string {
 	return keys
 }
 
+// maxRetryAfter is the longest wait that a provider or a collector can ask for.
+const maxRetryAfter = time.Minute
+
 // parseRetryAfter returns the wait that a Retry-After header asks for, in seconds or as a date. It is
-// at most longest, and 0 if the header has another form.
-func parseRetryAfter(text string, now time.Time, longest time.Duration) time.Duration {
+// at most maxRetryAfter, and 0 if the header has another form.
+func parseRetryAfter(text string, now time.Time) time.Duration {
 	wait := time.Duration(0)
 	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
-		if wait = longest; seconds < uint64(longest/time.Second) {
+		if wait = maxRetryAfter; seconds < uint64(maxRetryAfter/time.Second) {
 			wait = time.Duration(seconds) * time.Second
 		}
 	} else if date, err := http.ParseTime(text); err == nil {
 		wait = date.Sub(now)
 	}
-	if wait > longest {
-		return longest
+	if wait > maxRetryAfter {
+		return maxRetryAfter
 	}
 	if wait < 0 {
 		return 0

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -393,4 +394,33 @@ func TestCallOutlivingReloadIsExported(t *testing.T) {
 	close(goOn)
 	await(t, "its span arrives", func() bool { return c.spanCount() == 1 })
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestRedirectedExportIsCounted has interpreted code refuse to follow a collector's redirects, which would take its key
+// elsewhere: what is lost is counted, and one line for each signal says why.
+func TestRedirectedExportIsCounted(t *testing.T) {
+	other := upstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the exporter follows a redirect") }))
+	c := upstream(t, http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	config := map[string]any{"telemetry": map[string]any{"otlp": map[string]any{"endpoint": c.URL, "interval": "1s"}}}
+	lost := func(page, record string) bool {
+		return regexp.MustCompile(`(?m)^chat_completion_telemetry_dropped_total\{chat_completion_record="` + record + `"\} [1-9]`).MatchString(page)
+	}
+	told := written(t, func() {
+		governed, metrics := interpreted(t, config, http.HandlerFunc(openAI))
+		chat(governed, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
+		await(t, "a span and an export are lost", func() bool {
+			exposed := httptest.NewRecorder()
+			metrics.ServeHTTP(exposed, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			return lost(exposed.Body.String(), "span") && lost(exposed.Body.String(), "export")
+		})
+	})
+	for _, signal := range []string{"metrics", "traces"} {
+		line := "chat-completion: cannot export " + signal + " to " + c.URL + "/v1/" + signal + ": response status 307; further failures are not logged until an export succeeds\n"
+		if !strings.Contains(told, line) {
+			t.Errorf("the operator is told\n%swithout\n%s", told, line)
+		}
+	}
+	if lines := strings.Count(told, "\n"); lines != 2 {
+		t.Errorf("the operator is told %d lines, want 2:\n%s", lines, told)
+	}
 }

@@ -138,3 +138,22 @@ func TestInterpretedSecretLookUp(t *testing.T) {
 	})
 	await(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// TestInterpretedSecretLookUpIsRedirected has interpreted code refuse to follow an API server's redirect, which would take
+// the token elsewhere: one line says what to do.
+func TestInterpretedSecretLookUpIsRedirected(t *testing.T) {
+	other := upstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the look-up follows the redirect") }))
+	api := upstream(t, http.RedirectHandler(other.URL, http.StatusFound))
+	config := map[string]any{
+		"token":   "urn:k8s:secret:ai-keys:openai",
+		"secrets": map[string]any{"endpoint": api.URL, "namespace": "ai"},
+	}
+	told := written(t, func() {
+		governed, _ := interpreted(t, config, http.HandlerFunc(openAI))
+		chat(governed, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`)
+	})
+	want := "responded with a redirect (302), which is not followed; configure the address of the API server itself; "
+	if strings.Count(told, "\n") != 1 || !strings.Contains(told, want) {
+		t.Errorf("the operator is told %q, want one line with %q", told, want)
+	}
+}
