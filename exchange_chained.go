@@ -66,7 +66,7 @@ func serveChainedModels(prior *modelsRequest, p *policy, rw http.ResponseWriter,
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
 	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
-		filterModels(p, rw, req)
+		filterModels(p, rw, req, "")
 	default:
 		out = forwardedModels(p, rw, req, prior.suffix)
 	}

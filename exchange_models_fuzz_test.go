@@ -38,8 +38,8 @@ func FuzzModelList(f *testing.F) {
 		isPlain := json.Valid(body) && isOneList(body)
 		held := &bufferedResponse{header: http.Header{}}
 		_, _ = held.Write(body)
-		list, ok := filteredList(p, held)
-		if !ok {
+		list, apiErr := filteredModels(p, held, "")
+		if apiErr != nil {
 			if isPlain && all.IsArray() && len(all.Array()) <= modelListMax {
 				t.Errorf("%q is none", body)
 			}
@@ -71,6 +71,40 @@ func FuzzModelList(f *testing.F) {
 			if isPlain && isOneModel(one) && id.Type == gjson.String && strings.HasPrefix(id.String(), "gpt-") && isModelName(id.String()) && !shown[id.String()] {
 				t.Errorf("the client does not see %q of %q", id, body)
 			}
+		}
+	})
+}
+
+// FuzzModel picks one model out of what a provider responds with: the client gets an object, which is no list, or that model of the
+// list as the provider wrote it.
+func FuzzModel(f *testing.F) {
+	for _, body := range []string{
+		`{"id":"gpt-4o","object":"model"}`, `{"object":"list","data":[{"id":"o9"},{"id":"gpt-4o"}]}`, `[{"id":"gpt-4o"}]`, `{"object":"list","data":null}`, `{"name":"x"}`, `{"data":{"id":"x"}}`,
+		`{"models":[{"id":"gpt-4o"}]}`, `{"id":"x","data":[{"id":"y"}]}`, `{"id":"x","data":[1,` + strings.Repeat("1,", modelListMax) + `1]}`, `{"id":7,"name":[]}`, `null`, `"gpt-4o"`, `{"id":"x"`, `{}`, ``,
+		`{"id":"x","data":{},"data":[{"id":"y"}]}`, `{"DATA":[{"id":"models/gpt-4o"}]}`, ` [ {"id" : "gpt-4o" } ] `,
+	} {
+		f.Add([]byte(body))
+	}
+	p, err := newPolicy(CreateConfig(), "fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		held := &bufferedResponse{header: http.Header{}}
+		_, _ = held.Write(body)
+		one, apiErr := filteredModels(p, held, "gpt-4o")
+		if apiErr != nil {
+			if isModelAlone := isOneList(body) && json.Valid(body) && gjson.GetBytes(body, "id").String() == "gpt-4o" && isOneModel(gjson.ParseBytes(body)); isModelAlone && !gjson.GetBytes(body, "data").Exists() {
+				t.Errorf("%q is none", body)
+			}
+			return
+		}
+		got := gjson.ParseBytes(one)
+		if !json.Valid(one) || !got.IsObject() || !bytes.Contains(body, one) {
+			t.Fatalf("of %q the client gets %q", body, one)
+		}
+		if isOneList(body) && len(one) == len(body) && got.Get("data").IsArray() {
+			t.Errorf("the client gets the list %q", one)
 		}
 	})
 }

@@ -18,19 +18,21 @@ func filtering(more map[string]any) map[string]any {
 
 func TestModelListSizeLimit(t *testing.T) {
 	const most = 64 << 20 // of an answer without an end
-	var written atomic.Int64
-	provider := replying(t, func(rw http.ResponseWriter, _ *http.Request) {
-		for chunk := make([]byte, 1<<20); written.Load() < most; {
-			n, err := rw.Write(chunk)
-			written.Add(int64(n))
-			if err != nil {
-				return
+	for _, path := range []string{"/v1/models", "/v1/models/m1"} {
+		var written atomic.Int64
+		provider := replying(t, func(rw http.ResponseWriter, _ *http.Request) {
+			for chunk := make([]byte, 1<<20); written.Load() < most; {
+				n, err := rw.Write(chunk)
+				written.Add(int64(n))
+				if err != nil {
+					return
+				}
 			}
+		})
+		got := answerTo(t, build(t, at(provider, filtering(nil)), nil), http.MethodGet, path, "")
+		if got.Code != http.StatusBadGateway || written.Load() >= most {
+			t.Errorf("%s: got %d after %d bytes, want 502 after less than %d", path, got.Code, written.Load(), most)
 		}
-	})
-	got := answerTo(t, build(t, at(provider, filtering(nil)), nil), http.MethodGet, "/v1/models", "")
-	if got.Code != http.StatusBadGateway || written.Load() >= most {
-		t.Errorf("got %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
 	}
 }
 
