@@ -83,10 +83,12 @@ type Config struct {
 	//	passthrough              forwarded unmodified, with Token and Path
 	//	deny                     refused with status 403
 	//
-	// The longest match wins; matching respects segment boundaries and ignores case. The key *
-	// stands for all other paths.
-	// Default: completions, also for paths that no key matches. Refused: other kinds, models at *,
-	// keys with ?, #, % or another *, and two keys that mean the same paths.
+	// The longest match wins; matching respects segment boundaries and ignores case. A * in a key
+	// stands for one whole segment, such as an id: /v1/files/*/content. From the end of the path, a
+	// name in a key wins over a *. The key * stands for all other paths.
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models at a
+	// key with *, keys with * below models, keys with ?, # or %, with a * that is not a whole
+	// segment or without a name, and two keys that mean the same paths.
 	Routes map[string]string
 	// Provider is the name of the provider, without regard to case. It determines the paths of the
 	// provider's endpoints, AuthHeader, the name of the token limit, whether usage is requested for

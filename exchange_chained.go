@@ -26,7 +26,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	pr := p.providers[0]
 	x.latestPolicy = p
 	x.provider = pr
-	setKind(x, chainedKind(p, x, req.URL.Path))
+	setKind(x, chainedKind(p, x, req.URL))
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil {
 		x.plan = pl // also if it cannot be sent: a failover service may call another instance with the same exchange
@@ -46,9 +46,9 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 // chainedKind returns the kind of endpoint that a request is for at a chained instance. A request
 // that an instance before has governed stays governed, and a request that is denied under the
 // client's path or the present one is denied.
-func chainedKind(p *policy, x *exchange, path string) kind {
-	own := kindOf(p.chainedRoutes, path)
-	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, x.clientPath) == deny) {
+func chainedKind(p *policy, x *exchange, target *url.URL) kind {
+	own := kindOf(p.chainedRoutes, target)
+	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, &url.URL{Path: x.clientPath}) == deny) {
 		return deny
 	}
 	if x.kind == governedPassthrough && (own == completions || own == embeddings || own == responses) {
@@ -65,12 +65,12 @@ func serveChainedModels(prior *modelsRequest, p *policy, rw http.ResponseWriter,
 	delete(req.Header, prior.keyHeader)
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
-	case kindOf(p.chainedRoutes, strings.TrimSuffix(req.URL.Path, "/"+name)) == deny && !p.reportOnly:
+	case kindOf(p.chainedRoutes, &url.URL{Path: strings.TrimSuffix(req.URL.Path, "/"+name)}) == deny && !p.reportOnly:
 		writePolicyError(rw, denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
 	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
-		filterModels(p, rw, req)
+		filterModels(p, rw, req, "")
 	default:
 		out = forwardedModels(p, rw, req, prior.suffix)
 	}

@@ -28,11 +28,20 @@ type model struct {
 
 // modelList is OpenAI's list of models.
 type modelList struct {
-	Data []json.RawMessage `json:"data"`
+	Object string            `json:"object"`
+	Data   []json.RawMessage `json:"data"`
 }
 
-// listModels responds with the models that a client may use, or with the requested one, or returns
-// the request that is to be forwarded.
+// modelResponse is a response to a request for one model: OpenAI's object, Cohere's, which has a
+// name, or one in a member data, as OpenRouter sends it.
+type modelResponse struct {
+	ID   string          `json:"id"`
+	Name string          `json:"name"`
+	Data json.RawMessage `json:"data"`
+}
+
+// listModels responds with the models that a client may use, or with the requested one. In report
+// mode, it returns the request that is to be forwarded.
 func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
@@ -43,7 +52,8 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 		return preparePassthrough(p, passthrough, rw, req)
 	}
 	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
-		return showModel(p, rw, req, one[1])
+		showModel(p, rw, req, one[1])
+		return nil
 	}
 	if p.models.named != nil {
 		var listed [][]byte
@@ -53,7 +63,7 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 		writeJSON(rw, http.StatusOK, listOf(listed))
 		return nil
 	}
-	filterModels(p, rw, req)
+	filterModels(p, rw, req, "")
 	return nil
 }
 
@@ -62,21 +72,21 @@ func modelObject(p *policy, name string) []byte {
 	return marshal(model{ID: name, Object: "model", OwnedBy: p.providers[0].endpoints[completions].target.Provider})
 }
 
-// showModel responds with one model, or returns the request that is to be forwarded.
-func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) *http.Request {
+// showModel responds with one model.
+func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) {
 	target := name
 	if aliased, isAlias := p.models.aliases[name]; isAlias {
 		target = aliased
 	}
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[name]) {
 		writePolicyError(rw, modelNotFound(name))
-		return nil
+		return
 	}
 	if p.models.named != nil || target != name {
 		writeJSON(rw, http.StatusOK, modelObject(p, name))
-		return nil
+		return
 	}
-	return startModels(p, rw, req, "/"+url.PathEscape(name))
+	filterModels(p, rw, req, name)
 }
 
 // notForModels are request headers that would change the request, or yield something else than the
@@ -122,10 +132,14 @@ func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffi
 	return out
 }
 
-// filterModels responds with those models of the provider's list that a client may use. If the
-// provider responds with an error, the client gets that.
-func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
-	out := startModels(p, rw, req, "")
+// filterModels responds with those models of the provider's list that a client may use, or with the
+// one of a name. If the provider responds with an error, the client gets that.
+func filterModels(p *policy, rw http.ResponseWriter, req *http.Request, name string) {
+	suffix := ""
+	if name != "" {
+		suffix = "/" + url.PathEscape(name)
+	}
+	out := startModels(p, rw, req, suffix)
 	if out == nil {
 		return
 	}
@@ -133,15 +147,12 @@ func filterModels(p *policy, rw http.ResponseWriter, req *http.Request) {
 	bufferModels(p, held, out)
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
-		var ok bool
-		if body, ok = filteredList(p, held); !ok || held.incomplete {
-			writeAPIError(rw, invalidModelList())
+		var apiErr *apiError
+		if body, apiErr = filteredModels(p, held, name); apiErr != nil {
+			writeAPIError(rw, apiErr)
 			return
 		}
 		held.header.Set("Content-Length", strconv.Itoa(len(body)))
-		for _, name := range []string{"Content-Encoding", "Etag"} {
-			held.header.Del(name)
-		}
 	}
 	removeLogHeaders(held.header)
 	delete(held.header, "Trailer")
@@ -167,31 +178,84 @@ func bufferModels(p *policy, held *bufferedResponse, out *http.Request) {
 	p.providers[0].handler.ServeHTTP(held, out.WithContext(ctx))
 }
 
-// filteredList returns a provider's list with the aliases, and without models that clients may not
-// use. Together sends a bare array. Members other than OpenAI's are left out, since they may be
-// lists, too.
-func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
+// filteredModels returns what a client gets of a provider's response: the list without models that
+// it may not use, or the model of a name. One model is unchanged. If the provider responds with its
+// list to a request for one, the model is picked from it.
+func filteredModels(p *policy, held *bufferedResponse, name string) ([]byte, *apiError) {
 	body, apiErr := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
-	if apiErr != nil {
-		return nil, false
+	if apiErr != nil || held.incomplete {
+		return nil, invalidModelList()
 	}
+	listed, isList := parseModelList(body)
+	switch {
+	case name != "" && !isList && isModel(body):
+		return held.body.Bytes(), nil
+	case !isList:
+		return nil, invalidModelList()
+	}
+	held.header.Del("Content-Encoding")
+	held.header.Del("Etag")
+	if name == "" {
+		return filteredList(p, listed), nil
+	}
+	for _, element := range listed {
+		if id := listedName(element); id == name || id == "models/"+name { // Gemini also knows them without it
+			return element, nil
+		}
+	}
+	return nil, modelNotFound(name)
+}
+
+// parseModelList returns the elements of a provider's list, and whether it is one. Together sends a
+// bare array, and Ollama null if it has no models.
+func parseModelList(body []byte) ([]json.RawMessage, bool) {
 	list := &modelList{}
+	var err error
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte{'['}) {
-		_ = json.Unmarshal(body, &list.Data)
+		err = json.Unmarshal(body, &list.Data)
 	} else {
-		_ = json.Unmarshal(body, list)
+		err = json.Unmarshal(body, list)
 	}
-	if list.Data == nil || len(list.Data) > modelListMax {
-		return nil, false
+	isEmpty := err == nil && list.Object == "list"
+	return list.Data, (list.Data != nil || isEmpty) && len(list.Data) <= modelListMax
+}
+
+// isModel reports whether a response that is not a list of models in OpenAI's form is one model: an
+// object that has a name, or no arrays and objects as members, and so no list in another form.
+func isModel(body []byte) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil || members == nil {
+		return false
 	}
+	one := &modelResponse{}
+	_ = json.Unmarshal(body, one) // whatever the types of its members
+	if one.ID != "" || one.Name != "" || listedName(one.Data) != "" {
+		return !bytes.HasPrefix(one.Data, []byte{'['})
+	}
+	for _, value := range members {
+		if value[0] == '[' || value[0] == '{' {
+			return false
+		}
+	}
+	return true
+}
+
+// listedName returns the id of a model in a list; "": it has none.
+func listedName(element []byte) string {
+	one := &model{}
+	_ = json.Unmarshal(element, one) // only the id has to be of its type
+	return one.ID
+}
+
+// filteredList returns a list with the aliases, and without models that clients may not use.
+// Members other than OpenAI's are left out, since they may be lists, too.
+func filteredList(p *policy, listed []json.RawMessage) []byte {
 	var kept [][]byte
 	seen := map[string]bool{}
-	for _, element := range list.Data {
-		one := &model{}
-		_ = json.Unmarshal(element, one) // only the id has to be of its type
-		if one.ID != "" && isAllowed(p.models, one.ID) {
+	for _, element := range listed {
+		if name := listedName(element); name != "" && isAllowed(p.models, name) {
 			kept = append(kept, element)
-			seen[one.ID] = true
+			seen[name] = true
 		}
 	}
 	for _, alias := range sortedKeys(p.models.aliases) {
@@ -199,7 +263,7 @@ func filteredList(p *policy, held *bufferedResponse) ([]byte, bool) {
 			kept = append(kept, modelObject(p, alias))
 		}
 	}
-	return listOf(kept), true
+	return listOf(kept)
 }
 
 // listOf returns the list of the given JSON objects.

@@ -36,12 +36,12 @@ func FuzzModelList(f *testing.F) {
 			all = gjson.ParseBytes(body)
 		}
 		isUnambiguous := json.Valid(body) && isUnambiguousList(body)
-		buffered := &bufferedResponse{header: http.Header{}}
-		_, _ = buffered.Write(body)
-		list, ok := filteredList(p, buffered)
-		if !ok {
+		held := &bufferedResponse{header: http.Header{}}
+		_, _ = held.Write(body)
+		list, apiErr := filteredModels(p, held, "")
+		if apiErr != nil {
 			if isUnambiguous && all.IsArray() && len(all.Array()) <= modelListMax {
-				t.Errorf("filteredList(%q): not a list, want one", body)
+				t.Errorf("filteredModels(%q): %s, want a model or a list", body, apiErr.message)
 			}
 			return
 		}
@@ -75,7 +75,41 @@ func FuzzModelList(f *testing.F) {
 	})
 }
 
-// isUnambiguousList reports whether all parsers find the same list in a response: no name occurs twice or in another case.
+// FuzzModel picks one model out of what a provider responds with: the client gets an object, which is no list, or that model of the
+// list as the provider wrote it.
+func FuzzModel(f *testing.F) {
+	for _, body := range []string{
+		`{"id":"gpt-4o","object":"model"}`, `{"object":"list","data":[{"id":"o9"},{"id":"gpt-4o"}]}`, `[{"id":"gpt-4o"}]`, `{"object":"list","data":null}`, `{"name":"x"}`, `{"data":{"id":"x"}}`,
+		`{"models":[{"id":"gpt-4o"}]}`, `{"id":"x","data":[{"id":"y"}]}`, `{"id":"x","data":[1,` + strings.Repeat("1,", modelListMax) + `1]}`, `{"id":7,"name":[]}`, `null`, `"gpt-4o"`, `{"id":"x"`, `{}`, ``,
+		`{"id":"x","data":{},"data":[{"id":"y"}]}`, `{"DATA":[{"id":"models/gpt-4o"}]}`, ` [ {"id" : "gpt-4o" } ] `,
+	} {
+		f.Add([]byte(body))
+	}
+	p, err := newPolicy(CreateConfig(), "fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		held := &bufferedResponse{header: http.Header{}}
+		_, _ = held.Write(body)
+		one, apiErr := filteredModels(p, held, "gpt-4o")
+		if apiErr != nil {
+			if isModelAlone := isUnambiguousList(body) && json.Valid(body) && gjson.GetBytes(body, "id").String() == "gpt-4o" && isUnambiguousModel(gjson.ParseBytes(body)); isModelAlone && !gjson.GetBytes(body, "data").Exists() {
+				t.Errorf("filteredModels(%q): %s, want a model or a list", body, apiErr.message)
+			}
+			return
+		}
+		got := gjson.ParseBytes(one)
+		if !json.Valid(one) || !got.IsObject() || !bytes.Contains(body, one) {
+			t.Fatalf("filteredModels(%q) = %q, want an object of the response", body, one)
+		}
+		if isUnambiguousList(body) && len(one) == len(body) && got.Get("data").IsArray() {
+			t.Errorf("the client gets the list %q", one)
+		}
+	})
+}
+
+// isUnambiguousList reports whether all parsers find the same list in a response: no name is given twice or in another case.
 func isUnambiguousList(body []byte) bool {
 	return strings.Count(strings.ToLower(string(body)), `data"`) <= 1 && !bytes.ContainsAny(body, `\`)
 }

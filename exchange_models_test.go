@@ -19,19 +19,21 @@ func modelListConfig(more map[string]any) map[string]any {
 
 func TestModelListSizeLimit(t *testing.T) {
 	const most = 64 << 20 // the length at which the endless response stops after all
-	var written atomic.Int64
-	provider := startProvider(t, func(rw http.ResponseWriter, _ *http.Request) {
-		for chunk := make([]byte, 1<<20); written.Load() < most; {
-			n, err := rw.Write(chunk)
-			written.Add(int64(n))
-			if err != nil {
-				return
+	for _, path := range []string{"/v1/models", "/v1/models/m1"} {
+		var written atomic.Int64
+		provider := startProvider(t, func(rw http.ResponseWriter, _ *http.Request) {
+			for chunk := make([]byte, 1<<20); written.Load() < most; {
+				n, err := rw.Write(chunk)
+				written.Add(int64(n))
+				if err != nil {
+					return
+				}
 			}
+		})
+		got := sendRequest(t, newMiddleware(t, providerConfig(provider, modelListConfig(nil)), nil), http.MethodGet, path, "")
+		if got.Code != http.StatusBadGateway || written.Load() >= most {
+			t.Errorf("%s: status %d after %d bytes, want 502 after less than %d", path, got.Code, written.Load(), most)
 		}
-	})
-	got := sendRequest(t, newMiddleware(t, providerConfig(provider, modelListConfig(nil)), nil), http.MethodGet, "/v1/models", "")
-	if got.Code != http.StatusBadGateway || written.Load() >= most {
-		t.Errorf("status %d after %d bytes, want 502 after less than %d", got.Code, written.Load(), most)
 	}
 }
 

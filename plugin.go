@@ -93,7 +93,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	delete(req.Header, p.modelHeader)
 	k := completions
 	if p.routes != nil {
-		k = kindOf(p.routes, req.URL.Path)
+		k = kindOf(p.routes, req.URL)
 	}
 	ep := p.providers[0].endpoints[k]
 	if !ep.postOnly || req.Method != http.MethodPost {

@@ -28,11 +28,12 @@ var kinds = []string{
 	string(completions), string(embeddings), string(responses), string(models), string(passthrough), string(governedPassthrough), string(deny),
 }
 
-// route assigns a kind to the paths that end in suffix.
+// route assigns a kind to the paths that end in suffix, and to those that match pattern.
 type route struct {
-	suffix        string // normalized
+	suffix        string // normalized; a segment * stands for any one segment
 	kind          kind
-	isSuffixAlias bool // added by suffixAlias, not configured
+	isSuffixAlias bool           // added by suffixAlias, not configured
+	pattern       *regexp.Regexp // set by pathPattern; nil: the suffix is all
 }
 
 // anyPath is the key of Config.Routes for paths that match no other key.
@@ -47,9 +48,7 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		r := route{suffix: anyPath, kind: kindNamed(value)}
 		if key != anyPath {
 			r.suffix = normalizePath(key)
-		}
-		if key != anyPath && (!canonicalPathForm.MatchString(r.suffix) || r.suffix == "/") {
-			bad.add("routes."+key, "must be the end of a path, such as /v1/models, or %q alone", anyPath)
+			checkKey(bad, key, r)
 		}
 		if other, twice := keys[r.suffix]; twice {
 			bad.add("routes."+key, "matches the same paths as %q; remove one of them", other)
@@ -57,8 +56,8 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		if r.kind == "" {
 			bad.add("routes."+key, `must be one of "%s", got %q`, strings.Join(kinds, `", "`), value)
 		}
-		if r.kind == models && key == anyPath {
-			bad.add("routes."+key, "%s requires a path, such as /v1/models", models)
+		if r.kind == models && strings.Contains(r.suffix, anyPath) {
+			bad.add("routes."+key, "%s requires a path without %q, such as /v1/models; the name of a model may follow it", models, anyPath)
 		}
 		keys[r.suffix] = key
 		parsed = append(parsed, r)
@@ -66,20 +65,90 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 	for _, r := range parsed {
 		if tail := suffixAlias(r); tail != "" && keys[tail] == "" {
 			keys[tail] = tail
-			parsed = append(parsed, route{tail, r.kind, true})
+			parsed = append(parsed, route{suffix: tail, kind: r.kind, isSuffixAlias: true})
 		}
 		if list := normalizePath(base + "/models"); r.kind == models && keys[list] == "" && base != "" {
 			keys[list] = list
 			parsed = append(parsed, route{suffix: list, kind: models}) // and each model below it
 		}
 	}
+	checkBelowModels(bad, parsed, keys)
+	for i := range parsed {
+		parsed[i].pattern = pathPattern(parsed[i])
+	}
 	sort.Slice(parsed, func(i, j int) bool {
-		if len(parsed[i].suffix) != len(parsed[j].suffix) {
-			return len(parsed[i].suffix) > len(parsed[j].suffix)
-		}
-		return parsed[i].suffix < parsed[j].suffix
+		return precedes(parsed[i].suffix, parsed[j].suffix)
 	})
-	return parsed // anyPath is the shortest, and therefore the last
+	return parsed
+}
+
+// keyForm matches keys in which a * is a whole segment, and unnamedForm those without a name.
+var (
+	keyForm     = regexp.MustCompile(`^(/(\*|` + nameForm + `))+$`)
+	unnamedForm = regexp.MustCompile(`^(/\*)+$`)
+)
+
+// checkKey checks the form of a key. Without a name, /* would match nearly every path, and so would
+// the alias of /v1/*.
+func checkKey(bad *problems, key string, r route) {
+	const form = "must be the end of a path, such as /v1/models, or %q alone; "
+	if unnamedForm.MatchString(r.suffix) || unnamedForm.MatchString(suffixAlias(r)) {
+		bad.add("routes."+key, form+"after the version, a name must stand beside %q, as in /v1/files/*", anyPath, anyPath)
+	} else if !keyForm.MatchString(r.suffix) {
+		bad.add("routes."+key, form+"a %q in a path stands for one whole segment, as in /v1/files/*", anyPath, anyPath)
+	}
+}
+
+// checkBelowModels checks that no key with a * stands below a list of models, whose route also
+// matches the names that follow it.
+func checkBelowModels(bad *problems, routes []route, keys map[string]string) {
+	for _, list := range routes {
+		for _, r := range routes {
+			if list.kind == models && !list.isSuffixAlias && strings.Contains(r.suffix, anyPath) && strings.Contains(r.suffix, list.suffix+"/") {
+				bad.add("routes."+keys[r.suffix], "has no effect: what follows the model list %q is the name of a model", list.suffix)
+			}
+		}
+	}
+}
+
+// pathPattern returns a pattern for the paths of a route that do not end in its suffix; nil: there
+// are none. Any path of one model stands below its list.
+func pathPattern(r route) *regexp.Regexp {
+	suffix := regexp.QuoteMeta(r.suffix)
+	switch {
+	case r.kind == models && !r.isSuffixAlias:
+		return regexp.MustCompile(suffix + "/")
+	case r.suffix != anyPath && strings.Contains(r.suffix, anyPath):
+		return regexp.MustCompile(strings.ReplaceAll(suffix, `\*`, "[^/]+") + "$")
+	}
+	return nil
+}
+
+// precedes reports whether a suffix is looked up before another: segment by segment from the end of
+// the path, a name precedes a *, and a longer suffix one that has ended. A * therefore never hides
+// an endpoint that another key names. anyPath is the last.
+func precedes(suffix, other string) bool {
+	form, otherForm := precedence(suffix), precedence(other)
+	switch {
+	case form != otherForm:
+		return form > otherForm
+	case len(suffix) != len(other):
+		return len(suffix) > len(other)
+	}
+	return suffix < other
+}
+
+// precedence returns one character per segment of a suffix, from its last to its first: n for a
+// name, * for a *. It is empty for anyPath.
+func precedence(suffix string) string {
+	form := ""
+	for _, segment := range strings.Split(suffix, "/")[1:] {
+		if segment != anyPath {
+			segment = "n"
+		}
+		form = segment + form
+	}
+	return form
 }
 
 // suffixAlias returns the part of a route's suffix after the version, or "". Providers also serve
@@ -108,31 +177,47 @@ func kindNamed(value string) kind {
 const pathMaxBytes = 8 << 10
 
 // canonicalPathForm matches paths without characters that servers treat differently.
-var canonicalPathForm = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()+,=:@.-]+)+/?$`)
+var canonicalPathForm = regexp.MustCompile(`^(/` + nameForm + `)+/?$`)
 
-// kindOf returns the kind of the endpoint at a path: that of the route with the longest matching
-// suffix. A path without a match is governed as completions, and so is a passthrough path that some
-// server may treat as another path.
-func kindOf(routes []route, rawPath string) kind {
+// nameForm is the form of their segments.
+const nameForm = `[A-Za-z0-9_~!$&'()+,=:@.-]+`
+
+// kindOf returns the kind of the endpoint at a path: that of the first route that matches, in the
+// order of precedes. A path without a match is governed as completions, and so is a passthrough
+// path that some server may treat as another path.
+func kindOf(routes []route, target *url.URL) kind {
+	rawPath := target.Path
 	if len(rawPath) > pathMaxBytes {
 		return completions
 	}
 	normal := normalizePath(rawPath)
 	for _, r := range routes {
-		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && !isModelPath(r, normal) {
+		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && (r.pattern == nil || !r.pattern.MatchString(normal)) {
 			continue
 		}
 		if r.kind == passthrough && !isCanonical(rawPath, normal) {
 			return completions
+		}
+		if target.RawPath != "" && isAmbiguous(routes, r, target.RawPath) {
+			return deny
 		}
 		return r.kind
 	}
 	return completions
 }
 
-// isModelPath reports whether a path is that of one model in the list at a route.
-func isModelPath(r route, normal string) bool {
-	return r.kind == models && !r.isSuffixAlias && strings.Contains(normal, r.suffix+"/")
+// isAmbiguous reports whether a path that would be passed through has an escaped slash. Some servers
+// take it for part of a segment, which the * of another key may stand for.
+func isAmbiguous(routes []route, matched route, escapedPath string) bool {
+	if (matched.kind != passthrough && matched.kind != governedPassthrough) || !strings.Contains(strings.ToLower(escapedPath), "%2f") {
+		return false
+	}
+	for _, r := range routes {
+		if strings.Contains(r.suffix, "/"+anyPath) {
+			return true
+		}
+	}
+	return false
 }
 
 // pathParameters matches what some servers remove from the end of a segment.

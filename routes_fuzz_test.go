@@ -94,19 +94,32 @@ var normalizations = []func(string) string{
 	func(p string) string { before, _, _ := strings.Cut(p, "#"); return before },
 }
 
-// mayMatch reports whether some server may normalize a path to one of the others, or if ends, to a path that ends in one.
-func mayMatch(escaped string, others []string, ends bool) (string, bool) {
-	seen := map[string]bool{escaped: true}
-	for queue := []string{escaped}; len(queue) > 0 && len(seen) < 500; queue = queue[1:] {
-		for _, other := range others {
-			if queue[0] == other || (ends && strings.HasSuffix(queue[0], other)) {
-				return other, true
+// formsOf returns all forms that some server may read a path as, the path itself first.
+func formsOf(escaped string) []string {
+	forms, seen := []string{escaped}, map[string]bool{escaped: true}
+	for i := 0; i < len(forms) && len(seen) < 500; i++ {
+		for _, read := range normalizations {
+			if next := read(forms[i]); !seen[next] {
+				seen[next] = true
+				forms = append(forms, next)
 			}
 		}
-		for _, read := range normalizations {
-			if next := read(queue[0]); !seen[next] {
-				seen[next] = true
-				queue = append(queue, next)
+	}
+	return forms
+}
+
+// mayMatch reports whether some server may take a path for one that ends in one of the tails, in which a * is one segment. At
+// a known provider, the base and the tail are the whole path.
+func mayMatch(escaped, provider, base string, tails []string) (string, bool) {
+	for _, tail := range tails {
+		expression := strings.ReplaceAll(regexp.QuoteMeta(base+tail), `\*`, "[^/]+") + "$"
+		if provider != "" {
+			expression = "^" + expression
+		}
+		pattern := regexp.MustCompile(expression)
+		for _, form := range formsOf(escaped) {
+			if pattern.MatchString(form) {
+				return base + tail, true
 			}
 		}
 	}
@@ -140,13 +153,45 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 		if got == nil || strings.Contains(got.body, `"governed"`) {
 			return
 		}
-		var governed []string
-		for _, tail := range tails {
-			governed = append(governed, preset.base+tail)
+		path := got.request.URL.EscapedPath()
+		if other, may := mayMatch(path, preset.name, preset.base, tails); may {
+			t.Errorf("%q of %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
+		}
+	})
+}
+
+// FuzzPathSpellingsAtPatterns does the same where keys have a *: none opens a path that another key names, and no spelling leads past
+// one that is governed or denied.
+func FuzzPathSpellingsAtPatterns(f *testing.F) {
+	for _, seed := range []string{
+		"/v1/files/a", "/v1/files/a/content", "/v1/files/a%2Fcontent", "/v1/files/a%2fb", "/v1/files/a%5Cb", "/v1/files/a%252Fb", "/v1/files//content", "/v1/files/./content", "/v1/files/a;/content",
+		"/v1/files/%20/content", "/v1/files/content/", "/v1/files/../embeddings", "/v1/files/embeddings", "/v1/v1/embeddings", "/v1beta/openai/embeddings", "/openai/v1/embeddings", "/openai/embeddings",
+		"/v1/chat/completions", "/v1/v1/chat/completions", "/v1/x/chat/completions", "/v1/images/a/generations", "/v1/images/a%2F/generations", "/v1/images%2Fa/generations", "/images/a/generations/",
+		"/v1/x%2Ffiles/a", "/v1/responses/a", "/v1/responses/%61", "/v1/files/a%00/content", "/v1/files/%2E%2E/files/a", "/v1/x/v1/files/a", "/files/a", "/v1/files/a/b/content", "/v1/files/*",
+	} {
+		for provider := range presets {
+			f.Add(seed, uint8(provider))
+		}
+	}
+	tails := []string{"/chat/completions", "/embeddings", "/images/*/generations", "/files/*", "/batches/*/cancel"}
+	middlewares := newPresetForwarders(f, map[string]any{"model": "governed", "routes": map[string]any{
+		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/images/*/generations": "passthrough: governed",
+		"/v1/files/*": "deny", "/v1/batches/*/cancel": "deny", "/v1/files/*/content": "passthrough", "/v1/responses/*": "passthrough",
+		"/v1/*/*": "passthrough", "/openai/*": "passthrough", "/v1/*/*/*": "passthrough", "*": "passthrough",
+	}})
+	f.Fuzz(func(t *testing.T, target string, provider uint8) {
+		req := requestFor(http.MethodPost, target, `{"model":"other","input":"Hi","messages":[{"role":"user","content":"Hi"}]}`)
+		if req == nil {
+			return
+		}
+		preset := presets[int(provider)%len(presets)]
+		got := middlewares[int(provider)%len(presets)](t, req)
+		if got == nil || strings.Contains(got.body, `"governed"`) {
+			return
 		}
 		path := got.request.URL.EscapedPath()
-		if other, may := mayMatch(path, governed, preset.name == ""); may {
-			t.Errorf("%q with preset %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
+		if other, may := mayMatch(path, preset.name, preset.base, tails); may {
+			t.Errorf("%q of %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
 		}
 	})
 }

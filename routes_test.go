@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,69 @@ func FuzzNormalizePath(f *testing.F) {
 			t.Errorf("normalizePath(%q) = %q, want lower case", raw, normal)
 		}
 	})
+}
+
+// FuzzRoutePatterns has two keys that match a path, or do not, and compares the kind with that of a matcher by segments.
+func FuzzRoutePatterns(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"/files/*", "/files/*/content", "/v1/files/a/content"}, {"/files/*", "/content", "/files/content"}, {"/*/content", "/files/*", "/files/content"}, {"x", "/*/x", "/y/x"},
+		{"/a/*/c", "/a/b/*", "/A//b/c/"}, {"/a/*", "/b/*", "/a/b%2Fc"}, {"/*/a", "/*/*/a", "/a"}, {"/a/*/*", "/*/b/*", "/a/b/c"}, {"/a*", "/*", "/a"}, {"/(a)/*.", "/./*/.x", "/(a)/b"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, key, other, path string) {
+		bad := &problems{}
+		routes := parseRoutes(bad, map[string]string{key: "deny", other: "embeddings"}, "")
+		if len(bad.found) > 0 || key == other || len(path) > pathMaxBytes || strings.Contains(normalizePath(key)+normalizePath(other), versionSegment) {
+			return
+		}
+		want := completions
+		segments := reversedSegments(normalizePath(path))
+		one, two := reversedSegments(normalizePath(key)), reversedSegments(normalizePath(other))
+		switch first, second := key == anyPath || matchesSegments(one, segments), other == anyPath || matchesSegments(two, segments); {
+		case first && second && (other == anyPath || (key != anyPath && winsBySegments(one, two))), first && !second:
+			want = deny
+		case second:
+			want = embeddings
+		}
+		if got := kindOf(routes, &url.URL{Path: path}); got != want {
+			t.Errorf("of %q (deny) and %q (embeddings), %q is %q, want %q", key, other, path, got, want)
+		}
+	})
+}
+
+func reversedSegments(path string) []string {
+	segments := strings.Split(strings.Trim(path, "/"), "/")
+	for i, j := 0, len(segments)-1; i < j; i, j = i+1, j-1 {
+		segments[i], segments[j] = segments[j], segments[i]
+	}
+	return segments
+}
+
+// matchesSegments reports whether a key matches the end of a path.
+func matchesSegments(key, path []string) bool {
+	if len(key) > len(path) {
+		return false
+	}
+	for i := range key {
+		if key[i] != path[i] && (key[i] != anyPath || path[i] == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// winsBySegments reports whether a key applies rather than another one that also matches.
+func winsBySegments(key, other []string) bool {
+	for i := range key {
+		if i == len(other) || (key[i] != anyPath && other[i] == anyPath) {
+			return true
+		}
+		if key[i] == anyPath && other[i] != anyPath {
+			return false
+		}
+	}
+	return false
 }
 
 func FuzzTemplate(f *testing.F) {
@@ -77,13 +141,13 @@ func TestRouteKind(t *testing.T) {
 		"/v1/files": deny, "/v1/files/": deny, "/v1/x/../files": deny, "/v1/files/abc": passthrough,
 		"/v1/batches": passthrough, "/v1/batches;x": completions, "/v1//batches": completions, "/" + strings.Repeat("a", pathMaxBytes): completions,
 	} {
-		if got := kindOf(routes, path); got != want {
-			t.Errorf("kindOf(%.80q) = %q, want %q", path, got, want)
+		if got := kindOf(routes, &url.URL{Path: path}); got != want {
+			t.Errorf("%.80q is %q, want %q", path, got, want)
 		}
 	}
 	for _, path := range []string{"/v1/chat/completions", "/v1/embeddings", "/", "/v1/models", "", "*"} {
-		if got := kindOf(nil, path); got != completions {
-			t.Errorf("without routes, kindOf(%q) = %q, want %q", path, got, completions)
+		if got := kindOf(nil, &url.URL{Path: path}); got != completions {
+			t.Errorf("without routes, %q is %q, want %q", path, got, completions)
 		}
 	}
 }
