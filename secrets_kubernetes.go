@@ -70,7 +70,7 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	case res.StatusCode != http.StatusOK:
 		return "", apiStatusProblem(source.api, reference, token, res.StatusCode)
 	case len(body) > apiResponseMaxBytes:
-		return "", &lookUpProblem{"answer", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiResponseMaxBytes)}
+		return "", &lookUpProblem{"response", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiResponseMaxBytes)}
 	}
 	return readSecret(source.api, reference, body)
 }
@@ -228,7 +228,7 @@ func readSecret(api *kubernetesAPI, r secretReference, body []byte) (string, *lo
 		Data map[string]string `json:"data"`
 	}
 	if json.Unmarshal(body, &members) != nil || members.Kind != "Secret" {
-		return "", &lookUpProblem{"answer", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
+		return "", &lookUpProblem{"response", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
 	}
 	encoded, found := members.Data[r.key]
 	if !found {

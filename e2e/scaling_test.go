@@ -34,8 +34,8 @@ var combinations = []struct {
 	{"json", "chat completions or responses, JSON", chatPath, plainBody, ""},
 	{"stream", "the same, also streams", chatPath, plainStream, ""},
 	{"embeddings", "embeddings", "/v1/embeddings", `{"model":"gpt-4o","input":"Hi"}`, ""},
-	{"refused", "refused, or failed before its answer began", chatPath, `{"model":"o9","messages":[{"role":"user","content":"Hi"}]}`, ""},
-	{"failed", "refused, or failed before its answer began", chatPath, plainBody, "503"},
+	{"refused", "refused, or failed before its response began", chatPath, `{"model":"o9","messages":[{"role":"user","content":"Hi"}]}`, ""},
+	{"failed", "refused, or failed before its response began", chatPath, plainBody, "503"},
 	{"cut", "streams that broke off before their usage came", chatPath, plainStream, endingCut},
 }
 
