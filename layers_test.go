@@ -209,24 +209,36 @@ func TestLayersFindUpwardReferences(t *testing.T) {
 	}
 }
 
-// TestPackageCommentNamesTheCode checks that each step of the section "Life of a request" in the package comment begins with
-// a function or a type of the package.
-func TestPackageCommentNamesTheCode(t *testing.T) {
+// declaredNames returns the names of the functions, methods, types, fields, variables and constants of the package.
+func declaredNames(t *testing.T) map[string]bool {
+	t.Helper()
 	declared := map[string]bool{}
 	for _, file := range packageFiles(t, token.NewFileSet()) {
-		for _, declaration := range file.Decls {
-			switch d := declaration.(type) {
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch n := node.(type) {
 			case *ast.FuncDecl:
-				declared[d.Name.Name] = true
-			case *ast.GenDecl:
-				for _, spec := range d.Specs {
-					if named, is := spec.(*ast.TypeSpec); is {
-						declared[named.Name.Name] = true
-					}
+				declared[n.Name.Name] = true
+			case *ast.TypeSpec:
+				declared[n.Name.Name] = true
+			case *ast.ValueSpec:
+				for _, name := range n.Names {
+					declared[name.Name] = true
+				}
+			case *ast.Field:
+				for _, name := range n.Names {
+					declared[name.Name] = true
 				}
 			}
-		}
+			return true
+		})
 	}
+	return declared
+}
+
+// TestPackageCommentNamesTheCode checks that each step of the section "Life of a request" in the package comment begins with
+// a name of the package.
+func TestPackageCommentNamesTheCode(t *testing.T) {
+	declared := declaredNames(t)
 	steps := regexp.MustCompile(`(?m)^\s*\d+\. (\w+) `).FindAllStringSubmatch(section(t, packageComment(t), "Life of a request"), -1)
 	if len(steps) != 8 {
 		t.Errorf("the life of a request has %d steps, want 8", len(steps))
@@ -235,5 +247,25 @@ func TestPackageCommentNamesTheCode(t *testing.T) {
 		if !declared[step[1]] {
 			t.Errorf("the package comment names %s, which does not exist", step[1])
 		}
+	}
+}
+
+// TestGlossaryNamesTheCode checks that the names in the last column of the glossary in CONTRIBUTING.md exist.
+func TestGlossaryNamesTheCode(t *testing.T) {
+	declared := declaredNames(t)
+	_, glossary, _ := strings.Cut(readText(t, "CONTRIBUTING.md"), "\n## Glossary\n")
+	found := 0
+	for _, row := range regexp.MustCompile(`(?m)^\| .+ \| .+ \| (.+) \|$`).FindAllStringSubmatch(glossary, -1) {
+		for _, name := range regexp.MustCompile("`([\\w.]+)`").FindAllStringSubmatch(row[1], -1) {
+			found++
+			for _, part := range strings.Split(name[1], ".") {
+				if !declared[part] {
+					t.Errorf("the glossary names %s, which does not exist", name[1])
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("the glossary names nothing")
 	}
 }
