@@ -233,15 +233,19 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 func parseExtraKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 	value := marshal(typedValue(k.value))
 	id, published := set.ids[k.name]
-	if !published || checkParameter(set.list[id], k.key, value) == nil {
+	if !published {
+		return value
+	}
+	apiErr := checkParameter(set.list[id], k.key, value)
+	if apiErr == nil {
 		return value
 	}
 	value = marshal(k.value)
-	if apiErr := checkParameter(set.list[id], k.key, value); apiErr != nil {
-		bad.add(k.key, "%s", apiErr.message)
-		return nil
+	if checkParameter(set.list[id], k.key, value) == nil {
+		return value
 	}
-	return value
+	bad.add(k.key, "%s", apiErr.message)
+	return nil
 }
 
 // typedValue restores the types of scalars that Traefik's file provider or a label turned into
