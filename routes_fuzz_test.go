@@ -126,6 +126,26 @@ func mayMatch(escaped, provider, base string, tails []string) (string, bool) {
 	return "", false
 }
 
+// fuzzGovernedPaths sends paths through middlewares that enforce the model "governed", one per preset: if a request is forwarded
+// with the client's model, the provider must not be able to route the forwarded path to an endpoint that ends in one of the tails.
+func fuzzGovernedPaths(f *testing.F, tails []string, middlewares []func(*testing.T, *http.Request) *forwardedRequest) {
+	f.Fuzz(func(t *testing.T, target string, provider uint8) {
+		req := requestFor(http.MethodPost, target, `{"model":"other","input":"Hi","messages":[{"role":"user","content":"Hi"}]}`)
+		if req == nil {
+			return
+		}
+		preset := presets[int(provider)%len(presets)]
+		got := middlewares[int(provider)%len(presets)](t, req)
+		if got == nil || strings.Contains(got.body, `"governed"`) {
+			return
+		}
+		path := got.request.URL.EscapedPath()
+		if other, may := mayMatch(path, preset.name, preset.base, tails); may {
+			t.Errorf("%q of %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
+		}
+	})
+}
+
 // FuzzPathSpellingsAreGoverned sends paths in all spellings: if a request is forwarded with the client's model, the provider
 // must not be able to route the forwarded path to a governed endpoint.
 func FuzzPathSpellingsAreGoverned(f *testing.F) {
@@ -143,21 +163,7 @@ func FuzzPathSpellingsAreGoverned(f *testing.F) {
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses",
 		"/v1/images/generations": "passthrough: governed", "/v1/models": "models", "*": "passthrough",
 	}})
-	f.Fuzz(func(t *testing.T, target string, provider uint8) {
-		req := requestFor(http.MethodPost, target, `{"model":"other","input":"Hi","messages":[{"role":"user","content":"Hi"}]}`)
-		if req == nil {
-			return
-		}
-		preset := presets[int(provider)%len(presets)]
-		got := middlewares[int(provider)%len(presets)](t, req)
-		if got == nil || strings.Contains(got.body, `"governed"`) {
-			return
-		}
-		path := got.request.URL.EscapedPath()
-		if other, may := mayMatch(path, preset.name, preset.base, tails); may {
-			t.Errorf("%q of %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
-		}
-	})
+	fuzzGovernedPaths(f, tails, middlewares)
 }
 
 // FuzzPathSpellingsAtPatterns does the same where keys have a *: none opens a path that another key names, and no spelling leads past
@@ -179,21 +185,7 @@ func FuzzPathSpellingsAtPatterns(f *testing.F) {
 		"/v1/files/*": "deny", "/v1/batches/*/cancel": "deny", "/v1/files/*/content": "passthrough", "/v1/responses/*": "passthrough",
 		"/v1/*/*": "passthrough", "/openai/*": "passthrough", "/v1/*/*/*": "passthrough", "*": "passthrough",
 	}})
-	f.Fuzz(func(t *testing.T, target string, provider uint8) {
-		req := requestFor(http.MethodPost, target, `{"model":"other","input":"Hi","messages":[{"role":"user","content":"Hi"}]}`)
-		if req == nil {
-			return
-		}
-		preset := presets[int(provider)%len(presets)]
-		got := middlewares[int(provider)%len(presets)](t, req)
-		if got == nil || strings.Contains(got.body, `"governed"`) {
-			return
-		}
-		path := got.request.URL.EscapedPath()
-		if other, may := mayMatch(path, preset.name, preset.base, tails); may {
-			t.Errorf("%q of %q is forwarded ungoverned as %q, which may match %q", target, preset.name, path, other)
-		}
-	})
+	fuzzGovernedPaths(f, tails, middlewares)
 }
 
 // presets are some providers and the base paths of their endpoints.
