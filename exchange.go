@@ -118,10 +118,6 @@ func startSpan(x *exchange, pl *plan, header http.Header) {
 func captureContent(x *exchange, pl *plan, maxBytes int) {
 	x.response.reader.capture = &capture{left: maxBytes}
 	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		body := pl.decoded
-		if pl.pieces != nil {
-			body = joinedBody(pl)
-		}
-		x.call.Input = captureInput(body, maxBytes)
+		x.call.Input = captureInput(joinedBody(pl), maxBytes)
 	}
 }

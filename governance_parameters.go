@@ -15,10 +15,10 @@ type rule struct {
 	addition      []byte  // the default as a member of the body, after a comma
 	defaultReason string  // of the default, for X-Ai-Policy
 	enforced      bool    // the default also replaces the client's value
-	hasCeiling    bool    // maximum is a ceiling for the client's value
-	ceiling       float64 // if limited
+	hasCeiling    bool    // the client's value is at most the ceiling
+	ceiling       float64 // if there is one
 	lowest        float64 // values below it may mean "no limit", as -1 does: the ceiling replaces them, too
-	ceilingRaw    []byte  // maximum as JSON
+	ceilingRaw    []byte  // the ceiling as JSON
 }
 
 // applyRules applies the rules of an endpoint. What changes is noted in the members of the body and

@@ -18,10 +18,10 @@ type plan struct {
 	invalid    bool     // the request would be rejected, but in report mode
 }
 
-// joinedBody returns the body that the provider is sent, in one piece.
+// joinedBody returns the body that the provider is sent, in one piece and decompressed.
 func joinedBody(pl *plan) []byte {
 	if pl.pieces == nil {
-		return pl.raw
+		return pl.decoded
 	}
 	return bytes.Join(pl.pieces, nil)
 }
@@ -115,7 +115,7 @@ func removeMembers(body []byte, names []string) []byte {
 		m := &obj.members[i]
 		m.removed = containsText(names, m.name)
 	}
-	return joinedBody(&plan{pieces: splice(obj, edits(obj, nil))})
+	return bytes.Join(splice(obj, edits(obj, nil)), nil)
 }
 
 // withoutUnsupportedUsage returns a body that a provider takes, and whether it requests usage on

@@ -184,16 +184,21 @@ func split(text string, size int) []string {
 
 // TestCaptureUsesForwardedRequest checks that the prompt is the one after the policy, decompressed.
 func TestCaptureUsesForwardedRequest(t *testing.T) {
-	c := newTestCollector(t, nil)
-	config := CreateConfig()
-	config.Model = "gpt-4o"
-	config.Telemetry.Traces.CaptureContent = "true"
-	handler := newExportingMiddleware(t, c, config, respondWith(`{"choices":[]}`))
 	compressed := compressBody(&exporter{}, &otlpSignal{gzip: true}, []byte(`{"messages":[{"role":"user","content":"Hi"}]}`))
-	sendRequest(handler, string(compressed), "Content-Encoding", "gzip")
-	eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
-	if got, want := c.attributes[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
-		t.Errorf("input %s, want %s", got, want)
+	for _, mode := range []string{modeEnforce, modeReport} {
+		t.Run(mode, func(t *testing.T) {
+			c := newTestCollector(t, nil)
+			config := CreateConfig()
+			config.Model = "gpt-4o"
+			config.Mode = mode
+			config.Telemetry.Traces.CaptureContent = "true"
+			handler := newExportingMiddleware(t, c, config, respondWith(`{"choices":[]}`))
+			sendRequest(handler, string(compressed), "Content-Encoding", "gzip")
+			eventually(t, "the span is exported", func() bool { _, spans, _ := c.counts(); return spans == 1 })
+			if got, want := c.attributes[0]["gen_ai.input.messages"], "["+textMessage("user", "Hi")+"]"; got != want {
+				t.Errorf("input %s, want %s", got, want)
+			}
+		})
 	}
 }
 
