@@ -67,6 +67,7 @@ func setKind(x *exchange, k kind) {
 func applyPlan(x *exchange, pl *plan) {
 	x.decision = pl.decision
 	x.call.Request = pl.decision.request
+	x.response.streamRequested = pl.decision.request.Stream
 	x.response.unrequestedUsage = pl.usageAdded || pl.decision.addsUsage
 }
 

@@ -80,7 +80,7 @@ func endedBy(x *exchange, ctx context.Context) string {
 		return providerErrorType(x)
 	case reader.failed:
 		return errorErrorEvent
-	case w.writeErr == nil && (reader.done || (reader.finished && reader.ending != "") || (w.complete && (!reader.stream || reader.finished))):
+	case w.writeErr == nil && (reader.ended || (w.complete && (!reader.stream || reader.finished))):
 		return ""
 	case errors.Is(w.writeErr, os.ErrDeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
 		return errorTimeout

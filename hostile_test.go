@@ -36,10 +36,10 @@ func TestUsageFilterScansAreBounded(t *testing.T) {
 }
 
 func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
-	reader := &responseReader{record: &Response{}, wantsDetails: true}
-	text := []byte(strings.Repeat("x", windowBytes) + `"finish_reason":"stop"},{"finish_reason":"length"},`)
-	rest := scanWindow(reader, text, false)
-	scanWindow(reader, append(append([]byte(nil), rest...), `"usage":{}`...), true)
+	reader := &responseReader{record: &Response{}, wantsDetails: true, stream: true}
+	event := `{"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"length"}]}`
+	rest := scanWindow(reader, []byte("\n: "+strings.Repeat("x", windowBytes)+"\n\ndata: "+event+"\n"), false)
+	scanWindow(reader, append(append([]byte(nil), rest...), "\ndata: {\"usage\":{}}\n\n"...), true)
 	if got := strings.Join(reader.record.FinishReasons, " "); got != "stop length" {
 		t.Errorf("finish reasons %q, want %q", got, "stop length")
 	}

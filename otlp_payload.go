@@ -53,11 +53,11 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if c.Trace.State != "" || c.FirstChunk > 0 || c.ErrorType != "" {
 			before += spanMembers(c, start)
 		}
-		if resp.Usage.Known {
+		if resp.Usage.InputKnown {
 			more = `,{"key":"gen_ai.usage.input_tokens","value":{"intValue":"` + strconv.FormatInt(resp.Usage.InputTokens, 10) + `"}}`
-			if !resp.Usage.InputOnly {
-				more += `,{"key":"gen_ai.usage.output_tokens","value":{"intValue":"` + strconv.FormatInt(resp.Usage.OutputTokens, 10) + `"}}`
-			}
+		}
+		if resp.Usage.OutputKnown {
+			more += `,{"key":"gen_ai.usage.output_tokens","value":{"intValue":"` + strconv.FormatInt(resp.Usage.OutputTokens, 10) + `"}}`
 		}
 		if resp.FinishReasons != nil {
 			more += `,{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"` +

@@ -44,7 +44,7 @@ func TestSpanAttributes(t *testing.T) {
 		Response: Response{
 			Model: "gpt-4o-2024", ID: "chatcmpl-1", FinishReasons: []string{"stop", "length"}, Content: []byte(`[{"role":"assistant"}]`),
 			Usage: Usage{
-				Known: true, InputTokens: 1 << 60, OutputTokens: 0,
+				InputKnown: true, OutputKnown: true, InputTokens: 1 << 60, OutputTokens: 0,
 				CacheReadInputTokens: 3, CacheCreationInputTokens: 4, ReasoningOutputTokens: 5,
 			},
 		},

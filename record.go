@@ -97,11 +97,10 @@ type Response struct {
 // Usage is what a call used, in tokens. Cached input is part of the input, reasoning part of the
 // output.
 type Usage struct {
-	// Known reports whether the provider reported usage. Unknown usage is not reported as 0.
-	Known bool
-	// InputOnly reports whether there is no output, as with embeddings. No output is not reported
-	// as 0 either.
-	InputOnly                bool
+	// InputKnown and OutputKnown report whether the provider reported the count. Embeddings have no
+	// output. An unknown count is not reported as 0.
+	InputKnown               bool
+	OutputKnown              bool
 	InputTokens              int64
 	OutputTokens             int64
 	CacheReadInputTokens     int64

@@ -15,8 +15,17 @@ var (
 	streamOptionsAddition = []byte(`,"stream_options":`)
 )
 
-// isStream reports whether a request is for a stream.
+// isStream reports whether a request is for a stream. At a governed passthrough the member is not
+// checked, and the last one with its name counts, as it does for most parsers.
 func isStream(ep *endpoint, obj *jsonObject) bool {
+	if ep.kind == governedPassthrough {
+		for i := len(obj.members) - 1; i >= 0; i-- {
+			if obj.members[i].name == "stream" {
+				return obj.skeleton[obj.members[i].start] == 't'
+			}
+		}
+		return false
+	}
 	place := obj.found[ep.parameters.ids["stream"]] // id 0, the model, which is a string, at endpoints without streams
 	return place != 0 && obj.skeleton[obj.members[place-1].start] == 't'
 }

@@ -47,11 +47,11 @@ func setLogHeaders(header http.Header, d *decision, c *Call) {
 		header[policyHeader] = d.policyValue
 	}
 	u := &c.Response.Usage
-	if u.Known {
+	if u.InputKnown {
 		header[inputTokensHeader] = []string{strconv.FormatInt(u.InputTokens, 10)}
-		if !u.InputOnly {
-			header[outputTokensHeader] = []string{strconv.FormatInt(u.OutputTokens, 10)}
-		}
+	}
+	if u.OutputKnown {
+		header[outputTokensHeader] = []string{strconv.FormatInt(u.OutputTokens, 10)}
 	}
 	if c.FirstChunk > 0 || c.ErrorType != "" {
 		setStreamOrErrorHeaders(header, c)

@@ -155,7 +155,7 @@ func endLimit(w *responseWriter, isBroken bool) {
 	}
 	scanFullWindow(w, nil)
 	reader := &w.reader
-	if reader.done || (reader.finished && (reader.ending != "" || !isBroken)) {
+	if reader.ended || (reader.finished && !isBroken) {
 		return
 	}
 	abortStream(w, streamTimeout(w.limit.maxDuration), isBetweenEvents(w, nil))

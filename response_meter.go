@@ -54,6 +54,7 @@ func finishWindow(w *responseWriter) {
 // scanLast scans a last window of any kind.
 func scanLast(w *responseWriter, window []byte) {
 	reader := &w.reader
+	reader.cut = !w.complete
 	if reader.stream {
 		meterChunks(w)
 	}

@@ -35,7 +35,7 @@ func splitText(text string, size int) []string {
 
 // knownUsage returns a usage of input, cached input, output and reasoning tokens.
 func knownUsage(input, cached, output, reasoning int64) Usage {
-	return Usage{Known: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
+	return Usage{InputKnown: true, OutputKnown: true, InputTokens: input, CacheReadInputTokens: cached, OutputTokens: output, ReasoningOutputTokens: reasoning}
 }
 
 // Parts of responses. The names in the client's tools imitate the members that the reader scans for.
@@ -93,9 +93,9 @@ func writeEvents(spelling string, events [][2]string) string {
 
 func TestResponsesStreamEnding(t *testing.T) {
 	type ending struct {
-		finished, failed bool
-		usage            Usage
-		reasons          []string
+		ended, failed bool
+		usage         Usage
+		reasons       []string
 	}
 	tests := map[string]ending{
 		"response.completed":  {true, false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
@@ -115,17 +115,17 @@ func TestResponsesStreamEnding(t *testing.T) {
 			}
 			for i := 0; i <= len(stream); i += step {
 				reader := readResponse(responses, true, stream[:i], stream[i:])
-				if got := (ending{reader.finished, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
+				if got := (ending{reader.ended, reader.failed, reader.record.Usage, reader.record.FinishReasons}); !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s, %q, split at %d: got %+v, want %+v", name, last, i, got, want)
 				}
 				if reader.record.Model != "gpt-5-2025-08-07" || reader.record.ID != "resp_1" || reader.events != strings.Count("\n"+stream, "\ndata:") {
 					t.Fatalf("%s, %q, split at %d: model %q, ID %q, %d events", name, last, i, reader.record.Model, reader.record.ID, reader.events)
 				}
-				if cut := readResponse(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.finished || cut.record.Usage.Known) {
+				if cut := readResponse(responses, true, stream[:i]); i < len(stream)-len(end) && (cut.ended || cut.record.Usage.InputKnown) {
 					t.Fatalf("%s, %q, truncated at %d: got %+v, want no end and no usage", name, last, i, cut)
 				}
 			}
-			if reader := readResponse(responses, true, splitText(stream, 3)...); reader.finished != want.finished || reader.record.Usage != want.usage {
+			if reader := readResponse(responses, true, splitText(stream, 3)...); reader.ended != want.ended || reader.record.Usage != want.usage {
 				t.Errorf("%s, %q, in pieces: got %+v, want %+v", name, last, reader, want)
 			}
 		}
@@ -139,7 +139,7 @@ func TestResponsesStreamError(t *testing.T) {
 		}
 	}
 	for _, line := range []string{`data: {"error":null}`, `data: {"response":{"error":{}}}`, "event: errors", ": event: error"} {
-		if reader := readResponse(responses, true, line+"\n\n"); reader.failed || reader.ending != "" {
+		if reader := readResponse(responses, true, line+"\n\n"); reader.failed || reader.ended {
 			t.Errorf("%q: failure, want none", line)
 		}
 	}
@@ -152,7 +152,7 @@ func TestResponsesLongFinalEvent(t *testing.T) {
 	at := strings.LastIndex(stream, `"text":"`) + len(`"text":"`)
 	stream = stream[:at] + long + stream[at:]
 	for size := 500; size < len(stream); size *= 3 {
-		if reader := readResponse(responses, true, splitText(stream, size)...); !reader.finished || reader.failed || reader.record.Usage != knownUsage(75, 11, 1186, 1024) {
+		if reader := readResponse(responses, true, splitText(stream, size)...); !reader.ended || reader.failed || reader.record.Usage != knownUsage(75, 11, 1186, 1024) {
 			t.Errorf("in pieces of %d: got %+v", size, reader)
 		}
 	}
@@ -160,7 +160,7 @@ func TestResponsesLongFinalEvent(t *testing.T) {
 
 func TestResponsesWithoutStream(t *testing.T) {
 	large := func(text string) string {
-		return strings.Replace(text, `"text":"`, `"text":"`+strings.Repeat("x", responseMaxBytes), 1)
+		return strings.Replace(text, `"text":"`, `"text":"`+strings.Repeat("x", wholeMaxBytes), 1)
 	}
 	completed := responseObject("completed", "null", responseUsage)
 	tests := []struct {
@@ -177,7 +177,7 @@ func TestResponsesWithoutStream(t *testing.T) {
 		{"an error alone", `{"error":{"message":"m"}}`, true, Usage{}, nil},
 		{"usage of no tokens", responseObject("completed", "null", `{"input_tokens":0,"output_tokens":0}`), false, knownUsage(0, 0, 0, 0), []string{"completed"}},
 		{"usage of chat completions", responseObject("completed", "null", `{"prompt_tokens":1,"completion_tokens":2}`), false, knownUsage(1, 0, 2, 0), []string{"completed"}},
-		{"large", large(completed), false, knownUsage(75, 11, 1186, 1024), nil},
+		{"large", large(completed), false, knownUsage(75, 11, 1186, 1024), []string{"completed"}},
 	}
 	for _, test := range tests {
 		for _, size := range []int{16 << 10, 16 << 20} {
@@ -193,7 +193,7 @@ func TestResponsesWithoutStream(t *testing.T) {
 }
 
 func TestEmbeddingsUsage(t *testing.T) {
-	input := func(tokens int64) Usage { return Usage{Known: true, InputOnly: true, InputTokens: tokens} }
+	input := func(tokens int64) Usage { return Usage{InputKnown: true, InputTokens: tokens} }
 	floats := strings.Repeat(`{"object":"embedding","index":0,"embedding":[0.0023064255,-0.009327292]},`, 1000)
 	tests := []struct {
 		name, usage string
@@ -225,7 +225,7 @@ func TestEmbeddingsUsage(t *testing.T) {
 
 // TestEmbeddingsReportNoOutputTokens checks the access-log headers, the log line and the span.
 func TestEmbeddingsReportNoOutputTokens(t *testing.T) {
-	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{Known: true, InputOnly: true, InputTokens: 8}}}
+	c := &Call{Target: &Target{}, Request: &Request{}, Trace: &Trace{}, Response: Response{Usage: Usage{InputKnown: true, InputTokens: 8}}}
 	header := http.Header{}
 	setLogHeaders(header, &decision{}, c)
 	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {

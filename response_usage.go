@@ -1,155 +1,225 @@
 package chatcompletion
 
-import (
-	"bytes"
-	"encoding/json"
-	"strconv"
-)
+import "encoding/json"
 
-// usageMaxBytes bounds how much of a usage is read. Known ones have less than a kilobyte.
-const usageMaxBytes = 8 << 10
-
-// maxMatches bounds the matches of one name that are examined in a window: a provider could send
-// thousands.
+// maxMatches bounds what is read of one kind in a response, or in a window of a stream, such as
+// choices and events with usage: a provider could send thousands.
 const maxMatches = 16
-
-// findUsage reads the last usage of a window; hit is where the name of one of its members may end.
-// The usage may be in a separate event, in a choice (Moonshot), or in a member that the provider
-// adds (Groq).
-func findUsage(reader *responseReader, window []byte, match int) {
-	for matches := 0; match >= 0 && matches < maxMatches; matches++ {
-		at := bytes.LastIndex(window[:match], usageKey)
-		if at < 0 {
-			return
-		}
-		value := window[at+len(usageKey):]
-		if open := bytes.IndexByte(value, '{'); open == 1 {
-			value = value[1:]
-		} else {
-			value = valueAfter(value)
-		}
-		if len(value) > usageMaxBytes {
-			value = value[:usageMaxBytes] // else each of many unterminated ones would be read up to the end of the window
-		}
-		if len(value) > 0 && value[0] == '{' && readUsage(reader, value) {
-			if !reader.stream && bytes.LastIndex(window[:at], usageKey) >= 0 {
-				preferOwnUsage(reader, window)
-			}
-			return
-		}
-		match = bytes.LastIndex(window[:at], tokensKey)
-	}
-}
-
-// preferOwnUsage reads the top-level usage of a response if it has nested ones, such as that of a
-// provider's tool.
-func preferOwnUsage(reader *responseReader, window []byte) {
-	var members struct {
-		Usage json.RawMessage `json:"usage"`
-	}
-	if json.Unmarshal(window, &members) == nil && len(members.Usage) > 0 && members.Usage[0] == '{' {
-		readUsage(reader, members.Usage)
-	}
-}
-
-// readUsage reads the usage that value begins with, and reports whether it is one. Tokens in
-// total_tokens beyond the sum are output: Gemini and xAI omit reasoning tokens from
-// completion_tokens.
-func readUsage(reader *responseReader, value []byte) bool {
-	if reader.kind == embeddings {
-		return readInputUsage(reader, value)
-	}
-	var counts map[string]int64
-	// Members that are not integers, such as prompt_tokens_details, cause an error, which does not
-	// keep the others from being read.
-	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&counts)
-	input, output := counts["prompt_tokens"], counts["completion_tokens"]
-	if input <= 0 || output <= 0 || input > maxTokenCount || output > maxTokenCount {
-		return readUncommonUsage(reader, value)
-	}
-	if total := counts["total_tokens"]; total > input+output && total <= maxTokenCount {
-		output = total - input
-	}
-	keepUsage(reader, value, input, output)
-	return true
-}
-
-// keepUsage records a usage.
-func keepUsage(reader *responseReader, value []byte, input, output int64) {
-	reader.record.Usage = Usage{Known: true, InputTokens: input, OutputTokens: output}
-	if reader.wantsDetails {
-		readUsageDetails(reader, value)
-	}
-}
 
 // maxTokenCount is more than any model reads: a larger count is invalid.
 const maxTokenCount = 1e12
 
-// readUncommonUsage reads a usage that has zeros, other names, fractions, or several data lines in its
-// event. It reports whether value is one.
-func readUncommonUsage(reader *responseReader, value []byte) bool {
-	if bytes.Contains(value, dataLine) {
-		value = bytes.ReplaceAll(value, dataLine, lineFeed)
+// usageMembers are the members of a usage in any protocol. They are of any type, since a number that
+// a provider sends as text would otherwise read as 0.
+type usageMembers struct {
+	PromptTokens     any `json:"prompt_tokens"`
+	InputTokens      any `json:"input_tokens"`
+	CompletionTokens any `json:"completion_tokens"`
+	OutputTokens     any `json:"output_tokens"`
+	TotalTokens      any `json:"total_tokens"`
+	// Anthropic's input_tokens do not include these two.
+	CacheCreation any `json:"cache_creation_input_tokens"`
+	CacheRead     any `json:"cache_read_input_tokens"`
+	// Billed are Cohere's counts. Those of the model, beside them, include what is not billed.
+	Billed billedMembers `json:"billed_units"`
+
+	Prompt     usageDetails `json:"prompt_tokens_details"`
+	Completion usageDetails `json:"completion_tokens_details"`
+	Input      usageDetails `json:"input_tokens_details"`
+	Output     usageDetails `json:"output_tokens_details"`
+}
+
+// billedMembers are the members of the part of a usage that is billed.
+type billedMembers struct {
+	InputTokens  any `json:"input_tokens"`
+	OutputTokens any `json:"output_tokens"`
+}
+
+// tokenCounts are the counts of a usage. Input and output are unknownCount or invalidCount if they
+// are.
+type tokenCounts struct {
+	input         float64
+	output        float64
+	hasCache      bool // the next two are reported
+	cacheCreation float64
+	cacheRead     float64
+	includesCache bool // the input includes them
+}
+
+const (
+	unknownCount = -1 // absent or null
+	invalidCount = -2 // not a number, below 0 or above maxTokenCount
+)
+
+// usageCounts are the counts that a response has reported so far, each as it was last reported
+// above 0: some providers report a 0 with every event, or after the count.
+type usageCounts struct {
+	rank   int // of the place that they are from, in the places of its protocol
+	known  bool
+	counts tokenCounts
+}
+
+// recordUsage records the usage of a response or of an event from the first place that has one.
+func recordUsage(reader *responseReader, p *protocol, members *responseMembers) {
+	if reader.usageEnded {
+		return
 	}
-	var counts map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
+	for rank, at := range p.usagePlaces {
+		value := usageAt(members, at)
+		if p.addsUsage {
+			rank = 0
+		}
+		if len(value) > 0 && value[0] == '{' && recordCounts(reader, rank, value) {
+			return
+		}
+	}
+}
+
+// usageAt returns the usage at a place; nil: there is none.
+func usageAt(members *responseMembers, at place) json.RawMessage {
+	switch at {
+	case atTop:
+		return members.Usage
+	case inXGroq:
+		return members.XGroq.Usage
+	case inResponse:
+		return members.Response.Usage
+	case inMessage:
+		return members.Message.Usage
+	case inDelta:
+		return members.Delta.Usage
+	}
+	var last json.RawMessage
+	for i := 0; i < len(members.Choices) && members.Choices[i] != nil; i++ {
+		if usage := members.Choices[i].Usage; len(usage) > 0 && usage[0] == '{' {
+			last = usage
+		}
+	}
+	return last
+}
+
+// recordCounts adds a usage to what the response has reported so far, and reports whether it is one.
+func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool {
+	members := &usageMembers{}
+	_ = json.Unmarshal(value, members) // a member of another type does not keep the others from being read
+	latest := readCounts(reader.kind, members)
+	if latest.input == invalidCount || latest.output == invalidCount || (latest.input < 0 && latest.output < 0) {
 		return false
 	}
-	input, hasInput := tokenCount(counts["prompt_tokens"], counts["input_tokens"])
-	output, hasOutput := tokenCount(counts["completion_tokens"], counts["output_tokens"])
-	if (!hasInput && !hasOutput) || input < 0 || output < 0 {
-		return false
+	usage := &reader.usage
+	switch {
+	case !usage.known || (rank < usage.rank && hasTokens(&latest)):
+		*usage = usageCounts{rank: rank, known: true, counts: latest}
+		reader.record.Usage = Usage{}
+	case rank == usage.rank:
+		addCounts(&usage.counts, &latest)
+	case !hasTokens(&usage.counts):
+		*usage = usageCounts{rank: rank, known: true, counts: latest}
+	default:
+		return true
 	}
-	if total, hasTotal := tokenCount(counts["total_tokens"], nil); hasTotal && hasInput && total > input+output {
-		output = total - input
-	}
-	keepUsage(reader, value, input, output)
+	setUsage(reader, members)
 	return true
 }
 
-// readInputUsage reads the usage of embeddings, which have no output. Some providers report only
-// the total. It reports whether value is a usage.
-func readInputUsage(reader *responseReader, value []byte) bool {
-	var counts map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(value)).Decode(&counts) != nil {
-		return false
-	}
-	input, hasInput := tokenCount(counts["prompt_tokens"], counts["input_tokens"])
-	if !hasInput {
-		input, hasInput = tokenCount(counts["total_tokens"], nil)
-	}
-	if !hasInput || input < 0 {
-		return false
-	}
-	reader.record.Usage = Usage{Known: true, InputOnly: true, InputTokens: input}
-	return true
+// hasTokens reports whether a usage has a count above 0.
+func hasTokens(counts *tokenCounts) bool {
+	return counts.input > 0 || counts.output > 0 || counts.cacheCreation > 0 || counts.cacheRead > 0
 }
 
-// tokenCount reads a token count from the first of two values that is present, and reports whether
-// one is. An invalid count is -1.
-func tokenCount(value, otherValue json.RawMessage) (int64, bool) {
-	if value == nil {
-		value = otherValue
+// readCounts reads the counts of a usage. Tokens in total_tokens beyond the sum are output: Gemini
+// and xAI omit reasoning tokens from completion_tokens. Embeddings and rankings have no output, and
+// some providers report only the total for them.
+func readCounts(k kind, members *usageMembers) tokenCounts {
+	input := tokenCount(members.PromptTokens, members.InputTokens, members.Billed.InputTokens)
+	output := tokenCount(members.CompletionTokens, members.OutputTokens, members.Billed.OutputTokens)
+	total := tokenCount(members.TotalTokens)
+	counts := tokenCounts{input: input, output: output}
+	if members.CacheCreation != nil || members.CacheRead != nil {
+		readCacheCounts(&counts, members, total)
 	}
-	if value == nil {
-		return 0, false
+	switch {
+	case input == invalidCount || output == invalidCount:
+	case k == embeddings:
+		counts.output = unknownCount
+		if input == unknownCount {
+			counts.input = total
+		}
+	case input == unknownCount && output == unknownCount:
+		if k == governedPassthrough && total > 0 {
+			counts.input = total
+		}
+	case input == unknownCount && total > output:
+		counts.input = total - output
+	case total > input && total > input+output:
+		counts.output = total - input
 	}
-	count, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || count < 0 || count > maxTokenCount {
-		return -1, true
-	}
-	return int64(count), true
+	return counts
 }
 
-// readUsageDetails reads the counts that only spans and log lines have.
-func readUsageDetails(reader *responseReader, value []byte) {
-	var details struct {
-		Prompt     usageDetails `json:"prompt_tokens_details"`
-		Completion usageDetails `json:"completion_tokens_details"`
-		Input      usageDetails `json:"input_tokens_details"`
-		Output     usageDetails `json:"output_tokens_details"`
+// readCacheCounts reads the parts of Anthropic's input. Gateways that translate its usage keep them
+// beside a prompt_tokens, or a total, that includes them.
+func readCacheCounts(counts *tokenCounts, members *usageMembers, total float64) {
+	counts.hasCache = true
+	if creation := tokenCount(members.CacheCreation); creation > 0 {
+		counts.cacheCreation = creation
 	}
-	_ = json.NewDecoder(bytes.NewReader(value)).Decode(&details)
-	takeUsageDetails(&reader.record.Usage, &details.Prompt, &details.Completion)
-	takeUsageDetails(&reader.record.Usage, &details.Input, &details.Output)
+	if read := tokenCount(members.CacheRead); read > 0 {
+		counts.cacheRead = read
+	}
+	counts.includesCache = members.PromptTokens != nil || (counts.input >= 0 && counts.output >= 0 && total == counts.input+counts.output)
+}
+
+// tokenCount returns the first of several counts that is there, as a whole number.
+func tokenCount(values ...any) float64 {
+	for _, value := range values {
+		if value == nil {
+			continue
+		}
+		count, isNumber := value.(float64)
+		if !isNumber || count < 0 || count > maxTokenCount {
+			return invalidCount
+		}
+		return float64(int64(count))
+	}
+	return unknownCount
+}
+
+// addCounts adds the latest counts to those so far. A count of 0 does not replace another one. The
+// parts of an input belong together: some providers report the whole input first, and its parts at
+// the end.
+func addCounts(counts, latest *tokenCounts) {
+	if counts.output < 0 || latest.output > 0 {
+		counts.output = latest.output
+	}
+	hasParts := latest.cacheCreation+latest.cacheRead > 0
+	if counts.input < 0 || latest.input > 0 || (latest.input == 0 && hasParts) {
+		counts.input = latest.input
+	}
+	if latest.hasCache && (hasParts || latest.input > 0) {
+		counts.cacheCreation = latest.cacheCreation
+		counts.cacheRead = latest.cacheRead
+	}
+	counts.includesCache = counts.includesCache || latest.includesCache
+}
+
+// setUsage sets the usage of the record to what the response has reported so far.
+func setUsage(reader *responseReader, members *usageMembers) {
+	counts, usage := &reader.usage.counts, &reader.record.Usage
+	if counts.input >= 0 {
+		usage.InputKnown = true
+		usage.InputTokens = int64(counts.input)
+		if !counts.includesCache {
+			usage.InputTokens += int64(counts.cacheCreation + counts.cacheRead)
+		}
+	}
+	if counts.output >= 0 {
+		usage.OutputKnown = true
+		usage.OutputTokens = int64(counts.output)
+	}
+	if reader.wantsDetails {
+		takeUsageDetails(usage, &usageDetails{CachedTokens: counts.cacheRead, CacheCreationTokens: counts.cacheCreation}, &usageDetails{})
+		takeUsageDetails(usage, &members.Prompt, &members.Completion)
+		takeUsageDetails(usage, &members.Input, &members.Output)
+	}
 }

@@ -13,6 +13,9 @@ const bufferedMaxBytes = 64 << 10
 // As indented JSON, that event has about 20, which count twice if they end in two bytes.
 const usageMaxLines = 100
 
+// tokensKey ends the names of most members of a usage.
+var tokensKey = []byte(`_tokens"`)
+
 // usageFilter removes the usage event from the stream of a client that did not request it.
 type usageFilter struct {
 	midEvent  bool   // the next chunk does not start with an event
@@ -98,15 +101,12 @@ func lastBytes(data []byte) []byte {
 	return append([]byte(nil), data[len(data)-3:]...)
 }
 
-// flushFilter returns what is buffered at the end of the stream, unless it is a usage event without
-// its blank line.
+// flushFilter returns what is buffered at the end of the stream: an event without its blank line,
+// which may be the usage event.
 func flushFilter(f *usageFilter) []byte {
 	buffered := f.buffered
 	f.buffered = nil
-	if isUsageOnly(buffered) {
-		return nil
-	}
-	return buffered
+	return filteredEvent(buffered)
 }
 
 // removeUsageEvents removes usage events from complete events. It searches for the names of token
@@ -124,13 +124,11 @@ func removeUsageEvents(f *usageFilter, events []byte) []byte {
 		}
 		start := lastEventEnd(before[:match])
 		end := start + firstEventEnd(before[start:])
-		kept := start
-		if !isUsageOnly(before[start:end]) {
-			kept = end
-		} else if end == len(events) && before[end-1] == '\r' {
+		kept := filteredEvent(before[start:end])
+		if len(kept) != end-start && end == len(events) && before[end-1] == '\r' {
 			f.pendingLF = dropLF
 		}
-		after = bytes.Join([][]byte{before[start:kept], before[end:], after}, nil)
+		after = bytes.Join([][]byte{kept, before[end:], after}, nil)
 		before = before[:start]
 	}
 	if after == nil {
@@ -178,29 +176,59 @@ func skipLF(data []byte, end int) int {
 	return end
 }
 
-// isUsageOnly reports whether an event is the one that include_usage adds: it has usage and no
-// choices. OpenAI's other events have a usage of null, and Azure's first one has no choices.
-func isUsageOnly(event []byte) bool {
+// filteredEvent returns what the client gets of an event: nothing of the one that include_usage adds,
+// which has usage and no choices, or only the members that are not in other events, too; and all of
+// any other. OpenAI's other events have a usage of null, and Azure's first one has no choices.
+func filteredEvent(event []byte) []byte {
 	if !bytes.Contains(event, tokensKey) {
-		return false
+		return event
 	}
-	var data []byte
 	text := bytes.ReplaceAll(bytes.TrimPrefix(event, byteOrderMark), carriageReturn, lineFeed)
 	if bytes.Count(text, lineFeed) > usageMaxLines {
-		return false
+		return event
 	}
-	for _, line := range bytes.Split(text, lineFeed) {
-		if bytes.HasPrefix(line, dataLine[1:]) {
-			data = append(append(data, line[len(dataLine)-1:]...), '\n')
-		}
-	}
+	data := eventData(append([]byte{'\n'}, text...))
 	var members struct {
 		Choices []json.RawMessage `json:"choices"`
 		Usage   *json.RawMessage  `json:"usage"`
 		Error   *json.RawMessage  `json:"error"`
 	}
-	if json.Unmarshal(data, &members) != nil {
-		return false
+	if json.Unmarshal(data, &members) != nil || members.Usage == nil || members.Error != nil || len(members.Choices) > 0 {
+		return event
 	}
-	return members.Usage != nil && members.Error == nil && len(members.Choices) == 0
+	return ownMembers(data)
+}
+
+// usageEventMembers are the members of a usage event that the client can do without: other events
+// have them, too, or they are part of the usage.
+var usageEventMembers = []string{
+	"id", "object", "created", "model", "choices", "usage", "error", "system_fingerprint", "service_tier", "obfuscation", "provider", "x_groq", "usage_breakdown",
+}
+
+// choiceOfNothing is for clients that expect a choice in every event, as they get without usage.
+var choiceOfNothing = json.RawMessage(`[{"index":0,"delta":{},"finish_reason":null}]`)
+
+// ownMembers returns the usage event without its usage if it has members that no other event has,
+// such as the timings of llama.cpp; nil: it has none.
+func ownMembers(data []byte) []byte {
+	members, own := map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	if json.Unmarshal(data, &members) != nil || json.Unmarshal(data, &own) != nil {
+		return nil
+	}
+	for _, name := range usageEventMembers {
+		delete(own, name)
+	}
+	hasOwn := len(own) > maxMatches
+	for _, value := range own {
+		if hasOwn || !emptyError.Match(value) {
+			hasOwn = true
+			break
+		}
+	}
+	if !hasOwn {
+		return nil
+	}
+	delete(members, "usage")
+	members["choices"] = choiceOfNothing
+	return bytes.Join([][]byte{[]byte("data: "), marshal(members), blankLine}, nil)
 }

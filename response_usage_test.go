@@ -104,10 +104,11 @@ func shapes(t testing.TB) []shape {
 // mark, or lines at the end without a blank line.
 type sseEvent struct {
 	end         int
-	data        bool // it has data
-	whole       bool // it ends in a blank line
-	isUsageOnly bool // it has only the usage
-	isAmbiguous bool // JSON parsers may disagree about it
+	data        bool   // it has data
+	whole       bool   // it ends in a blank line
+	isUsageOnly bool   // it has only the usage
+	own         []byte // what the client gets of an event that has only the usage
+	isAmbiguous bool   // JSON parsers may disagree about it
 }
 
 // eventsOf is the reference implementation: it parses a whole stream at once.
@@ -177,7 +178,36 @@ func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
 		(usage != "" && usage != "null" && usage[0] != '{')
 	e.isUsageOnly = (choices == "" || choices == "null" || choices == "[]") && usage != "" && usage != "null" &&
 		bytes.Contains(text, []byte(`_tokens"`))
+	if e.isUsageOnly {
+		e.own = ownEvent(members)
+	}
 	return e
+}
+
+// commonMembers are the members of a usage event that are in other events, too, or belong to the usage.
+const commonMembers = " id object created model choices usage error system_fingerprint service_tier obfuscation provider x_groq usage_breakdown "
+
+// ownEvent returns an event with the members of a usage event except the usage, and with a choice; nil if all are common.
+func ownEvent(members map[string]string) []byte {
+	event, hasOwn := map[string]json.RawMessage{}, false
+	for name, value := range members {
+		empty := strings.Contains(` null false 0 "" {} [] `, " "+strings.Join(strings.Fields(value), "")+" ")
+		hasOwn = hasOwn || (!empty && !strings.Contains(commonMembers, " "+name+" "))
+		if name != "usage" {
+			event[name] = json.RawMessage(value)
+		}
+	}
+	if !hasOwn {
+		return nil
+	}
+	event["choices"] = json.RawMessage(`[{"index":0,"delta":{},"finish_reason":null}]`)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(event); err != nil {
+		panic(err)
+	}
+	return append(append([]byte("data: "), text.Bytes()...), '\n')
 }
 
 // removeUsageEvents returns the stream without its usage-only events.
@@ -185,7 +215,9 @@ func removeUsageEvents(stream []byte) []byte {
 	var kept []byte
 	start := 0
 	for _, e := range eventsOf(stream) {
-		if !e.isUsageOnly {
+		if e.isUsageOnly {
+			kept = append(kept, e.own...)
+		} else {
 			kept = append(kept, stream[start:e.end]...)
 		}
 		start = e.end
@@ -208,7 +240,9 @@ func due(stream []byte, filtersUsage bool) []int {
 		for i := start; i < e.end; i++ {
 			list[i] = complete
 		}
-		if !e.isUsageOnly {
+		if e.isUsageOnly {
+			visible += len(e.own)
+		} else {
 			visible += e.end - start
 		}
 		if e.data && e.whole {

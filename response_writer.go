@@ -23,10 +23,12 @@ type responseWriter struct {
 	decoder           *decoder       // of a response that the provider compressed although not requested to
 	filter            *usageFilter   // set if filtersUsage
 	opaque            bool           // the response has an encoding that decoder does not support: its usage is lost
+	mayBeStream       bool           // the client requested a stream, and the response is not declared as one: its first bytes tell
+	heldStatus        int            // of a header that is held until the first bytes tell; 0: none is held
 	announcesTrailers bool           // the provider announced trailers
 	limit             *responseLimit // nil: the response is unlimited
 	countedOpen       bool           // the response is in the count of open streams
-	needsCleanup      bool           // decoder, filtersUsage, opaque, announcesTrailers, limit or countedOpen is set
+	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, announcesTrailers, limit or countedOpen is set
 
 	instance  string    // name of the middleware instance, for log lines
 	registry  *registry // counts open streams
@@ -36,6 +38,7 @@ type responseWriter struct {
 	call             *Call
 	reader           responseReader
 	start            time.Time       // of the call
+	streamRequested  bool            // the client requested a stream
 	unrequestedUsage bool            // the usage was requested from the provider, but not by the client
 	status           int             // 0: no header has been sent
 	fromTraefik      bool            // Traefik responded itself, since it could not reach the provider
@@ -54,6 +57,9 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 	events := beginResponse(w, status, w.ResponseWriter.Header())
 	if w.limit != nil && !beginLimit(w) {
+		return
+	}
+	if w.mayBeStream && holdHeader(w, status) {
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -116,6 +122,9 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 // writeScanned writes a chunk of a response that is scanned as it streams: one that was compressed,
 // has usage to filter, or has had no event yet.
 func writeScanned(w *responseWriter, chunk []byte) error {
+	if w.mayBeStream {
+		detectStream(w, chunk)
+	}
 	shown := chunk
 	if w.filtersUsage {
 		shown = filterUsage(w.filter, chunk)
@@ -154,6 +163,9 @@ func cleanup(w *responseWriter) {
 	if w.decoder != nil {
 		_ = w.decoder.close()
 	}
+	if w.heldStatus != 0 {
+		w.status = w.heldStatus // it was aborted before its first byte
+	}
 	if w.opaque {
 		countLost(w.registry, lostUsage, 1)
 	}
@@ -182,7 +194,7 @@ func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||
-		header["Trailer"] != nil || header["Content-Encoding"] != nil {
+		header["Trailer"] != nil || header["Content-Encoding"] != nil || w.streamRequested {
 		return beginUncommon(w, status, header)
 	}
 	w.fastPath = true
@@ -237,6 +249,9 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 	w.out = io.MultiWriter(w.window, w.client) // as in beginResponse
 	if events {
 		beginStream(w, header)
+	} else if w.streamRequested {
+		w.mayBeStream = true
+		w.fastPath = false
 	}
 }
 
@@ -271,13 +286,13 @@ func decode(w *responseWriter, header http.Header) bool {
 // writeUncommon is Write for a response that has no header yet, has to be decoded, or may have
 // usage to filter in this chunk.
 func writeUncommon(w *responseWriter, chunk []byte) (int, error) {
-	if w.status == 0 {
+	if w.status == 0 && w.heldStatus == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.decoder != nil {
 		return w.decoder.write(chunk)
 	}
-	if w.window != nil && w.reader.stream {
+	if w.window != nil && (w.reader.stream || w.mayBeStream) {
 		return len(chunk), writeScanned(w, chunk)
 	}
 	return w.Write(chunk)
@@ -298,6 +313,7 @@ func endUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}
+	sendHeldHeader(w)
 	if w.limit != nil {
 		endLimit(w, false)
 		if w.limit.aborted {

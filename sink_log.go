@@ -78,12 +78,12 @@ func newLine(c *Call) []byte {
 		GatewaySeconds:    c.GatewayDuration.Seconds(),
 		FirstChunkSeconds: c.FirstChunk.Seconds(),
 	}
-	if resp.Usage.Known {
-		input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
+	input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
+	if resp.Usage.InputKnown {
 		line.InputTokens = &input
-		if !resp.Usage.InputOnly {
-			line.OutputTokens = &output
-		}
+	}
+	if resp.Usage.OutputKnown {
+		line.OutputTokens = &output
 	}
 	if c.Trace != nil {
 		line.TraceID, line.SpanID = c.Trace.TraceID, c.Trace.SpanID

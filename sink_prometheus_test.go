@@ -27,7 +27,7 @@ const (
 func exposedRegistry() *registry {
 	r := newRegistry()
 	recordCall(r, newTestCall(func(c *Call) {
-		c.Response.Usage = Usage{Known: true, InputTokens: 20, OutputTokens: 70000000}
+		c.Response.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: 20, OutputTokens: 70000000}
 		c.Duration, c.GatewayDuration, c.FirstChunk = 1500*time.Millisecond, 250*time.Microsecond, 500*time.Millisecond
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1), Sum: time.Second}
 		c.Chunks.Counts[0], c.Chunks.Counts[4], c.Chunks.Counts[13] = 3, 2, 1

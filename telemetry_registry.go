@@ -135,8 +135,8 @@ func aggregate(r *registry) {
 		values := []float64{float64(c.Duration) / 1e9, float64(c.GatewayDuration) / 1e9, float64(c.FirstChunk) / 1e9,
 			float64(resp.Usage.InputTokens), float64(resp.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
 		for place, value := range values {
-			if (place == firstChunkHistogram && value == 0) || (place >= inputHistogram && !resp.Usage.Known) ||
-				(place == outputHistogram && resp.Usage.InputOnly) {
+			if (place == firstChunkHistogram && value == 0) || (place == inputHistogram && !resp.Usage.InputKnown) ||
+				(place == outputHistogram && !resp.Usage.OutputKnown) {
 				continue
 			}
 			h := s.histograms[place]

@@ -84,7 +84,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
-		{"a usage of no tokens", func(c *Call) { c.Response.Usage.Known = true }, map[*instrument]map[string]int64{
+		{"a usage of no tokens", func(c *Call) { c.Response.Usage.InputKnown, c.Response.Usage.OutputKnown = true, true }, map[*instrument]map[string]int64{
 			tokenUsage: {
 				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input":  1,
 				"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=output": 1,
@@ -92,7 +92,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 		}},
-		{"a usage without output", func(c *Call) { c.Response.Usage = Usage{Known: true, InputOnly: true, InputTokens: 8} }, map[*instrument]map[string]int64{
+		{"a usage without output", func(c *Call) { c.Response.Usage = Usage{InputKnown: true, InputTokens: 8} }, map[*instrument]map[string]int64{
 			tokenUsage:        {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20 gen_ai.token.type=input": 1},
 			operationDuration: {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
 			gatewayDuration:   {"gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o-2024-11-20": 1},
@@ -370,7 +370,7 @@ func TestConcurrentCallsAreCountedExactly(t *testing.T) {
 			for n := 0; n < callsEach; n++ {
 				recordCall(r, newTestCall(func(c *Call) {
 					c.Request.Model = fmt.Sprint("model-", n%7)
-					c.Response.Usage = Usage{Known: true, InputTokens: int64(i), OutputTokens: 3}
+					c.Response.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: int64(i), OutputTokens: 3}
 					c.Request.Policy = "model=set"
 				}))
 				if n%100 == 0 {

@@ -1,0 +1,196 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"sort"
+)
+
+// mark is what the text of an event has if it may be worth reading. Most events of a stream only
+// have a piece of content, and are not read. In a JSON string the quotes of a mark would be escaped,
+// so that no text of a client or a model can look like one; where it is in the event decides what
+// it means.
+type mark struct {
+	name  []byte         // part of every mark, to search for first
+	none  []byte         // the name with a value that makes it no mark, as most events have it; nil: there is none
+	value *regexp.Regexp // begins with the name
+}
+
+var (
+	modelMark = mark{[]byte(`"model"`), nil, regexp.MustCompile(`"model"[ \t\n]*:[ \t\n]*"[^"]`)}
+	usageMark = mark{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"[ \t\n]*:[ \t\n]*\{`)}
+)
+
+// endMarks are those of errors, finish reasons, and the types of last events, in data and in the
+// lines before it.
+var endMarks = []mark{
+	{[]byte(`"error"`), []byte(`"error":null`), regexp.MustCompile(`"error"[ \t\n]*(?:[,}\]]|:[ \t\n]*[^n \t\n])`)},
+	{[]byte(`_reason"`), []byte(`_reason":null`), regexp.MustCompile(`_reason"[ \t\n]*:[ \t\n]*"[^"]`)},
+	{[]byte(`"type"`), nil, regexp.MustCompile(`"type"[ \t\n]*:[ \t\n]*"` + lastEventTypes + `"`)},
+	{[]byte("\nerror:"), nil, regexp.MustCompile("\nerror:[ \t]*[^ \t\n]")},
+	{[]byte("\nevent:"), nil, regexp.MustCompile("\nevent:[ \t]*" + lastEventTypes + "[ \t]*\n")},
+}
+
+// eventName matches the line with the name of an event, for events whose data does not repeat it.
+// Versions of llama.cpp send an error in a line of its own kind.
+var eventName = regexp.MustCompile("\n(?:event:[ \t]*([^\n]*?)[ \t]*\n|(error):)")
+
+// otherLines matches the lines of an event that are not data.
+var otherLines = regexp.MustCompile("\n(?:[^d\n]|d[^a\n])[^\n]*")
+
+// eventWindow is a window of complete events, each after a line feed. It remembers what it has
+// decoded last, since an event can be worth reading for several reasons.
+type eventWindow struct {
+	text    []byte
+	start   int // of the event that has been decoded; -1: none
+	end     int
+	members *responseMembers // nil: the event has no JSON object
+}
+
+// readEvents reads the events of a window that are worth it: the first with a model, the last with
+// a usage, and those with an error, a finish reason or the type of a last event. Of each kind, it
+// reads at most maxMatches, the last ones, but the first ones with a model.
+func readEvents(reader *responseReader, window []byte) {
+	w := &eventWindow{text: window, start: -1}
+	if reader.record.Model == "" {
+		readFirstEvents(reader, w)
+	}
+	starts := usageEvents(w)
+	for i := range endMarks {
+		starts = append(starts, markedEvents(w, &endMarks[i])...)
+	}
+	if len(starts) > 1 {
+		sort.Ints(starts)
+	}
+	for i, start := range starts {
+		if i > 0 && start == starts[i-1] {
+			continue
+		}
+		if members := decodeEvent(w, start); members != nil {
+			recordMembers(reader, members)
+		}
+	}
+}
+
+// readFirstEvents reads the first events until one names the model. It may not be the first one
+// with a model: that of Azure's is empty.
+func readFirstEvents(reader *responseReader, w *eventWindow) {
+	at := 0
+	for tries := 0; tries < maxMatches && reader.record.Model == ""; tries++ {
+		match := modelMark.value.FindIndex(w.text[at:])
+		if match == nil {
+			return
+		}
+		if members := decodeEvent(w, eventStart(w.text, at+match[0])); members != nil {
+			recordIdentity(reader, members)
+		}
+		at = w.end
+	}
+}
+
+// usageEvents returns where the events with the usage of a window start: the last one, and, as long
+// as they do not have it all, those before it.
+func usageEvents(w *eventWindow) []int {
+	var starts []int
+	marked := markedEvents(w, &usageMark)
+	for i := len(marked) - 1; i >= 0; i-- {
+		starts = append(starts, marked[i])
+		if members := decodeEvent(w, marked[i]); members != nil && hasWholeUsage(members) {
+			break
+		}
+	}
+	return starts
+}
+
+// markedEvents returns where the last events with a mark start, each once.
+func markedEvents(w *eventWindow, m *mark) []int {
+	count := bytes.Count(w.text, m.name)
+	if count == 0 || (m.none != nil && bytes.Count(w.text, m.none) == count) {
+		return nil
+	}
+	matches := m.value.FindAllIndex(w.text, -1)
+	var starts []int
+	for len(matches) > 0 && len(starts) < maxMatches {
+		start := eventStart(w.text, matches[len(matches)-1][0])
+		starts = append([]int{start}, starts...)
+		matches = matchesBefore(matches, start)
+	}
+	return starts
+}
+
+// matchesBefore returns the matches before an offset. An event may have thousands after it.
+func matchesBefore(matches [][]int, offset int) [][]int {
+	return matches[:sort.Search(len(matches), func(i int) bool { return matches[i][0] >= offset })]
+}
+
+// eventStart returns where the event at an offset starts: at the line feed before its first line.
+func eventStart(window []byte, at int) int {
+	return bytes.LastIndex(window[:at+1], blankLine) + 1
+}
+
+// decodeEvent decodes the event that starts at an offset; nil: it has no JSON object.
+func decodeEvent(w *eventWindow, start int) *responseMembers {
+	if w.start != start {
+		w.start = start
+		w.end = len(w.text)
+		if length := bytes.Index(w.text[start+1:], blankLine); length >= 0 {
+			w.end = start + 1 + length + 1
+		}
+		w.members = eventMembers(w.text[start:w.end])
+	}
+	return w.members
+}
+
+// eventMembers returns what is read of an event; nil: nothing.
+func eventMembers(event []byte) *responseMembers {
+	members := &responseMembers{}
+	isObject := unmarshalMembers(eventData(event), members)
+	if members.Type == "" {
+		members.Type = eventType(event)
+	}
+	if isObject {
+		return members
+	}
+	if members.Type == errorValue {
+		return &responseMembers{Object: errorValue} // its data may be plain text, or incomplete
+	}
+	return nil
+}
+
+// eventType returns the type of an event that its data does not name; "": there is none.
+func eventType(event []byte) string {
+	match := eventName.FindSubmatch(event)
+	if match == nil {
+		return ""
+	}
+	return string(match[1]) + string(match[2])
+}
+
+// eventData returns the data of an event, which usually is in one line.
+func eventData(event []byte) []byte {
+	at := bytes.Index(event, dataLine)
+	if at < 0 {
+		return bytes.TrimPrefix(bytes.TrimSpace(event), dataAfterMark)
+	}
+	data := event[at+len(dataLine):]
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 || end == len(data)-1 {
+		return data
+	}
+	if !bytes.Contains(data, dataLine) {
+		return data[:end]
+	}
+	return bytes.ReplaceAll(otherLines.ReplaceAll(event[at:], nil), dataLine, lineFeed)
+}
+
+// hasWholeUsage reports whether a chat completion event has a usage that needs none before it.
+func hasWholeUsage(members *responseMembers) bool {
+	if members.Type != "" || len(members.Usage) == 0 {
+		return false
+	}
+	usage := &usageMembers{}
+	_ = json.Unmarshal(members.Usage, usage)
+	counts := readCounts(completions, usage)
+	return counts.input > 0 && counts.output > 0
+}

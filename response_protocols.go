@@ -1,0 +1,221 @@
+package chatcompletion
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+)
+
+// protocol is a row of the table of protocols that responses are read in.
+type protocol struct {
+	name        string
+	eventPrefix string   // of the types of its events; empty: its events have no type
+	lastEvents  []string // types of the events that end a stream well, in addition to [DONE] and finish reasons
+	failedEvent string   // type of the event that ends a stream with an error, in addition to error; empty: none
+	usagePlaces []place  // where its usage is; the first of them that has one counts
+	addsUsage   bool     // its places report different counts of one usage
+	endsUsage   bool     // the usage of events after the last one does not count
+}
+
+// place is where in an event or a response a usage is.
+type place int
+
+const (
+	atTop      place = iota // usage
+	inChoices               // choices[].usage
+	inXGroq                 // x_groq.usage
+	inResponse              // response.usage
+	inMessage               // message.usage
+	inDelta                 // delta.usage
+)
+
+// protocols are all protocols. In each of them, a count is that of the response so far: a later one
+// replaces an earlier one. The first row is that of events without a type, and of responses without
+// events, which in every protocol have the usage at the top.
+var protocols = []protocol{
+	{name: "OpenAI Chat Completions and Completions", usagePlaces: []place{atTop, inChoices, inXGroq}},
+	{
+		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []place{inResponse}, endsUsage: true, failedEvent: "response.failed",
+		lastEvents: []string{"response.completed", "response.incomplete", "response.cancelled", "response.done"},
+	},
+	{name: "Anthropic Messages", eventPrefix: "message_", usagePlaces: []place{inMessage, atTop}, addsUsage: true, lastEvents: []string{"message_stop"}},
+	{name: "Cohere Chat v2", eventPrefix: "message-", usagePlaces: []place{inDelta}, lastEvents: []string{"message-end"}},
+	{name: "OpenAI Images", eventPrefix: "image_", usagePlaces: []place{atTop}, lastEvents: []string{"image_generation.completed", "image_edit.completed"}},
+	{name: "OpenAI Speech", eventPrefix: "speech.", usagePlaces: []place{atTop}, lastEvents: []string{"speech.audio.done"}, failedEvent: "speech.audio.error"},
+	{name: "OpenAI Transcriptions", eventPrefix: "transcript.", usagePlaces: []place{atTop}, lastEvents: []string{"transcript.text.done"}},
+}
+
+// errorValue is the type of an event, the value of object, and the finish reason that mean an error
+// in every protocol.
+const errorValue = "error"
+
+// failedStatus is the status of a response of the Responses API that failed.
+const failedStatus = "failed"
+
+// lastEventTypes matches the types of the events that end a stream in any protocol. It repeats the
+// table, from which Yaegi could not make it at this place (traefik/yaegi#1585); a test compares them.
+const lastEventTypes = `(?:error|response\.(?:completed|incomplete|cancelled|done|failed)|message_stop|message-end|` +
+	`image_generation\.completed|image_edit\.completed|speech\.audio\.(?:done|error)|transcript\.text\.done)`
+
+// responseMembers are the members of a response, or of an event, that are read in any protocol.
+type responseMembers struct {
+	Type         string          `json:"type"`
+	Object       string          `json:"object"`
+	ID           string          `json:"id"`
+	Model        string          `json:"model"`
+	Status       string          `json:"status"`
+	StopReason   string          `json:"stop_reason"`
+	FinishReason string          `json:"finish_reason"`
+	Usage        json.RawMessage `json:"usage"`
+	Error        json.RawMessage `json:"error"`
+	// Choices is not a slice, which a provider could fill with a million choices.
+	Choices  [maxMatches]*choiceMembers `json:"choices"`
+	XGroq    nestedMembers              `json:"x_groq"`
+	Response nestedMembers              `json:"response"`
+	Message  nestedMembers              `json:"message"`
+	Delta    nestedMembers              `json:"delta"`
+}
+
+// nestedMembers are the members that are read of a member of an event.
+type nestedMembers struct {
+	ID         string `json:"id"`
+	Model      string `json:"model"`
+	Status     string `json:"status"`
+	StopReason string `json:"stop_reason"`
+	// FinishReason is Cohere's.
+	FinishReason string          `json:"finish_reason"`
+	Usage        json.RawMessage `json:"usage"`
+	Error        json.RawMessage `json:"error"`
+}
+
+// choiceMembers are the members that are read of a choice.
+type choiceMembers struct {
+	FinishReason string          `json:"finish_reason"`
+	Usage        json.RawMessage `json:"usage"`
+	Error        json.RawMessage `json:"error"`
+}
+
+// unmarshalMembers reads the members of a JSON object, and reports whether it is one. A member of
+// another type than expected, as providers have invented many, does not keep the rest from being
+// read.
+func unmarshalMembers(text []byte, members *responseMembers) bool {
+	err := json.Unmarshal(text, members)
+	_, isType := err.(*json.UnmarshalTypeError)
+	return err == nil || isType
+}
+
+// protocolOf returns the protocol that has events of a type.
+func protocolOf(eventType string) *protocol {
+	if eventType != "" {
+		for i := 1; i < len(protocols); i++ {
+			if strings.HasPrefix(eventType, protocols[i].eventPrefix) {
+				return &protocols[i]
+			}
+		}
+	}
+	return &protocols[0]
+}
+
+// recordMembers records what the members of a whole response, or of one event, say about the response.
+func recordMembers(reader *responseReader, members *responseMembers) {
+	p := protocolOf(members.Type)
+	recordIdentity(reader, members)
+	recordUsage(reader, p, members)
+	recordChoices(reader, members)
+	if isFailed(reader, p, members) {
+		reader.failed = true
+	}
+	if members.Type != "" {
+		recordLastEvent(reader, p, members)
+	}
+	if reader.wantsDetails {
+		recordFinishReasons(reader.record, members.StopReason, members.Delta.StopReason, members.FinishReason, members.Delta.FinishReason)
+	}
+}
+
+// recordIdentity records the model and the id.
+func recordIdentity(reader *responseReader, members *responseMembers) {
+	resp := reader.record
+	if resp.Model == "" {
+		resp.Model = firstLabel(members.Model, members.Response.Model, members.Message.Model)
+	}
+	if resp.ID == "" && reader.wantsDetails {
+		resp.ID = firstLabel(members.ID, members.Response.ID, members.Message.ID)
+	}
+}
+
+// firstLabel returns the first text that is not empty and is valid in telemetry; "" if there is
+// none.
+func firstLabel(texts ...string) string {
+	for _, text := range texts {
+		if text != "" && isModelName(text) {
+			return text
+		}
+	}
+	return ""
+}
+
+// recordChoices records how the choices have ended. A later event without a finish reason does not take
+// back an earlier one.
+func recordChoices(reader *responseReader, members *responseMembers) {
+	for i := 0; i < len(members.Choices) && members.Choices[i] != nil; i++ {
+		c := members.Choices[i]
+		if c.FinishReason == errorValue || !emptyError.Match(c.Error) {
+			reader.failed = true
+		}
+		if c.FinishReason != "" && c.FinishReason != nullText {
+			reader.finished = true
+			if reader.wantsDetails {
+				recordFinishReasons(reader.record, c.FinishReason)
+			}
+		}
+	}
+}
+
+// nullText is the finish reason of choices that continue, with some providers.
+const nullText = "null"
+
+// recordFinishReasons records those reasons that are not empty and are valid in telemetry.
+func recordFinishReasons(resp *Response, reasons ...string) {
+	for _, reason := range reasons {
+		if reason != "" && isModelName(reason) && len(resp.FinishReasons) < maxFinishReasons {
+			resp.FinishReasons = append(resp.FinishReasons, reason)
+		}
+	}
+}
+
+// emptyError matches the values of a member error that mean that there is no error.
+var emptyError = regexp.MustCompile(`^(?:null|false|0|""|\{\s*\}|\[\s*\])?$`)
+
+// isFailed reports whether a response or an event says that it is an error, as some providers do
+// after a status of 200.
+func isFailed(reader *responseReader, p *protocol, members *responseMembers) bool {
+	for _, value := range []json.RawMessage{members.Error, members.Response.Error, members.Delta.Error, members.XGroq.Error} {
+		if !emptyError.Match(value) {
+			return true
+		}
+	}
+	return isFailedEvent(p, members.Type) || members.Object == errorValue ||
+		(reader.kind == responses && members.Status == failedStatus) || members.Response.Status == failedStatus
+}
+
+// isFailedEvent reports whether an event of a type ends a stream with an error.
+func isFailedEvent(p *protocol, eventType string) bool {
+	return eventType == errorValue || (p.failedEvent != "" && eventType == p.failedEvent)
+}
+
+// recordLastEvent records whether an event is the last one of its stream.
+func recordLastEvent(reader *responseReader, p *protocol, members *responseMembers) {
+	isLast := isFailedEvent(p, members.Type)
+	for _, last := range p.lastEvents {
+		isLast = isLast || members.Type == last
+	}
+	if !isLast {
+		return
+	}
+	reader.ended = true
+	reader.usageEnded = reader.usageEnded || p.endsUsage
+	if reader.wantsDetails {
+		recordFinishReasons(reader.record, members.Response.Status)
+	}
+}
