@@ -17,20 +17,22 @@ type mark struct {
 	value *regexp.Regexp // begins with the name
 }
 
-var (
-	modelMark = mark{[]byte(`"model"`), nil, regexp.MustCompile(`"model"[ \t\n]*:[ \t\n]*"[^"]`)}
-	usageMark = mark{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"[ \t\n]*:[ \t\n]*\{`)}
-)
+// modelMark is that of a model with a name.
+var modelMark = regexp.MustCompile(`"model"[ \t\n]*:[ \t\n]*"[^"]`)
 
-// endMarks are those of errors, finish reasons, and the types of last events, in data and in the
-// lines before it.
-var endMarks = []mark{
+// marks are those of a usage, an error, a finish reason, and the type of a last event, in the data and
+// in a line of its own.
+var marks = []mark{
+	{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"[ \t\n]*:[ \t\n]*\{`)},
 	{[]byte(`"error"`), []byte(`"error":null`), regexp.MustCompile(`"error"[ \t\n]*(?:[,}\]]|:[ \t\n]*[^n \t\n])`)},
 	{[]byte(`_reason"`), []byte(`_reason":null`), regexp.MustCompile(`_reason"[ \t\n]*:[ \t\n]*"[^"]`)},
 	{[]byte(`"type"`), nil, regexp.MustCompile(`"type"[ \t\n]*:[ \t\n]*"` + lastEventTypes + `"`)},
 	{[]byte("\nerror:"), nil, regexp.MustCompile("\nerror:[ \t]*[^ \t\n]")},
 	{[]byte("\nevent:"), nil, regexp.MustCompile("\nevent:[ \t]*" + lastEventTypes + "[ \t]*\n")},
 }
+
+// usageMark is the index of that of a usage.
+const usageMark = 0
 
 // eventName matches the line with the name of an event, for events whose data does not repeat it.
 // Versions of llama.cpp send an error in a line of its own kind.
@@ -56,9 +58,17 @@ func readEvents(reader *responseReader, window []byte) {
 	if reader.record.Model == "" {
 		readFirstEvents(reader, w)
 	}
-	starts := usageEvents(w)
-	for i := range endMarks {
-		starts = append(starts, markedEvents(w, &endMarks[i])...)
+	var starts []int
+	for i := range marks {
+		m := &marks[i]
+		count := bytes.Count(window, m.name)
+		switch {
+		case count == 0 || (m.none != nil && bytes.Count(window, m.none) == count):
+		case i == usageMark:
+			starts = usageEvents(w, m)
+		default:
+			starts = append(starts, markedEvents(w, m)...)
+		}
 	}
 	if len(starts) > 1 {
 		sort.Ints(starts)
@@ -78,7 +88,7 @@ func readEvents(reader *responseReader, window []byte) {
 func readFirstEvents(reader *responseReader, w *eventWindow) {
 	at := 0
 	for tries := 0; tries < maxMatches && reader.record.Model == ""; tries++ {
-		match := modelMark.value.FindIndex(w.text[at:])
+		match := modelMark.FindIndex(w.text[at:])
 		if match == nil {
 			return
 		}
@@ -91,9 +101,9 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 
 // usageEvents returns where the events with the usage of a window start: the last one, and, as long
 // as they do not have it all, those before it.
-func usageEvents(w *eventWindow) []int {
+func usageEvents(w *eventWindow, m *mark) []int {
 	var starts []int
-	marked := markedEvents(w, &usageMark)
+	marked := markedEvents(w, m)
 	for i := len(marked) - 1; i >= 0; i-- {
 		starts = append(starts, marked[i])
 		if members := decodeEvent(w, marked[i]); members != nil && hasWholeUsage(members) {
@@ -105,10 +115,6 @@ func usageEvents(w *eventWindow) []int {
 
 // markedEvents returns where the last events with a mark start, each once.
 func markedEvents(w *eventWindow, m *mark) []int {
-	count := bytes.Count(w.text, m.name)
-	if count == 0 || (m.none != nil && bytes.Count(w.text, m.none) == count) {
-		return nil
-	}
 	matches := m.value.FindAllIndex(w.text, -1)
 	var starts []int
 	for len(matches) > 0 && len(starts) < maxMatches {

@@ -119,7 +119,9 @@ func protocolOf(eventType string) *protocol {
 // recordMembers records what the members of a whole response, or of one event, say about the response.
 func recordMembers(reader *responseReader, members *responseMembers) {
 	p := protocolOf(members.Type)
-	recordIdentity(reader, members)
+	if reader.record.Model == "" || reader.record.ID == "" {
+		recordIdentity(reader, members)
+	}
 	recordUsage(reader, p, members)
 	recordChoices(reader, members)
 	if isFailed(reader, p, members) {

@@ -79,7 +79,7 @@ func wholeBytes(k kind) int {
 // scanEvents reads the complete events of a window. With the last one, an event without a blank
 // line is complete, too.
 func scanEvents(reader *responseReader, window []byte, last bool) []byte {
-	if !last && isInsideEvent(reader, window) {
+	if !last && reader.partial > 0 && isInsideEvent(reader, window) {
 		return window
 	}
 	if bytes.IndexByte(window, '\r') >= 0 {
@@ -110,7 +110,7 @@ func scanEvents(reader *responseReader, window []byte, last bool) []byte {
 // isInsideEvent reports whether a window still holds only the beginning of an event, as it did at
 // the last scan. Such a window may become large, and is not searched from its beginning each time.
 func isInsideEvent(reader *responseReader, window []byte) bool {
-	if reader.partial == 0 || reader.head != nil || len(window) > wholeMaxBytes {
+	if reader.head != nil || len(window) > wholeMaxBytes {
 		return false
 	}
 	seen := reader.partial - 3 // the window may have ended in the middle of the event's end
