@@ -20,8 +20,8 @@ func TestUsageFilterScansAreBounded(t *testing.T) {
 	tests := []struct {
 		name, chunk, want string
 	}{
-		{"as many usage events as are parsed", strings.Repeat(usageOnlyEvent, maxMatches), ""},
-		{"more usage events", harmless + strings.Repeat(usageOnlyEvent, maxMatches+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
+		{"as many usage events as are parsed", strings.Repeat(usageOnlyEvent, maxEventsRead), ""},
+		{"more usage events", harmless + strings.Repeat(usageOnlyEvent, maxEventsRead+9) + harmless, harmless + strings.Repeat(usageOnlyEvent, 9) + harmless},
 		{"usage events between others", strings.Repeat(harmless+usageOnlyEvent+"\n", 5), strings.Repeat(harmless+"\n", 5)},
 		{"few lines", strings.Repeat(":\n", 50) + usageOnlyEvent, ""},
 		{"many lines", strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent, strings.Repeat(":\n", usageMaxLines+1) + usageOnlyEvent},

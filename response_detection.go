@@ -5,13 +5,13 @@ import (
 	"net/http"
 )
 
-// Some providers declare an event stream as application/json or as nothing. If the client requested
-// a stream, the first bytes of the response tell: JSON does not begin like an event stream.
+// Some providers declare an event stream as application/json, or not at all. If the client requested
+// a stream, the first bytes of the response tell: no JSON begins like an event stream.
 
 // eventFields are what a line of an event stream begins with; the last one begins a comment.
 var eventFields = [][]byte{[]byte("data:"), []byte("event:"), []byte("id:"), []byte("retry:"), []byte(":")}
 
-// holdHeader keeps the header of a response until its first bytes, and reports whether it has to: the
+// holdHeader holds the header of a response until its first bytes, and reports whether it has to: the
 // header announces a length, and the usage event will be removed if the response is a stream.
 func holdHeader(w *responseWriter, status int) bool {
 	if !w.unrequestedUsage || w.ResponseWriter.Header()["Content-Length"] == nil {
@@ -31,34 +31,69 @@ func sendHeldHeader(w *responseWriter) {
 	}
 }
 
-// detectStream decides, with the first chunk that is not white space, whether a response is an event
-// stream.
-func detectStream(w *responseWriter, chunk []byte) {
+// detectStream decides whether a response is an event stream, and returns what is to be written: the
+// chunk, after what was held of the chunks before. White space does not tell, and is not held, since
+// providers send it to keep a connection open.
+func detectStream(w *responseWriter, chunk []byte) []byte {
+	if w.heldBytes != nil {
+		chunk = append(w.heldBytes, chunk...)
+		w.heldBytes = nil
+	}
 	text := bytes.TrimLeft(chunk, " \t\r\n\ufeff")
-	isEvents := beginsEvent(text)
 	header := w.ResponseWriter.Header()
-	if len(text) == 0 {
+	switch {
+	case len(text) == 0:
 		delete(header, "Content-Length") // it may still be a stream
 		sendHeldHeader(w)
-		return
-	}
-	w.mayBeStream = false
-	if !isEvents {
-		w.fastPath = w.decoder == nil
+	case beginsEvent(text):
+		w.mayBeStream = false
+		w.window.Reset()
+		beginStream(w, header)
+		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 		sendHeldHeader(w)
-		return
+		openStream(w)
+	case mayBeginEvent(text):
+		w.heldBytes = append([]byte(nil), chunk...)
+		w.needsCleanup = true
+		return nil
+	default:
+		endDetection(w)
 	}
-	w.window.Reset()
-	beginStream(w, header)
-	w.flush = http.NewResponseController(w.ResponseWriter).Flush
-	sendHeldHeader(w)
-	openStream(w)
+	return chunk
 }
 
-// beginsEvent reports whether a text begins, as far as it goes, with a line of an event stream.
+// endDetection ends the detection of a response that is no event stream.
+func endDetection(w *responseWriter) {
+	if w.mayBeStream {
+		w.mayBeStream = false
+		w.fastPath = w.decoder == nil
+		sendHeldHeader(w)
+	}
+}
+
+// writeHeldBytes writes what is held of a response that ends before it tells what it is.
+func writeHeldBytes(w *responseWriter) {
+	endDetection(w)
+	if held := w.heldBytes; held != nil {
+		w.heldBytes = nil
+		_, w.writeErr = w.out.Write(held)
+	}
+}
+
+// beginsEvent reports whether a text begins with a line of an event stream.
 func beginsEvent(text []byte) bool {
 	for _, field := range eventFields {
-		if bytes.HasPrefix(text, field) || (len(text) > 0 && bytes.HasPrefix(field, text)) {
+		if bytes.HasPrefix(text, field) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeginEvent reports whether a text is the beginning of a field of an event stream.
+func mayBeginEvent(text []byte) bool {
+	for _, field := range eventFields {
+		if bytes.HasPrefix(field, text) {
 			return true
 		}
 	}

@@ -10,10 +10,7 @@ import (
 const endMaxMembers = 256
 
 // Members that are searched for at the end of a large object.
-var (
-	usageKey = []byte(`"usage"`)
-	modelKey = []byte(`"model"`)
-)
+var endKeys = [][]byte{[]byte(`"usage"`), []byte(`"model"`), []byte(`"error"`), []byte(`"status"`), []byte(`"type"`)}
 
 // containers are the members of events that have members which are read. That of choices is not
 // among them: no event with choices is large.
@@ -39,7 +36,8 @@ func keepEnds(reader *responseReader, window []byte) []byte {
 // readLargeEvent reads an event that is too large to be kept as a whole, and returns the rest of
 // the window. end is where the event ends; 0: with the stream.
 func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
-	if end == 0 {
+	isComplete := end > 0
+	if !isComplete {
 		end = len(window)
 	}
 	reader.events += bytes.Count(window[:end], dataLine)
@@ -49,7 +47,11 @@ func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 	if members.Type == "" {
 		members.Type = eventType(head)
 	}
-	recordMembers(reader, members)
+	if isComplete {
+		recordMembers(reader, members)
+	} else {
+		recordUsage(reader, protocolOf(members.Type), members)
+	}
 	return window[end:]
 }
 
@@ -86,7 +88,7 @@ func endMembers(reader *responseReader, head, tail []byte) *responseMembers {
 // if they are its own: only then, the end is valid JSON after it. That of a nested object closes one
 // object too many, and text in a string is not valid as a member.
 func readTail(members *responseMembers, tail []byte, opening string) {
-	for _, key := range [][]byte{usageKey, modelKey} {
+	for _, key := range endKeys {
 		before := tail
 		for tries := 0; tries < maxMatches; tries++ {
 			at := bytes.LastIndex(before, key)

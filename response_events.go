@@ -17,16 +17,20 @@ type mark struct {
 	value *regexp.Regexp // begins with the name
 }
 
+// between matches what may be between a name, its colon and its value: data may continue in a line of
+// its own.
+const between = `(?:[ \t\n]|\ndata:)*`
+
 // modelMark is that of a model with a name.
-var modelMark = regexp.MustCompile(`"model"[ \t\n]*:[ \t\n]*"[^"]`)
+var modelMark = regexp.MustCompile(`"model"` + between + ":" + between + `"[^"]`)
 
 // marks are those of a usage, an error, a finish reason, and the type of a last event, in the data and
 // in a line of its own.
 var marks = []mark{
-	{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"[ \t\n]*:[ \t\n]*\{`)},
-	{[]byte(`"error"`), []byte(`"error":null`), regexp.MustCompile(`"error"[ \t\n]*(?:[,}\]]|:[ \t\n]*[^n \t\n])`)},
-	{[]byte(`_reason"`), []byte(`_reason":null`), regexp.MustCompile(`_reason"[ \t\n]*:[ \t\n]*"[^"]`)},
-	{[]byte(`"type"`), nil, regexp.MustCompile(`"type"[ \t\n]*:[ \t\n]*"` + lastEventTypes + `"`)},
+	{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"` + between + ":" + between + `\{`)},
+	{[]byte(`"error"`), []byte(`"error":null`), regexp.MustCompile(`"error"` + between + `(?:[,}\]]|:` + between + `[^n \t\n])`)},
+	{[]byte(`_reason"`), []byte(`_reason":null`), regexp.MustCompile(`_reason"` + between + ":" + between + `"[^"]`)},
+	{[]byte(`"type"`), nil, regexp.MustCompile(`"type"` + between + ":" + between + `"` + lastEventTypes + `"`)},
 	{[]byte("\nerror:"), nil, regexp.MustCompile("\nerror:[ \t]*[^ \t\n]")},
 	{[]byte("\nevent:"), nil, regexp.MustCompile("\nevent:[ \t]*" + lastEventTypes + "[ \t]*\n")},
 }
@@ -41,6 +45,10 @@ var eventName = regexp.MustCompile("\n(?:event:[ \t]*([^\n]*?)[ \t]*\n|(error):)
 // otherLines matches the lines of an event that are not data.
 var otherLines = regexp.MustCompile("\n(?:[^d\n]|d[^a\n])[^\n]*")
 
+// maxEventsRead bounds the events of one kind that are read of a window. That of a stream with an
+// event in every packet has windowChunks.
+const maxEventsRead = 2 * windowChunks
+
 // eventWindow is a window of complete events, each after a line feed. It remembers what it has
 // decoded last, since an event can be worth reading for several reasons.
 type eventWindow struct {
@@ -52,7 +60,7 @@ type eventWindow struct {
 
 // readEvents reads the events of a window that are worth it: the first with a model, the last with
 // a usage, and those with an error, a finish reason or the type of a last event. Of each kind, it
-// reads at most maxMatches, the last ones, but the first ones with a model.
+// reads at most maxEventsRead, the last ones, but the first ones with a model.
 func readEvents(reader *responseReader, window []byte) {
 	w := &eventWindow{text: window, start: -1}
 	if reader.record.Model == "" {
@@ -87,7 +95,7 @@ func readEvents(reader *responseReader, window []byte) {
 // with a model: that of Azure's is empty.
 func readFirstEvents(reader *responseReader, w *eventWindow) {
 	at := 0
-	for tries := 0; tries < maxMatches && reader.record.Model == ""; tries++ {
+	for tries := 0; tries < maxEventsRead && reader.record.Model == ""; tries++ {
 		match := modelMark.FindIndex(w.text[at:])
 		if match == nil {
 			return
@@ -102,13 +110,15 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 // usageEvents returns where the events with the usage of a window start: the last one, and, as long
 // as they do not have it all, those before it.
 func usageEvents(w *eventWindow, m *mark) []int {
+	matches := m.value.FindAllIndex(w.text, -1)
 	var starts []int
-	marked := markedEvents(w, m)
-	for i := len(marked) - 1; i >= 0; i-- {
-		starts = append(starts, marked[i])
-		if members := decodeEvent(w, marked[i]); members != nil && hasWholeUsage(members) {
+	for len(matches) > 0 && len(starts) < maxEventsRead {
+		start := eventStart(w.text, matches[len(matches)-1][0])
+		starts = append(starts, start)
+		if members := decodeEvent(w, start); members != nil && hasWholeUsage(members) {
 			break
 		}
+		matches = matchesBefore(matches, start)
 	}
 	return starts
 }
@@ -117,9 +127,9 @@ func usageEvents(w *eventWindow, m *mark) []int {
 func markedEvents(w *eventWindow, m *mark) []int {
 	matches := m.value.FindAllIndex(w.text, -1)
 	var starts []int
-	for len(matches) > 0 && len(starts) < maxMatches {
+	for len(matches) > 0 && len(starts) < maxEventsRead {
 		start := eventStart(w.text, matches[len(matches)-1][0])
-		starts = append([]int{start}, starts...)
+		starts = append(starts, start)
 		matches = matchesBefore(matches, start)
 	}
 	return starts

@@ -14,7 +14,7 @@ type protocol struct {
 	failedEvent string   // type of the event that ends a stream with an error, in addition to error; empty: none
 	usagePlaces []place  // where its usage is; the first of them that has one counts
 	addsUsage   bool     // its places report different counts of one usage
-	endsUsage   bool     // the usage of events after the last one does not count
+	isFinal     bool     // nothing after the last event counts
 }
 
 // place is where in an event or a response a usage is.
@@ -35,7 +35,7 @@ const (
 var protocols = []protocol{
 	{name: "OpenAI Chat Completions and Completions", usagePlaces: []place{atTop, inChoices, inXGroq}},
 	{
-		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []place{inResponse}, endsUsage: true, failedEvent: "response.failed",
+		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []place{inResponse}, isFinal: true, failedEvent: "response.failed",
 		lastEvents: []string{"response.completed", "response.incomplete", "response.cancelled", "response.done"},
 	},
 	{name: "Anthropic Messages", eventPrefix: "message_", usagePlaces: []place{inMessage, atTop}, addsUsage: true, lastEvents: []string{"message_stop"}},
@@ -118,6 +118,9 @@ func protocolOf(eventType string) *protocol {
 
 // recordMembers records what the members of a whole response, or of one event, say about the response.
 func recordMembers(reader *responseReader, members *responseMembers) {
+	if reader.closed {
+		return
+	}
 	p := protocolOf(members.Type)
 	if reader.record.Model == "" || reader.record.ID == "" {
 		recordIdentity(reader, members)
@@ -216,7 +219,7 @@ func recordLastEvent(reader *responseReader, p *protocol, members *responseMembe
 		return
 	}
 	reader.ended = true
-	reader.usageEnded = reader.usageEnded || p.endsUsage
+	reader.closed = p.isFinal
 	if reader.wantsDetails {
 		recordFinishReasons(reader.record, members.Response.Status)
 	}

@@ -44,7 +44,7 @@ type responseReader struct {
 	finished     bool     // a choice has ended
 	done         bool     // [DONE] has arrived
 	ended        bool     // [DONE], or the last event of a protocol that has one, has arrived
-	usageEnded   bool     // the usage of later events does not count
+	closed       bool     // nothing that follows counts
 	failed       bool     // the response says that it is an error
 	cut          bool     // the response ended early, as far as HTTP can tell
 	capture      *capture // nil: no content is captured

@@ -35,15 +35,13 @@ type billedMembers struct {
 	OutputTokens any `json:"output_tokens"`
 }
 
-// tokenCounts are the counts of a usage. Input and output are unknownCount or invalidCount if they
-// are.
+// tokenCounts are the counts of a usage, each unknownCount or invalidCount if it is.
 type tokenCounts struct {
 	input         float64
 	output        float64
-	hasCache      bool // the next two are reported
 	cacheCreation float64
 	cacheRead     float64
-	includesCache bool // the input includes them
+	includesCache bool // the input includes the two counts of the cache
 }
 
 const (
@@ -61,9 +59,6 @@ type usageCounts struct {
 
 // recordUsage records the usage of a response or of an event from the first place that has one.
 func recordUsage(reader *responseReader, p *protocol, members *responseMembers) {
-	if reader.usageEnded {
-		return
-	}
 	for rank, at := range p.usagePlaces {
 		value := usageAt(members, at)
 		if p.addsUsage {
@@ -124,7 +119,7 @@ func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool 
 
 // hasTokens reports whether a usage has a count above 0.
 func hasTokens(counts *tokenCounts) bool {
-	return counts.input > 0 || counts.output > 0 || counts.cacheCreation > 0 || counts.cacheRead > 0
+	return counts.input > 0 || counts.output > 0 || cacheTokens(counts) > 0
 }
 
 // readCounts reads the counts of a usage. Tokens in total_tokens beyond the sum are output: Gemini
@@ -134,9 +129,10 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 	input := tokenCount(members.PromptTokens, members.InputTokens, members.Billed.InputTokens)
 	output := tokenCount(members.CompletionTokens, members.OutputTokens, members.Billed.OutputTokens)
 	total := tokenCount(members.TotalTokens)
-	counts := tokenCounts{input: input, output: output}
+	counts := tokenCounts{input: input, output: output, cacheCreation: unknownCount, cacheRead: unknownCount}
+	whole := input
 	if members.CacheCreation != nil || members.CacheRead != nil {
-		readCacheCounts(&counts, members, total)
+		whole += readCacheCounts(&counts, members, total)
 	}
 	switch {
 	case input == invalidCount || output == invalidCount:
@@ -151,23 +147,35 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 		}
 	case input == unknownCount && total > output:
 		counts.input = total - output
-	case total > input && total > input+output:
-		counts.output = total - input
+	case input >= 0 && total > whole && total > whole+output:
+		counts.output = total - whole
 	}
 	return counts
 }
 
-// readCacheCounts reads the parts of Anthropic's input. Gateways that translate its usage keep them
-// beside a prompt_tokens, or a total, that includes them.
-func readCacheCounts(counts *tokenCounts, members *usageMembers, total float64) {
-	counts.hasCache = true
-	if creation := tokenCount(members.CacheCreation); creation > 0 {
-		counts.cacheCreation = creation
-	}
-	if read := tokenCount(members.CacheRead); read > 0 {
-		counts.cacheRead = read
-	}
+// readCacheCounts reads the parts of Anthropic's input, and returns their sum, 0 if the input
+// includes them. Gateways that translate Anthropic's usage keep its parts beside a prompt_tokens, or
+// a total, that includes them.
+func readCacheCounts(counts *tokenCounts, members *usageMembers, total float64) float64 {
+	counts.cacheCreation = tokenCount(members.CacheCreation)
+	counts.cacheRead = tokenCount(members.CacheRead)
 	counts.includesCache = members.PromptTokens != nil || (counts.input >= 0 && counts.output >= 0 && total == counts.input+counts.output)
+	if counts.includesCache {
+		return 0
+	}
+	return cacheTokens(counts)
+}
+
+// cacheTokens returns the input that was read from a cache or written to it.
+func cacheTokens(counts *tokenCounts) float64 {
+	sum := 0.0
+	if counts.cacheCreation > 0 {
+		sum = counts.cacheCreation
+	}
+	if counts.cacheRead > 0 {
+		sum += counts.cacheRead
+	}
+	return sum
 }
 
 // tokenCount returns the first of several counts that is there, as a whole number.
@@ -185,20 +193,23 @@ func tokenCount(values ...any) float64 {
 	return unknownCount
 }
 
-// addCounts adds the latest counts to those so far. A count of 0 does not replace another one. The
-// parts of an input belong together: some providers report the whole input first, and its parts at
-// the end.
+// addCounts adds the latest counts to those so far. A count of 0 does not replace another one, except
+// that the parts of an input belong together: some providers report the whole input first, and its
+// parts at the end.
 func addCounts(counts, latest *tokenCounts) {
 	if counts.output < 0 || latest.output > 0 {
 		counts.output = latest.output
 	}
-	hasParts := latest.cacheCreation+latest.cacheRead > 0
-	if counts.input < 0 || latest.input > 0 || (latest.input == 0 && hasParts) {
+	if counts.input < 0 || latest.input > 0 || (latest.input == 0 && cacheTokens(latest) > 0) {
 		counts.input = latest.input
 	}
-	if latest.hasCache && (hasParts || latest.input > 0) {
-		counts.cacheCreation = latest.cacheCreation
-		counts.cacheRead = latest.cacheRead
+	if latest.input > 0 || cacheTokens(latest) > 0 {
+		if latest.cacheCreation >= 0 {
+			counts.cacheCreation = latest.cacheCreation
+		}
+		if latest.cacheRead >= 0 {
+			counts.cacheRead = latest.cacheRead
+		}
 	}
 	counts.includesCache = counts.includesCache || latest.includesCache
 }
@@ -210,7 +221,7 @@ func setUsage(reader *responseReader, members *usageMembers) {
 		usage.InputKnown = true
 		usage.InputTokens = int64(counts.input)
 		if !counts.includesCache {
-			usage.InputTokens += int64(counts.cacheCreation + counts.cacheRead)
+			usage.InputTokens += int64(cacheTokens(counts))
 		}
 	}
 	if counts.output >= 0 {

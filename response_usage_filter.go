@@ -110,14 +110,14 @@ func flushFilter(f *usageFilter) []byte {
 }
 
 // removeUsageEvents removes usage events from complete events. It searches for the names of token
-// counts from the end, where the usage is, and examines at most maxMatches events.
+// counts from the end, where the usage is, and examines at most maxEventsRead events.
 func removeUsageEvents(f *usageFilter, events []byte) []byte {
 	if events[len(events)-1] == '\r' {
 		f.pendingLF = passLF
 	}
 	var after []byte // what remains of the events that have been examined
 	before := events
-	for matches := 0; matches < maxMatches; matches++ {
+	for matches := 0; matches < maxEventsRead; matches++ {
 		match := bytes.LastIndex(before, tokensKey)
 		if match < 0 {
 			break

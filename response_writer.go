@@ -24,11 +24,12 @@ type responseWriter struct {
 	filter            *usageFilter   // set if filtersUsage
 	opaque            bool           // the response has an encoding that decoder does not support: its usage is lost
 	mayBeStream       bool           // the client requested a stream, and the response is not declared as one: its first bytes tell
-	heldStatus        int            // of a header that is held until the first bytes tell; 0: none is held
+	heldStatus        int            // of a header that is held until then; 0: none is held
+	heldBytes         []byte         // first bytes that do not tell yet; nil: there are none
 	announcesTrailers bool           // the provider announced trailers
 	limit             *responseLimit // nil: the response is unlimited
 	countedOpen       bool           // the response is in the count of open streams
-	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, announcesTrailers, limit or countedOpen is set
+	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, heldBytes, announcesTrailers, limit or countedOpen is set
 
 	instance  string    // name of the middleware instance, for log lines
 	registry  *registry // counts open streams
@@ -123,7 +124,10 @@ func (w *responseWriter) Write(chunk []byte) (int, error) {
 // has usage to filter, or has had no event yet.
 func writeScanned(w *responseWriter, chunk []byte) error {
 	if w.mayBeStream {
-		detectStream(w, chunk)
+		chunk = detectStream(w, chunk)
+		if chunk == nil {
+			return nil
+		}
 	}
 	shown := chunk
 	if w.filtersUsage {
@@ -313,7 +317,7 @@ func endUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}
-	sendHeldHeader(w)
+	writeHeldBytes(w)
 	if w.limit != nil {
 		endLimit(w, false)
 		if w.limit.aborted {
