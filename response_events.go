@@ -115,10 +115,10 @@ func usageEvents(w *eventWindow, m *mark) []int {
 	for len(matches) > 0 && len(starts) < maxEventsRead {
 		start := eventStart(w.text, matches[len(matches)-1][0])
 		starts = append(starts, start)
-		if members := decodeEvent(w, start); members != nil && hasWholeUsage(members) {
+		matches = matchesBefore(matches, start)
+		if len(matches) > 0 && hasWholeUsage(decodeEvent(w, start)) {
 			break
 		}
-		matches = matchesBefore(matches, start)
 	}
 	return starts
 }
@@ -202,7 +202,7 @@ func eventData(event []byte) []byte {
 
 // hasWholeUsage reports whether a chat completion event has a usage that needs none before it.
 func hasWholeUsage(members *responseMembers) bool {
-	if members.Type != "" || len(members.Usage) == 0 {
+	if members == nil || members.Type != "" || len(members.Usage) == 0 {
 		return false
 	}
 	usage := &usageMembers{}

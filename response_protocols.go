@@ -122,7 +122,7 @@ func recordMembers(reader *responseReader, members *responseMembers) {
 		return
 	}
 	p := protocolOf(members.Type)
-	if reader.record.Model == "" || reader.record.ID == "" {
+	if reader.record.Model == "" || (reader.wantsDetails && reader.record.ID == "") {
 		recordIdentity(reader, members)
 	}
 	recordUsage(reader, p, members)

@@ -59,11 +59,12 @@ type usageCounts struct {
 
 // recordUsage records the usage of a response or of an event from the first place that has one.
 func recordUsage(reader *responseReader, p *protocol, members *responseMembers) {
-	for rank, at := range p.usagePlaces {
-		value := usageAt(members, at)
+	for i, at := range p.usagePlaces {
+		rank := i
 		if p.addsUsage {
 			rank = 0
 		}
+		value := usageAt(members, at)
 		if len(value) > 0 && value[0] == '{' && recordCounts(reader, rank, value) {
 			return
 		}

@@ -13,7 +13,8 @@ const (
 	// aggregatedCalls is the number of calls that the registry aggregates at a time. In interpreted
 	// code, entering a function is expensive; a batch pays for it once.
 	aggregatedCalls = 16
-	// maxKnownModels bounds the models that count as known because a provider has served them.
+	// maxKnownModels bounds the models that count as known because a provider has served them, and
+	// those that count because a provider's responses name them.
 	maxKnownModels = 1000
 	// maxPolicyTexts bounds the combinations of decisions that are counted as one text. Beyond it,
 	// the decisions are counted one by one.
@@ -31,25 +32,27 @@ const (
 // registry holds the state of all instruments. All middlewares of a Traefik share one. It lives as
 // long as the process, so that a new configuration does not reset the metrics.
 type registry struct {
-	mu          sync.Mutex
-	started     time.Time // zero until the first middleware
-	pending     []*Call   // not yet aggregated
-	series      map[string]*series
-	ordered     []*series        // in order of creation
-	knownModels map[string]bool  // models that a provider has served
-	enforced    map[string]int64 // calls by Request.Policy in enforce mode
-	reported    map[string]int64 // the same in report mode
-	lost        map[string]int64 // by kind
-	streams     atomic.Int64     // open event streams
+	mu           sync.Mutex
+	started      time.Time // zero until the first middleware
+	pending      []*Call   // not yet aggregated
+	series       map[string]*series
+	ordered      []*series        // in order of creation
+	knownModels  map[string]bool  // models of requests that a provider has served
+	servedModels map[string]bool  // models that those responses name
+	enforced     map[string]int64 // calls by Request.Policy in enforce mode
+	reported     map[string]int64 // the same in report mode
+	lost         map[string]int64 // by kind
+	streams      atomic.Int64     // open event streams
 }
 
 func newRegistry() *registry {
 	return &registry{
-		series:      map[string]*series{},
-		knownModels: map[string]bool{},
-		enforced:    map[string]int64{},
-		reported:    map[string]int64{},
-		lost:        map[string]int64{},
+		series:       map[string]*series{},
+		knownModels:  map[string]bool{},
+		servedModels: map[string]bool{},
+		enforced:     map[string]int64{},
+		reported:     map[string]int64{},
+		lost:         map[string]int64{},
 	}
 }
 
@@ -120,17 +123,20 @@ func aggregate(r *registry) {
 	r.pending = make([]*Call, 0, aggregatedCalls)
 	for _, c := range calls {
 		request, resp := c.Request, &c.Response
-		model := request.Model
+		model, responseModel := request.Model, resp.Model
 		if !request.ConfiguredModel && model != "" {
-			model = boundedModel(r, c)
+			model = boundedModel(r.knownModels, model, c.Status)
 		}
-		key := c.Target.key + "\x00" + model + "\x00" + resp.Model + "\x00" + c.ErrorType
+		if responseModel != model && !r.servedModels[responseModel] {
+			responseModel = boundedModel(r.servedModels, responseModel, c.Status)
+		}
+		key := c.Target.key + "\x00" + model + "\x00" + responseModel + "\x00" + c.ErrorType
 		if c.Labels != nil {
 			key += "\x00" + strings.Join(c.Labels, "\x00")
 		}
 		s := r.series[key]
 		if s == nil {
-			s = seriesOf(r, c, model)
+			s = seriesOf(r, c, model, responseModel)
 		}
 		values := []float64{float64(c.Duration) / 1e9, float64(c.GatewayDuration) / 1e9, float64(c.FirstChunk) / 1e9,
 			float64(resp.Usage.InputTokens), float64(resp.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
@@ -160,24 +166,24 @@ func aggregate(r *registry) {
 }
 
 // boundedModel returns the attribute for a model that the configuration does not name: the model
-// itself if a provider has served it, else _OTHER. Clients could make up any number of names.
-func boundedModel(r *registry, c *Call) string {
-	model := c.Request.Model
-	if r.knownModels[model] {
+// itself if it is known, or becomes known because a provider has served it, else _OTHER. Clients and
+// providers could make up any number of names.
+func boundedModel(known map[string]bool, model string, status int) string {
+	if known[model] || model == "" {
 		return model
 	}
-	if c.Status < 200 || c.Status >= 300 || len(r.knownModels) >= maxKnownModels {
+	if status < 200 || status >= 300 || len(known) >= maxKnownModels {
 		return other
 	}
-	r.knownModels[model] = true
+	known[model] = true
 	return model
 }
 
 // seriesOf returns the series of a call that the look-up by its unmodified values did not find.
 // Beyond Telemetry.MaxSeries, models and labels become _OTHER; the remaining values come from the
 // configuration, this code, and the statuses of providers, all of which are bounded.
-func seriesOf(r *registry, c *Call, model string) *series {
-	target, responseModel, labels := c.Target, c.Response.Model, append([]string(nil), c.Labels...)
+func seriesOf(r *registry, c *Call, model, responseModel string) *series {
+	target, labels := c.Target, append([]string(nil), c.Labels...)
 	if !attributeText(responseModel) {
 		responseModel = other
 	}

@@ -181,6 +181,31 @@ func TestKnownModelsAreBounded(t *testing.T) {
 	}
 }
 
+// TestModelsOfResponsesAreBounded has a provider make up a model for each response: neither the series nor the models of
+// requests are used up.
+func TestModelsOfResponsesAreBounded(t *testing.T) {
+	r := newRegistry()
+	for i := 0; i < 2*maxKnownModels; i++ {
+		recordCall(r, newTestCall(func(c *Call) {
+			c.Response.Model, c.Target.MaxSeries = fmt.Sprint("made-up-", i), 100000
+		}))
+	}
+	recordCall(r, newTestCall(func(c *Call) { c.Response.Model, c.Target.MaxSeries = c.Request.Model, 100000 }))
+	counts := countsOf(r, operationDuration)
+	if got := counts["gen_ai.request.model=gpt-4o gen_ai.response.model="+other]; got != maxKnownModels {
+		t.Errorf("%d calls with further models of responses, want %d", got, maxKnownModels)
+	}
+	if got := counts["gen_ai.request.model=gpt-4o gen_ai.response.model=gpt-4o"]; got != 1 {
+		t.Errorf("%d calls whose response names the model of the request, want 1", got)
+	}
+	if got := len(r.series); got != maxKnownModels+2 {
+		t.Errorf("%d series, want %d", got, maxKnownModels+2)
+	}
+	if got := len(r.knownModels); got != 0 {
+		t.Errorf("%d known models of requests, want 0", got)
+	}
+}
+
 func TestSeriesBeyondBoundBecomeOther(t *testing.T) {
 	call := func(model, app, errorType string) *Call {
 		return newTestCall(func(c *Call) {

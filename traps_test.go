@@ -139,6 +139,9 @@ var traps = []trap{
 	{25, lacksNames,
 		[]string{`use(func(*http.Request, []*http.Request) error { return nil })`, `func _(int) {}`, `func (*own) m(n int) {}`, `func (o *own) m(int) {}`},
 		[]string{`use(func(_ *http.Request, _ []*http.Request) error { return nil })`, `func _() {}`, `func (_ *own) m(n int) {}`, `var x func(int) error`, `func _() (int, error) { return 1, nil }`}},
+	{26, setsRangeIndex,
+		[]string{`for i := range list { i = 0 }`, `for i, x := range list { if v > 0 { i++ }; use(x) }`, `for i := range list { for { i = f() } }`},
+		[]string{`for i := range list { n := i; n = 0; use(n) }`, `for i := 0; i < 3; i++ { i = 2 }`, `for _, x := range list { x = 0 }`, `for i := range list { i := i; i = 0 }`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -838,6 +841,29 @@ func lacksNames(_ *source, path []ast.Node) bool {
 	for _, field := range fields {
 		if len(field.Names) == 0 {
 			return true
+		}
+	}
+	return false
+}
+
+func setsRangeIndex(s *source, path []ast.Node) bool {
+	var targets []ast.Expr
+	switch node := path[len(path)-1].(type) {
+	case *ast.AssignStmt:
+		targets = node.Lhs
+	case *ast.IncDecStmt:
+		targets = []ast.Expr{node.X}
+	}
+	for _, node := range path[:len(path)-1] {
+		loop, is := node.(*ast.RangeStmt)
+		if !is {
+			continue
+		}
+		key, is := loop.Key.(*ast.Ident)
+		for _, target := range targets {
+			if name, isName := target.(*ast.Ident); is && isName && s.info.Uses[name] != nil && s.info.ObjectOf(key) == s.info.Uses[name] {
+				return true
+			}
 		}
 	}
 	return false
