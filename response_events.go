@@ -10,11 +10,13 @@ import (
 // mark is what the text of an event has if it may be worth reading. Most events of a stream only
 // have a piece of content, and are not read. In a JSON string the quotes of a mark would be escaped,
 // so that no text of a client or a model can look like one; where it is in the event decides what
-// it means.
+// it means. Counting takes a fraction of the time of a regular expression, which is therefore only
+// used if some of the names in a window are not followed by null.
 type mark struct {
-	name  []byte         // part of every mark, to search for first
-	none  []byte         // the name with a value that makes it no mark, as most events have it; nil: there is none
-	value *regexp.Regexp // begins with the name
+	name   []byte
+	null   []byte // the name with null
+	spaced []byte // the same with a space, as other providers write it
+	value  *regexp.Regexp
 }
 
 // between matches what may be between a name, its colon and its value: data may continue in a line of
@@ -24,19 +26,27 @@ const between = `(?:[ \t\n]|\ndata:)*`
 // modelMark is that of a model with a name.
 var modelMark = regexp.MustCompile(`"model"` + between + ":" + between + `"[^"]`)
 
-// marks are those of a usage, an error, a finish reason, and the type of a last event, in the data and
-// in a line of its own.
+// marks are those of a usage, an error and a finish reason.
 var marks = []mark{
-	{[]byte(`"usage"`), []byte(`"usage":null`), regexp.MustCompile(`"usage"` + between + ":" + between + `\{`)},
-	{[]byte(`"error"`), []byte(`"error":null`), regexp.MustCompile(`"error"` + between + `(?:[,}\]]|:` + between + `[^n \t\n])`)},
-	{[]byte(`_reason"`), []byte(`_reason":null`), regexp.MustCompile(`_reason"` + between + ":" + between + `"[^"]`)},
-	{[]byte(`"type"`), nil, regexp.MustCompile(`"type"` + between + ":" + between + `"` + lastEventTypes + `"`)},
-	{[]byte("\nerror:"), nil, regexp.MustCompile("\nerror:[ \t]*[^ \t\n]")},
-	{[]byte("\nevent:"), nil, regexp.MustCompile("\nevent:[ \t]*" + lastEventTypes + "[ \t]*\n")},
+	{[]byte(`"usage"`), []byte(`"usage":null`), []byte(`"usage": null`), regexp.MustCompile(`"usage"` + between + ":" + between + `\{`)},
+	{[]byte(`"error"`), []byte(`"error":null`), []byte(`"error": null`), regexp.MustCompile(`"error"` + between + `(?:[,}\]]|:` + between + `[^n \t\n])`)},
+	{[]byte(`_reason"`), []byte(`_reason":null`), []byte(`_reason": null`), regexp.MustCompile(`_reason"` + between + ":" + between + `"[^"]`)},
 }
 
 // usageMark is the index of that of a usage.
 const usageMark = 0
+
+// The types of events, in their data and in a line of its own. lastEventParts are parts of the types of
+// all last events: if a window has none of them, its types are not searched.
+var (
+	typeKey       = []byte(`"type"`)
+	eventLine       = []byte("\ne")
+	lastEventParts = [][]byte{[]byte("complete"), []byte("done"), []byte("_stop"), []byte("-end"), []byte("failed"), []byte("cancelled"), []byte("error")}
+	lastEventMarks = []*regexp.Regexp{
+		regexp.MustCompile(`"type"` + between + ":" + between + `"` + lastEventTypes + `"`),
+		regexp.MustCompile("\ne(?:rror:|vent:[ \t]*" + lastEventTypes + "[ \t]*\n)"),
+	}
+)
 
 // eventName matches the line with the name of an event, for events whose data does not repeat it.
 // Versions of llama.cpp send an error in a line of its own kind.
@@ -71,12 +81,15 @@ func readEvents(reader *responseReader, window []byte) {
 		m := &marks[i]
 		count := bytes.Count(window, m.name)
 		switch {
-		case count == 0 || (m.none != nil && bytes.Count(window, m.none) == count):
+		case count == 0 || bytes.Count(window, m.null)+bytes.Count(window, m.spaced) == count:
 		case i == usageMark:
-			starts = usageEvents(w, m)
+			starts = usageEvents(w, m.value)
 		default:
-			starts = append(starts, markedEvents(w, m)...)
+			starts = append(starts, markedEvents(w, m.value)...)
 		}
+	}
+	if bytes.Contains(window, typeKey) || bytes.Contains(window, eventLine) {
+		starts = append(starts, lastEvents(w)...)
 	}
 	if len(starts) > 1 {
 		sort.Ints(starts)
@@ -100,32 +113,71 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 		if match == nil {
 			return
 		}
-		if members := decodeEvent(w, eventStart(w.text, at+match[0])); members != nil {
+		end := at + match[1] + modelMaxBytes
+		start := eventStart(w.text, at+match[0])
+		members := firstMembers(w, start, end)
+		if members != nil {
 			recordIdentity(reader, members)
 		}
 		at = w.end
 	}
 }
 
+// firstMembers returns what is read of an event for its model, which ends before an offset. Of a large
+// event, it reads no more than that: the first one of the Responses API repeats all tools.
+func firstMembers(w *eventWindow, start, end int) *responseMembers {
+	if end-start < smallResponseMaxBytes || end >= len(w.text) {
+		return decodeEvent(w, start)
+	}
+	w.start = -1
+	w.end = end
+	members := &responseMembers{}
+	head, _ := closeHead(eventData(w.text[start:end]))
+	if !unmarshalMembers(head, members) {
+		return nil
+	}
+	return members
+}
+
+// usageStart is the usual spelling of the mark of a usage.
+var usageStart = []byte(`"usage":{`)
+
 // usageEvents returns where the events with the usage of a window start: the last one, and, as long
 // as they do not have it all, those before it.
-func usageEvents(w *eventWindow, m *mark) []int {
-	matches := m.value.FindAllIndex(w.text, -1)
+func usageEvents(w *eventWindow, mark *regexp.Regexp) []int {
+	last := bytes.LastIndex(w.text, usageStart)
+	if last >= 0 && !mark.Match(w.text[last+1:]) {
+		start := eventStart(w.text, last)
+		if hasWholeUsage(decodeEvent(w, start)) {
+			return []int{start}
+		}
+	}
+	matches := mark.FindAllIndex(w.text, -1)
 	var starts []int
 	for len(matches) > 0 && len(starts) < maxEventsRead {
 		start := eventStart(w.text, matches[len(matches)-1][0])
 		starts = append(starts, start)
-		matches = matchesBefore(matches, start)
-		if len(matches) > 0 && hasWholeUsage(decodeEvent(w, start)) {
+		if hasWholeUsage(decodeEvent(w, start)) {
 			break
 		}
+		matches = matchesBefore(matches, start)
 	}
 	return starts
 }
 
+// lastEvents returns where the events with the type of a last event start.
+func lastEvents(w *eventWindow) []int {
+	for _, part := range lastEventParts {
+		if bytes.Contains(w.text, part) {
+			return append(markedEvents(w, lastEventMarks[0]), markedEvents(w, lastEventMarks[1])...)
+		}
+	}
+	return nil
+}
+
 // markedEvents returns where the last events with a mark start, each once.
-func markedEvents(w *eventWindow, m *mark) []int {
-	matches := m.value.FindAllIndex(w.text, -1)
+func markedEvents(w *eventWindow, mark *regexp.Regexp) []int {
+	matches := mark.FindAllIndex(w.text, -1)
 	var starts []int
 	for len(matches) > 0 && len(starts) < maxEventsRead {
 		start := eventStart(w.text, matches[len(matches)-1][0])
@@ -207,6 +259,7 @@ func hasWholeUsage(members *responseMembers) bool {
 	}
 	usage := &usageMembers{}
 	_ = json.Unmarshal(members.Usage, usage)
-	counts := readCounts(completions, usage)
-	return counts.input > 0 && counts.output > 0
+	input, hasInput := usage.PromptTokens.(float64)
+	output, hasOutput := usage.CompletionTokens.(float64)
+	return hasInput && hasOutput && input > 0 && output > 0 && input <= maxTokenCount && output <= maxTokenCount
 }

@@ -135,7 +135,8 @@ func withLineFeeds(window []byte, last bool) []byte {
 // scanCompleteEvents counts the events of a window, and reads those that are worth it.
 func scanCompleteEvents(reader *responseReader, window []byte) {
 	reader.events += bytes.Count(window, dataLine)
-	if at := bytes.LastIndex(window, doneMark); at >= 0 && !reader.done {
+	if !reader.done && bytes.Contains(window, doneMark) {
+		at := bytes.LastIndex(window, doneMark)
 		line := window[bytes.LastIndexByte(window[:at], '\n')+1 : at]
 		reader.done = string(bytes.TrimSpace(line)) == "data:"
 		reader.ended = reader.ended || reader.done
