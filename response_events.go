@@ -41,7 +41,7 @@ const usageMark = 0
 var (
 	typeKey       = []byte(`"type"`)
 	eventLine       = []byte("\ne")
-	lastEventParts = [][]byte{[]byte("complete"), []byte("done"), []byte("_stop"), []byte("-end"), []byte("failed"), []byte("cancelled"), []byte("error")}
+	lastEventParts = [][]byte{[]byte(".complete"), []byte(".incomplete"), []byte(".done"), []byte("_stop"), []byte("-end"), []byte(".failed"), []byte(".cancelled"), []byte("error")}
 	lastEventMarks = []*regexp.Regexp{
 		regexp.MustCompile(`"type"` + between + ":" + between + `"` + lastEventTypes + `"`),
 		regexp.MustCompile("\ne(?:rror:|vent:[ \t]*" + lastEventTypes + "[ \t]*\n)"),
