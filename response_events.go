@@ -39,8 +39,8 @@ const usageMark = 0
 // The types of events, in their data and in a line of its own. lastEventParts are parts of the types of
 // all last events: if a window has none of them, its types are not searched.
 var (
-	typeKey       = []byte(`"type"`)
-	eventLine       = []byte("\ne")
+	typeKey        = []byte(`"type"`)
+	eventLine      = []byte("\ne")
 	lastEventParts = [][]byte{[]byte(".complete"), []byte(".incomplete"), []byte(".done"), []byte("_stop"), []byte("-end"), []byte(".failed"), []byte(".cancelled"), []byte("error")}
 	lastEventMarks = []*regexp.Regexp{
 		regexp.MustCompile(`"type"` + between + ":" + between + `"` + lastEventTypes + `"`),
