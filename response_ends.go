@@ -66,7 +66,8 @@ func largeData(part []byte) []byte {
 }
 
 // endMembers returns the members at the beginning and at the end of a JSON object of which the rest
-// is unknown, or is not worth reading. An object that is cut off has no end.
+// is unknown, or is not worth reading. An end that is inside a container is taken to be in the one in
+// which the beginning ends. An object that is cut off has no end.
 func endMembers(reader *responseReader, head, tail []byte) *responseMembers {
 	members := &responseMembers{}
 	if reader.cut {
