@@ -116,7 +116,7 @@ func (b *bench) throughput(ctx context.Context, c benchCase, to target, clients 
 			defer running.Done()
 			for problems[i] == nil && time.Now().Before(end) {
 				var took time.Duration
-				took, problems[i] = b.send(ctx, c, to)
+				took, problems[i] = b.send(ctx, c, to, b.single(c))
 				samples[i] = append(samples[i], float64(took))
 			}
 		}()

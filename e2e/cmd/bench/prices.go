@@ -46,18 +46,21 @@ func (b *bench) prices(ctx context.Context, out io.Writer) error {
 
 // allocations returns the number of objects that Traefik allocates per unit.
 func (b *bench) allocations(ctx context.Context, c benchCase, to target) (float64, error) {
-	const requests = 200
-	count := requests/c.units() + concurrency
+	const counted = 200
+	requests, err := b.prepare(ctx, c, to, counted/c.units()+concurrency)
+	if err != nil {
+		return 0, err
+	}
 	before, err := to.gateway.Runtime(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if err := b.load(ctx, c, to, count); err != nil {
+	if err := b.load(ctx, c, to, requests); err != nil {
 		return 0, err
 	}
 	after, err := to.gateway.Runtime(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return float64(after.Allocations-before.Allocations) / float64(count*c.units()), nil
+	return float64(after.Allocations-before.Allocations) / float64(requests.count()*c.units()), nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // profileSeconds is long enough for a few hundred samples of the plugin.
@@ -15,21 +16,23 @@ func (b *bench) profile(ctx context.Context, c benchCase, folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
+	// More requests than Traefik can serve meanwhile, on the processors that it shares with its clients.
+	count, err := b.calibrate(ctx, c, b.plugin, profileSeconds*time.Second)
+	if err != nil {
+		return err
+	}
+	requests, err := b.prepare(ctx, c, b.plugin, count)
+	if err != nil {
+		return err
+	}
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
 	loaded := make(chan error, 1)
-	go func() {
-		for {
-			if err := b.load(loading, c, b.plugin, concurrency); err != nil {
-				loaded <- err
-				return
-			}
-		}
-	}()
+	go func() { loaded <- b.load(loading, c, b.plugin, requests) }()
 	content, err := b.plugin.gateway.Profile(ctx, profileSeconds)
-	failedBefore := len(loaded) > 0
+	endedBefore := len(loaded) > 0
 	stop()
-	if problem := <-loaded; failedBefore {
+	if problem := <-loaded; endedBefore && problem != nil {
 		return problem
 	}
 	if err != nil {
