@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -239,4 +240,52 @@ func TestPluginAcceptsSessions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestGatewayHasSeenWhatARequestContinues replaces the gateway by an upstream that remembers.
+func TestGatewayHasSeenWhatARequestContinues(t *testing.T) {
+	b := &bench{streams: newStreams(), client: http.DefaultClient}
+	handler := b.upstreamHandler()
+	var mutex sync.Mutex
+	known, measuring, measured := map[string]bool{}, false, 0
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mutex.Lock()
+		defer mutex.Unlock()
+		elements := gjson.GetBytes(body, "messages").Array()
+		before, all := fmt.Sprint(elements[:len(elements)-2]), fmt.Sprint(elements)
+		if measuring {
+			measured++
+			if !known[before] || known[all] {
+				t.Errorf("the gateway has seen what a request continues: %t, the request itself: %t", known[before], known[all])
+			}
+		}
+		known[all] = true
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		handler.ServeHTTP(w, r)
+	}))
+	defer upstream.Close()
+	c := benchCase{agents: &agents{turns: 6, tools: 2}}
+	to := target{address: upstream.URL + chatPath}
+	for range 2 {
+		requests, err := b.prepare(t.Context(), c, to, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := requests.count(), 2*lastTurns*len(chatForms); got != want {
+			t.Errorf("%d requests, want %d: as many sessions of each form", got, want)
+		}
+		mutex.Lock()
+		measuring = true
+		mutex.Unlock()
+		if err := b.load(t.Context(), c, to, requests); err != nil {
+			t.Fatal(err)
+		}
+		mutex.Lock()
+		measuring = false
+		mutex.Unlock()
+	}
+	if want := 2 * 2 * lastTurns * len(chatForms); measured != want {
+		t.Errorf("%d requests after their preparation, want %d", measured, want)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // streamEvents is the number of events of the streaming case, without its end marker.
@@ -77,6 +78,24 @@ func cases() []benchCase {
 		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agents{turns: 60, tools: 30, responses: true}},
 		streamCase(),
 	}
+}
+
+// selected returns those of the named cases, by default all, that the options select.
+func (b *bench) selected(names ...string) []benchCase {
+	return slices.DeleteFunc(cases(), func(c benchCase) bool {
+		return len(names) > 0 && !slices.Contains(names, c.name) || !b.options.only.MatchString(c.name)
+	})
+}
+
+// agentCases are the names of the cases of agents.
+func agentCases() []string {
+	var names []string
+	for _, c := range cases() {
+		if c.agents != nil {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // eventCase is the name of the streaming case.

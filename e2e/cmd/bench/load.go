@@ -68,7 +68,8 @@ func (b *bench) send(ctx context.Context, c benchCase, to target, content []byte
 		return took, nil
 	}
 	body, err := io.ReadAll(response.Body)
-	if want := c.response(); err == nil && len(body) != len(want) {
+	addsMembers := to.gateway == nil // Portkey does, to responses of the Responses API
+	if want := c.response(); err == nil && (len(body) < len(want) || len(body) > len(want) && !addsMembers) {
 		err = fmt.Errorf("%s: response of %d bytes, want %d", to.name, len(body), len(want))
 	}
 	return time.Since(sent), err

@@ -44,7 +44,7 @@ type options struct {
 
 func full() options {
 	return options{
-		effort:  effort{rounds: 5, cpu: time.Second, latency: 400 * time.Millisecond},
+		effort:  effort{rounds: 5, cpu: 600 * time.Millisecond, latency: 300 * time.Millisecond},
 		further: effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 200 * time.Millisecond},
 		crowd:   crowd{streams: 500, interval: 50 * time.Millisecond, rounds: 2, duration: 4 * time.Second},
 		sizes:   []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 3 << 20, 10_000_000},
@@ -119,7 +119,7 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{name: "cases", write: (*bench).table},
+		{name: "cases", write: (*bench).table, compiled: true},
 		{name: "compiled", write: (*bench).prices, compiled: true},
 		{name: "gateways", write: (*bench).gateways, compiled: true},
 		{name: "streams", write: (*bench).crowds, compiled: true},

@@ -52,11 +52,7 @@ func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets .
 
 // calibrate returns the number of requests that cost the target about the wanted CPU time.
 func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time.Duration) (int, error) {
-	warming, err := b.prepare(ctx, c, to, min(warmUp/c.units(), warmUpBytes/c.size())+concurrency)
-	if err != nil {
-		return 0, err
-	}
-	if err := b.load(ctx, c, to, warming); err != nil {
+	if err := b.warm(ctx, c, to); err != nil {
 		return 0, err
 	}
 	for count := concurrency; ; count *= 2 {
@@ -69,6 +65,15 @@ func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time
 			return max(1, int(float64(count)*float64(want)/total)), nil
 		}
 	}
+}
+
+// warm sends the target requests until connections are open and heaps have settled.
+func (b *bench) warm(ctx context.Context, c benchCase, to target) error {
+	requests, err := b.prepare(ctx, c, to, min(warmUp/c.units(), warmUpBytes/c.size())+concurrency)
+	if err != nil {
+		return err
+	}
+	return b.load(ctx, c, to, requests)
 }
 
 // cpu sends at least count requests and returns the target's CPU time per unit, in nanoseconds.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // priced names the cases that show the overhead of the interpreter.
-var priced = []string{
+var priced = append([]string{
 	"1 KB of prose", "1 KB of prose, without a span", "1 KB of prose, unlike any before", "16 KB of prose", eventCase,
-}
+}, agentCases()...)
 
 // prices writes the cost that the plugin adds to a bare route, compiled and interpreted.
 func (b *bench) prices(ctx context.Context, out io.Writer) error {
@@ -20,10 +19,7 @@ func (b *bench) prices(ctx context.Context, out io.Writer) error {
 	work := b.options.further
 	work.latency = 0
 	targets := []target{b.bare, b.plugin, b.compiledBare, b.compiledPlugin}
-	for _, c := range cases() {
-		if !slices.Contains(priced, c.name) {
-			continue
-		}
+	for _, c := range b.selected(priced...) {
 		measured, err := b.measure(ctx, c, work, targets...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
