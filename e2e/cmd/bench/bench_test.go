@@ -18,6 +18,7 @@ func little() options {
 	o.further = effort{rounds: 1, cpu: 100 * time.Millisecond, latency: 5 * time.Millisecond} // /proc counts in ticks of 10 ms
 	o.crowd = crowd{streams: 20, interval: 20 * time.Millisecond, rounds: 1, duration: 200 * time.Millisecond}
 	o.sizes = []int{1 << 10, 64 << 10}
+	o.turns = []int{1, 6}
 	return o
 }
 
@@ -39,6 +40,16 @@ func TestEachSizeIsMeasured(t *testing.T) {
 		}
 	}
 	checkPlot(t, sizesPlot, "prose", "tools", "64 KB")
+}
+
+func TestEachNumberOfTurnsIsMeasured(t *testing.T) {
+	table := output(t, "turns")
+	for _, row := range []string{"1 | 68 KB", "6 | 77 KB"} {
+		if !regexp.MustCompile(`\n\| ` + regexp.QuoteMeta(row) + ` \| [0-9.]+ (µs|ms)( \| [0-9.]+ (µs|ms) \| [0-9.]+){2} \|\n`).MatchString(table) {
+			t.Errorf("no row %s with three figures in\n%s", row, table)
+		}
+	}
+	checkPlot(t, turnsPlot, "without the plugin", "interpreted", "compiled in")
 }
 
 func checkPlot(t *testing.T, name string, texts ...string) {
@@ -86,7 +97,7 @@ func TestOptionsChooseParts(t *testing.T) {
 		casesOnly         bool
 		want              string
 	}{
-		{name: "default: all", want: "cases,compiled,gateways,streams,sizes"},
+		{name: "default: all", want: "cases,compiled,gateways,streams,sizes,turns"},
 		{name: "short run", casesOnly: true, want: "cases"},
 		{name: "some cases", only: "prose", want: "cases"},
 		{name: "named", parts: "sizes,streams", casesOnly: true, want: "sizes,streams"},

@@ -40,6 +40,7 @@ type options struct {
 	write    bool
 	crowd    crowd
 	sizes    []int // of bodies, in bytes
+	turns    []int // of agents' conversations
 }
 
 func full() options {
@@ -47,6 +48,7 @@ func full() options {
 		effort:  effort{rounds: 5, cpu: 600 * time.Millisecond, latency: 300 * time.Millisecond},
 		further: effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 200 * time.Millisecond},
 		crowd:   crowd{streams: 500, interval: 50 * time.Millisecond, rounds: 2, duration: 4 * time.Second},
+		turns:   []int{1, 5, 10, 20, 40, 60, 80, 100},
 		sizes:   []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 3 << 20, 10_000_000},
 	}
 }
@@ -124,6 +126,7 @@ func parts() []part {
 		{name: "gateways", write: (*bench).gateways, compiled: true},
 		{name: "streams", write: (*bench).crowds, compiled: true},
 		{name: "sizes", write: (*bench).sizes},
+		{name: "turns", write: (*bench).turns, compiled: true},
 	}
 }
 
