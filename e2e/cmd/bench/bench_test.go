@@ -15,12 +15,14 @@ import (
 func little() options {
 	o := short()
 	o.effort = effort{rounds: 1, cpu: 20 * time.Millisecond, latency: 5 * time.Millisecond}
-	o.further = effort{rounds: 1, cpu: 200 * time.Millisecond, latency: 5 * time.Millisecond} // /proc counts in ticks of 10 ms
+	o.further = effort{rounds: 1, cpu: 100 * time.Millisecond, latency: 5 * time.Millisecond} // /proc counts in ticks of 10 ms
 	o.crowd = crowd{streams: 20, interval: 20 * time.Millisecond, rounds: 1, duration: 200 * time.Millisecond}
 	o.sizes = []int{1 << 10, 64 << 10}
+	o.turns = []int{1, 6}
 	return o
 }
 
+// Most parts need Traefik with the plugin compiled in, whose first build takes minutes.
 func TestEachCaseIsMeasured(t *testing.T) {
 	table := output(t, "cases")
 	for _, c := range cases() {
@@ -37,7 +39,22 @@ func TestEachSizeIsMeasured(t *testing.T) {
 			t.Errorf("no row %s with four contents in\n%s", row, table)
 		}
 	}
-	plot, err := document.Plot(sizesPlot, false)
+	checkPlot(t, sizesPlot, "prose", "tools", "64 KB")
+}
+
+func TestEachNumberOfTurnsIsMeasured(t *testing.T) {
+	table := output(t, "turns")
+	for _, row := range []string{"1 | 68 KB", "6 | 77 KB"} {
+		if !regexp.MustCompile(`\n\| ` + regexp.QuoteMeta(row) + ` \| [0-9.]+ (µs|ms)( \| [0-9.]+ (µs|ms) \| [0-9.]+){2} \|\n`).MatchString(table) {
+			t.Errorf("no row %s with three figures in\n%s", row, table)
+		}
+	}
+	checkPlot(t, turnsPlot, "without the plugin", "interpreted", "compiled in")
+}
+
+func checkPlot(t *testing.T, name string, texts ...string) {
+	t.Helper()
+	plot, err := document.Plot(name, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,15 +62,13 @@ func TestEachSizeIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"<svg", "prose", "tools", "64 KB"} {
+	for _, want := range append(texts, "<svg") {
 		if !strings.Contains(string(drawn), want) {
-			t.Errorf("plot lacks %q", want)
+			t.Errorf("plot %s lacks %q", name, want)
 		}
 	}
 }
 
-// TestCompiledPluginIsMeasured needs Traefik with the plugin compiled in, whose first build takes
-// minutes.
 func TestCompiledPluginIsMeasured(t *testing.T) {
 	tables := output(t, "compiled,gateways,streams")
 	for _, row := range append([]string{"bare Traefik", "with the plugin", "with the plugin compiled"}, priced...) {
@@ -82,7 +97,7 @@ func TestOptionsChooseParts(t *testing.T) {
 		casesOnly         bool
 		want              string
 	}{
-		{name: "default: all", want: "cases,compiled,gateways,streams,sizes"},
+		{name: "default: all", want: "cases,compiled,gateways,streams,sizes,turns"},
 		{name: "short run", casesOnly: true, want: "cases"},
 		{name: "some cases", only: "prose", want: "cases"},
 		{name: "named", parts: "sizes,streams", casesOnly: true, want: "sizes,streams"},

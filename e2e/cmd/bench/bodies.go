@@ -118,8 +118,9 @@ var words = strings.Fields(`the a gateway model prompt answer of in to and with 
 	reads writes sends keeps counts refuses forwards small large quick exact open bounded`)
 
 // prose returns text of about the encoded size: paragraphs of sentences, some of them in quotes.
-func prose(size int, seed int64) string {
-	random := rand.New(rand.NewSource(seed))
+func prose(size int, seed int64) string { return proseOf(rand.New(rand.NewSource(seed)), size) }
+
+func proseOf(random *rand.Rand, size int) string {
 	var text strings.Builder
 	for encoded := 0; encoded < size; {
 		sentence := strings.Join(pick(random, 6+random.Intn(12)), " ") + ". "

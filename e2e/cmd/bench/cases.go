@@ -3,15 +3,18 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // streamEvents is the number of events of the streaming case, without its end marker.
 const streamEvents = 100
 
-// benchCase is a request that is sent repeatedly, each time with a different text.
+// benchCase is a request that is sent repeatedly, each time with a different text, or agents whose
+// requests continue each other.
 type benchCase struct {
 	name   string
 	body   []byte
+	agents *agents // in place of a body
 	stream bool
 	unlike bool // each time also with a different parameter: the plugin finds no cached decision
 
@@ -33,6 +36,25 @@ func (c benchCase) requestBody(n int64) []byte {
 	return body
 }
 
+// size is the approximate size of a request.
+func (c benchCase) size() int {
+	if c.agents != nil {
+		return c.agents.size()
+	}
+	return len(c.body)
+}
+
+// path is the path of the API that the case calls.
+func (c benchCase) path() string {
+	if c.agents != nil && c.agents.responses {
+		return responsesPath
+	}
+	return chatPath
+}
+
+// response is the response of the upstream, unless it is a stream.
+func (c benchCase) response() string { return responseTo(c.path()) }
+
 // units is the number of units, requests or events, by which the figures of a request are divided.
 func (c benchCase) units() int {
 	if c.stream {
@@ -50,8 +72,30 @@ func cases() []benchCase {
 		{name: "256 KB of prose", body: proseRequest(256 << 10)},
 		{name: "64 messages of 4 KB", body: conversation(64, 4<<10)},
 		{name: "1 MB with an image", body: imageRequest(1 << 20)},
+		{name: "agent session, 10 turns, 5 tools", agents: &agents{turns: 10, tools: 5}},
+		{name: "agent session, 60 turns, 30 tools", agents: &agents{turns: 60, tools: 30}},
+		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agents{turns: 10, tools: 5, responses: true}},
+		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agents{turns: 60, tools: 30, responses: true}},
 		streamCase(),
 	}
+}
+
+// selected returns those of the named cases, by default all, that the options select.
+func (b *bench) selected(names ...string) []benchCase {
+	return slices.DeleteFunc(cases(), func(c benchCase) bool {
+		return len(names) > 0 && !slices.Contains(names, c.name) || !b.options.only.MatchString(c.name)
+	})
+}
+
+// agentCases are the names of the cases of agents.
+func agentCases() []string {
+	var names []string
+	for _, c := range cases() {
+		if c.agents != nil {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // eventCase is the name of the streaming case.

@@ -15,9 +15,10 @@ const mostClients = 64
 // clientCounts are the numbers of clients with which throughput is measured.
 var clientCounts = []int{1, 16, mostClients}
 
-// compared names the cases whose CPU time is compared between gateways. The first one also measures
-// throughput.
-var compared = []string{"1 KB of prose", "16 KB of prose", "256 KB of prose", eventCase}
+// compared names the cases whose CPU time is compared between gateways.
+var compared = append([]string{
+	"1 KB of prose", "1 KB of prose, unlike any before", "16 KB of prose", "256 KB of prose", "1 MB with an image", eventCase,
+}, agentCases()...)
 
 // gateways writes throughput and CPU time of Traefik without the plugin, with it, with it compiled
 // in, and of other gateways.
@@ -30,37 +31,41 @@ func (b *bench) gateways(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-
-	rows := make([][]string, len(targets))
-	for i, to := range targets {
-		rows[i] = []string{to.name}
+	if err := b.throughputs(ctx, out, targets); err != nil {
+		return err
 	}
-	chosen := slices.DeleteFunc(cases(), func(c benchCase) bool { return !slices.Contains(compared, c.name) })
-	for i, c := range chosen {
+	if _, err := io.WriteString(out, "\n"); err != nil {
+		return err
+	}
+	return b.compare(ctx, out, targets)
+}
+
+// compare writes the CPU time of each case for each gateway, with its ratio to the first one.
+func (b *bench) compare(ctx context.Context, out io.Writer, targets []target) error {
+	head := []string{"CPU"}
+	for _, to := range targets {
+		head = append(head, to.name)
+	}
+	if _, err := io.WriteString(out, tableHead(head...)); err != nil {
+		return err
+	}
+	for _, c := range b.selected(compared...) {
 		measured, err := b.measure(ctx, c, b.options.further, streaming(targets, c)...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		if i == 0 {
-			if err := b.addThroughput(ctx, c, targets, measured, rows); err != nil {
-				return err
+		bare, row := median(measured[0].cpu), []string{c.name}
+		for _, to := range targets {
+			if c.stream && to.noStreams {
+				row = append(row, "–")
+				continue
 			}
-		}
-		next := 0
-		for t, to := range targets {
-			cell := "–"
-			if !c.stream || !to.noStreams {
-				cell = rounded(median(measured[next].cpu))
-				next++
+			cell := rounded(median(measured[0].cpu))
+			if len(row) > 1 {
+				cell += " (" + times(median(measured[0].cpu), bare) + ")"
 			}
-			rows[t] = append(rows[t], cell)
+			row, measured = append(row, cell), measured[1:]
 		}
-	}
-	head := []string{"gateway", "p50, 1 client", "requests/s, 1 client", "16 clients", "64 clients", "p99, 64 clients", "CPU 1 KB", "16 KB", "256 KB", "an event"}
-	if _, err := io.WriteString(out, tableHead(head...)); err != nil {
-		return err
-	}
-	for _, row := range rows {
 		if _, err := io.WriteString(out, tableRow(row...)); err != nil {
 			return err
 		}
@@ -73,11 +78,17 @@ func streaming(targets []target, c benchCase) []target {
 	return slices.DeleteFunc(slices.Clone(targets), func(to target) bool { return c.stream && to.noStreams })
 }
 
-// addThroughput appends to each row the latency of one client, the requests per second, and the
+// throughputs writes for each gateway the latency of one client, the requests per second, and the
 // latency of many clients.
-func (b *bench) addThroughput(ctx context.Context, c benchCase, targets []target, measured []figures, rows [][]string) error {
+func (b *bench) throughputs(ctx context.Context, out io.Writer, targets []target) error {
+	c := cases()[0]
 	rates := make([][]float64, len(targets)*len(clientCounts))
-	crowded := make([][]float64, len(targets))
+	alone, crowded := make([][]float64, len(targets)), make([][]float64, len(targets))
+	for _, to := range targets {
+		if err := b.warm(ctx, c, to); err != nil {
+			return err
+		}
+	}
 	for range b.options.further.rounds {
 		for t, to := range targets {
 			for n, clients := range clientCounts {
@@ -87,18 +98,27 @@ func (b *bench) addThroughput(ctx context.Context, c benchCase, targets []target
 				}
 				at := t*len(clientCounts) + n
 				rates[at] = append(rates[at], rate)
-				if clients == mostClients {
+				switch clients {
+				case 1:
+					alone[t] = append(alone[t], latencies...)
+				case mostClients:
 					crowded[t] = append(crowded[t], latencies...)
 				}
 			}
 		}
 	}
-	for t := range targets {
-		rows[t] = append(rows[t], rounded(median(measured[t].latencies)))
+	head := []string{"gateway", "p50, 1 client", "requests/s, 1 client", "16 clients", "64 clients", "p99, 64 clients"}
+	if _, err := io.WriteString(out, tableHead(head...)); err != nil {
+		return err
+	}
+	for t, to := range targets {
+		row := []string{to.name, rounded(median(alone[t]))}
 		for n := range clientCounts {
-			rows[t] = append(rows[t], fmt.Sprintf("%.0f", median(rates[t*len(clientCounts)+n])))
+			row = append(row, fmt.Sprintf("%.0f", median(rates[t*len(clientCounts)+n])))
 		}
-		rows[t] = append(rows[t], rounded(percentile(crowded[t], 99)))
+		if _, err := io.WriteString(out, tableRow(append(row, rounded(percentile(crowded[t], 99)))...)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -116,7 +136,7 @@ func (b *bench) throughput(ctx context.Context, c benchCase, to target, clients 
 			defer running.Done()
 			for problems[i] == nil && time.Now().Before(end) {
 				var took time.Duration
-				took, problems[i] = b.send(ctx, c, to)
+				took, problems[i] = b.send(ctx, c, to, b.single(c))
 				samples[i] = append(samples[i], float64(took))
 			}
 		}()

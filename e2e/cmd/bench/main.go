@@ -40,13 +40,15 @@ type options struct {
 	write    bool
 	crowd    crowd
 	sizes    []int // of bodies, in bytes
+	turns    []int // of agents' conversations
 }
 
 func full() options {
 	return options{
-		effort:  effort{rounds: 5, cpu: time.Second, latency: 400 * time.Millisecond},
+		effort:  effort{rounds: 5, cpu: 600 * time.Millisecond, latency: 300 * time.Millisecond},
 		further: effort{rounds: 3, cpu: 300 * time.Millisecond, latency: 200 * time.Millisecond},
 		crowd:   crowd{streams: 500, interval: 50 * time.Millisecond, rounds: 2, duration: 4 * time.Second},
+		turns:   []int{1, 5, 10, 20, 40, 60, 80, 100},
 		sizes:   []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 3 << 20, 10_000_000},
 	}
 }
@@ -119,11 +121,12 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{name: "cases", write: (*bench).table},
+		{name: "cases", write: (*bench).table, compiled: true},
 		{name: "compiled", write: (*bench).prices, compiled: true},
 		{name: "gateways", write: (*bench).gateways, compiled: true},
 		{name: "streams", write: (*bench).crowds, compiled: true},
 		{name: "sizes", write: (*bench).sizes},
+		{name: "turns", write: (*bench).turns, compiled: true},
 	}
 }
 

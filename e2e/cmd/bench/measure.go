@@ -52,8 +52,7 @@ func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets .
 
 // calibrate returns the number of requests that cost the target about the wanted CPU time.
 func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time.Duration) (int, error) {
-	warming := min(warmUp/c.units(), warmUpBytes/len(c.body)) + concurrency
-	if err := b.load(ctx, c, to, warming); err != nil {
+	if err := b.warm(ctx, c, to); err != nil {
 		return 0, err
 	}
 	for count := concurrency; ; count *= 2 {
@@ -68,30 +67,51 @@ func (b *bench) calibrate(ctx context.Context, c benchCase, to target, want time
 	}
 }
 
-// cpu sends count requests and returns the target's CPU time per unit, in nanoseconds.
+// warm sends the target requests until connections are open and heaps have settled.
+func (b *bench) warm(ctx context.Context, c benchCase, to target) error {
+	requests, err := b.prepare(ctx, c, to, min(warmUp/c.units(), warmUpBytes/c.size())+concurrency)
+	if err != nil {
+		return err
+	}
+	return b.load(ctx, c, to, requests)
+}
+
+// cpu sends at least count requests and returns the target's CPU time per unit, in nanoseconds.
 func (b *bench) cpu(ctx context.Context, c benchCase, to target, count int) (float64, error) {
+	requests, err := b.prepare(ctx, c, to, count)
+	if err != nil {
+		return 0, err
+	}
 	before, err := to.process.CPU()
 	if err != nil {
 		return 0, err
 	}
-	if err := b.load(ctx, c, to, count); err != nil {
+	if err := b.load(ctx, c, to, requests); err != nil {
 		return 0, err
 	}
 	after, err := to.process.CPU()
 	if err != nil {
 		return 0, err
 	}
-	return float64(after-before) / float64(count*c.units()), nil
+	return float64(after-before) / float64(requests.count()*c.units()), nil
 }
 
 // latencies appends the time that a single client waits per unit, in nanoseconds.
 func (b *bench) latencies(ctx context.Context, c benchCase, to target, spend time.Duration, samples []float64) ([]float64, error) {
 	for begin := time.Now(); time.Since(begin) < spend; {
-		took, err := b.send(ctx, c, to)
+		requests, err := b.prepare(ctx, c, to, 1)
 		if err != nil {
 			return nil, err
 		}
-		samples = append(samples, float64(took)/float64(c.units()))
+		for _, s := range requests {
+			for n := range s.length {
+				took, err := b.send(ctx, c, to, s.body(n))
+				if err != nil {
+					return nil, err
+				}
+				samples = append(samples, float64(took)/float64(c.units()))
+			}
+		}
 	}
 	return samples, nil
 }

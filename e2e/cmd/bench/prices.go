@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // priced names the cases that show the overhead of the interpreter.
-var priced = []string{
+var priced = append([]string{
 	"1 KB of prose", "1 KB of prose, without a span", "1 KB of prose, unlike any before", "16 KB of prose", eventCase,
-}
+}, agentCases()...)
 
 // prices writes the cost that the plugin adds to a bare route, compiled and interpreted.
 func (b *bench) prices(ctx context.Context, out io.Writer) error {
@@ -20,10 +19,7 @@ func (b *bench) prices(ctx context.Context, out io.Writer) error {
 	work := b.options.further
 	work.latency = 0
 	targets := []target{b.bare, b.plugin, b.compiledBare, b.compiledPlugin}
-	for _, c := range cases() {
-		if !slices.Contains(priced, c.name) {
-			continue
-		}
+	for _, c := range b.selected(priced...) {
 		measured, err := b.measure(ctx, c, work, targets...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -46,18 +42,21 @@ func (b *bench) prices(ctx context.Context, out io.Writer) error {
 
 // allocations returns the number of objects that Traefik allocates per unit.
 func (b *bench) allocations(ctx context.Context, c benchCase, to target) (float64, error) {
-	const requests = 200
-	count := requests/c.units() + concurrency
+	const counted = 200
+	requests, err := b.prepare(ctx, c, to, counted/c.units()+concurrency)
+	if err != nil {
+		return 0, err
+	}
 	before, err := to.gateway.Runtime(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if err := b.load(ctx, c, to, count); err != nil {
+	if err := b.load(ctx, c, to, requests); err != nil {
 		return 0, err
 	}
 	after, err := to.gateway.Runtime(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return float64(after.Allocations-before.Allocations) / float64(count*c.units()), nil
+	return float64(after.Allocations-before.Allocations) / float64(requests.count()*c.units()), nil
 }

@@ -6,31 +6,37 @@ import (
 	"io"
 )
 
-// table writes the cost of each case without and with the plugin.
+// table writes the cost of each case without and with the plugin, interpreted and compiled in.
 func (b *bench) table(ctx context.Context, out io.Writer) error {
-	if _, err := io.WriteString(out, tableHead("case", "CPU bare", "CPU plugin", "ratio", "p50 bare", "p50 plugin", "ratio")); err != nil {
+	head := []string{"case", "CPU bare", "CPU plugin", "ratio", "CPU compiled", "ratio", "p50 bare", "p50 plugin", "ratio", "p50 compiled", "ratio"}
+	if _, err := io.WriteString(out, tableHead(head...)); err != nil {
 		return err
 	}
-	for _, c := range cases() {
-		if !b.options.only.MatchString(c.name) {
-			continue
-		}
-		measured, err := b.measure(ctx, c, b.options.effort, b.bare, b.plugin)
+	for _, c := range b.selected() {
+		measured, err := b.measure(ctx, c, b.options.effort, b.bare, b.plugin, b.compiledBare, b.compiledPlugin)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		bare, plugin := measured[0], measured[1]
-		bareP50, pluginP50 := median(bare.latencies), median(plugin.latencies)
+		var p50 [4]float64
+		for i := range measured {
+			p50[i] = median(measured[i].latencies)
+		}
+		cpu := func(i int) string { return rounded(median(measured[i].cpu)) }
+		ratio := func(above, below int) string {
+			return fmt.Sprintf("%.2f", median(ratios(measured[above].cpu, measured[below].cpu)))
+		}
 		if _, err := io.WriteString(out, tableRow(c.name,
-			rounded(median(bare.cpu)), rounded(median(plugin.cpu)), fmt.Sprintf("%.2f", median(ratios(plugin.cpu, bare.cpu))),
-			rounded(bareP50), rounded(pluginP50), fmt.Sprintf("%.2f", pluginP50/bareP50))); err != nil {
+			cpu(0), cpu(1), ratio(1, 0), cpu(3), ratio(3, 2),
+			rounded(p50[0]), rounded(p50[1]), fmt.Sprintf("%.2f", p50[1]/p50[0]), rounded(p50[3]), fmt.Sprintf("%.2f", p50[3]/p50[2]))); err != nil {
 			return err
 		}
 		if b.options.profiles == "" {
 			continue
 		}
-		if err := b.profile(ctx, c, b.options.profiles); err != nil {
-			return fmt.Errorf("%s: profile: %w", c.name, err)
+		for name, to := range map[string]target{c.name: b.plugin, c.name + " compiled": b.compiledPlugin} {
+			if err := b.profile(ctx, c, to, b.options.profiles, name); err != nil {
+				return fmt.Errorf("%s: profile: %w", name, err)
+			}
 		}
 	}
 	return nil

@@ -112,6 +112,7 @@ func routes(upstream, collector string) gateway.Dynamic {
 			"model":               enforcedModel,
 			"allowModelOverride":  false,
 			"allowParamsOverride": false,
+			"routes":              map[string]any{"*": "completions", responsesPath: "responses"},
 			"params":              map[string]any{"temperature": enforced["temperature"], "topP": enforced["top_p"], "maxTokens": enforced["max_tokens"]},
 			"limits":              map[string]any{"maxTokens": 1024, "n": 1},
 			"dropParams":          []string{"seed"},

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,22 @@ const responseBody = `{"id":"chatcmpl-bench","object":"chat.completion","created
 	`"choices":[{"index":0,"message":{"role":"assistant","content":"A gateway forwards what it may and refuses what it must.",` +
 	`"refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":12,` +
 	`"total_tokens":212,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}`
+
+const responsesBody = `{"id":"resp_bench","object":"response","created_at":1735689600,"status":"completed","model":"gpt-4o-mini",` +
+	`"output":[{"id":"msg_bench","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text",` +
+	`"text":"A gateway forwards what it may and refuses what it must.","annotations":[]}]}],"usage":{"input_tokens":200,` +
+	`"input_tokens_details":{"cached_tokens":0},"output_tokens":12,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":212}}`
+
+// responsesPath is the path of the Responses API, as chatPath is that of chat completions.
+const responsesPath = "/v1/responses"
+
+// responseTo returns the response to a request with the path.
+func responseTo(path string) string {
+	if strings.HasSuffix(path, responsesPath) {
+		return responsesBody
+	}
+	return responseBody
+}
 
 const eventData = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1735689600,"model":"gpt-4o-mini",` +
 	`"choices":[{"index":0,"delta":{"content":" gateway"},"logprobs":null,"finish_reason":null}]}` + "\n\n"
@@ -83,7 +100,7 @@ func (b *bench) upstreamHandler() http.Handler {
 		switch name := r.Header.Get(streamHeader); name {
 		case "":
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, responseBody)
+			_, _ = io.WriteString(w, responseTo(r.URL.Path))
 		case crowdName:
 			b.stage.Load().playEvents(w, r)
 		default:
