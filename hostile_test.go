@@ -45,6 +45,19 @@ func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
 	}
 }
 
+// TestSearchForModelIsBounded checks that an event with thousands of models of something inside is read a few times only.
+func TestSearchForModelIsBounded(t *testing.T) {
+	event := "data: {" + strings.Repeat(`"a":1,`, 3000) + `"x":[` + strings.Repeat(`{"model":"y"},`, 1000) + "{}]}\n\n"
+	text := []byte("\n" + strings.Repeat(event, 3) + `data: {"model":"m-1"}` + "\n\n")
+	reader := &responseReader{record: &Response{}, stream: true}
+	if got := testing.AllocsPerRun(1, func() { scanWindow(reader, text, false) }); got > 2000 {
+		t.Errorf("%.0f allocations, want at most 2000", got)
+	}
+	if reader.record.Model != "m-1" {
+		t.Errorf("model %q, want m-1", reader.record.Model)
+	}
+}
+
 // disconnectingClient accepts some writes; later ones fail.
 type disconnectingClient struct {
 	*httptest.ResponseRecorder

@@ -1,18 +1,18 @@
 package chatcompletion
 
-import "encoding/json"
-
 // maxFinishReasons bounds the finish reasons that a record keeps: a provider could send thousands
 // of choices.
 const maxFinishReasons = 16
 
+// nullText is the finish reason of choices that continue, with some providers.
+const nullText = "null"
+
 // smallResponse is what is read of a small response.
 type smallResponse struct {
-	ID      string          `json:"id"`
-	Model   string          `json:"model"`
-	Usage   smallUsage      `json:"usage"`
-	Error   json.RawMessage `json:"error"`
-	Choices []smallChoice   `json:"choices"`
+	ID      string        `json:"id"`
+	Model   string        `json:"model"`
+	Usage   smallUsage    `json:"usage"`
+	Choices []smallChoice `json:"choices"`
 }
 
 type smallChoice struct {
@@ -23,6 +23,8 @@ type smallUsage struct {
 	PromptTokens     int64        `json:"prompt_tokens"`
 	CompletionTokens int64        `json:"completion_tokens"`
 	TotalTokens      int64        `json:"total_tokens"`
+	CacheCreation    float64      `json:"cache_creation_input_tokens"`
+	CacheRead        float64      `json:"cache_read_input_tokens"`
 	Prompt           usageDetails `json:"prompt_tokens_details"`
 	Completion       usageDetails `json:"completion_tokens_details"`
 }
@@ -40,11 +42,17 @@ func fillDetails(calls []*Call) {
 			resp.ID = members.ID
 		}
 		for i, choice := range members.Choices {
-			if choice.FinishReason != "" && len(choice.FinishReason) <= modelMaxBytes && i < maxFinishReasons {
+			if choice.FinishReason != "" && choice.FinishReason != nullText && len(choice.FinishReason) <= modelMaxBytes && i < maxFinishReasons {
 				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
 			}
 		}
 		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
+		if prompt.CachedTokens == 0 {
+			prompt.CachedTokens = members.Usage.CacheRead // some gateways report both
+		}
+		if prompt.CacheCreationTokens == 0 {
+			prompt.CacheCreationTokens = members.Usage.CacheCreation
+		}
 		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
 			takeUsageDetails(&resp.Usage, prompt, completion)
 		}

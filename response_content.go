@@ -46,10 +46,10 @@ func captureWindow(capt *capture, window []byte, stream bool) {
 		var response responseChoices
 		_ = json.NewDecoder(bytes.NewReader(line)).Decode(&response) // members of other types do not keep the rest from being read
 		for i, choice := range response.Choices {
-			if i == maxMatches {
+			if i == maxChoices {
 				break
 			}
-			if choice.Index < 0 || choice.Index >= maxMatches {
+			if choice.Index < 0 || choice.Index >= maxChoices {
 				continue
 			}
 			for len(capt.choices) <= choice.Index {

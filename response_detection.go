@@ -6,7 +6,7 @@ import (
 )
 
 // Some providers declare an event stream as application/json, or not at all. If the client requested
-// a stream, the first bytes of the response tell: no JSON begins like an event stream.
+// a stream, the first bytes of the response decide: no JSON begins like an event stream.
 
 // eventFields are what a line of an event stream begins with; the last one begins a comment.
 var eventFields = [][]byte{[]byte("data:"), []byte("event:"), []byte("id:"), []byte("retry:"), []byte(":")}
@@ -32,7 +32,7 @@ func sendHeldHeader(w *responseWriter) {
 }
 
 // detectStream decides whether a response is an event stream, and returns what is to be written: the
-// chunk, after what was held of the chunks before. White space does not tell, and is not held, since
+// chunk, after what was held of the chunks before. White space decides nothing, and is not held, since
 // providers send it to keep a connection open.
 func detectStream(w *responseWriter, chunk []byte) []byte {
 	if w.heldBytes != nil {
@@ -71,7 +71,7 @@ func endDetection(w *responseWriter) {
 	}
 }
 
-// writeHeldBytes writes what is held of a response that ends before it tells what it is.
+// writeHeldBytes writes what is held of a response that ends before its first bytes decide.
 func writeHeldBytes(w *responseWriter) {
 	endDetection(w)
 	if held := w.heldBytes; held != nil {

@@ -52,8 +52,8 @@ var (
 // Versions of llama.cpp send an error in a line of its own kind.
 var eventName = regexp.MustCompile("\n(?:event:[ \t]*([^\n]*?)[ \t]*\n|(error):)")
 
-// otherLines matches the lines of an event that are not data.
-var otherLines = regexp.MustCompile("\n(?:[^d\n]|d[^a\n])[^\n]*")
+// dataLines matches the lines of an event that have data.
+var dataLines = regexp.MustCompile("\ndata:[^\n]*")
 
 // maxEventsRead bounds the events of one kind that are read of a window. That of a stream with an
 // event in every packet has windowChunks.
@@ -83,13 +83,13 @@ func readEvents(reader *responseReader, window []byte) {
 		switch {
 		case count == 0 || bytes.Count(window, m.null)+bytes.Count(window, m.spaced) == count:
 		case i == usageMark:
-			starts = usageEvents(w, m.value)
+			starts = usageStarts(w, m.value)
 		default:
-			starts = append(starts, markedEvents(w, m.value)...)
+			starts = append(starts, markedStarts(w, m.value)...)
 		}
 	}
 	if bytes.Contains(window, typeKey) || bytes.Contains(window, eventLine) {
-		starts = append(starts, lastEvents(w)...)
+		starts = append(starts, lastEventStarts(w)...)
 	}
 	if len(starts) > 1 {
 		sort.Ints(starts)
@@ -104,8 +104,8 @@ func readEvents(reader *responseReader, window []byte) {
 	}
 }
 
-// readFirstEvents reads the first events until one names the model. It may not be the first one
-// with a model: that of Azure's is empty.
+// readFirstEvents reads the first events with a model until one names it at its place. It may not be
+// the first one: that of Azure's is empty.
 func readFirstEvents(reader *responseReader, w *eventWindow) {
 	at := 0
 	for tries := 0; tries < maxEventsRead && reader.record.Model == ""; tries++ {
@@ -113,38 +113,40 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 		if match == nil {
 			return
 		}
-		end := at + match[1] + modelMaxBytes
 		start := eventStart(w.text, at+match[0])
-		members := firstMembers(w, start, end)
-		if members != nil {
-			recordIdentity(reader, members)
+		if end := at + match[1] + modelMaxBytes; end-start > smallResponseMaxBytes && end < len(w.text) {
+			readHeadOfEvent(reader, w.text[start:end])
 		}
-		at = w.end
+		members := (*responseMembers)(nil)
+		if reader.record.Model == "" {
+			members = decodeEvent(w, start)
+			at = w.end
+		}
+		if members != nil {
+			recordIdentity(reader, protocolOf(members.Type), members)
+		}
 	}
 }
 
-// firstMembers returns what is read of an event for its model, which ends before an offset. Of a large
-// event, it reads no more than that: the first one of the Responses API repeats all tools.
-func firstMembers(w *eventWindow, start, end int) *responseMembers {
-	if end-start < smallResponseMaxBytes || end >= len(w.text) {
-		return decodeEvent(w, start)
-	}
-	w.start = -1
-	w.end = end
+// readHeadOfEvent reads the model in the head of a large event, such as the first one of the Responses
+// API, which repeats all tools after it.
+func readHeadOfEvent(reader *responseReader, head []byte) {
 	members := &responseMembers{}
-	head, _ := closeHead(eventData(w.text[start:end]))
-	if !unmarshalMembers(head, members) {
-		return nil
+	closed, _ := closeHead(eventData(head))
+	if unmarshalMembers(closed, members) {
+		if members.Type == "" {
+			members.Type = eventType(head)
+		}
+		recordIdentity(reader, protocolOf(members.Type), members)
 	}
-	return members
 }
 
 // usageStart is the usual spelling of the mark of a usage.
 var usageStart = []byte(`"usage":{`)
 
-// usageEvents returns where the events with the usage of a window start: the last one, and, as long
+// usageStarts returns where the events with the usage of a window start: the last one, and, as long
 // as they do not have it all, those before it.
-func usageEvents(w *eventWindow, mark *regexp.Regexp) []int {
+func usageStarts(w *eventWindow, mark *regexp.Regexp) []int {
 	last := bytes.LastIndex(w.text, usageStart)
 	if last >= 0 && !mark.Match(w.text[last+1:]) {
 		start := eventStart(w.text, last)
@@ -165,18 +167,18 @@ func usageEvents(w *eventWindow, mark *regexp.Regexp) []int {
 	return starts
 }
 
-// lastEvents returns where the events with the type of a last event start.
-func lastEvents(w *eventWindow) []int {
+// lastEventStarts returns where the events with the type of a last event start.
+func lastEventStarts(w *eventWindow) []int {
 	for _, part := range lastEventParts {
 		if bytes.Contains(w.text, part) {
-			return append(markedEvents(w, lastEventMarks[0]), markedEvents(w, lastEventMarks[1])...)
+			return append(markedStarts(w, lastEventMarks[0]), markedStarts(w, lastEventMarks[1])...)
 		}
 	}
 	return nil
 }
 
-// markedEvents returns where the last events with a mark start, each once.
-func markedEvents(w *eventWindow, mark *regexp.Regexp) []int {
+// markedStarts returns where the last events with a mark start, each once.
+func markedStarts(w *eventWindow, mark *regexp.Regexp) []int {
 	matches := mark.FindAllIndex(w.text, -1)
 	var starts []int
 	for len(matches) > 0 && len(starts) < maxEventsRead {
@@ -235,7 +237,8 @@ func eventType(event []byte) string {
 	return string(match[1]) + string(match[2])
 }
 
-// eventData returns the data of an event, which usually is in one line.
+// eventData returns the data of an event, which usually is in one line. An event without such a line is
+// data itself: some providers send an error as JSON without any field.
 func eventData(event []byte) []byte {
 	at := bytes.Index(event, dataLine)
 	if at < 0 {
@@ -249,7 +252,7 @@ func eventData(event []byte) []byte {
 	if !bytes.Contains(data, dataLine) {
 		return data[:end]
 	}
-	return bytes.ReplaceAll(otherLines.ReplaceAll(event[at:], nil), dataLine, lineFeed)
+	return bytes.ReplaceAll(bytes.Join(dataLines.FindAll(event, -1), nil), dataLine, lineFeed)
 }
 
 // hasWholeUsage reports whether a chat completion event has a usage that needs none before it.

@@ -9,44 +9,44 @@ import (
 // protocol is a row of the table of protocols that responses are read in.
 type protocol struct {
 	name        string
-	eventPrefix string   // of the types of its events; empty: its events have no type
-	lastEvents  []string // types of the events that end a stream well, in addition to [DONE] and finish reasons
-	failedEvent string   // type of the event that ends a stream with an error, in addition to error; empty: none
-	usagePlaces []place  // where its usage is; the first of them that has one counts
-	addsUsage   bool     // its places report different counts of one usage
-	isFinal     bool     // nothing after the last event counts
+	eventPrefix string       // of the types of its events; empty: its events have no type
+	lastEvents  []string     // types of the events that end a stream well, in addition to [DONE] and finish reasons
+	failedEvent string       // type of the event that ends a stream with an error, in addition to error; empty: none
+	usagePlaces []usagePlace // where its usage is; the first of them that has one counts
+	splitsUsage bool         // its places report different counts of one usage
+	isFinal     bool         // nothing after the last event counts
 }
 
-// place is where in an event or a response a usage is.
-type place int
+// usagePlace is where in an event or a response a usage is.
+type usagePlace int
 
 const (
-	atTop      place = iota // usage
-	inChoices               // choices[].usage
-	inXGroq                 // x_groq.usage
-	inResponse              // response.usage
-	inMessage               // message.usage
-	inDelta                 // delta.usage
+	atTop      usagePlace = iota // usage
+	inChoices                    // choices[].usage
+	inXGroq                      // x_groq.usage
+	inResponse                   // response.usage
+	inMessage                    // message.usage
+	inDelta                      // delta.usage
 )
 
 // protocols are all protocols. In each of them, a count is that of the response so far: a later one
-// replaces an earlier one. The first row is that of events without a type, and of responses without
-// events, which in every protocol have the usage at the top.
+// replaces an earlier one. The first row is that of events without a type or with any other, and of
+// responses without events, which in every protocol have the usage at the top.
 var protocols = []protocol{
-	{name: "OpenAI Chat Completions and Completions", usagePlaces: []place{atTop, inChoices, inXGroq}},
+	{name: "OpenAI Chat Completions and Completions", usagePlaces: []usagePlace{atTop, inChoices, inXGroq}},
 	{
-		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []place{inResponse}, isFinal: true, failedEvent: "response.failed",
+		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []usagePlace{inResponse}, isFinal: true, failedEvent: "response.failed",
 		lastEvents: []string{"response.completed", "response.incomplete", "response.cancelled", "response.done"},
 	},
-	{name: "Anthropic Messages", eventPrefix: "message_", usagePlaces: []place{inMessage, atTop}, addsUsage: true, lastEvents: []string{"message_stop"}},
-	{name: "Cohere Chat v2", eventPrefix: "message-", usagePlaces: []place{inDelta}, lastEvents: []string{"message-end"}},
-	{name: "OpenAI Images", eventPrefix: "image_", usagePlaces: []place{atTop}, lastEvents: []string{"image_generation.completed", "image_edit.completed"}},
-	{name: "OpenAI Speech", eventPrefix: "speech.", usagePlaces: []place{atTop}, lastEvents: []string{"speech.audio.done"}, failedEvent: "speech.audio.error"},
-	{name: "OpenAI Transcriptions", eventPrefix: "transcript.", usagePlaces: []place{atTop}, lastEvents: []string{"transcript.text.done"}},
+	{name: "Anthropic Messages", eventPrefix: "message_", usagePlaces: []usagePlace{inMessage, atTop}, splitsUsage: true, lastEvents: []string{"message_stop"}},
+	{name: "Cohere Chat v2", eventPrefix: "message-", usagePlaces: []usagePlace{inDelta}, lastEvents: []string{"message-end"}},
+	{name: "OpenAI Images", eventPrefix: "image_", usagePlaces: []usagePlace{atTop}, lastEvents: []string{"image_generation.completed", "image_edit.completed"}},
+	{name: "OpenAI Speech", eventPrefix: "speech.", usagePlaces: []usagePlace{atTop}, lastEvents: []string{"speech.audio.done"}, failedEvent: "speech.audio.error"},
+	{name: "OpenAI Transcriptions", eventPrefix: "transcript.", usagePlaces: []usagePlace{atTop}, lastEvents: []string{"transcript.text.done"}},
 }
 
-// errorValue is the type of an event, the value of object, and the finish reason that mean an error
-// in every protocol.
+// errorValue is the type of an event, the value of object, and the finish reason that mean an error in
+// every protocol.
 const errorValue = "error"
 
 // failedStatus is the status of a response of the Responses API that failed.
@@ -69,7 +69,7 @@ type responseMembers struct {
 	Usage        json.RawMessage `json:"usage"`
 	Error        json.RawMessage `json:"error"`
 	// Choices is not a slice, which a provider could fill with a million choices.
-	Choices  [maxMatches]*choiceMembers `json:"choices"`
+	Choices  [maxChoices]*choiceMembers `json:"choices"`
 	XGroq    nestedMembers              `json:"x_groq"`
 	Response nestedMembers              `json:"response"`
 	Message  nestedMembers              `json:"message"`
@@ -95,8 +95,8 @@ type choiceMembers struct {
 	Error        json.RawMessage `json:"error"`
 }
 
-// unmarshalMembers reads the members of a JSON object, and reports whether it is one. A member of
-// another type than expected, as providers have invented many, does not keep the rest from being
+// unmarshalMembers reads the members of a JSON object, and reports whether the text is JSON. A member
+// of another type than expected, as providers have invented many, does not keep the rest from being
 // read.
 func unmarshalMembers(text []byte, members *responseMembers) bool {
 	err := json.Unmarshal(text, members)
@@ -104,7 +104,7 @@ func unmarshalMembers(text []byte, members *responseMembers) bool {
 	return err == nil || isType
 }
 
-// protocolOf returns the protocol that has events of a type.
+// protocolOf returns the protocol that has events of a type: the first one if no other has.
 func protocolOf(eventType string) *protocol {
 	if eventType != "" {
 		for i := 1; i < len(protocols); i++ {
@@ -122,9 +122,7 @@ func recordMembers(reader *responseReader, members *responseMembers) {
 		return
 	}
 	p := protocolOf(members.Type)
-	if reader.record.Model == "" || (reader.wantsDetails && reader.record.ID == "") {
-		recordIdentity(reader, members)
-	}
+	recordIdentity(reader, p, members)
 	recordUsage(reader, p, members)
 	recordChoices(reader, members)
 	if isFailed(reader, p, members) {
@@ -138,15 +136,37 @@ func recordMembers(reader *responseReader, members *responseMembers) {
 	}
 }
 
-// recordIdentity records the model and the id.
-func recordIdentity(reader *responseReader, members *responseMembers) {
+// recordIdentity records the model and the id, which are at the top, or in the response or message that
+// an event is about.
+func recordIdentity(reader *responseReader, p *protocol, members *responseMembers) {
 	resp := reader.record
-	if resp.Model == "" {
-		resp.Model = firstLabel(members.Model, members.Response.Model, members.Message.Model)
+	model, id := members.Model, members.ID
+	for _, at := range p.usagePlaces {
+		if at == inResponse || at == inMessage {
+			nested := nestedAt(members, at)
+			model = firstLabel(model, nested.Model)
+			id = firstLabel(id, nested.ID)
+		}
 	}
-	if resp.ID == "" && reader.wantsDetails {
-		resp.ID = firstLabel(members.ID, members.Response.ID, members.Message.ID)
+	resp.Model = firstLabel(resp.Model, model)
+	if reader.wantsDetails {
+		resp.ID = firstLabel(resp.ID, id)
 	}
+}
+
+// nestedAt returns the members at a place; nil: it is not one of those with members.
+func nestedAt(members *responseMembers, at usagePlace) *nestedMembers {
+	switch at {
+	case inXGroq:
+		return &members.XGroq
+	case inResponse:
+		return &members.Response
+	case inMessage:
+		return &members.Message
+	case inDelta:
+		return &members.Delta
+	}
+	return nil
 }
 
 // firstLabel returns the first text that is not empty and is valid in telemetry; "" if there is
@@ -165,7 +185,7 @@ func firstLabel(texts ...string) string {
 func recordChoices(reader *responseReader, members *responseMembers) {
 	for i := 0; i < len(members.Choices) && members.Choices[i] != nil; i++ {
 		c := members.Choices[i]
-		if c.FinishReason == errorValue || !emptyError.Match(c.Error) {
+		if isErrorReason(c.FinishReason) || !emptyValue.Match(c.Error) {
 			reader.failed = true
 		}
 		if c.FinishReason != "" && c.FinishReason != nullText {
@@ -177,9 +197,6 @@ func recordChoices(reader *responseReader, members *responseMembers) {
 	}
 }
 
-// nullText is the finish reason of choices that continue, with some providers.
-const nullText = "null"
-
 // recordFinishReasons records those reasons that are not empty and are valid in telemetry.
 func recordFinishReasons(resp *Response, reasons ...string) {
 	for _, reason := range reasons {
@@ -189,19 +206,30 @@ func recordFinishReasons(resp *Response, reasons ...string) {
 	}
 }
 
-// emptyError matches the values of a member error that mean that there is no error.
-var emptyError = regexp.MustCompile(`^(?:null|false|0|""|\{\s*\}|\[\s*\])?$`)
+// emptyValue matches the values that mean that a member is not there; an error, for example.
+var emptyValue = regexp.MustCompile(`^(?:null|false|0|""|\{\s*\}|\[\s*\])?$`)
 
 // isFailed reports whether a response or an event says that it is an error, as some providers do
-// after a status of 200.
+// after a status of 200. Errors are where usage is.
 func isFailed(reader *responseReader, p *protocol, members *responseMembers) bool {
-	for _, value := range []json.RawMessage{members.Error, members.Response.Error, members.Delta.Error, members.XGroq.Error} {
-		if !emptyError.Match(value) {
+	for _, at := range p.usagePlaces {
+		if nested := nestedAt(members, at); nested != nil && !emptyValue.Match(nested.Error) {
 			return true
 		}
 	}
-	return isFailedEvent(p, members.Type) || members.Object == errorValue ||
-		(reader.kind == responses && members.Status == failedStatus) || members.Response.Status == failedStatus
+	return isFailedEvent(p, members.Type) || members.Object == errorValue || !emptyValue.Match(members.Error) ||
+		isErrorReason(members.FinishReason) || isErrorReason(members.Delta.FinishReason) ||
+		members.Response.Status == failedStatus || (members.Status == failedStatus && isResponseObject(reader, members))
+}
+
+// isErrorReason reports whether a finish reason is an error.
+func isErrorReason(reason string) bool {
+	return strings.EqualFold(reason, errorValue)
+}
+
+// isResponseObject reports whether members are those of a response of the Responses API.
+func isResponseObject(reader *responseReader, members *responseMembers) bool {
+	return reader.kind == responses || members.Object == "response"
 }
 
 // isFailedEvent reports whether an event of a type ends a stream with an error.

@@ -11,12 +11,14 @@ import (
 // TestLastEventsAreSearchedFor compares the table of protocols with what is searched for in a window.
 func TestLastEventsAreSearchedFor(t *testing.T) {
 	search := regexp.MustCompile("^" + lastEventTypes + "$")
+	known := map[string]bool{}
 	for _, p := range protocols {
 		types := append([]string{errorValue}, p.lastEvents...)
 		if p.failedEvent != "" {
 			types = append(types, p.failedEvent)
 		}
 		for _, name := range types {
+			known[name] = true
 			if !search.MatchString(name) {
 				t.Errorf("%s: lastEventTypes does not match %q", p.name, name)
 			}
@@ -32,6 +34,13 @@ func TestLastEventsAreSearchedFor(t *testing.T) {
 			}
 		}
 	}
+	for _, prefix := range []string{"", "response.", "speech.audio.", "image_generation.", "image_edit.", "transcript.text.", "message_", "message-"} {
+		for _, ending := range []string{"error", "completed", "incomplete", "cancelled", "done", "failed", "stop", "end", "delta"} {
+			if name := prefix + ending; search.MatchString(name) && !known[name] {
+				t.Errorf("lastEventTypes matches %q, which no protocol has", name)
+			}
+		}
+	}
 }
 
 // TestProtocolsAreDocumented compares the table of protocols with that of the documentation.
@@ -40,7 +49,7 @@ func TestProtocolsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	places := map[place]string{atTop: "`usage`", inChoices: "`choices[].usage`", inXGroq: "`x_groq.usage`", inResponse: "`response.usage`",
+	places := map[usagePlace]string{atTop: "`usage`", inChoices: "`choices[].usage`", inXGroq: "`x_groq.usage`", inResponse: "`response.usage`",
 		inMessage: "`message.usage`", inDelta: "`delta.usage`"}
 	for _, p := range protocols {
 		at := bytes.Index(text, []byte("| "+p.name+" |"))

@@ -13,11 +13,11 @@ const windowBytes = 16 << 10
 
 // wholeMaxBytes bounds the event, and the response without events, that is kept to be read as a
 // whole: a response of the Responses API repeats tools and instructions as the client sent them.
-// What is larger holds images. Of that, and of embeddings, the first and the last endMaxBytes are
+// What is larger holds images. Of that, and of embeddings, the first and the last edgeMaxBytes are
 // read.
 const (
 	wholeMaxBytes = 1 << 20
-	endMaxBytes   = 64 << 10
+	edgeMaxBytes  = 64 << 10
 )
 
 // Parts of a stream that are searched for. No line can begin inside JSON.
@@ -39,7 +39,7 @@ type responseReader struct {
 	wantsDetails bool      // id, finish reasons and the whole usage are wanted
 	usage        usageCounts
 	partial      int      // bytes of an event that have been searched without finding its end
-	head         []byte   // the first endMaxBytes of what is too large to be kept; nil: it is not
+	head         []byte   // the first edgeMaxBytes of what is too large to be kept; nil: nothing is
 	events       int      // with data, so far
 	finished     bool     // a choice has ended
 	done         bool     // [DONE] has arrived
@@ -62,7 +62,7 @@ func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 		return nil
 	}
 	if len(window) > wholeBytes(reader.kind) {
-		return keepEnds(reader, window)
+		return keepHeadAndTail(reader, window)
 	}
 	return window
 }
@@ -71,7 +71,7 @@ func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 // which nothing is read of.
 func wholeBytes(k kind) int {
 	if k == embeddings {
-		return 2 * endMaxBytes
+		return 2 * edgeMaxBytes
 	}
 	return wholeMaxBytes
 }
@@ -88,7 +88,7 @@ func scanEvents(reader *responseReader, window []byte, last bool) []byte {
 	if reader.head != nil {
 		end := bytes.Index(window, blankLine) + 1
 		if end == 0 && !last {
-			return keepEnds(reader, window)
+			return keepHeadAndTail(reader, window)
 		}
 		window = readLargeEvent(reader, window, end)
 	}
@@ -102,7 +102,7 @@ func scanEvents(reader *responseReader, window []byte, last bool) []byte {
 	rest := window[end:]
 	reader.partial = len(rest)
 	if len(rest) > wholeMaxBytes {
-		return keepEnds(reader, rest)
+		return keepHeadAndTail(reader, rest)
 	}
 	return rest
 }
@@ -180,11 +180,11 @@ func readDocument(reader *responseReader, body []byte) {
 	members := &responseMembers{}
 	switch {
 	case reader.head != nil:
-		members = endMembers(reader, reader.head, body)
+		members = largeMembers(reader, reader.head, body)
 	case reader.kind == embeddings && len(body) > smallResponseMaxBytes:
-		members = endMembers(reader, body, body)
+		members = largeMembers(reader, body, body)
 	case !unmarshalMembers(body, members):
-		members = endMembers(reader, body, nil) // it is not JSON, or it is cut off
+		members = largeMembers(reader, body, nil) // it is not JSON, or it is cut off
 	}
 	recordMembers(reader, members)
 	if reader.wantsDetails && reader.kind == responses {

@@ -106,12 +106,32 @@ func TestShapesOfProviders(t *testing.T) {
 		{"a reranker's units", rerankPath, `{"model":"m","query":"q","documents":["a"]}`, jsonContent,
 			`{"id":"r2","results":[{"index":0,"relevance_score":0.98}],"meta":{"billed_units":{"search_units":1}}}`, " ?/? cached 0 [] "},
 		{"a transcription in seconds", "/v1/audio/transcriptions", `{"model":"m"}`, jsonContent, `{"text":"hi","usage":{"type":"duration","seconds":9}}`, " ?/? cached 0 [] "},
+		{"a real usage in a choice beside zeros", completionsPath, completionsStreamBody, streamContent,
+			`data: {"model":"m-1","choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":5,"completion_tokens":7}}],"usage":{"prompt_tokens":0,"completion_tokens":0}}` + "\n\n",
+			"m-1 5/7 cached 0 [stop] "},
+		{"names of something inside", completionsPath, completionsJSONBody, jsonContent,
+			`{"message":{"model":"inner","id":"inner"},"response":{"model":"inner","usage":{"input_tokens":9999},"error":{"code":"x"}},"choices":[]}`, " ?/? cached 0 [] "},
+		{"a gateway's cache beside prompt_tokens", completionsPath, completionsJSONBody, jsonContent,
+			`{"model":"m-1","choices":[{"index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":7,"total_tokens":27,"cache_read_input_tokens":9,"prompt_tokens_details":{"cached_tokens":9}}}`,
+			"m-1 20/7 cached 9 [stop] "},
+		{"a large response that failed", responsesPath, responsesStreamBody, jsonContent,
+			`{"id":"r","object":"response","status":"failed","error":{"code":"server_error"},"output":[{"result":"` + strings.Repeat("A", 3<<19) + `"}],"model":"gpt-5","usage":{"input_tokens":7,"output_tokens":2}}`,
+			"gpt-5 7/2 cached 0 [failed] error_event"},
+		{"a large response with a usage of something inside at its end", responsesPath, responsesStreamBody, streamContent,
+			`data: {"type":"response.completed","response":{"id":"r","model":"gpt-5","output":[{"result":"` + strings.Repeat("A", 3<<19) + `"}]},"tool":{"id":"t","usage":{"input_tokens":9999,"output_tokens":9999}}}` + "\n\n",
+			"gpt-5 ?/? cached 0 [] "},
+		{"a large response before other members", responsesPath, responsesStreamBody, streamContent,
+			`data: {"response":{"model":"gpt-5","usage":{"input_tokens":7,"output_tokens":2}},"type":"response.completed","extra":"` + strings.Repeat("A", 3<<19) + `"}` + "\n\n",
+			"gpt-5 7/2 cached 0 [] "},
 		{"NVIDIA: events after the finish reason", completionsPath, completionsStreamBody, streamContent,
 			`data: {"model":"m-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" + `data: {"model":"m-1","choices":[{"index":0,"delta":{"content":"b"},"finish_reason":null}]}` + "\n\n",
 			"m-1 ?/? cached 0 [stop] "},
 	}
 	for _, test := range tests {
 		for _, packet := range []int{0, 1, 100} {
+			if packet == 1 && len(test.body) > 1<<20 {
+				packet = 1000
+			}
 			c := recordedCall(t, test.path, test.request, test.contentType, test.body, packet)
 			usage := &c.Response.Usage
 			counts := []string{"?", "?"}

@@ -2,9 +2,8 @@ package chatcompletion
 
 import "encoding/json"
 
-// maxMatches bounds what is read of one kind in a response, or in a window of a stream, such as
-// choices and events with usage: a provider could send thousands.
-const maxMatches = 16
+// maxChoices bounds the choices that are read: a provider could send thousands.
+const maxChoices = 16
 
 // maxTokenCount is more than any model reads: a larger count is invalid.
 const maxTokenCount = 1e12
@@ -57,11 +56,12 @@ type usageCounts struct {
 	counts tokenCounts
 }
 
-// recordUsage records the usage of a response or of an event from the first place that has one.
+// recordUsage records the usage of a response or of an event from the first place that has one with
+// tokens, or from all places of a protocol that splits it.
 func recordUsage(reader *responseReader, p *protocol, members *responseMembers) {
 	for i, at := range p.usagePlaces {
 		rank := i
-		if p.addsUsage {
+		if p.splitsUsage {
 			rank = 0
 		}
 		value := usageAt(members, at)
@@ -72,18 +72,12 @@ func recordUsage(reader *responseReader, p *protocol, members *responseMembers) 
 }
 
 // usageAt returns the usage at a place; nil: there is none.
-func usageAt(members *responseMembers, at place) json.RawMessage {
-	switch at {
-	case atTop:
+func usageAt(members *responseMembers, at usagePlace) json.RawMessage {
+	if nested := nestedAt(members, at); nested != nil {
+		return nested.Usage
+	}
+	if at == atTop {
 		return members.Usage
-	case inXGroq:
-		return members.XGroq.Usage
-	case inResponse:
-		return members.Response.Usage
-	case inMessage:
-		return members.Message.Usage
-	case inDelta:
-		return members.Delta.Usage
 	}
 	var last json.RawMessage
 	for i := 0; i < len(members.Choices) && members.Choices[i] != nil; i++ {
@@ -94,7 +88,8 @@ func usageAt(members *responseMembers, at place) json.RawMessage {
 	return last
 }
 
-// recordCounts adds a usage to what the response has reported so far, and reports whether it is one.
+// recordCounts adds a usage to what the response has reported so far, and reports whether it is one with
+// tokens.
 func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool {
 	members := &usageMembers{}
 	_ = json.Unmarshal(value, members) // a member of another type does not keep the others from being read
@@ -103,19 +98,18 @@ func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool 
 		return false
 	}
 	usage := &reader.usage
+	isFound := hasTokens(&latest)
 	switch {
-	case !usage.known || (rank < usage.rank && hasTokens(&latest)):
+	case !usage.known || (rank < usage.rank && isFound) || (rank > usage.rank && isFound && !hasTokens(&usage.counts)):
 		*usage = usageCounts{rank: rank, known: true, counts: latest}
 		reader.record.Usage = Usage{}
 	case rank == usage.rank:
 		addCounts(&usage.counts, &latest)
-	case !hasTokens(&usage.counts):
-		*usage = usageCounts{rank: rank, known: true, counts: latest}
 	default:
-		return true
+		return isFound
 	}
 	setUsage(reader, members)
-	return true
+	return isFound
 }
 
 // hasTokens reports whether a usage has a count above 0.
@@ -148,7 +142,7 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 		}
 	case input == unknownCount && total > output:
 		counts.input = total - output
-	case input >= 0 && total > whole && total > whole+output:
+	case input >= 0 && total > whole && total > whole+output: // an unknown output is below 0
 		counts.output = total - whole
 	}
 	return counts

@@ -177,8 +177,9 @@ func skipLF(data []byte, end int) int {
 }
 
 // filteredEvent returns what the client gets of an event: nothing of the one that include_usage adds,
-// which has usage and no choices, or only the members that are not in other events, too; and all of
-// any other. OpenAI's other events have a usage of null, and Azure's first one has no choices.
+// which has usage and no choices; if it has members that no other event has, the event without its
+// usage; and all of any other. OpenAI's other events have a usage of null, and Azure's first one has no
+// choices.
 func filteredEvent(event []byte) []byte {
 	if !bytes.Contains(event, tokensKey) {
 		return event
@@ -196,39 +197,43 @@ func filteredEvent(event []byte) []byte {
 	if json.Unmarshal(data, &members) != nil || members.Usage == nil || members.Error != nil || len(members.Choices) > 0 {
 		return event
 	}
-	return ownMembers(data)
+	return eventWithoutUsage(data)
 }
 
-// usageEventMembers are the members of a usage event that the client can do without: other events
-// have them, too, or they are part of the usage.
-var usageEventMembers = []string{
-	"id", "object", "created", "model", "choices", "usage", "error", "system_fingerprint", "service_tier", "obfuscation", "provider", "x_groq", "usage_breakdown",
+// commonMembers are the members of a usage event that the client can do without: other events have
+// them, too, or they are part of the usage.
+var commonMembers = map[string]bool{
+	"id": true, "object": true, "created": true, "model": true, "choices": true, "usage": true, "system_fingerprint": true,
+	"service_tier": true, "obfuscation": true, "provider": true, "x_groq": true, "usage_breakdown": true,
 }
+
+// maxEventMembers bounds the members of a usage event that are examined. More are never common.
+const maxEventMembers = 50
 
 // choiceOfNothing is for clients that expect a choice in every event, as they get without usage.
 var choiceOfNothing = json.RawMessage(`[{"index":0,"delta":{},"finish_reason":null}]`)
 
-// ownMembers returns the usage event without its usage if it has members that no other event has,
+// eventWithoutUsage returns a usage event without its usage if it has members that no other event has,
 // such as the timings of llama.cpp; nil: it has none.
-func ownMembers(data []byte) []byte {
-	members, own := map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	if json.Unmarshal(data, &members) != nil || json.Unmarshal(data, &own) != nil {
-		return nil
-	}
-	for _, name := range usageEventMembers {
-		delete(own, name)
-	}
-	hasOwn := len(own) > maxMatches
-	for _, value := range own {
-		if hasOwn || !emptyError.Match(value) {
-			hasOwn = true
-			break
-		}
-	}
-	if !hasOwn {
+func eventWithoutUsage(data []byte) []byte {
+	members := map[string]json.RawMessage{}
+	if json.Unmarshal(data, &members) != nil || !hasOwnMembers(members) {
 		return nil
 	}
 	delete(members, "usage")
 	members["choices"] = choiceOfNothing
 	return bytes.Join([][]byte{[]byte("data: "), marshal(members), blankLine}, nil)
+}
+
+// hasOwnMembers reports whether a usage event has members that no other event has.
+func hasOwnMembers(members map[string]json.RawMessage) bool {
+	if len(members) > maxEventMembers {
+		return true
+	}
+	for name, value := range members {
+		if !commonMembers[name] && !emptyValue.Match(value) {
+			return true
+		}
+	}
+	return false
 }

@@ -23,9 +23,9 @@ type responseWriter struct {
 	decoder           *decoder       // of a response that the provider compressed although not requested to
 	filter            *usageFilter   // set if filtersUsage
 	opaque            bool           // the response has an encoding that decoder does not support: its usage is lost
-	mayBeStream       bool           // the client requested a stream, and the response is not declared as one: its first bytes tell
-	heldStatus        int            // of a header that is held until then; 0: none is held
-	heldBytes         []byte         // first bytes that do not tell yet; nil: there are none
+	mayBeStream       bool           // the client requested a stream, and the response is not declared as one: its first bytes decide
+	heldStatus        int            // of a header that is held until they do; 0: none is held
+	heldBytes         []byte         // first bytes that do not decide yet; nil: there are none
 	announcesTrailers bool           // the provider announced trailers
 	limit             *responseLimit // nil: the response is unlimited
 	countedOpen       bool           // the response is in the count of open streams
@@ -150,7 +150,7 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 	} else {
 		meterFirstChunk(w)
 	}
-	w.fastPath = begun && w.decoder == nil && (!w.filtersUsage || !w.filter.midEvent)
+	w.fastPath = begun && !w.mayBeStream && w.decoder == nil && (!w.filtersUsage || !w.filter.midEvent)
 	if err != nil || len(w.arrivals) >= windowChunks || w.window.Len() > windowBytes {
 		scanFullWindow(w, err)
 	}

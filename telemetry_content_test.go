@@ -325,8 +325,8 @@ func FuzzCapturedContent(f *testing.F) {
 			for _, choice := range reader.capture.choices {
 				sum += len(choice.text) + len(strings.Join(choice.calls, ""))
 			}
-			if sum > most || len(reader.capture.choices) > maxMatches || !utf8.Valid(captured(reader)) {
-				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(reader.capture.choices), most, maxMatches)
+			if sum > most || len(reader.capture.choices) > maxChoices || !utf8.Valid(captured(reader)) {
+				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(reader.capture.choices), most, maxChoices)
 			}
 		}
 	})

@@ -32,27 +32,27 @@ const (
 // registry holds the state of all instruments. All middlewares of a Traefik share one. It lives as
 // long as the process, so that a new configuration does not reset the metrics.
 type registry struct {
-	mu           sync.Mutex
-	started      time.Time // zero until the first middleware
-	pending      []*Call   // not yet aggregated
-	series       map[string]*series
-	ordered      []*series        // in order of creation
-	knownModels  map[string]bool  // models of requests that a provider has served
-	servedModels map[string]bool  // models that those responses name
-	enforced     map[string]int64 // calls by Request.Policy in enforce mode
-	reported     map[string]int64 // the same in report mode
-	lost         map[string]int64 // by kind
-	streams      atomic.Int64     // open event streams
+	mu             sync.Mutex
+	started        time.Time // zero until the first middleware
+	pending        []*Call   // not yet aggregated
+	series         map[string]*series
+	ordered        []*series        // in order of creation
+	knownModels    map[string]bool  // models of requests that a provider has served
+	responseModels map[string]bool  // models that those responses name
+	enforced       map[string]int64 // calls by Request.Policy in enforce mode
+	reported       map[string]int64 // the same in report mode
+	lost           map[string]int64 // by kind
+	streams        atomic.Int64     // open event streams
 }
 
 func newRegistry() *registry {
 	return &registry{
-		series:       map[string]*series{},
-		knownModels:  map[string]bool{},
-		servedModels: map[string]bool{},
-		enforced:     map[string]int64{},
-		reported:     map[string]int64{},
-		lost:         map[string]int64{},
+		series:         map[string]*series{},
+		knownModels:    map[string]bool{},
+		responseModels: map[string]bool{},
+		enforced:       map[string]int64{},
+		reported:       map[string]int64{},
+		lost:           map[string]int64{},
 	}
 }
 
@@ -127,8 +127,8 @@ func aggregate(r *registry) {
 		if !request.ConfiguredModel && model != "" {
 			model = boundedModel(r.knownModels, model, c.Status)
 		}
-		if responseModel != model && !r.servedModels[responseModel] {
-			responseModel = boundedModel(r.servedModels, responseModel, c.Status)
+		if responseModel != model && !r.responseModels[responseModel] {
+			responseModel = boundedModel(r.responseModels, responseModel, c.Status)
 		}
 		key := c.Target.key + "\x00" + model + "\x00" + responseModel + "\x00" + c.ErrorType
 		if c.Labels != nil {

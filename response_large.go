@@ -6,31 +6,35 @@ import (
 	"errors"
 )
 
-// endMaxMembers bounds the members that are read of the beginning of a large object.
-const endMaxMembers = 256
+// Bounds of the work on a large object: the members that are read of its head, and the attempts to find
+// one in its tail.
+const (
+	headMaxMembers = 256
+	maxTailMatches = 16
+)
 
 // Members that are searched for at the end of a large object.
-var endKeys = [][]byte{[]byte(`"usage"`), []byte(`"model"`), []byte(`"error"`), []byte(`"status"`), []byte(`"type"`)}
+var tailKeys = [][]byte{[]byte(`"usage"`), []byte(`"model"`), []byte(`"error"`), []byte(`"status"`), []byte(`"type"`)}
 
 // containers are the members of events that have members which are read. That of choices is not
 // among them: no event with choices is large.
 var containers = map[string]bool{"response": true, "message": true}
 
-// keepEnds keeps the beginning of an event or of a response that is too large to be kept as a
+// keepHeadAndTail keeps the beginning of an event or of a response that is too large to be kept as a
 // whole, and returns its end so far.
-func keepEnds(reader *responseReader, window []byte) []byte {
+func keepHeadAndTail(reader *responseReader, window []byte) []byte {
 	if reader.head == nil {
-		reader.head = append([]byte(nil), window[:endMaxBytes]...)
+		reader.head = append([]byte(nil), window[:edgeMaxBytes]...)
 		reader.partial = 0
 	}
-	cut := len(window) - endMaxBytes
-	if cut <= 0 {
+	skipped := len(window) - edgeMaxBytes
+	if skipped <= 0 {
 		return window
 	}
 	if reader.stream {
-		reader.events += bytes.Count(window[:cut+len(dataLine)-1], dataLine)
+		reader.events += bytes.Count(window[:skipped+len(dataLine)-1], dataLine)
 	}
-	return window[cut:]
+	return window[skipped:]
 }
 
 // readLargeEvent reads an event that is too large to be kept as a whole, and returns the rest of
@@ -43,7 +47,7 @@ func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 	reader.events += bytes.Count(window[:end], dataLine)
 	head, tail := reader.head, window[:end]
 	reader.head = nil
-	members := endMembers(reader, largeData(head), largeData(tail))
+	members := largeMembers(reader, largeData(head), largeData(tail))
 	if members.Type == "" {
 		members.Type = eventType(head)
 	}
@@ -65,17 +69,17 @@ func largeData(part []byte) []byte {
 	return bytes.ReplaceAll(part, dataLine, lineFeed)
 }
 
-// endMembers returns the members at the beginning and at the end of a JSON object of which the rest
+// largeMembers returns the members at the beginning and at the end of a JSON object of which the rest
 // is unknown, or is not worth reading. An end that is inside a container is taken to be in the one in
 // which the beginning ends. An object that is cut off has no end.
-func endMembers(reader *responseReader, head, tail []byte) *responseMembers {
+func largeMembers(reader *responseReader, head, tail []byte) *responseMembers {
 	members := &responseMembers{}
 	if reader.cut {
 		tail = nil
 	}
 	readTail(members, tail, "{")
-	if members.Model != "" && members.Usage != nil {
-		return members
+	if reader.kind == embeddings && members.Model != "" && members.Usage != nil {
+		return members // numbers are between the head and the tail
 	}
 	closed, container := closeHead(head)
 	_ = unmarshalMembers(closed, members)
@@ -85,23 +89,42 @@ func endMembers(reader *responseReader, head, tail []byte) *responseMembers {
 	return members
 }
 
-// readTail reads the members that the end of an object has. opening is what the object begins with
-// if they are its own: only then, the end is valid JSON after it. That of a nested object closes one
+// readTail reads the members that the tail of an object has. opening is what the object begins with
+// if they are its own: only then, the tail is valid JSON after it. That of a nested object closes one
 // object too many, and text in a string is not valid as a member.
 func readTail(members *responseMembers, tail []byte, opening string) {
-	for _, key := range endKeys {
+	for _, key := range tailKeys {
 		before := tail
-		for tries := 0; tries < maxMatches; tries++ {
+		for tries := 0; tries < maxTailMatches; tries++ {
 			at := bytes.LastIndex(before, key)
 			if at < 0 {
 				break
 			}
-			if unmarshalMembers(append([]byte(opening), tail[at:]...), members) {
+			text := append([]byte(opening), tail[at:]...)
+			if json.Valid(text) && (len(opening) == 1 || !beginsInTail(tail, at)) {
+				_ = unmarshalMembers(text, members)
 				break
 			}
 			before = before[:at]
 		}
 	}
+}
+
+// beginsInTail reports whether the object that has a member at an offset of a tail, and is the value of
+// a member at the top, begins in the tail: then, it is not the one in which the head ends.
+func beginsInTail(tail []byte, at int) bool {
+	before := tail[:at]
+	for tries := 0; tries < maxTailMatches; tries++ {
+		at = bytes.LastIndexByte(before, '{')
+		if at < 0 {
+			return false
+		}
+		if json.Valid(append([]byte(`{"":`), tail[at:]...)) {
+			return true
+		}
+		before = before[:at]
+	}
+	return true
 }
 
 // closeHead returns the complete members that the beginning of an object has, as an object, and the
@@ -113,13 +136,20 @@ func closeHead(head []byte) ([]byte, string) {
 		return nil, ""
 	}
 	end, container := int(decoder.InputOffset()), ""
-	for read := 0; read < endMaxMembers; read++ {
+	for read := 0; read < headMaxMembers; read++ {
 		token, err = decoder.Token()
-		name, isName := token.(string)
-		if err != nil || (!isName && container == "") {
+		name := ""
+		if text, isName := token.(string); isName {
+			name = text // Yaegi would keep the name before at the end of the container
+		}
+		if err != nil || (token == json.Delim('}') && container == "") {
 			break
 		}
-		container, err = readHeadMember(decoder, container, name)
+		if token == json.Delim('}') {
+			container = ""
+		} else {
+			container, err = readHeadMember(decoder, container, name)
+		}
 		if err != nil {
 			break
 		}
@@ -132,23 +162,19 @@ func closeHead(head []byte) ([]byte, string) {
 	return closed, container
 }
 
-// errNotRead is the reason why the rest of the beginning of an object is not read.
-var errNotRead = errors.New("a container is an array")
+// errArray is the reason why the rest of a head is not read.
+var errArray = errors.New("a container that is an array has no members")
 
-// readHeadMember reads the value of a member, and returns the container that the next member is in.
-// A name of "" stands for the end of the container, and the value of a container is read member by
-// member.
+// readHeadMember reads the value of a member, and returns the container that the next member is in: the
+// value of a container is read member by member.
 func readHeadMember(decoder *json.Decoder, container, name string) (string, error) {
-	if name == "" {
-		return "", nil
-	}
 	if container != "" || !containers[name] {
 		var value json.RawMessage
 		return container, decoder.Decode(&value)
 	}
 	token, err := decoder.Token()
 	if token == json.Delim('[') {
-		return "", errNotRead
+		return "", errArray
 	}
 	if token == json.Delim('{') {
 		container = name

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// endParts are members of an object that is too large to be kept, some of which imitate others.
-var endParts = []string{
+// largeParts are members of an object that is too large to be kept, some of which imitate others.
+var largeParts = []string{
 	`"usage":{"prompt_tokens":6,"completion_tokens":4}`,
 	`"model":"m-1"`,
 	`"id":"c1"`,
@@ -25,10 +25,10 @@ var endParts = []string{
 // responsePart is the index of the response.
 const responsePart = 4
 
-// FuzzEndMembers reads the beginning and the end of objects: what is read is what the object has there, and never what
+// FuzzLargeMembers reads the beginning and the end of objects: what is read is what the object has there, and never what
 // something else in it has. An end is taken for that of the response that the beginning is in, so that the response comes last.
-func FuzzEndMembers(f *testing.F) {
-	for i := range endParts {
+func FuzzLargeMembers(f *testing.F) {
+	for i := range largeParts {
 		f.Add([]byte{byte(i), 5, 7}, uint16(40), uint16(200))
 		f.Add([]byte{4, 5, byte(i), 9}, uint16(400), uint16(60))
 	}
@@ -37,14 +37,14 @@ func FuzzEndMembers(f *testing.F) {
 		var parts []string
 		used := map[int]bool{}
 		for _, b := range order {
-			if i := int(b) % len(endParts); !used[i] {
+			if i := int(b) % len(largeParts); !used[i] {
 				used[i] = true
-				parts = append(parts, endParts[i])
+				parts = append(parts, largeParts[i])
 			}
 		}
 		if used[responsePart] {
 			for i, part := range parts {
-				if part == endParts[responsePart] {
+				if part == largeParts[responsePart] {
 					parts = append(append(append([]string{}, parts[:i]...), parts[i+1:]...), part)
 				}
 			}
@@ -55,7 +55,7 @@ func FuzzEndMembers(f *testing.F) {
 		if !unmarshalMembers([]byte(text), &whole) {
 			t.Fatalf("%s: not an object", text)
 		}
-		got := endMembers(&responseReader{}, []byte(text[:first]), []byte(text[len(text)-last:]))
+		got := largeMembers(&responseReader{}, []byte(text[:first]), []byte(text[len(text)-last:]))
 		for name, pair := range map[string][2]string{
 			"usage": {string(got.Usage), string(whole.Usage)}, "model": {got.Model, whole.Model}, "id": {got.ID, whole.ID}, "type": {got.Type, whole.Type},
 			"response.usage": {string(got.Response.Usage), string(whole.Response.Usage)}, "response.model": {got.Response.Model, whole.Response.Model},

@@ -169,6 +169,7 @@ func TestUndeclaredStreamHasFirstChunk(t *testing.T) {
 		"an event line":     "event: message\n" + azureEvent + azureLastEvents,
 		"an id":             "id: 1\n" + azureEvent + azureLastEvents,
 		"a time to retry":   "retry: 1000\n\n" + azureEvent + azureLastEvents,
+		"white space first": "\n" + azureEvent + azureLastEvents,
 		"CR LF":             strings.ReplaceAll(azureEvent+azureLastEvents, "\n", "\r\n"),
 		"data, and its end": azureEvent,
 	}
