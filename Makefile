@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench soak fuzz
+.PHONY: help run traefik test lint vendored vulnerabilities e2e e2e-kubernetes bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -12,6 +12,10 @@ help: ## list the targets
 # Not "go run", which neither forwards signals nor waits for the program.
 run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localhost:11434 selects another provider
 	@cd e2e && $(GO) build -o ../.bin/run ./cmd/run && exec ../.bin/run
+
+# The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
+traefik: ## build Traefik with the plugin compiled in, as .bin/traefik
+	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && exec ../.bin/build traefik
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)
@@ -41,10 +45,12 @@ vulnerabilities: ## run govulncheck on the plugin and its tests; an unreachable 
 	*) exit $$status ;; esac
 
 # -count=1: the test cache does not track the plugin, which is in another module.
-e2e: ## run the same cases, real clients and real backends against a real Traefik
+e2e: ## run the same cases, real clients and real backends against a real Traefik; GATEWAY=compiled runs one with the plugin compiled in
+	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build e2e
 	cd e2e && $(GO) test -p 1 -count=1 ./...
 
 e2e-kubernetes: ## test the Kubernetes example and Secrets with a real API server; the first run builds one, which takes long
+	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build kubernetes
 	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
 
 bench: ## measure the cost of a request against the same route without the plugin; BENCH='-write -peers' updates the documentation
