@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run traefik test lint vendored vulnerabilities e2e e2e-kubernetes bench soak fuzz
+.PHONY: help run traefik test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test: ## run all tests that need neither Traefik nor a network
 lint: ## run gofmt, go vet and golangci-lint in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!vendor'))" || { gofmt -l $$(git ls-files '*.go' ':!vendor'); exit 1; }
 	$(GOLANGCI_LINT) run ./...
-	cd e2e && $(GO) vet -tags kubernetes ./... && $(GOLANGCI_LINT) run --build-tags kubernetes ./...
+	cd e2e && $(GO) vet -tags kubernetes,traefik37 ./... && $(GOLANGCI_LINT) run --build-tags kubernetes,traefik37 ./...
 	cd e2e/openai && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 	cd e2e/collector && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 
@@ -52,6 +52,12 @@ e2e: ## run the same cases, real clients and real backends against a real Traefi
 e2e-kubernetes: ## test the Kubernetes example and Secrets with a real API server; the first run builds one, which takes long
 	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build kubernetes
 	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
+
+e2e-traefik37: export TRAEFIK_VERSION ?= 3.7.12
+e2e-traefik37: ## replay the cases and try the recipes in Traefik 3.7, with the plugin interpreted and compiled in
+	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build e2e
+	cd e2e && $(GO) test -tags traefik37 -count=1 -v -run '^(TestCasesWithTraefik|TestCasesWithCompiledTraefik|TestRecipe)' .
+	cd e2e && GATEWAY=compiled $(GO) test -tags traefik37 -count=1 -v -run '^TestRecipe' .
 
 bench: ## measure the cost of a request against the same route without the plugin; BENCH='-write -peers' updates the documentation
 	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench $(BENCH)

@@ -58,7 +58,11 @@ func Interpreted(ctx context.Context, log io.Writer) (string, error) {
 	if found, err := exec.LookPath("traefik"); err == nil && suits(ctx, found) {
 		return filepath.Abs(found)
 	}
-	version, err := traefikVersion(ctx)
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	version, err := traefikVersion(root)
 	if err != nil {
 		return "", err
 	}
@@ -75,11 +79,11 @@ func Interpreted(ctx context.Context, log io.Writer) (string, error) {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	built, err := build(ctx, log, folder, version, "")
-	if err != nil {
+	b := build{version: version, plugin: root, folder: folder, output: filepath.Join(folder, "traefik")}
+	if err := b.run(ctx, log); err != nil {
 		return "", err
 	}
-	return binary, os.Rename(built, binary)
+	return binary, os.Rename(b.output, binary)
 }
 
 // Compiled returns the path of a Traefik with this repository's plugin compiled in: the one that the
@@ -103,7 +107,11 @@ func CompiledFrom(ctx context.Context, log io.Writer, plugin string) (string, er
 	if err != nil {
 		return "", err
 	}
-	version, err := traefikVersion(ctx)
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	version, err := traefikVersion(root)
 	if err != nil {
 		return "", err
 	}
@@ -112,7 +120,8 @@ func CompiledFrom(ctx context.Context, log io.Writer, plugin string) (string, er
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
-	return build(ctx, log, folder, version, plugin)
+	b := build{version: version, plugin: plugin, compiled: true, folder: folder, output: filepath.Join(plugin, ".bin", "traefik")}
+	return b.output, b.run(ctx, log)
 }
 
 // compiledAt returns the path of the named Traefik if it has the plugin compiled in.
@@ -128,16 +137,12 @@ func compiledAt(ctx context.Context, named string) (string, error) {
 }
 
 // traefikVersion returns the version of Traefik to build, such as v3.6.12.
-func traefikVersion(ctx context.Context) (string, error) {
+func traefikVersion(root string) (string, error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", errors.New("cannot build Traefik without the go command: install Go, or set TRAEFIK=/path/to/traefik")
 	}
 	if wanted := os.Getenv("TRAEFIK_VERSION"); wanted != "" {
 		return "v" + strings.TrimPrefix(wanted, "v"), nil
-	}
-	root, err := Root()
-	if err != nil {
-		return "", err
 	}
 	own, err := parseModule(filepath.Join(root, "e2e", "go.mod"))
 	if err != nil {
@@ -151,34 +156,40 @@ func traefikVersion(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("e2e/go.mod does not require %s", traefikModule)
 }
 
-// build builds Traefik in a module that it writes into the folder, and returns the executable's
-// path. Unless plugin is empty, it compiles in the plugin of that folder.
-func build(ctx context.Context, log io.Writer, folder, version, plugin string) (string, error) {
+// build is a build of Traefik.
+type build struct {
+	version  string // such as v3.6.12
+	plugin   string // folder of the plugin's source
+	compiled bool   // the plugin is compiled in
+	folder   string // for the module that is built
+	output   string
+}
+
+func (b build) run(ctx context.Context, log io.Writer) error {
 	root, err := Root()
 	if err != nil {
-		return "", err
+		return err
 	}
-	source, err := download(ctx, os.TempDir(), version)
+	source, err := download(ctx, os.TempDir(), b.version)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := writeModule(folder, root, plugin, source); err != nil {
-		return "", err
+	if err := writeModule(b.folder, root, b.plugin, b.compiled, source); err != nil {
+		return err
 	}
-	b := program.GoBuild{
-		Name:    "traefik " + version,
-		Folder:  folder,
+	name, stamp := "traefik "+b.version, strings.TrimPrefix(b.version, "v")
+	if b.compiled {
+		name += " with the plugin compiled in"
+		stamp += compiledMark
+	}
+	return program.GoBuild{
+		Name:    name,
+		Folder:  b.folder,
 		Package: ".",
-		Output:  filepath.Join(folder, "traefik"),
+		Output:  b.output,
 		Flags:   []string{"-mod=mod"}, // go.mod is made for this build
-		Set:     map[string]string{versionVariable: strings.TrimPrefix(version, "v")},
-	}
-	if plugin != "" {
-		b.Name += " with the plugin compiled in"
-		b.Output = filepath.Join(plugin, ".bin", "traefik")
-		b.Set[versionVariable] += compiledMark
-	}
-	return b.Output, b.Run(ctx, log)
+		Set:     map[string]string{versionVariable: stamp},
+	}.Run(ctx, log)
 }
 
 // Version returns the output of `traefik version`.

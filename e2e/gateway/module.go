@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,9 +51,9 @@ func download(ctx context.Context, folder, version string) (traefikSource, error
 }
 
 // writeModule makes the folder a module whose main package is Traefik's, with Traefik's own
-// requirements and replacements, which a go.mod that merely requires Traefik would not have. Unless
-// plugin is empty, it compiles in the plugin of that folder.
-func writeModule(folder, root, plugin string, source traefikSource) error {
+// requirements and replacements, which a go.mod that merely requires Traefik would not have. It also
+// requires the plugin of another folder, and compiles it in if that is wanted.
+func writeModule(folder, root, plugin string, compiled bool, source traefikSource) error {
 	requirements, err := parseModule(filepath.Join(source.Dir, "go.mod"))
 	if err != nil {
 		return err
@@ -85,7 +86,10 @@ func writeModule(folder, root, plugin string, source traefikSource) error {
 	if err := os.WriteFile(filepath.Join(folder, "go.sum"), []byte(sums), 0o644); err != nil {
 		return err
 	}
-	return copyMain(folder, root, plugin, source)
+	if err := copyMain(folder, source); err != nil || !compiled {
+		return err
+	}
+	return copyFile(filepath.Join(folder, "chatcompletion.go"), filepath.Join(root, filepath.FromSlash(sourceFile)))
 }
 
 func parseModule(path string) (*modfile.File, error) {
@@ -96,8 +100,8 @@ func parseModule(path string) (*modfile.File, error) {
 	return modfile.Parse(path, content, nil)
 }
 
-// adapt changes Traefik's own go.mod into one that requires Traefik. The replacements in e2e/go.mod
-// take precedence, since some proxies lack some versions of Traefik's forks.
+// adapt changes Traefik's own go.mod into one that requires Traefik and the plugin. The replacements
+// in e2e/go.mod take precedence, since some proxies lack some versions of Traefik's forks.
 func adapt(requirements, own *modfile.File, version, plugin string) error {
 	if err := requirements.AddModuleStmt("traefik"); err != nil {
 		return err
@@ -113,9 +117,7 @@ func adapt(requirements, own *modfile.File, version, plugin string) error {
 			return err
 		}
 	}
-	if plugin == "" {
-		return nil
-	}
+	// Also where it is not compiled in, so that both builds compile the same versions of all packages.
 	if err := requirements.AddRequire(Module, "v0.0.0"); err != nil {
 		return err
 	}
@@ -146,22 +148,17 @@ func writeLocalModules(folder string, requirements *modfile.File) error {
 	return nil
 }
 
-// copyMain copies Traefik's main package, and the file that compiles the plugin in.
-func copyMain(folder, root, plugin string, source traefikSource) error {
+// copyMain copies Traefik's main package.
+func copyMain(folder string, source traefikSource) error {
 	files, err := filepath.Glob(filepath.Join(source.Dir, "cmd", "traefik", "*.go"))
 	if err != nil {
 		return err
 	}
+	var problems []error
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		if err := copyFile(filepath.Join(folder, filepath.Base(file)), file); err != nil {
-			return err
+		if !strings.HasSuffix(file, "_test.go") {
+			problems = append(problems, copyFile(filepath.Join(folder, filepath.Base(file)), file))
 		}
 	}
-	if plugin == "" {
-		return nil
-	}
-	return copyFile(filepath.Join(folder, "chatcompletion.go"), filepath.Join(root, filepath.FromSlash(sourceFile)))
+	return errors.Join(problems...)
 }
