@@ -68,4 +68,6 @@ soak: ## check ten minutes of traffic and reloads for leaks and miscounted calls
 FUZZTIME ?= 30s
 
 fuzz: ## run every fuzz test for FUZZTIME
-	@for test in $$($(GO) test -list '^Fuzz' . | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) . || exit 1; done
+	@tests=$$($(GO) test -list '^Fuzz' . | grep ^Fuzz) && all=$$(echo "$$tests" | wc -l) && number=0 && for test in $$tests; do \
+	number=$$((number+1)) && echo "$$test: fuzz test $$number of $$all, about $$((all-number+1)) times $(FUZZTIME) left" && \
+	$(GO) test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) . || exit 1; done

@@ -33,14 +33,19 @@ var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?((\d+)\.(\d+)\S*)`)
 
 // Binary returns the path of the Traefik that the environment variable GATEWAY selects:
 // "interpreted", the default, or "compiled". It writes to log when it builds.
-func Binary(ctx context.Context, log io.Writer) (string, error) {
-	switch selected := os.Getenv("GATEWAY"); selected {
-	case "", "interpreted":
+func Binary(ctx context.Context, log io.Writer) (string, error) { return binaryFor(ctx, log, "") }
+
+// binaryFor is Binary for the source of the plugin in another folder, unless that is empty.
+func binaryFor(ctx context.Context, log io.Writer, plugin string) (string, error) {
+	switch selected := os.Getenv("GATEWAY"); {
+	case selected == "" || selected == "interpreted":
 		return Interpreted(ctx, log)
-	case "compiled":
+	case selected != "compiled":
+		return "", fmt.Errorf("GATEWAY=%s: must be interpreted or compiled", selected)
+	case plugin == "":
 		return Compiled(ctx, log)
 	default:
-		return "", fmt.Errorf("GATEWAY=%s: must be interpreted or compiled", selected)
+		return CompiledFrom(ctx, log, plugin)
 	}
 }
 
