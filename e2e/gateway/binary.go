@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
@@ -106,11 +107,17 @@ func Compiled(ctx context.Context, log io.Writer) (string, error) {
 }
 
 // CompiledFrom is Compiled for the source of the plugin in another folder, whose .bin/traefik it
-// brings up to date.
+// brings up to date, once in a process.
 func CompiledFrom(ctx context.Context, log io.Writer, plugin string) (string, error) {
 	plugin, err := filepath.Abs(plugin)
 	if err != nil {
 		return "", err
+	}
+	compiledMu.Lock()
+	defer compiledMu.Unlock()
+	output := filepath.Join(plugin, ".bin", "traefik")
+	if compiled[output] {
+		return output, nil
 	}
 	root, err := Root()
 	if err != nil {
@@ -125,9 +132,19 @@ func CompiledFrom(ctx context.Context, log io.Writer, plugin string) (string, er
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
-	b := build{version: version, plugin: plugin, compiled: true, folder: folder, output: filepath.Join(plugin, ".bin", "traefik")}
-	return b.output, b.run(ctx, log)
+	b := build{version: version, plugin: plugin, compiled: true, folder: folder, output: output}
+	if err := b.run(ctx, log); err != nil {
+		return "", err
+	}
+	compiled[output] = true
+	return output, nil
 }
+
+// compiled are the executables that this process has brought up to date.
+var (
+	compiledMu sync.Mutex
+	compiled   = map[string]bool{}
+)
 
 // compiledAt returns the path of the named Traefik if it has the plugin compiled in.
 func compiledAt(ctx context.Context, named string) (string, error) {
