@@ -9,13 +9,15 @@ GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-# Not "go run", which neither forwards signals nor waits for the program.
+# Builds e2e/cmd/NAME as .bin/NAME. Not "go run", which neither forwards signals nor waits for the program.
+command = test -x .bin/$(1) || echo "building e2e/cmd/$(1); half a minute with an empty build cache"; cd e2e && $(GO) build -o ../.bin/$(1) ./cmd/$(1)
+
 run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localhost:11434 selects another provider
-	@cd e2e && $(GO) build -o ../.bin/run ./cmd/run && exec ../.bin/run
+	@$(call command,run) && exec ../.bin/run
 
 # The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
 traefik: ## build Traefik with the plugin compiled in, as .bin/traefik
-	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && exec ../.bin/build traefik
+	@$(call command,build) && exec ../.bin/build traefik
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)
@@ -46,24 +48,24 @@ vulnerabilities: ## run govulncheck on the plugin and its tests; an unreachable 
 
 # -count=1: the test cache does not track the plugin, which is in another module.
 e2e: ## run the same cases, real clients and real backends against a real Traefik; GATEWAY=compiled runs one with the plugin compiled in
-	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build e2e
-	cd e2e && $(GO) test -p 1 -count=1 ./...
+	@$(call command,build) && ../.bin/build e2e
+	@$(call command,test) && ../.bin/test -p 1 -count=1 ./...
 
 e2e-kubernetes: ## test the Kubernetes example and Secrets with a real API server; the first run builds one, which takes long
-	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build kubernetes
+	@$(call command,build) && ../.bin/build kubernetes
 	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
 
 e2e-traefik37: export TRAEFIK_VERSION ?= 3.7.12
 e2e-traefik37: ## replay the cases and try the recipes in Traefik 3.7, with the plugin interpreted and compiled in
-	@cd e2e && $(GO) build -o ../.bin/build ./cmd/build && ../.bin/build e2e
+	@$(call command,build) && ../.bin/build e2e
 	cd e2e && $(GO) test -tags traefik37 -count=1 -v -run '^(TestCasesWithTraefik|TestCasesWithCompiledTraefik|TestRecipe)' .
 	cd e2e && GATEWAY=compiled $(GO) test -tags traefik37 -count=1 -v -run '^TestRecipe' .
 
 bench: ## measure the cost of a request against the same route without the plugin; BENCH='-write -peers' updates the documentation
-	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench $(BENCH)
+	@$(call command,bench) && exec ../.bin/bench $(BENCH)
 
 soak: ## check ten minutes of traffic and reloads for leaks and miscounted calls; SOAK=-write updates the documentation
-	@cd e2e && $(GO) build -o ../.bin/soak ./cmd/soak && exec ../.bin/soak $(SOAK)
+	@$(call command,soak) && exec ../.bin/soak $(SOAK)
 
 FUZZTIME ?= 30s
 
