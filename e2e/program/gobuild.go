@@ -59,6 +59,7 @@ func (b GoBuild) Run(ctx context.Context, log io.Writer) error {
 func (b GoBuild) missing(ctx context.Context, line *progress.Line) (map[string]int64, error) {
 	// Without EmbedFiles, the go command takes packages that embed files for stale, and what depends on them.
 	arguments := append([]string{"list", "-deps", "-json=ImportPath,Dir,GoFiles,CgoFiles,EmbedFiles,Stale"}, b.Flags...)
+	line.Set(0, "listing its packages")
 	downloads := 0
 	output, err := runGo(ctx, b.Folder, func(text string) {
 		if strings.HasPrefix(text, "go: downloading ") {
