@@ -57,9 +57,19 @@ func run(ctx context.Context, out io.Writer, arguments []string) error {
 }
 
 // testFunction matches the declaration of a test.
-var testFunction = regexp.MustCompile(`(?m)^func Test[^a-z(]\w*\(`)
+var testFunction = regexp.MustCompile(`(?m)^func (Test[^a-z(]\w*)\(`)
 
-// countTests returns the number of tests that the files of the packages declare.
+// selector returns an expression that matches the names of the tests to run.
+func selector(arguments []string) (*regexp.Regexp, error) {
+	at := slices.Index(arguments, "-run")
+	if at < 0 || at+1 == len(arguments) {
+		return regexp.MustCompile(""), nil
+	}
+	top, _, _ := strings.Cut(arguments[at+1], "/")
+	return regexp.Compile(top)
+}
+
+// countTests returns the number of tests to run that the files of the packages declare.
 func countTests(ctx context.Context, arguments []string) (int, error) {
 	patterns := []string{}
 	for i := len(arguments) - 1; i >= 0 && strings.HasPrefix(arguments[i], "."); i-- {
@@ -72,14 +82,18 @@ func countTests(ctx context.Context, arguments []string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("go list: %w", err)
 	}
+	selected, err := selector(arguments)
+	if err != nil {
+		return 0, err
+	}
 	count := 0
 	for _, file := range strings.Fields(string(files)) {
 		content, err := os.ReadFile(filepath.FromSlash(file))
 		if err != nil {
 			return 0, err
 		}
-		for _, declared := range testFunction.FindAllString(string(content), -1) {
-			if declared != "func TestMain(" {
+		for _, declared := range testFunction.FindAllStringSubmatch(string(content), -1) {
+			if name := declared[1]; name != "TestMain" && selected.MatchString(name) {
 				count++
 			}
 		}

@@ -63,6 +63,22 @@ func TestOutputOfTestsThatDoNotEndIsWritten(t *testing.T) {
 	}
 }
 
+func TestSelectedTestsAreCounted(t *testing.T) {
+	const own = 4 // tests in this file
+	for _, test := range []struct {
+		arguments []string
+		want      int
+	}{
+		{[]string{"-p", "1", "."}, own},
+		{[]string{"-count=1", "-run", "^TestBuildFailuresAreWritten$/none", "."}, 1},
+		{[]string{"-run", "Written$", "."}, 3},
+	} {
+		if got, err := countTests(t.Context(), test.arguments); got != test.want || err != nil {
+			t.Errorf("%q: %d tests, %v, want %d", test.arguments, got, err, test.want)
+		}
+	}
+}
+
 func TestBuildFailuresAreWritten(t *testing.T) {
 	text, _ := reported(t, `{"ImportPath":"e2e [e2e.test]","Action":"build-output","Output":"a_test.go:1:1: undefined: x\n"}
 {"ImportPath":"e2e [e2e.test]","Action":"build-fail"}
