@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -72,6 +73,36 @@ func TestLogSaysWhetherThePluginIsInterpreted(t *testing.T) {
 				if got := strings.Contains(text, stamp); got != test.stamped {
 					t.Errorf("%s contains %q: %v, want %v", name, stamp, got, test.stamped)
 				}
+			}
+		})
+	}
+}
+
+// TestDebugLinesGoToTraefiksLog has a key appear, which the plugin reports at level DEBUG.
+func TestDebugLinesGoToTraefiksLog(t *testing.T) {
+	for name, find := range map[string]backends.Binary{"interpreted": gateway.Interpreted, "compiled": gateway.Compiled} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, gateway.Options{Binary: found(t, find), LogLevel: "DEBUG"})
+			key := filepath.Join(t.TempDir(), "key")
+			dynamic := governed(t)
+			dynamic.Middlewares["one"] = gateway.Plugin(map[string]any{"token": "urn:file:" + key})
+			configure(t, g, dynamic)
+			write(t, key, "sk-provider")
+			var line struct{ Level, Message string }
+			await(t, "a line says that the key is available", func() bool {
+				content, err := os.ReadFile(g.LogPath)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for text := range strings.Lines(string(content)) {
+					if strings.Contains(text, "the key is available") {
+						return json.Unmarshal([]byte(text), &line) == nil
+					}
+				}
+				return false
+			})
+			if want := "chat-completion: token: the key is available"; line.Level != "debug" || !strings.Contains(line.Message, want) {
+				t.Errorf("Traefik logs %q at level %q, want %q at level debug", line.Message, line.Level, want)
 			}
 		})
 	}
