@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,17 +165,22 @@ func describe(task, note string, part float64, elapsed time.Duration) string {
 	if part > 0 {
 		text += fmt.Sprintf(", %.0f %%", 100*part)
 	}
-	text += ", " + rounded(elapsed).String()
+	text += ", " + rounded(elapsed)
 	if part >= estimateFrom && part < 1 {
 		text += fmt.Sprintf(", about %s left", rounded(time.Duration(float64(elapsed)*(1-part)/part)))
 	}
 	return text
 }
 
-// rounded drops the digits of a duration that tell nothing.
-func rounded(d time.Duration) time.Duration {
+// rounded formats a duration without the digits that tell nothing.
+func rounded(d time.Duration) string {
+	unit := time.Second
 	if d > 10*time.Minute {
-		return d.Round(time.Minute)
+		unit = time.Minute
 	}
-	return d.Round(time.Second)
+	text := d.Round(unit).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return text
 }

@@ -16,8 +16,8 @@ func TestDescribe(t *testing.T) {
 		{"at the start", "", 0, 1200 * time.Millisecond, "build, 1s"},
 		{"without a known end", "57 modules downloaded", 0, 20 * time.Second, "build: 57 modules downloaded, 20s"},
 		{"too early for an estimate", "1 of 100 packages", 0.01, time.Second, "build: 1 of 100 packages, 1 %, 1s"},
-		{"with an estimate", "25 of 100 packages", 0.25, time.Minute, "build: 25 of 100 packages, 25 %, 1m0s, about 3m0s left"},
-		{"long", "a case", 0.5, 14*time.Minute + 40*time.Second, "build: a case, 50 %, 15m0s, about 15m0s left"},
+		{"with an estimate", "25 of 100 packages", 0.25, time.Minute, "build: 25 of 100 packages, 25 %, 1m, about 3m left"},
+		{"long", "a case", 0.5, 14*time.Minute + 40*time.Second, "build: a case, 50 %, 15m, about 15m left"},
 		{"at the end", "linking", 1, 90 * time.Second, "build: linking, 100 %, 1m30s"},
 	}
 	for _, test := range tests {
