@@ -4,14 +4,20 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run test lint vendored vulnerabilities e2e e2e-kubernetes bench soak fuzz
+.PHONY: help run traefik test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-# Not "go run", which neither forwards signals nor waits for the program.
+# Builds e2e/cmd/NAME as .bin/NAME. Not "go run", which neither forwards signals nor waits for the program.
+command = test -x .bin/$(1) || echo "building e2e/cmd/$(1); half a minute with an empty build cache"; cd e2e && $(GO) build -o ../.bin/$(1) ./cmd/$(1)
+
 run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localhost:11434 selects another provider
-	@cd e2e && $(GO) build -o ../.bin/run ./cmd/run && exec ../.bin/run
+	@$(call command,run) && exec ../.bin/run
+
+# The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
+traefik: ## build Traefik with the plugin compiled in, as .bin/traefik
+	@$(call command,build) && exec ../.bin/build traefik
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)
@@ -24,7 +30,7 @@ test: ## run all tests that need neither Traefik nor a network
 lint: ## run gofmt, go vet and golangci-lint in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!vendor'))" || { gofmt -l $$(git ls-files '*.go' ':!vendor'); exit 1; }
 	$(GOLANGCI_LINT) run ./...
-	cd e2e && $(GO) vet -tags kubernetes ./... && $(GOLANGCI_LINT) run --build-tags kubernetes ./...
+	cd e2e && $(GO) vet -tags kubernetes,traefik37 ./... && $(GOLANGCI_LINT) run --build-tags kubernetes,traefik37 ./...
 	cd e2e/openai && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 	cd e2e/collector && $(GO) vet ./... && $(GOLANGCI_LINT) run ./...
 
@@ -41,19 +47,29 @@ vulnerabilities: ## run govulncheck on the plugin and its tests; an unreachable 
 	*) exit $$status ;; esac
 
 # -count=1: the test cache does not track the plugin, which is in another module.
-e2e: ## run the same cases, real clients and real backends against a real Traefik
-	cd e2e && $(GO) test -p 1 -count=1 ./...
+e2e: ## run the same cases, real clients and real backends against a real Traefik; GATEWAY=compiled runs one with the plugin compiled in
+	@$(call command,build) && ../.bin/build e2e
+	@$(call command,test) && ../.bin/test -p 1 -count=1 ./...
 
 e2e-kubernetes: ## test the Kubernetes example and Secrets with a real API server; the first run builds one, which takes long
+	@$(call command,build) && ../.bin/build kubernetes
 	cd e2e && $(GO) test -tags kubernetes -count=1 -v -run '^TestKubernetes' .
 
+e2e-traefik37: export TRAEFIK_VERSION ?= 3.7.12
+e2e-traefik37: ## replay the cases and try the recipes in Traefik 3.7, with the plugin interpreted and compiled in
+	@$(call command,build) && ../.bin/build e2e
+	cd e2e && $(GO) test -tags traefik37 -count=1 -v -run '^(TestCasesWithTraefik|TestCasesWithCompiledTraefik|TestRecipe)' .
+	cd e2e && GATEWAY=compiled $(GO) test -tags traefik37 -count=1 -v -run '^TestRecipe' .
+
 bench: ## measure the cost of a request against the same route without the plugin; BENCH='-write -peers' updates the documentation
-	@cd e2e && $(GO) build -o ../.bin/bench ./cmd/bench && exec ../.bin/bench $(BENCH)
+	@$(call command,bench) && exec ../.bin/bench $(BENCH)
 
 soak: ## check ten minutes of traffic and reloads for leaks and miscounted calls; SOAK=-write updates the documentation
-	@cd e2e && $(GO) build -o ../.bin/soak ./cmd/soak && exec ../.bin/soak $(SOAK)
+	@$(call command,soak) && exec ../.bin/soak $(SOAK)
 
 FUZZTIME ?= 30s
 
 fuzz: ## run every fuzz test for FUZZTIME
-	@for test in $$($(GO) test -list '^Fuzz' . | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) . || exit 1; done
+	@tests=$$($(GO) test -list '^Fuzz' . | grep ^Fuzz) && all=$$(echo "$$tests" | wc -l) && number=0 && for test in $$tests; do \
+	number=$$((number+1)) && echo "$$test: fuzz test $$number of $$all, about $$((all-number+1)) times $(FUZZTIME) left" && \
+	$(GO) test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) . || exit 1; done

@@ -3,9 +3,11 @@ package chatcompletion
 import (
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -21,7 +23,27 @@ func logWarn(format string, args ...any) {
 
 // logDebug writes a line that Traefik logs at level DEBUG.
 func logDebug(format string, args ...any) {
-	fmt.Printf("chat-completion: "+format+"\n", args...) // Yaegi redirects Printf to Traefik's log, but not os.Stdout
+	text := fmt.Sprintf("chat-completion: "+format, args...)
+	if isInterpreted() {
+		fmt.Println(text) // Yaegi redirects Println to Traefik's log, but not os.Stdout
+	} else {
+		log.Println(text) // Traefik redirects it to its own log
+	}
+}
+
+// logStart writes once which of the two ways of running the plugin is in use.
+func logStart() {
+	if isInterpreted() {
+		logWarnOnce("the plugin is interpreted")
+	} else {
+		logWarnOnce("the plugin is compiled into Traefik")
+	}
+}
+
+// isInterpreted reports whether Yaegi interprets this package. Yaegi makes types with package
+// reflect, which cannot give a name to a struct; the compiler names every declared type.
+func isInterpreted() bool {
+	return reflect.TypeOf(apiError{}).Name() == ""
 }
 
 // notInLines are the characters with which text from others, such as a collector's certificate,

@@ -50,6 +50,7 @@ import (
 // New returns the middleware, which calls next for the router's service. An error names every
 // problem of the configuration with its key.
 func New(ctx context.Context, next http.Handler, config *Config, name string) (http.Handler, error) {
+	logStart()
 	p, err := newPolicy(config, name)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"context"
+	"log"
 	"net/http"
 	"net/url"
 	"os"
@@ -79,23 +80,17 @@ func writeKey(t *testing.T, path, key string) {
 	}
 }
 
-// logOutput runs do and returns everything that it logs, to stderr and stdout.
+// logOutput runs do and returns everything that it logs, to stderr and to the standard logger.
 func logOutput(t *testing.T, do func()) string {
 	t.Helper()
-	file, err := os.CreateTemp(t.TempDir(), "stdout")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	stdout := os.Stdout
-	os.Stdout = file
-	defer func() { os.Stdout = stdout }()
-	errors := warnings(t, do)
-	text, err := os.ReadFile(file.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return errors + string(text)
+	var debug strings.Builder
+	flags, out := log.Flags(), log.Writer()
+	log.SetFlags(0)
+	log.SetOutput(&debug)
+	warned := warnings(t, do)
+	log.SetFlags(flags)
+	log.SetOutput(out)
+	return warned + debug.String()
 }
 
 func TestTokenReferences(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/traefik/traefik/v3/pkg/plugins"
 
+	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 	"github.com/modelroute/chatcompletion/internal/replay"
 )
@@ -59,10 +60,20 @@ func TestCasesWithTraefiksLoader(t *testing.T) {
 	})
 }
 
-func TestCasesWithTraefik(t *testing.T) {
+func TestCasesWithTraefik(t *testing.T) { replayWith(t, gateway.Interpreted) }
+
+func TestCasesWithCompiledTraefik(t *testing.T) { replayWith(t, gateway.Compiled) }
+
+// replayWith replays the cases against a Traefik process.
+func replayWith(t *testing.T, find backends.Binary) {
+	binary, err := find(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases := loadCases(t)
 	provider := replay.NewProvider(t, cases)
 	traefik := start(t, gateway.Options{
+		Binary:           binary,
 		AccessLog:        true,
 		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts"},
 	})

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,28 +22,16 @@ const conditionTimeout = 20 * time.Second
 
 const chatPath = "/v1/chat/completions"
 
+// programs are the programs that the tests need.
+var programs = backends.Programs
+
 // TestMain builds all programs before any test runs, so that no test's time includes a build.
 func TestMain(m *testing.M) {
-	if err := buildPrograms(context.Background()); err != nil {
+	if err := backends.Build(context.Background(), os.Stderr, programs); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
-}
-
-// programs returns the programs that the tests need.
-var programs = []func(context.Context, io.Writer) (string, error){
-	gateway.Binary, backends.CollectorBinary, backends.PrometheusBinary, backends.PromtoolBinary,
-}
-
-// buildPrograms builds the missing programs.
-func buildPrograms(ctx context.Context) error {
-	for _, binary := range programs {
-		if _, err := binary(ctx, os.Stderr); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // start runs a gateway until the end of the test.

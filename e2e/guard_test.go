@@ -38,7 +38,7 @@ func interpreted(t *testing.T, config map[string]any, next http.Handler) (govern
 	return build("governed@file", config), build("metrics@file", map[string]any{"expose": "prometheus"})
 }
 
-// written returns the text written to stderr while do runs.
+// written returns the text written to stderr while do runs, without the line that every start writes.
 func written(t *testing.T, do func()) string {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
@@ -53,7 +53,7 @@ func written(t *testing.T, do func()) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return strings.ReplaceAll(string(text), "chat-completion: the plugin is interpreted\n", "")
 }
 
 // TestInterpretedPanicsAreRecovered causes panics in interpreted code at points where no client

@@ -25,11 +25,7 @@ import (
 // The tests in these files need a Kubernetes API server, which takes long to build. `make
 // e2e-kubernetes` runs them.
 
-func init() {
-	programs = []func(context.Context, io.Writer) (string, error){
-		gateway.Binary, backends.EtcdBinary, backends.KubeAPIServerBinary,
-	}
-}
+func init() { programs = backends.KubernetesPrograms }
 
 // startKubernetes runs an API server until the end of the test.
 func startKubernetes(t *testing.T) *backends.Kubernetes {

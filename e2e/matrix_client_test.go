@@ -189,7 +189,7 @@ func TestClientDisconnectAtAnyEvent(t *testing.T) {
 	if received := len(second.saw()); received != 0 {
 		t.Errorf("the second provider received %d requests, want none", received)
 	}
-	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
+	await(t, "no goroutine of the plugin is left", func() bool { return pluginGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
 	checkAlive(t, g)
 }

@@ -188,7 +188,7 @@ func TestProviderDisconnectAtAnyByte(t *testing.T) {
 	awaitTotals(t, "calls", counts, func() totals { return exposed(t, g, callsSeries, "fault", "gen_ai_provider_name", "error_type") })
 	awaitTotals(t, "tokens", used, func() totals { return exposed(t, g, tokensSeries, "fault", "gen_ai_token_type") })
 	checkCutCallsInTheAccessLog(t, g, calls)
-	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
+	await(t, "no goroutine of the plugin is left", func() bool { return pluginGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
 	checkAlive(t, g)
 }

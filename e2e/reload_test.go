@@ -37,7 +37,7 @@ func TestSeriesSurviveReloads(t *testing.T) {
 
 	configure(t, g, without)
 	callAll(t, g.URL, 200, "")
-	own := func() int { return interpretedGoroutines(t, g) }
+	own := func() int { return pluginGoroutines(t, g) }
 	await(t, "the calls' goroutines end", func() bool { return own() == 0 })
 	configure(t, g, with(0))
 	callAll(t, g.URL, 200, "")
@@ -172,7 +172,7 @@ func TestReloadsNeverMixConfigurations(t *testing.T) {
 	calls[teams[2]+"/"+deadProvider] = attempts[teams[2]+"/"+deadProvider] // some calls skip the dead provider
 	awaitTotals(t, "calls", calls, func() totals { return exposed(t, g, callsSeries, "team", "error_type") })
 	awaitTotals(t, "tokens", tokens, func() totals { return exposed(t, g, tokensSeries, "team", "gen_ai_token_type") })
-	await(t, "no goroutine of the plugin is left", func() bool { return interpretedGoroutines(t, g) == 0 })
+	await(t, "no goroutine of the plugin is left", func() bool { return pluginGoroutines(t, g) == 0 })
 	checkNoErrors(t, g)
 }
 
@@ -206,13 +206,14 @@ func allGoroutines(t *testing.T, g *gateway.Gateway) int {
 	return strings.Count(goroutineDump(t, g), "\ngoroutine ")
 }
 
-// interpretedGoroutines returns the number of goroutines that the plugin has started, excluding
+// pluginGoroutines returns the number of goroutines that the plugin has started, excluding
 // those that serve requests.
-func interpretedGoroutines(t *testing.T, g *gateway.Gateway) int {
+func pluginGoroutines(t *testing.T, g *gateway.Gateway) int {
 	t.Helper()
 	found := 0
 	for _, stack := range strings.Split(goroutineDump(t, g), "\n\n") {
-		if strings.Contains(stack, "traefik/yaegi/interp.") && !strings.Contains(stack, "net/http.(*conn).serve") {
+		runs := strings.Contains(stack, "traefik/yaegi/interp.") || strings.Contains(stack, gateway.Module+".") // interpreted, compiled
+		if runs && !strings.Contains(stack, "net/http.(*conn).serve") {
 			found++
 		}
 	}

@@ -299,7 +299,7 @@ func TestReloadsLeakNoConnections(t *testing.T) {
 	await(t, fmt.Sprintf("not many more than the %d goroutines of before", before), func() bool {
 		return allGoroutines(t, g) < before+mayGoroutines
 	})
-	if leaked := interpretedGoroutines(t, g); leaked != 0 {
+	if leaked := pluginGoroutines(t, g); leaked != 0 {
 		t.Errorf("%d goroutines of the plugin are running, want none", leaked)
 	}
 	checkNoPanic(t, g)

@@ -16,6 +16,26 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
+// Binary returns the path of a program, and builds it first if it is missing. It writes to log when
+// it builds.
+type Binary func(ctx context.Context, log io.Writer) (string, error)
+
+// Programs are the programs that the end-to-end tests need.
+var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary}
+
+// KubernetesPrograms are the programs that the end-to-end tests of Kubernetes need.
+var KubernetesPrograms = []Binary{gateway.Binary, EtcdBinary, KubeAPIServerBinary}
+
+// Build builds the missing ones of the programs.
+func Build(ctx context.Context, log io.Writer, programs []Binary) error {
+	for _, binary := range programs {
+		if _, err := binary(ctx, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const prometheusModule = "github.com/prometheus/prometheus"
 
 // CollectorBinary returns the path of an OpenTelemetry Collector: the one that the environment
@@ -55,12 +75,11 @@ func prometheusCommand(ctx context.Context, log io.Writer, name, variable string
 // KUBE_APISERVER names, else one built from the nested module. It writes to log when it builds.
 func KubeAPIServerBinary(ctx context.Context, log io.Writer) (string, error) {
 	return binary(ctx, log, "kubernetes", program.Program{
-		Name:       "kube-apiserver",
-		Variable:   "KUBE_APISERVER",
-		Module:     "k8s.io/kubernetes",
-		Package:    "k8s.io/kubernetes/cmd/kube-apiserver",
-		Stamp:      "k8s.io/component-base/version.gitVersion",
-		StampWithV: true, // the API server panics without it
+		Name:     "kube-apiserver",
+		Variable: "KUBE_APISERVER",
+		Module:   "k8s.io/kubernetes",
+		Package:  "k8s.io/kubernetes/cmd/kube-apiserver",
+		Stamp:    "k8s.io/component-base/version.gitVersion", // the API server panics without it
 	})
 }
 

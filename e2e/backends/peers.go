@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/program"
+	"github.com/modelroute/chatcompletion/e2e/progress"
 )
 
 // portkeyVersion is the last release that runs with these versions of its dependencies. With the
@@ -112,7 +113,8 @@ func installPortkey(ctx context.Context, log io.Writer) (string, error) {
 	if err := os.WriteFile(filepath.Join(partial, "package.json"), []byte(portkeyPackage), 0o600); err != nil {
 		return "", err
 	}
-	_, _ = fmt.Fprintf(log, "installing Portkey %s with npm; this happens once\n", portkeyVersion)
+	line := progress.Start(log, fmt.Sprintf("installing Portkey %s with npm, once", portkeyVersion))
+	defer line.End()
 	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund")
 	install.Dir = partial
 	if output, err := install.CombinedOutput(); err != nil {

@@ -30,7 +30,8 @@ const (
 
 // Options configure a gateway. The zero value runs this repository's plugin.
 type Options struct {
-	// Binary is the path of Traefik's executable. Default: the result of the function Binary.
+	// Binary is the path of Traefik's executable. Default: the one that the environment variable
+	// GATEWAY selects, as for the function Binary.
 	Binary string
 
 	// Plugin is the folder of the plugin's source. Default: the root of this repository.
@@ -86,7 +87,7 @@ type Gateway struct {
 func Start(ctx context.Context, options Options) (*Gateway, error) {
 	binary := options.Binary
 	if binary == "" {
-		found, err := Binary(ctx, os.Stderr)
+		found, err := binaryFor(ctx, os.Stderr, options.Plugin)
 		if err != nil {
 			return nil, err
 		}

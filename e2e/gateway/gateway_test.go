@@ -76,8 +76,12 @@ func TestPluginLoadFailureFailsStart(t *testing.T) {
 	}
 	write(t, filepath.Join(broken, "plugin.go"), "package chatcompletion\n\nimport _ \"example.com/does/not/exist\"\n")
 
+	binary, err := gateway.Interpreted(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", t.TempDir())
-	g, err := gateway.Start(t.Context(), gateway.Options{Plugin: broken})
+	g, err := gateway.Start(t.Context(), gateway.Options{Binary: binary, Plugin: broken})
 	if err == nil {
 		_ = g.Stop()
 		t.Fatal("a plugin with a missing import loaded")

@@ -23,8 +23,14 @@ func (p *Process) Errors() ([]string, error) {
 	return found, nil
 }
 
+// startLine is what the plugin writes outside the log at its start.
+const startLine = "chat-completion: the plugin is "
+
 // errorText returns the text of a line that is at level error or above or is no log entry, else "".
 func errorText(line string) string {
+	if strings.HasPrefix(line, startLine) {
+		return ""
+	}
 	var entry struct {
 		Level   string `json:"level"`
 		Message string `json:"message"`

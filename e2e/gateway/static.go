@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"cmp"
-	"maps"
-)
+import "cmp"
 
 const (
 	// PluginKey is the plugin's key in Traefik's configuration.
@@ -45,16 +42,21 @@ func staticConfiguration(options Options, web, api string) map[string]any {
 	if options.AccessLog {
 		static["accessLog"] = accessLog(options.AccessLogHeaders)
 	}
-	for key, value := range options.Static {
-		own, isSection := static[key].(map[string]any)
+	merge(static, options.Static)
+	return static
+}
+
+// merge adds values to the document and to its sections.
+func merge(document, added map[string]any) {
+	for key, value := range added {
+		own, isSection := document[key].(map[string]any)
 		more, addsTo := value.(map[string]any)
 		if isSection && addsTo {
-			maps.Copy(own, more)
+			merge(own, more)
 		} else {
-			static[key] = value
+			document[key] = value
 		}
 	}
-	return static
 }
 
 func accessLog(kept []string) map[string]any {

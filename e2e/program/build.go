@@ -3,7 +3,6 @@
 package program
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -34,12 +33,8 @@ type Program struct {
 	// Flags are flags of `go build`.
 	Flags []string
 
-	// Stamp is a variable of the program that is set to the version, without its v unless
-	// StampWithV is set. Default: none.
+	// Stamp is a variable of the program that is set to the version. Default: none.
 	Stamp string
-
-	// StampWithV keeps the v in the stamp. Default: off.
-	StampWithV bool
 
 	// Sources are files in Folder that the program depends on in addition to Module. Default: none.
 	Sources []string
@@ -55,38 +50,44 @@ func (p Program) Build(ctx context.Context, log io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
+	cache, err := Cache()
 	if err != nil {
-		cache = os.TempDir()
+		return "", err
 	}
-	cache = filepath.Join(cache, "chatcompletion")
 	binary := filepath.Join(cache, p.Name+"-"+version)
 	if _, err := os.Stat(binary); err == nil {
 		return binary, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
 
-	_, _ = fmt.Fprintf(log, "building %s %s; the first build takes a few minutes\n", p.Name, version)
 	partial, err := os.MkdirTemp(cache, "build-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(partial) }()
-	built := filepath.Join(partial, p.Name)
-	arguments := append([]string{"build", "-o", built}, p.Flags...)
+	build := GoBuild{
+		Name:    p.Name + " " + version,
+		Folder:  p.Folder,
+		Package: p.Package,
+		Output:  filepath.Join(partial, p.Name),
+		Flags:   p.Flags,
+	}
 	if p.Stamp != "" {
-		stamp := version
-		if !p.StampWithV {
-			stamp = strings.TrimPrefix(stamp, "v")
-		}
-		arguments = append(arguments, "-ldflags", "-X "+p.Stamp+"="+stamp)
+		build.Set = map[string]string{p.Stamp: version}
 	}
-	if _, err := p.run(ctx, append(arguments, p.Package)...); err != nil {
-		return "", fmt.Errorf("build %s %s: %w", p.Name, version, err)
+	if err := build.Run(ctx, log); err != nil {
+		return "", err
 	}
-	return binary, os.Rename(built, binary)
+	return binary, os.Rename(build.Output, binary)
+}
+
+// Cache returns the folder for built programs, in the user's cache folder.
+func Cache() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	cache = filepath.Join(cache, "chatcompletion")
+	return cache, os.MkdirAll(cache, 0o755)
 }
 
 // Binary returns the executable that the environment variable names, else the built one.
@@ -120,13 +121,6 @@ func (p Program) version(ctx context.Context) (string, error) {
 
 // run runs the go command in the module and returns its output.
 func (p Program) run(ctx context.Context, arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", arguments...)
-	cmd.Dir = p.Folder
-	var problem bytes.Buffer
-	cmd.Stderr = &problem
-	output, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", arguments[0], err, strings.TrimSpace(problem.String()))
-	}
-	return strings.TrimSpace(string(output)), nil
+	output, err := runGo(ctx, p.Folder, func(string) {}, arguments...)
+	return strings.TrimSpace(string(output)), err
 }

@@ -1,5 +1,6 @@
 // Package replay reads the scenario cases in testdata/cases and replays them against a gateway: the compiled handler,
-// the handler that Traefik's plugin loader creates, or a real Traefik process. All three must satisfy the same cases.
+// the handler that Traefik's plugin loader creates, or a real Traefik process, with the plugin interpreted or compiled in.
+// All four must satisfy the same cases.
 //
 // A case is a text file of sections, each starting with a line "-- name --". The text before the first section describes the
 // case:

@@ -40,6 +40,7 @@ type bench struct {
 	stage               atomic.Pointer[stage]       // of the current crowd
 	last                atomic.Pointer[seenRequest] // last request that the upstream received
 	sent                atomic.Int64                // requests sent so far
+	tally               *tally                      // nil: progress is not shown
 
 	bare, plugin                 target
 	compiledBare, compiledPlugin target // only if a part needs them

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/progress"
 )
 
 // effort sets the time spent on figures, and so their precision.
@@ -173,11 +175,15 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	line := progress.Start(os.Stderr, "bench")
+	defer line.End()
+	b.tally = newTally(line, o)
 	for _, p := range parts() {
 		if !slices.Contains(o.parts, p.name) {
 			continue
 		}
-		if err := b.block(ctx, out, p, footer); err != nil {
+		b.tally.begin(p.name)
+		if err := b.block(ctx, b.tally.counting(out), p, footer); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}

@@ -22,6 +22,7 @@ type figures struct {
 // measure alternates short rounds between the targets, so that other load on the machine affects
 // all of them equally.
 func (b *bench) measure(ctx context.Context, c benchCase, work effort, targets ...target) ([]figures, error) {
+	b.tally.at(c.name)
 	counts := make([]int, len(targets))
 	for i, to := range targets {
 		count, err := b.calibrate(ctx, c, to, work.cpu)

@@ -51,8 +51,16 @@ func targetsOf(g *gateway.Gateway, bareName, pluginName string) (bare, plugin ta
 
 const chatPath = "/v1/chat/completions"
 
-// startTraefik runs a Traefik with both routes. An empty binary selects the default one.
+// startTraefik runs a Traefik with both routes. An empty binary selects the one that interprets the
+// plugin.
 func (b *bench) startTraefik(ctx context.Context, binary string) (*gateway.Gateway, error) {
+	if binary == "" {
+		interpreted, err := gateway.Interpreted(ctx, os.Stderr)
+		if err != nil {
+			return nil, err
+		}
+		binary = interpreted
+	}
 	traefik, err := gateway.Start(ctx, gateway.Options{Binary: binary, Plugin: b.options.plugin})
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@
 // configuration in examples/local. The provider is the demo provider, or the one that UPSTREAM
 // names. An interrupt stops everything that it started.
 //
-// Environment: PORT (default 8000), UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK.
+// Environment: PORT (default 8000), UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK, TRAEFIK_VERSION, GATEWAY.
 package main
 
 import (

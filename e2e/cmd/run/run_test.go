@@ -218,16 +218,24 @@ func TestRunErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := []struct{ name, variable, value, want string }{
-		{"port taken", "PORT", takenPort, takenPort + " is in use by another program; choose another port: PORT="},
-		{"no such Traefik", "TRAEFIK", "/does/not/exist", "TRAEFIK=/does/not/exist: "},
-		{"unreachable provider", "UPSTREAM", "http://127.0.0.1:1", "cannot reach the provider that UPSTREAM names"},
-		{"model unknown to the provider", "MODEL", "no-such-model", "model_not_found"},
+	tests := []struct {
+		name        string
+		environment map[string]string
+		want        string
+	}{
+		{"port taken", map[string]string{"PORT": takenPort}, takenPort + " is in use by another program; choose another port: PORT="},
+		{"no such Traefik", map[string]string{"GATEWAY": "interpreted", "TRAEFIK": "/does/not/exist"}, "TRAEFIK=/does/not/exist: "},
+		{"no such compiled Traefik", map[string]string{"GATEWAY": "compiled", "COMPILED_TRAEFIK": "/does/not/exist"}, "COMPILED_TRAEFIK=/does/not/exist: "},
+		{"no such way to run the plugin", map[string]string{"GATEWAY": "translated"}, "GATEWAY=translated: must be interpreted or compiled"},
+		{"unreachable provider", map[string]string{"UPSTREAM": "http://127.0.0.1:1"}, "cannot reach the provider that UPSTREAM names"},
+		{"model unknown to the provider", map[string]string{"MODEL": "no-such-model"}, "model_not_found"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			isolate(t)
-			t.Setenv(test.variable, test.value)
+			for name, value := range test.environment {
+				t.Setenv(name, value)
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), conditionTimeout)
 			defer cancel()
 			err := run(ctx, io.Discard)

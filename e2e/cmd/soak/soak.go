@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
+	"github.com/modelroute/chatcompletion/e2e/progress"
 )
 
 const (
@@ -27,8 +28,7 @@ const (
 	// longClients read streams that outlive reloads.
 	longClients = 8
 
-	reloadInterval   = time.Second
-	progressInterval = 30 * time.Second
+	reloadInterval = time.Second
 )
 
 // soak is a Traefik with its clients, provider and collector, and the counts of its calls.
@@ -179,10 +179,12 @@ func closed(c <-chan struct{}) bool {
 // watch loads a new configuration and takes a sample every reloadInterval.
 func (s *soak) watch(ctx context.Context, out io.Writer, duration time.Duration) (*samples, error) {
 	seen := &samples{}
+	line := progress.Start(out, "soak")
+	defer line.End()
 	begin := time.Now()
 	ticker := time.NewTicker(reloadInterval)
 	defer ticker.Stop()
-	for reported := begin; time.Since(begin) < duration; {
+	for time.Since(begin) < duration {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -200,10 +202,7 @@ func (s *soak) watch(ctx context.Context, out io.Writer, duration time.Duration)
 		if err != nil {
 			return seen, err
 		}
-		if time.Since(reported) >= progressInterval {
-			reported = time.Now()
-			_, _ = fmt.Fprintf(out, "%v: %d calls, %d reloads, %s\n", time.Since(begin).Round(time.Second), s.book.count(), s.reloads, seen)
-		}
+		line.Set(float64(time.Since(begin))/float64(duration), "%d calls, %d reloads, %s", s.book.count(), s.reloads, seen)
 	}
 	return seen, nil
 }
