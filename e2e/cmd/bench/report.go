@@ -20,7 +20,7 @@ var versions = regexp.MustCompile(`(?m)^(Version|Go version):\s+(?:go)?(.*)$`)
 
 // setting describes the Traefik that was measured.
 func setting(ctx context.Context) (string, error) {
-	binary, err := gateway.Binary(ctx, os.Stderr)
+	binary, err := gateway.Interpreted(ctx, os.Stderr)
 	if err != nil {
 		return "", err
 	}
