@@ -42,12 +42,14 @@ func detectStream(w *responseWriter, chunk []byte) []byte {
 	text := bytes.TrimLeft(chunk, " \t\r\n\ufeff")
 	header := w.ResponseWriter.Header()
 	switch {
+	case len(chunk) == 0:
 	case len(text) == 0:
 		delete(header, "Content-Length") // it may still be a stream
 		sendHeldHeader(w)
 	case beginsEvent(text):
 		w.mayBeStream = false
 		w.window.Reset()
+		w.arrivals = w.arrivals[:0]
 		beginStream(w, header)
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 		sendHeldHeader(w)
@@ -90,8 +92,12 @@ func beginsEvent(text []byte) bool {
 	return false
 }
 
-// mayBeginEvent reports whether a text is the beginning of a field of an event stream.
+// mayBeginEvent reports whether a text is the beginning of a field of an event stream, or of the mark
+// before it.
 func mayBeginEvent(text []byte) bool {
+	if bytes.HasPrefix(byteOrderMark, text) {
+		return true
+	}
 	for _, field := range eventFields {
 		if bytes.HasPrefix(field, text) {
 			return true

@@ -29,7 +29,7 @@ var modelMark = regexp.MustCompile(`"model"` + between + ":" + between + `"[^"]`
 // marks are those of a usage, an error and a finish reason.
 var marks = []mark{
 	{[]byte(`"usage"`), []byte(`"usage":null`), []byte(`"usage": null`), regexp.MustCompile(`"usage"` + between + ":" + between + `\{`)},
-	{[]byte(`"error"`), []byte(`"error":null`), []byte(`"error": null`), regexp.MustCompile(`"error"` + between + `(?:[,}\]]|:` + between + `[^n \t\n])`)},
+	{[]byte(`"error"`), []byte(`"error":null`), []byte(`"error": null`), regexp.MustCompile(`"error"` + between + `(?:[,}\]]|:` + between + `(?:[^nf0"{\[ \t\n]|"[^"]|\{[ \t\n]*[^} \t\n]|\[[ \t\n]*[^\] \t\n]))`)},
 	{[]byte(`_reason"`), []byte(`_reason":null`), []byte(`_reason": null`), regexp.MustCompile(`_reason"` + between + ":" + between + `"[^"]`)},
 }
 
@@ -62,6 +62,7 @@ const maxEventsRead = 2 * windowChunks
 // eventWindow is a window of complete events, each after a line feed. It remembers what it has
 // decoded last, since an event can be worth reading for several reasons.
 type eventWindow struct {
+	reader  *responseReader
 	text    []byte
 	start   int // of the event that has been decoded; -1: none
 	end     int
@@ -72,8 +73,8 @@ type eventWindow struct {
 // a usage, and those with an error, a finish reason or the type of a last event. Of each kind, it
 // reads at most maxEventsRead, the last ones, but the first ones with a model.
 func readEvents(reader *responseReader, window []byte) {
-	w := &eventWindow{text: window, start: -1}
-	if reader.record.Model == "" {
+	w := &eventWindow{reader: reader, text: window, start: -1}
+	if reader.record.Model == "" && !reader.closed {
 		readFirstEvents(reader, w)
 	}
 	var starts []int
@@ -99,7 +100,7 @@ func readEvents(reader *responseReader, window []byte) {
 			continue
 		}
 		if members := decodeEvent(w, start); members != nil {
-			recordMembers(reader, members)
+			recordMembers(reader, protocolOf(members.Type), members)
 		}
 	}
 }
@@ -207,13 +208,16 @@ func decodeEvent(w *eventWindow, start int) *responseMembers {
 		if length := bytes.Index(w.text[start+1:], blankLine); length >= 0 {
 			w.end = start + 1 + length + 1
 		}
-		w.members = eventMembers(w.text[start:w.end])
+		w.members = eventMembers(w.reader, w.text[start:w.end])
 	}
 	return w.members
 }
 
 // eventMembers returns what is read of an event; nil: nothing.
-func eventMembers(event []byte) *responseMembers {
+func eventMembers(reader *responseReader, event []byte) *responseMembers {
+	if len(event) > wholeMaxBytes {
+		return largeEventMembers(reader, event[:edgeMaxBytes], event[len(event)-edgeMaxBytes:])
+	}
 	members := &responseMembers{}
 	isObject := unmarshalMembers(eventData(event), members)
 	if members.Type == "" {
@@ -264,5 +268,5 @@ func hasWholeUsage(members *responseMembers) bool {
 	_ = json.Unmarshal(members.Usage, usage)
 	input, hasInput := usage.PromptTokens.(float64)
 	output, hasOutput := usage.CompletionTokens.(float64)
-	return hasInput && hasOutput && input > 0 && output > 0 && input <= maxTokenCount && output <= maxTokenCount
+	return hasInput && hasOutput && input >= 1 && output >= 1 && input <= maxTokenCount && output <= maxTokenCount
 }

@@ -4,17 +4,26 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"regexp"
 )
 
 // Bounds of the work on a large object: the members that are read of its head, and the attempts to find
 // one in its tail.
 const (
 	headMaxMembers = 256
-	maxTailMatches = 16
+	maxTailMatches = 64
 )
 
 // Members that are searched for at the end of a large object.
-var tailKeys = [][]byte{[]byte(`"usage"`), []byte(`"model"`), []byte(`"error"`), []byte(`"status"`), []byte(`"type"`)}
+var tailKeys = []*regexp.Regexp{tailKey("usage"), tailKey("model"), tailKey("error"), tailKey("status"), tailKey("type")}
+
+// tailKey returns what matches the name of a member after what may be before it, which is nothing of a
+// string.
+func tailKey(name string) *regexp.Regexp {
+	return regexp.MustCompile(`[{, 	
+]"` + name + `"[ 	
+]*:`)
+}
 
 // containers are the members of events that have members which are read. That of choices is not
 // among them: no event with choices is large.
@@ -37,36 +46,39 @@ func keepHeadAndTail(reader *responseReader, window []byte) []byte {
 	return window[skipped:]
 }
 
-// readLargeEvent reads an event that is too large to be kept as a whole, and returns the rest of
-// the window. end is where the event ends; 0: with the stream.
+// readLargeEvent reads an event that is too large to be kept as a whole, and returns the rest of the
+// window. end is where the event ends; 0: with the stream.
 func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 	isComplete := end > 0
 	if !isComplete {
 		end = len(window)
 	}
 	reader.events += bytes.Count(window[:end], dataLine)
-	head, tail := reader.head, window[:end]
+	members := largeEventMembers(reader, reader.head, window[:end])
 	reader.head = nil
-	members := largeMembers(reader, largeData(head), largeData(tail))
-	if members.Type == "" {
-		members.Type = eventType(head)
-	}
 	if isComplete {
-		recordMembers(reader, members)
+		recordMembers(reader, protocolOf(members.Type), members)
 	} else {
 		recordUsage(reader, protocolOf(members.Type), members)
 	}
 	return window[end:]
 }
 
-// largeData returns the data in a part of a large event.
-func largeData(part []byte) []byte {
-	if at := bytes.Index(part, dataLine); at >= 0 {
-		if before := bytes.IndexByte(part, '{'); before < 0 || before > at {
-			part = part[at:]
-		}
+// linesAfterData matches the lines at the end of an event that are not data.
+var linesAfterData = regexp.MustCompile("(?:\n(?:event|id|retry)?:[^\n]*)+\n*$")
+
+// largeEventMembers returns what is read of an event with a head and a tail.
+func largeEventMembers(reader *responseReader, head, tail []byte) *responseMembers {
+	data := head
+	if at := bytes.Index(head, dataLine); at >= 0 {
+		data = head[at:]
 	}
-	return bytes.ReplaceAll(part, dataLine, lineFeed)
+	tail = linesAfterData.ReplaceAll(tail, nil)
+	members := largeMembers(reader, bytes.ReplaceAll(data, dataLine, lineFeed), bytes.ReplaceAll(tail, dataLine, lineFeed))
+	if members.Type == "" {
+		members.Type = eventType(head)
+	}
+	return members
 }
 
 // largeMembers returns the members at the beginning and at the end of a JSON object of which the rest
@@ -78,8 +90,8 @@ func largeMembers(reader *responseReader, head, tail []byte) *responseMembers {
 		tail = nil
 	}
 	readTail(members, tail, "{")
-	if reader.kind == embeddings && members.Model != "" && members.Usage != nil {
-		return members // numbers are between the head and the tail
+	if reader.kind == embeddings && members.Model != "" && members.Usage != nil && !bytes.Contains(head, errorName) {
+		return members // there are only numbers before
 	}
 	closed, container := closeHead(head)
 	_ = unmarshalMembers(closed, members)
@@ -91,38 +103,47 @@ func largeMembers(reader *responseReader, head, tail []byte) *responseMembers {
 
 // readTail reads the members that the tail of an object has. opening is what the object begins with
 // if they are its own: only then, the tail is valid JSON after it. That of a nested object closes one
-// object too many, and text in a string is not valid as a member.
+// object too many.
 func readTail(members *responseMembers, tail []byte, opening string) {
 	for _, key := range tailKeys {
-		before := tail
-		for tries := 0; tries < maxTailMatches; tries++ {
-			at := bytes.LastIndex(before, key)
-			if at < 0 {
-				break
-			}
+		matches := key.FindAllIndex(tail, -1)
+		for tries := 0; tries < maxTailMatches && len(matches) > 0; tries++ {
+			at := matches[len(matches)-1][0] + 1
+			matches = matches[:len(matches)-1]
 			text := append([]byte(opening), tail[at:]...)
-			if json.Valid(text) && (len(opening) == 1 || !beginsInTail(tail, at)) {
+			if json.Valid(text) && (len(opening) == 1 || !beginsInTail(tail[:at])) {
 				_ = unmarshalMembers(text, members)
 				break
 			}
-			before = before[:at]
 		}
 	}
 }
 
-// beginsInTail reports whether the object that has a member at an offset of a tail, and is the value of
-// a member at the top, begins in the tail: then, it is not the one in which the head ends.
-func beginsInTail(tail []byte, at int) bool {
-	before := tail[:at]
-	for tries := 0; tries < maxTailMatches; tries++ {
-		at = bytes.LastIndexByte(before, '{')
-		if at < 0 {
-			return false
+// Parts of JSON without escapes. Without them, the brackets of a text remain.
+var (
+	plainStrings = regexp.MustCompile(`"[^"]*"`)
+	notBrackets  = regexp.MustCompile(`[^{}\[\]]+`)
+	objectPair   = []byte("{}")
+	arrayPair    = []byte("[]")
+)
+
+// tailMaxDepth bounds the nesting that is followed in a tail.
+const tailMaxDepth = 64
+
+// beginsInTail reports whether an object that is open after a text, which is outside of strings then,
+// begins in the text, or may do so: then, it is not the one in which the head ends.
+func beginsInTail(text []byte) bool {
+	text = coverEscapes(text)
+	if bytes.Count(text, quote)%2 != 0 {
+		text = text[bytes.IndexByte(text, '"')+1:] // it begins in a string
+	}
+	text = notBrackets.ReplaceAll(plainStrings.ReplaceAll(text, nil), nil)
+	for depth := 0; depth < tailMaxDepth; depth++ {
+		inner := bytes.ReplaceAll(bytes.ReplaceAll(text, objectPair, nil), arrayPair, nil)
+		if len(inner) == len(text) {
+			return bytes.IndexByte(text, '{') >= 0 || bytes.IndexByte(text, '[') >= 0
 		}
-		if json.Valid(append([]byte(`{"":`), tail[at:]...)) {
-			return true
-		}
-		before = before[:at]
+		text = inner
 	}
 	return true
 }

@@ -90,6 +90,7 @@ type nestedMembers struct {
 
 // choiceMembers are the members that are read of a choice.
 type choiceMembers struct {
+	Index        *int            `json:"index"`
 	FinishReason string          `json:"finish_reason"`
 	Usage        json.RawMessage `json:"usage"`
 	Error        json.RawMessage `json:"error"`
@@ -117,11 +118,11 @@ func protocolOf(eventType string) *protocol {
 }
 
 // recordMembers records what the members of a whole response, or of one event, say about the response.
-func recordMembers(reader *responseReader, members *responseMembers) {
+// A response without events is of the first protocol.
+func recordMembers(reader *responseReader, p *protocol, members *responseMembers) {
 	if reader.closed {
 		return
 	}
-	p := protocolOf(members.Type)
 	recordIdentity(reader, p, members)
 	recordUsage(reader, p, members)
 	recordChoices(reader, members)
@@ -132,7 +133,10 @@ func recordMembers(reader *responseReader, members *responseMembers) {
 		recordLastEvent(reader, p, members)
 	}
 	if reader.wantsDetails {
-		recordFinishReasons(reader.record, members.StopReason, members.Delta.StopReason, members.FinishReason, members.Delta.FinishReason)
+		recordFinishReasons(reader.record, members.StopReason, members.FinishReason)
+		if members.Type != "" {
+			recordFinishReasons(reader.record, members.Delta.StopReason, members.Delta.FinishReason)
+		}
 	}
 }
 
@@ -191,9 +195,21 @@ func recordChoices(reader *responseReader, members *responseMembers) {
 		if c.FinishReason != "" && c.FinishReason != nullText {
 			reader.finished = true
 			if reader.wantsDetails {
-				recordFinishReasons(reader.record, c.FinishReason)
+				recordFinishReason(reader, c, i)
 			}
 		}
+	}
+}
+
+// recordFinishReason records the finish reason of a choice once: some providers repeat it with every
+// event. place is the choice's in the event.
+func recordFinishReason(reader *responseReader, c *choiceMembers, place int) {
+	if c.Index != nil && *c.Index >= 0 && *c.Index < maxChoices {
+		place = *c.Index
+	}
+	if !reader.endedChoices[place] {
+		reader.endedChoices[place] = true
+		recordFinishReasons(reader.record, c.FinishReason)
 	}
 }
 

@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 )
 
 // A stream is read in windows of windowChunks chunks, or of about windowBytes if it is read as it is
@@ -31,6 +32,9 @@ var (
 	byteOrderMark   = []byte("\ufeff")
 )
 
+// doneLine matches the line that ends a stream.
+var doneLine = regexp.MustCompile(`\ndata:[ \t]*\[DONE\]`)
+
 // responseReader reads the response fields of the record, window by window.
 type responseReader struct {
 	record       *Response // holds what has been read
@@ -38,16 +42,17 @@ type responseReader struct {
 	stream       bool      // the response is an event stream
 	wantsDetails bool      // id, finish reasons and the whole usage are wanted
 	usage        usageCounts
-	partial      int      // bytes of an event that have been searched without finding its end
-	head         []byte   // the first edgeMaxBytes of what is too large to be kept; nil: nothing is
-	events       int      // with data, so far
-	finished     bool     // a choice has ended
-	done         bool     // [DONE] has arrived
-	ended        bool     // [DONE], or the last event of a protocol that has one, has arrived
-	closed       bool     // nothing that follows counts
-	failed       bool     // the response says that it is an error
-	cut          bool     // the response ended early, as far as HTTP can tell
-	capture      *capture // nil: no content is captured
+	partial      int              // bytes of an event that have been searched without finding its end
+	head         []byte           // the first edgeMaxBytes of what is too large to be kept; nil: nothing is
+	events       int              // with data, so far
+	finished     bool             // a choice has ended
+	endedChoices [maxChoices]bool // those whose finish reason is recorded
+	done         bool             // [DONE] has arrived
+	ended        bool             // [DONE], or the last event of a protocol that has one, has arrived
+	closed       bool             // nothing that follows counts
+	failed       bool             // the response says that it is an error
+	cut          bool             // the response ended early, as far as HTTP can tell
+	capture      *capture         // nil: no content is captured
 }
 
 // scanWindow reads a window of a response, and returns the part that the next window has to begin
@@ -135,11 +140,9 @@ func withLineFeeds(window []byte, last bool) []byte {
 // scanCompleteEvents counts the events of a window, and reads those that are worth it.
 func scanCompleteEvents(reader *responseReader, window []byte) {
 	reader.events += bytes.Count(window, dataLine)
-	if !reader.done && bytes.Contains(window, doneMark) {
-		at := bytes.LastIndex(window, doneMark)
-		line := window[bytes.LastIndexByte(window[:at], '\n')+1 : at]
-		reader.done = string(bytes.TrimSpace(line)) == "data:"
-		reader.ended = reader.ended || reader.done
+	if !reader.done && bytes.Contains(window, doneMark) && doneLine.Match(window) {
+		reader.done = true
+		reader.ended = true
 	}
 	readEvents(reader, window)
 	if reader.capture != nil {
@@ -178,6 +181,9 @@ var errorName = []byte(`"error"`)
 // readDocument reads a complete response without events.
 func readDocument(reader *responseReader, body []byte) {
 	members := &responseMembers{}
+	if reader.head == nil && len(body) > wholeBytes(reader.kind) {
+		body = keepHeadAndTail(reader, body)
+	}
 	switch {
 	case reader.head != nil:
 		members = largeMembers(reader, reader.head, body)
@@ -186,8 +192,8 @@ func readDocument(reader *responseReader, body []byte) {
 	case !unmarshalMembers(body, members):
 		members = largeMembers(reader, body, nil) // it is not JSON, or it is cut off
 	}
-	recordMembers(reader, members)
-	if reader.wantsDetails && reader.kind == responses {
+	recordMembers(reader, &protocols[0], members)
+	if reader.wantsDetails && isResponseObject(reader, members) {
 		recordFinishReasons(reader.record, members.Status)
 	}
 	if reader.capture != nil {

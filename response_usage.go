@@ -40,7 +40,9 @@ type tokenCounts struct {
 	output        float64
 	cacheCreation float64
 	cacheRead     float64
-	includesCache bool // the input includes the two counts of the cache
+	// includesCache is set if the input includes the two counts of the cache: Anthropic's does not.
+	// Gateways that translate its usage keep them beside a prompt_tokens, or a total, that does.
+	includesCache bool
 }
 
 const (
@@ -65,7 +67,7 @@ func recordUsage(reader *responseReader, p *protocol, members *responseMembers) 
 			rank = 0
 		}
 		value := usageAt(members, at)
-		if len(value) > 0 && value[0] == '{' && recordCounts(reader, rank, value) {
+		if len(value) > 0 && value[0] == '{' && recordCounts(reader, rank, value) && !p.splitsUsage {
 			return
 		}
 	}
@@ -124,10 +126,11 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 	input := tokenCount(members.PromptTokens, members.InputTokens, members.Billed.InputTokens)
 	output := tokenCount(members.CompletionTokens, members.OutputTokens, members.Billed.OutputTokens)
 	total := tokenCount(members.TotalTokens)
-	counts := tokenCounts{input: input, output: output, cacheCreation: unknownCount, cacheRead: unknownCount}
+	counts := tokenCounts{input: input, output: output, cacheCreation: tokenCount(members.CacheCreation), cacheRead: tokenCount(members.CacheRead)}
+	counts.includesCache = members.PromptTokens != nil || (input > 0 && output >= 0 && total == input+output)
 	whole := input
-	if members.CacheCreation != nil || members.CacheRead != nil {
-		whole += readCacheCounts(&counts, members, total)
+	if !counts.includesCache {
+		whole += cacheTokens(&counts)
 	}
 	switch {
 	case input == invalidCount || output == invalidCount:
@@ -142,23 +145,11 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 		}
 	case input == unknownCount && total > output:
 		counts.input = total - output
+		counts.includesCache = true
 	case input >= 0 && total > whole && total > whole+output: // an unknown output is below 0
 		counts.output = total - whole
 	}
 	return counts
-}
-
-// readCacheCounts reads the parts of Anthropic's input, and returns their sum, 0 if the input
-// includes them. Gateways that translate Anthropic's usage keep its parts beside a prompt_tokens, or
-// a total, that includes them.
-func readCacheCounts(counts *tokenCounts, members *usageMembers, total float64) float64 {
-	counts.cacheCreation = tokenCount(members.CacheCreation)
-	counts.cacheRead = tokenCount(members.CacheRead)
-	counts.includesCache = members.PromptTokens != nil || (counts.input >= 0 && counts.output >= 0 && total == counts.input+counts.output)
-	if counts.includesCache {
-		return 0
-	}
-	return cacheTokens(counts)
 }
 
 // cacheTokens returns the input that was read from a cache or written to it.
@@ -197,16 +188,18 @@ func addCounts(counts, latest *tokenCounts) {
 	}
 	if counts.input < 0 || latest.input > 0 || (latest.input == 0 && cacheTokens(latest) > 0) {
 		counts.input = latest.input
-	}
-	if latest.input > 0 || cacheTokens(latest) > 0 {
-		if latest.cacheCreation >= 0 {
+		counts.includesCache = latest.includesCache
+		if latest.includesCache {
 			counts.cacheCreation = latest.cacheCreation
-		}
-		if latest.cacheRead >= 0 {
 			counts.cacheRead = latest.cacheRead
 		}
 	}
-	counts.includesCache = counts.includesCache || latest.includesCache
+	if latest.cacheCreation > 0 {
+		counts.cacheCreation = latest.cacheCreation
+	}
+	if latest.cacheRead > 0 {
+		counts.cacheRead = latest.cacheRead
+	}
 }
 
 // setUsage sets the usage of the record to what the response has reported so far.
@@ -224,6 +217,9 @@ func setUsage(reader *responseReader, members *usageMembers) {
 		usage.OutputTokens = int64(counts.output)
 	}
 	if reader.wantsDetails {
+		usage.CacheReadInputTokens = 0
+		usage.CacheCreationInputTokens = 0
+		usage.ReasoningOutputTokens = 0
 		takeUsageDetails(usage, &usageDetails{CachedTokens: counts.cacheRead, CacheCreationTokens: counts.cacheCreation}, &usageDetails{})
 		takeUsageDetails(usage, &members.Prompt, &members.Completion)
 		takeUsageDetails(usage, &members.Input, &members.Output)

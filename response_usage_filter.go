@@ -57,19 +57,28 @@ func filterUsage(f *usageFilter, chunk []byte) []byte {
 		chunk = chunk[end:]
 	}
 	if len(chunk) > 0 {
-		shown = append(shown, filterEvents(f, append(f.buffered, chunk...))...)
+		shown = append(shown, filterEvents(f, chunk)...)
 	}
 	f.midEvent = len(f.buffered) > 0 || f.largeTail != nil || f.pendingLF != noLF
 	return shown
 }
 
-// filterEvents returns the complete events in data without usage events, and buffers the rest.
-func filterEvents(f *usageFilter, data []byte) []byte {
-	end := lastEventEnd(data)
-	f.buffered = append([]byte(nil), data[end:]...)
-	shown := data[:end]
-	if end > 0 {
-		shown = removeUsageEvents(f, shown)
+// filterEvents returns the events that are complete with a chunk, without usage events, and buffers the
+// rest. What is buffered has no end, and is neither searched nor copied again with every chunk.
+func filterEvents(f *usageFilter, chunk []byte) []byte {
+	seen := len(f.buffered) - 3 // it may end in the middle of the event's end
+	if seen < 0 {
+		seen = 0
+	}
+	data := append(f.buffered, chunk...)
+	end := lastEventEnd(data[seen:])
+	var shown []byte
+	if end == 0 {
+		f.buffered = data
+	} else {
+		end += seen
+		f.buffered = append([]byte(nil), data[end:]...)
+		shown = removeUsageEvents(f, data[:end])
 	}
 	if len(f.buffered) > bufferedMaxBytes {
 		shown = append(shown, f.buffered...)
@@ -192,12 +201,17 @@ func filteredEvent(event []byte) []byte {
 	var members struct {
 		Choices []json.RawMessage `json:"choices"`
 		Usage   *json.RawMessage  `json:"usage"`
-		Error   *json.RawMessage  `json:"error"`
 	}
-	if json.Unmarshal(data, &members) != nil || members.Usage == nil || members.Error != nil || len(members.Choices) > 0 {
+	if json.Unmarshal(data, &members) != nil || members.Usage == nil || len(members.Choices) > 0 || saysError(data) {
 		return event
 	}
 	return eventWithoutUsage(data)
+}
+
+// saysError reports whether the data of an event is an error, which the client must see.
+func saysError(data []byte) bool {
+	members := &responseMembers{}
+	return bytes.Contains(data, errorName) && unmarshalMembers(data, members) && isFailed(&responseReader{}, &protocols[0], members)
 }
 
 // commonMembers are the members of a usage event that the client can do without: other events have

@@ -56,6 +56,9 @@ func (w *responseWriter) WriteHeader(status int) {
 		forwardInformational(w, status)
 		return
 	}
+	if w.heldStatus != 0 {
+		return // the first one counts
+	}
 	events := beginResponse(w, status, w.ResponseWriter.Header())
 	if w.limit != nil && !beginLimit(w) {
 		return
