@@ -19,9 +19,10 @@ const (
 	matrixOutput   = 5
 	matrixDocument = `{"model":"gpt-4o","choices":[{"message":{"content":"Hi"}}],` + matrixUsage + `,"x":1}`
 	wordEvent      = `data: {"choices":[{"delta":{"content":"Hi"}}]}` + "\n\n"
-	finishEvent    = `data: {"choices":[{"finish_reason":"stop"}]}` + "\n\n"
-	finishBegun    = `"finish_reason":"` // followed by a reason, not by null
-	usageEvent     = `data: {"choices":[],` + matrixUsage + "}\n\n"
+	finishData     = `data: {"choices":[{"finish_reason":"stop"}]}`
+	finishEvent    = finishData + "\n\n"
+	usageData      = `data: {"choices":[],` + matrixUsage + "}"
+	usageEvent     = usageData + "\n\n"
 	doneEvent      = "data: [DONE]\n\n"
 	responsesBody  = `{"model":"gpt-4o","stream":true,"input":"Hi"}`
 	responsesPath  = "/v1/responses"
@@ -46,10 +47,10 @@ var cutResponses = []cutResponse{
 	{name: "JSON-in-chunks", body: plainBody, raw: inChunks(jsonType, cut(matrixDocument, 50)...), used: matrixUsage},
 	{name: "JSON-until-the-end", body: plainBody, raw: untilEnd(jsonType, matrixDocument), used: matrixUsage, untilEnd: true},
 	{name: "JSON-compressed-until-the-end", body: plainBody, raw: untilEnd(deflated(jsonType), compressed(matrixDocument)), used: matrixUsage, untilEnd: true},
-	{name: "stream-usage-hidden", isUsual: true, body: plainStream, raw: inChunks(eventType, wordEvent, wordEvent+finishEvent, usageEvent, doneEvent), used: matrixUsage, done: "[DONE]", hidden: usageEvent},
-	{name: "stream-usage-asked-for", body: streamWithUsage, raw: inChunks(eventType, wordEvent, finishEvent, usageEvent, doneEvent), used: matrixUsage, done: "[DONE]"},
-	{name: "stream-until-the-end", body: streamWithUsage, raw: untilEnd(eventType, wordEvent+finishEvent+usageEvent+doneEvent), used: matrixUsage, done: "[DONE]", untilEnd: true},
-	{name: "stream-compressed", body: plainStream, raw: inChunks(deflated(eventType), cut(compressed(wordEvent, finishEvent, usageEvent, doneEvent), 50)...), used: matrixUsage, done: "[DONE]", hidden: usageEvent},
+	{name: "stream-usage-hidden", isUsual: true, body: plainStream, raw: inChunks(eventType, wordEvent, wordEvent+finishEvent, usageEvent, doneEvent), used: usageData, done: "[DONE]", hidden: usageEvent},
+	{name: "stream-usage-asked-for", body: streamWithUsage, raw: inChunks(eventType, wordEvent, finishEvent, usageEvent, doneEvent), used: usageData, done: "[DONE]"},
+	{name: "stream-until-the-end", body: streamWithUsage, raw: untilEnd(eventType, wordEvent+finishEvent+usageEvent+doneEvent), used: usageData, done: "[DONE]", untilEnd: true},
+	{name: "stream-compressed", body: plainStream, raw: inChunks(deflated(eventType), cut(compressed(wordEvent, finishEvent, usageEvent, doneEvent), 50)...), used: usageData, done: "[DONE]", hidden: usageEvent},
 	{name: "stream-of-a-response", path: responsesPath, body: responsesBody, raw: inChunks(eventType, responseDelta, "event: response.completed\n"+responseEnd+"\n\n"), used: responseEnd, done: responseEnd},
 }
 
@@ -120,7 +121,7 @@ func (a cutResponse) cutAt(offset int, reset bool) cutEnding {
 	ending := cutEnding{begun: true, broken: isBroken, body: string(body)}
 	ending.used = strings.Contains(ending.body, a.used)
 	isDone := a.done != "" && strings.Contains(ending.body, a.done)
-	if isBroken && !isDone || a.done != "" && !isDone && !strings.Contains(ending.body, finishBegun) {
+	if isBroken && !isDone || a.done != "" && !isDone && !strings.Contains(ending.body, finishData) {
 		ending.errorType = "provider_cut"
 	}
 	if a.hidden != "" {
