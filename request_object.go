@@ -44,6 +44,9 @@ const (
 	inlineModelMaxBytes = 64
 )
 
+// modelName is the name of the value that may be as long as inlineModelMaxBytes.
+const modelName = "model"
+
 // Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
 // for many small values than they take in a body. Long texts do not count. The published schema has
 // about 40 members.
@@ -80,7 +83,6 @@ var (
 	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every
 	// backslash before a quote escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
-	modelName           = []byte("model")
 	// notUTF8 covers placeholders: as part of an escape or between values, it is as invalid as they
 	// are.
 	notUTF8 = []byte{0xff}
@@ -125,20 +127,21 @@ func cutLongStrings(obj *jsonObject, covered []byte) {
 	pieces := bytes.Split(covered, quote)
 	gone, elided := 0, obj.elided
 	for i := 1; i < len(pieces); i += 2 {
-		length := len(pieces[i])
+		text := pieces[i]
+		length := len(text)
 		if length <= inlineMaxBytes {
-			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(pieces[i], escapesAndControls) {
+			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(text, escapesAndControls) {
 				continue
 			}
-		} else if length <= inlineModelMaxBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
+		} else if length <= inlineModelMaxBytes && i >= 3 && string(pieces[i-2]) == modelName && colons[string(pieces[i-1])] {
 			continue
 		}
-		gone += length - len(placeholder)
+		gone += length - placeholderBytes
 		elided = append(elided, gone)
 		pieces[i] = placeholder
 	}
 	skeleton := bytes.Join(pieces, quote)
-	if bytes.Count(skeleton, placeholder) != len(elided)-1 {
+	if bytes.Count(skeleton, placeholder) >= len(elided) {
 		cutAroundPlaceholders(obj, covered)
 		return
 	}
