@@ -37,9 +37,10 @@ func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	body, apiErr := readBody(req, ep.maxRequestBodyBytes)
 	pl.raw = body
 	if apiErr != nil || req.Header["Content-Encoding"] != nil {
-		return planEncoded(ep, req, apiErr, pl)
+		return pl, planEncoded(ep, req, apiErr, pl)
 	}
-	return planBody(ep, req, body, pl)
+	pl.decoded = body
+	return pl, planBody(ep, req, pl)
 }
 
 // methodError returns the error for a request that is rejected before its body is read, nil if it
@@ -55,35 +56,36 @@ func methodError(k kind, method string) *apiError {
 }
 
 // planEncoded plans for a body that may have to be decompressed, or that could not be read.
-func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*plan, *apiError) {
+func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) *apiError {
 	if apiErr != nil {
-		return pl, apiErr
+		return apiErr
 	}
 	body, apiErr := decompress(req.Header, pl.raw, ep.maxRequestBodyBytes)
 	if apiErr != nil {
-		return pl, apiErr
+		return apiErr
 	}
-	return planBody(ep, req, body, pl)
+	pl.decoded = body
+	return planBody(ep, req, pl)
 }
 
-// planBody validates a body, and decides what the provider is sent.
-func planBody(ep *endpoint, req *http.Request, body []byte, pl *plan) (*plan, *apiError) {
-	obj := newJSONObject(body)
-	pl.decoded = body
+// planBody validates the decoded body, and decides what the provider is sent.
+func planBody(ep *endpoint, req *http.Request, pl *plan) *apiError {
+	obj := newJSONObject(pl.decoded)
 	pl.decision = lookupDecision(ep.cache, obj)
 	if pl.decision == nil {
-		if apiErr := decideUncached(ep, req, obj, pl); apiErr != nil {
-			return pl, apiErr
-		}
+		return planUncached(ep, req, obj, pl)
 	}
 	pl.pieces = splice(obj, pl.decision.edits)
-	return pl, nil
+	return nil
 }
 
-// decideUncached decides on a body for which there is no cached decision.
-func decideUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) *apiError {
+// planUncached plans for a body for which there is no cached decision.
+func planUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) *apiError {
 	d, apiErr := decide(ep, req, obj)
 	pl.decision = d
+	if apiErr == nil {
+		pl.pieces = splice(obj, d.edits)
+	}
 	return apiErr
 }
 
