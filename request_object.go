@@ -19,6 +19,7 @@ type jsonObject struct {
 	members  []member
 	found    []int // index in members, plus one, of each parameter; see validate
 	partial  bool  // the decision depends on more than the skeleton
+	outlined bool  // the decision is to have an outline
 }
 
 // member is one name and value of the object, and the change to it.

@@ -70,6 +70,9 @@ func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) *a
 
 // planBody validates the decoded body, and decides what the provider is sent.
 func planBody(ep *endpoint, req *http.Request, pl *plan) *apiError {
+	if len(pl.decoded) >= excerptMinBytes && mayContinue(ep, pl.decoded) {
+		return planContinued(ep, req, pl)
+	}
 	obj := newJSONObject(pl.decoded)
 	pl.decision = lookupDecision(ep.cache, obj)
 	if pl.decision == nil {
