@@ -192,21 +192,14 @@ func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) 
 		if at < 0 || len(body)-at < largeValueMinBytes {
 			break
 		}
-		found = known{from: at, to: at}
-		key := valueKey(m, body[at:])
-		for slot := uint64(0); slot < valueSlots; slot++ {
-			text, ok := m.recent[key+slot]
-			if !ok {
-				text, ok = m.older[key+slot]
-			}
-			if ok && text.extent <= len(body)-at && maphash.Bytes(m.seed, body[at:at+text.extent]) == text.hash {
-				found = known{from: at, to: at + text.extent, counts: text.counts}
-				if v.filler != nil {
-					found.value = v
-				}
-				return found
-			}
+		length, counted := lookupValue(m, body[at:])
+		found = known{from: at, to: at + length, counts: counted}
+		if length > 0 {
+			break
 		}
+	}
+	if found.to > found.from && v.filler != nil {
+		found.value = v
 	}
 	return found
 }
@@ -234,39 +227,30 @@ func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int)
 	if from < to-lookBackBytes {
 		from = to - lookBackBytes
 	}
-	if from < turnKeyBytes {
-		from = turnKeyBytes
+	if from < endBytes {
+		from = endBytes
 	}
 	hashes := 0
-	for tries := 0; tries < turnTries && from < to; tries++ {
+	for tries := 0; tries < turnTries && hashes < turnHashes && from < to; tries++ {
 		i := bytes.LastIndex(x.body[from:to], separator)
 		if i < 0 {
 			break
 		}
 		to = from + i
-		end := to + 1
-		key := turnKey(m, x.body, end)
-		text, ok := m.recent[key]
-		if !ok {
-			text, ok = m.older[key]
-		}
-		if !ok {
+		key := endKey(m, x.body, to+1)
+		if !m.recent.ends[key] && !m.older.ends[key] {
 			continue
 		}
-		if hashes++; hashes > turnHashes {
-			break
-		}
+		hashes++
 		x.hash.Reset()
-		_, _ = x.hash.Write(x.body[:end])
-		x.hashed = end
-		if x.hash.Sum64() == text.hash {
-			return known{from: text.extent, to: end + 1, counts: text.counts}
+		x.hashed = to + 1
+		_, _ = x.hash.Write(x.body[:x.hashed])
+		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
+			return known{from: turn.start, to: to + 2, counts: turn.counts}
 		}
 	}
-	if hashes > 0 {
-		x.hash.Reset()
-		x.hashed = 0
-	}
+	x.hash.Reset()
+	x.hashed = 0
 	return known{}
 }
 

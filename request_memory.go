@@ -24,8 +24,28 @@ type conversationMemory struct {
 	seed        maphash.Seed
 
 	mu     sync.RWMutex
-	recent map[uint64]knownText
-	older  map[uint64]knownText // the generation before
+	recent *generation
+	older  *generation // the one before
+}
+
+// generation is what was remembered in a time.
+type generation struct {
+	turns  map[uint64]knownTurn  // by the hash of the body up to its end
+	ends   map[uint64]bool       // by the hash of their last bytes: whether a turn may end there
+	values map[uint64]knownValue // by the hash of their first bytes, and a slot
+}
+
+// knownTurn is what is remembered of a body up to the end of the last element of its conversation.
+type knownTurn struct {
+	start  int // of the elements
+	counts counts
+}
+
+// knownValue is what is remembered of a large value.
+type knownValue struct {
+	hash   uint64
+	length int
+	counts counts
 }
 
 // largeValue is a parameter whose value clients repeat byte for byte in each request, in all
@@ -37,14 +57,6 @@ type largeValue struct {
 	seen   bool   // a value has been remembered
 }
 
-// knownText is what is remembered of a text: of a turn, which is a body up to the end of the last
-// element of its conversation, or of a large value.
-type knownText struct {
-	hash   uint64
-	extent int // of a turn: where the elements begin; of a large value: its length
-	counts counts
-}
-
 // counts are what the bounds on a body count in its skeleton. Those of what is left out are added.
 type counts struct {
 	bytes    int32
@@ -54,11 +66,11 @@ type counts struct {
 	objects  int32 // in the conversation
 }
 
-// Bounds of the memory. A known text takes about 70 bytes: all of them take less than 3 MB.
+// Bounds of the memory. A turn takes about 70 bytes: all of them take less than 3 MB.
 const (
-	generationMax      = 16 << 10 // known texts; then the generation before is forgotten
-	turnKeyBytes       = 64       // at the end of a turn
-	valueKeyBytes      = 256      // at the beginning of a large value
+	generationMax      = 16 << 10 // turns and values; then the generation before is forgotten
+	endBytes           = 64       // of a turn, by which its end is found
+	beginningBytes     = 256      // of a large value, by which it is found
 	valueSlots         = 4        // large values that begin alike
 	largeValueMinBytes = 1 << 10
 )
@@ -66,7 +78,7 @@ const (
 // newConversationMemory returns the memory of an endpoint with all its rules; nil if its requests
 // are no conversations.
 func newConversationMemory(ep *endpoint) *conversationMemory {
-	m := &conversationMemory{seed: maphash.MakeSeed(), recent: map[uint64]knownText{}, older: map[uint64]knownText{}}
+	m := &conversationMemory{seed: maphash.MakeSeed(), recent: newGeneration(), older: newGeneration()}
 	switch ep.kind {
 	case completions:
 		m.arrayID, m.maxElements = ep.parameters.ids["messages"], messagesMax
@@ -103,25 +115,69 @@ func hasRule(ep *endpoint, id int) bool {
 	return false
 }
 
-// turnKey returns the key of the turn that ends at a byte of a body, and valueKey the first key of
-// a large value.
-func turnKey(m *conversationMemory, body []byte, end int) uint64 {
-	return maphash.Bytes(m.seed, body[end-turnKeyBytes:end]) + uint64(end)
+func newGeneration() *generation {
+	return &generation{map[uint64]knownTurn{}, map[uint64]bool{}, map[uint64]knownValue{}}
 }
 
-func valueKey(m *conversationMemory, value []byte) uint64 {
-	return maphash.Bytes(m.seed, value[:valueKeyBytes])
+// endKey returns the key of the turns that end at a byte of a body and have the same last bytes.
+func endKey(m *conversationMemory, body []byte, end int) uint64 {
+	return maphash.Bytes(m.seed, body[end-endBytes:end]) + uint64(end)
 }
 
-// storeKnown remembers a text.
-func storeKnown(m *conversationMemory, key uint64, text knownText) {
+// beginningKey returns the first of the keys of the values that begin alike.
+func beginningKey(m *conversationMemory, value []byte) uint64 {
+	return maphash.Bytes(m.seed, value[:beginningBytes])
+}
+
+// storeTurn remembers a turn.
+func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
 	m.mu.Lock()
-	if len(m.recent) >= generationMax {
-		m.older = m.recent
-		m.recent = map[uint64]knownText{}
-	}
-	m.recent[key] = text
+	forgetOldest(m)
+	m.recent.turns[hash] = turn
+	m.recent.ends[end] = true
 	m.mu.Unlock()
+}
+
+// storeValue remembers a large value of a parameter.
+func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value knownValue) {
+	m.mu.Lock()
+	forgetOldest(m)
+	m.recent.values[beginning+value.hash%valueSlots] = value
+	v.seen = true
+	m.mu.Unlock()
+}
+
+// forgetOldest begins a new generation if this one is full. The caller holds the lock.
+func forgetOldest(m *conversationMemory) {
+	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
+		m.older = m.recent
+		m.recent = newGeneration()
+	}
+}
+
+// lookupTurn returns the turn with a hash, if it is known. The caller holds the lock.
+func lookupTurn(m *conversationMemory, hash uint64) (knownTurn, bool) {
+	turn, isKnown := m.recent.turns[hash]
+	if !isKnown {
+		turn, isKnown = m.older.turns[hash]
+	}
+	return turn, isKnown
+}
+
+// lookupValue returns the length of the known value with which a text begins, and its counts; 0 if
+// there is none. The caller holds the lock.
+func lookupValue(m *conversationMemory, text []byte) (int, counts) {
+	key := beginningKey(m, text)
+	for slot := uint64(0); slot < valueSlots; slot++ {
+		value, isKnown := m.recent.values[key+slot]
+		if !isKnown {
+			value, isKnown = m.older.values[key+slot]
+		}
+		if isKnown && value.length <= len(text) && maphash.Bytes(m.seed, text[:value.length]) == value.hash {
+			return value.length, value.counts
+		}
+	}
+	return 0, counts{}
 }
 
 // outline is where a skeleton has what the memory remembers, and what the bounds count in it.
@@ -201,19 +257,19 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	start := bodyPlace(x, o.elements.from+obj.elided[o.elements.fromPlaceholders])
 	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
 	end = len(bytes.TrimRight(x.body[:end], jsonSpace))
-	if end < turnKeyBytes || end < x.hashed || x.body[end-1] != '}' {
+	if end < endBytes || end < x.hashed || x.body[end-1] != '}' {
 		return
 	}
 	_, _ = x.hash.Write(x.body[x.hashed:end])
 	turn := addCounts(x.turn, o.inside)
 	turn.bytes++
 	turn.commas++
-	storeKnown(m, turnKey(m, x.body, end), knownText{x.hash.Sum64(), start, turn})
+	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), knownTurn{start, turn})
 }
 
 // rememberValue remembers a large value, unless there is little to read in it, as in a filler.
 func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {
-	if v.counts.bytes < valueKeyBytes {
+	if v.counts.bytes < beginningBytes {
 		return
 	}
 	from := bodyPlace(x, v.place.from+obj.elided[v.place.fromPlaceholders])
@@ -221,9 +277,5 @@ func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlin
 	if to-from < largeValueMinBytes {
 		return
 	}
-	hash := maphash.Bytes(m.seed, x.body[from:to])
-	storeKnown(m, valueKey(m, x.body[from:])+hash%valueSlots, knownText{hash, to - from, v.counts})
-	m.mu.Lock()
-	v.value.seen = true
-	m.mu.Unlock()
+	storeValue(m, beginningKey(m, x.body[from:]), v.value, knownValue{maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts})
 }
