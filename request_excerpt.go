@@ -65,13 +65,13 @@ func mayContinue(ep *endpoint, body []byte) bool {
 }
 
 // planContinued plans for a body that may continue a conversation.
-func planContinued(ep *endpoint, req *http.Request, pl *plan) *apiError {
+func planContinued(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
 	x := newExcerpt(ep.memory, pl.decoded)
 	apiErr := planExcerpt(ep, req, x, pl)
 	if apiErr != nil && x.gaps != nil {
-		return planExcerpt(ep, req, wholeExcerpt(ep.memory, pl.decoded), pl)
+		apiErr = planExcerpt(ep, req, wholeExcerpt(ep.memory, pl.decoded), pl)
 	}
-	return apiErr
+	return pl, apiErr
 }
 
 // planExcerpt decides on an excerpt, and remembers what is good. Any error for an excerpt with gaps

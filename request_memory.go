@@ -240,14 +240,16 @@ func areBounded(m *conversationMemory, c counts) bool {
 // rememberGood remembers the turn and the large values of a body that has been found good. x has
 // the hash of the turn before.
 func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) {
-	if !areBounded(m, addCounts(x.counts, o.counts)) {
+	if x.gaps == nil && !areBounded(m, o.counts) {
 		return
 	}
 	if o.inside.elements > 0 {
 		rememberTurn(m, x, obj, o)
 	}
 	for i := range o.values {
-		rememberValue(m, x, obj, &o.values[i])
+		if o.values[i].counts.bytes >= beginningBytes { // not for a filler
+			rememberValue(m, x, obj, &o.values[i])
+		}
 	}
 }
 
@@ -267,11 +269,7 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), knownTurn{start, turn})
 }
 
-// rememberValue remembers a large value, unless there is little to read in it, as in a filler.
 func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {
-	if v.counts.bytes < beginningBytes {
-		return
-	}
 	from := bodyPlace(x, v.place.from+obj.elided[v.place.fromPlaceholders])
 	to := bodyPlace(x, v.place.to+obj.elided[v.place.toPlaceholders])
 	if to-from < largeValueMinBytes {

@@ -38,15 +38,9 @@ type member struct {
 // their skeleton is cached (measured with make bench).
 const skeletonMaxEnds = 64 << 10
 
-// Strings longer than inlineMaxBytes are left out of the skeleton, model names longer than
-// inlineModelMaxBytes. Parameter names, roles and enumerated values are all shorter.
-const (
-	inlineMaxBytes      = 24
-	inlineModelMaxBytes = 64
-)
-
-// modelName is the name of the value that may be as long as inlineModelMaxBytes.
-const modelName = "model"
+// Strings longer than inlineMaxBytes are left out of the skeleton. Parameter names, roles and
+// enumerated values are all shorter.
+const inlineMaxBytes = 24
 
 // Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
 // for many small values than they take in a body. Long texts do not count. The published schema has
@@ -58,12 +52,15 @@ const (
 	maxSkeletonBytes = 512 << 10
 )
 
-// freeTexts are names whose string values are left out however short they are: no decision depends
-// on them, and they differ from request to request.
-var freeTexts = map[string]bool{
-	"content": true, "text": true, "input": true, "output": true, "instructions": true, "arguments": true, "user": true,
-	"safety_identifier": true, "prompt_cache_key": true,
+// inlineLimits are the bounds on values of some names, instead of inlineMaxBytes. Free texts are left
+// out however short they are: no decision depends on them, and they differ from request to request.
+var inlineLimits = map[string]int{
+	"model":   64,
+	"content": freeText, "text": freeText, "input": freeText, "output": freeText, "instructions": freeText, "arguments": freeText,
+	"user": freeText, "safety_identifier": freeText, "prompt_cache_key": freeText,
 }
+
+const freeText = -1
 
 // escapesAndControls are characters that only encoding/json may interpret: control characters and
 // escapes.
@@ -127,14 +124,17 @@ func coverEscapes(body []byte) []byte {
 func cutLongStrings(obj *jsonObject, covered []byte) {
 	pieces := bytes.Split(covered, quote)
 	gone, elided := 0, obj.elided
+	limit, special := 0, 0 // not in the loop: the interpreter would allocate them for each string
 	for i := 1; i < len(pieces); i += 2 {
-		text := pieces[i]
-		length := len(text)
-		if length <= inlineMaxBytes {
-			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(text, escapesAndControls) {
-				continue
+		length := len(pieces[i])
+		limit = inlineMaxBytes
+		if i > 2 {
+			special = inlineLimits[string(pieces[i-2])]
+			if special != 0 && colons[string(pieces[i-1])] {
+				limit = special
 			}
-		} else if length <= inlineModelMaxBytes && i >= 3 && string(pieces[i-2]) == modelName && colons[string(pieces[i-1])] {
+		}
+		if length <= limit || (length <= inlineMaxBytes && bytes.ContainsAny(pieces[i], escapesAndControls)) {
 			continue
 		}
 		gone += length - placeholderBytes
