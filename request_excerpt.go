@@ -51,7 +51,7 @@ const (
 const (
 	lookBackBytes = 128 << 10 // of the end of a body
 	lookAtBytes   = 4 << 10   // of its beginning
-	turnTries     = 64        // ends of objects
+	turnTries     = 40        // ends of objects
 	turnHashes    = 3         // hashes of a body up to there
 	valueTries    = 4         // places of a name
 )
@@ -133,29 +133,24 @@ func newExcerpt(m *conversationMemory, body []byte) *excerpt {
 	x := wholeExcerpt(m, body)
 	separator, colon := separators(body)
 	var parts []known
-	rest := len(body) // where the first of the values begins: elements are sought before it, then after it
-	after := rest
-	m.mu.RLock()
-	for i, v := range m.values {
-		if !v.seen {
-			continue
-		}
+	before := len(body) // where the tools begin: elements are sought before them, then after them
+	after := before
+	for _, v := range seenValues(m) {
 		value := findValue(m, body, v, colon)
-		if i == 0 && value.from > 0 {
-			rest, after = value.from, value.to
+		if v.name == toolsName && value.from > 0 {
+			before, after = value.from, value.to
 		}
 		if value.value != nil {
 			parts = addKnown(parts, value)
 		}
 	}
-	turn := findTurn(m, x, separator, 0, rest)
+	turn := findTurn(m, x, separator, 0, before)
 	if turn.to == 0 && after < len(body) {
 		turn = findTurn(m, x, separator, after, len(body))
 	}
-	m.mu.RUnlock()
 	if turn.to != 0 {
 		x.turn = turn.counts
-		parts = addTurn(parts, turn)
+		parts = addKnown(parts, turn)
 	}
 	leaveOut(x, parts)
 	return x
@@ -192,9 +187,9 @@ func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) 
 		if at < 0 || len(body)-at < largeValueMinBytes {
 			break
 		}
-		length, counted := lookupValue(m, body[at:])
-		found = known{from: at, to: at + length, counts: counted}
-		if length > 0 {
+		value := lookupValue(m, v, body[at:])
+		found = known{from: at, to: at + value.length, counts: value.counts}
+		if value.length > 0 {
 			break
 		}
 	}
@@ -237,8 +232,7 @@ func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int)
 			break
 		}
 		to = from + i
-		key := endKey(m, x.body, to+1)
-		if !m.recent.ends[key] && !m.older.ends[key] {
+		if !mayEnd(m, endKey(m, x.body, to+1)) {
 			continue
 		}
 		hashes++
@@ -254,24 +248,20 @@ func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int)
 	return known{}
 }
 
-// addKnown inserts a part in the order of the body.
+// addKnown inserts a part in the order of the body. Of two that overlap, the longer one stays.
 func addKnown(parts []known, part known) []known {
-	i := 0
-	for i < len(parts) && parts[i].from < part.from {
-		i++
-	}
-	return append(parts[:i:i], append([]known{part}, parts[i:]...)...)
-}
-
-// addTurn inserts a turn, and removes the parts that lie in it.
-func addTurn(parts []known, turn known) []known {
-	var others []known
-	for _, part := range parts {
-		if part.to <= turn.from || part.from >= turn.to {
-			others = append(others, part)
+	var before, after []known
+	for _, other := range parts {
+		switch {
+		case other.to <= part.from:
+			before = append(before, other)
+		case other.from >= part.to:
+			after = append(after, other)
+		case other.to-other.from > part.to-part.from:
+			return parts
 		}
 	}
-	return addKnown(others, turn)
+	return append(append(before, part), after...)
 }
 
 // leaveOut makes the text of an excerpt without the parts.

@@ -31,6 +31,7 @@ func TestExcerptHoldsForWhole(t *testing.T) {
 	next := func(text string) string { return w.before + `"messages":[` + known + "," + text + w.after }
 	longString := `"` + strings.Repeat("long ", 20) + `"`
 	tools := manyTools(12)
+	functions := "[" + strings.Repeat(`{"name":"f","parameters":{"type":"object","properties":{"path":{"type":"string"}}}},`, 80) + `{"name":"g"}]`
 	tests := []struct {
 		name    string
 		earlier []string
@@ -71,6 +72,8 @@ func TestExcerptHoldsForWhole(t *testing.T) {
 		{"known messages of an object within", []string{`{"model":"gpt-4o","messages":[` + user + `],"x":{"messages":[` + known + `]}}`}, `{"model":"gpt-4o","messages":[` + user + `],"x":{"messages":[` + known + `,{"role":"nobody"}]}}`, 200},
 		{"a name of an old message in a number", []string{next(`{"role":"user","content":"Hi","x":1}]`)}, next(`{"role":"user","content":"Hi","x":1}` + user + `]`), 400},
 		{"tools given twice", nil, next(user + `],"tools":` + tools + `,"x":[1]`), 400},
+		{"known tools as functions", []string{`{"model":"gpt-4o","messages":[` + user + `],"functions":` + functions + `}`}, `{"model":"gpt-4o","messages":[` + known + `],"functions":` + tools + `}`, 400},
+		{"known functions as tools", []string{`{"model":"gpt-4o","messages":[` + user + `],"functions":` + functions + `}`}, `{"model":"gpt-4o","messages":[` + known + `],"tools":` + functions + `}`, 400},
 		{"known tools elsewhere", nil, `{"model":"gpt-4o","messages":[` + known + `],"x":{"tools":` + tools + `}}`, 200},
 		{"known tools as stream options", nil, `{"model":"gpt-4o","stream":true,"messages":[` + known + `],"stream_options":{"tools":` + tools + `}}`, 200},
 		{"known tools as metadata", nil, `{"model":"gpt-4o","messages":[` + known + `],"metadata":{"tools":` + tools + `}}`, 400},
@@ -243,6 +246,34 @@ func TestMemoryBelongsToEndpoint(t *testing.T) {
 	}
 	if reflect.DeepEqual(a.policy.providers[0].endpoints[completions].memory.seed, b.policy.providers[0].endpoints[completions].memory.seed) {
 		t.Error("two memories have one seed")
+	}
+}
+
+// TestKnownValuesMayOverlap sends known values of one parameter within known values of another.
+func TestKnownValuesMayOverlap(t *testing.T) {
+	text := `{"format":{"type":"json_schema","name":"x","schema":{"type":"object","properties":{` + strings.Repeat(`"p":{"type":"string"},`, 80) + `"q":{}}}}}`
+	tools := `[{"type":"function","name":"f","parameters":{"type":"object","properties":{"text":` + text + `}}},` + typedTools(30)[1:]
+	format := `{"type":"json_schema","json_schema":{"name":"x","schema":{"tools":` + manyTools(20) + `}}}`
+	items, user := strings.Repeat(`{"type":"reasoning","summary":[]},`, 60), `{"role":"user","content":"Hi"}`
+	for _, test := range []struct {
+		path   string
+		bodies []string
+	}{
+		{"/v1/responses", []string{
+			`{"input":[` + items + user + `],"text":` + text + `}`, `{"input":[` + items + user + `],"tools":` + tools + `}`,
+			`{"input":[` + items + user + `],"tools":` + tools + `,"text":` + text + `}`, `{"text":` + text + `,"tools":` + tools + `,"input":[` + items + user + "," + user + `]}`,
+		}},
+		{"/v1/chat/completions", []string{
+			`{"messages":[` + user + `],"tools":` + manyTools(20) + `}`, `{"messages":[` + user + `],"response_format":` + format + `}`,
+			`{"messages":[` + user + `],"response_format":` + format + `,"tools":` + manyTools(20) + `}`, `{"response_format":` + format + `,"messages":[` + user + `]}`,
+		}},
+	} {
+		p := newPair(t, withRoutes(governedConfig))
+		for _, body := range append(test.bodies, test.bodies...) {
+			if got := p.compare(t, test.path, body); got.Status != http.StatusOK {
+				t.Errorf("status %d, want 200: %s; body %.200q", got.Status, got.Body, body)
+			}
+		}
 	}
 }
 

@@ -12,11 +12,11 @@ import (
 // the one before and a little more. Of a good body, the memory keeps the hash of everything up to
 // the end of its last message, and that of its large values; no text.
 //
-// The hashes are of 64 bits, with a seed that is random for each memory and never leaves it. A
-// client that found two texts with one hash could pass off one that has not been validated. It
-// would have to find them by trying: a response does not depend on the hash, and each try can
-// match one hash only, that of a text of the same length with the same last bytes. At a million
-// requests per second, the chance is 1 in 500,000 after a year.
+// The hashes have 64 bits. A body with the hash of another one could bring in what has not been
+// validated. Nobody can compute such a body: the seed is random for each memory and never leaves
+// it, and no response depends on a hash. What remains is to try. Each request is compared by at
+// most turnHashes hashes with at most 2*generationMax turns, so that 10,000 forged requests per
+// second would succeed after about 600 years.
 type conversationMemory struct {
 	arrayID     int           // of the parameter that holds the conversation: an array
 	maxElements int           // of that array
@@ -24,6 +24,7 @@ type conversationMemory struct {
 	seed        maphash.Seed
 
 	mu     sync.RWMutex
+	seen   []*largeValue // of which a value has been remembered; never modified, but replaced
 	recent *generation
 	older  *generation // the one before
 }
@@ -43,6 +44,7 @@ type knownTurn struct {
 
 // knownValue is what is remembered of a large value.
 type knownValue struct {
+	id     int // of the parameter
 	hash   uint64
 	length int
 	counts counts
@@ -54,8 +56,10 @@ type largeValue struct {
 	name   string
 	id     int
 	filler []byte // a value that stands for those that have been found good; nil: a rule reads them
-	seen   bool   // a value has been remembered
 }
+
+// toolsName is the largeValue that may have more objects than the conversation.
+const toolsName = "tools"
 
 // counts are what the bounds on a body count in its skeleton. Those of what is left out are added.
 type counts struct {
@@ -88,7 +92,7 @@ func newConversationMemory(ep *endpoint) *conversationMemory {
 		return nil
 	}
 	for _, v := range []*largeValue{
-		{name: "tools", filler: []byte(`[]`)},
+		{name: toolsName, filler: []byte(`[]`)},
 		{name: "functions", filler: []byte(`[{"name":""}]`)},
 		{name: "response_format", filler: []byte(`{"type":"text"}`)},
 		{name: "text", filler: []byte(`{}`)},
@@ -143,7 +147,13 @@ func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value kn
 	m.mu.Lock()
 	forgetOldest(m)
 	m.recent.values[beginning+value.hash%valueSlots] = value
-	v.seen = true
+	isSeen := false
+	for _, other := range m.seen {
+		isSeen = isSeen || other == v
+	}
+	if !isSeen {
+		m.seen = append([]*largeValue{v}, m.seen...)
+	}
 	m.mu.Unlock()
 }
 
@@ -155,29 +165,49 @@ func forgetOldest(m *conversationMemory) {
 	}
 }
 
-// lookupTurn returns the turn with a hash, if it is known. The caller holds the lock.
+// seenValues returns the parameters of which a large value has been remembered.
+func seenValues(m *conversationMemory) []*largeValue {
+	m.mu.RLock()
+	seen := m.seen
+	m.mu.RUnlock()
+	return seen
+}
+
+// mayEnd reports whether a turn with a key of its end has been remembered.
+func mayEnd(m *conversationMemory, end uint64) bool {
+	m.mu.RLock()
+	is := m.recent.ends[end] || m.older.ends[end]
+	m.mu.RUnlock()
+	return is
+}
+
+// lookupTurn returns the turn with a hash, and reports whether it is known.
 func lookupTurn(m *conversationMemory, hash uint64) (knownTurn, bool) {
+	m.mu.RLock()
 	turn, isKnown := m.recent.turns[hash]
 	if !isKnown {
 		turn, isKnown = m.older.turns[hash]
 	}
+	m.mu.RUnlock()
 	return turn, isKnown
 }
 
-// lookupValue returns the length of the known value with which a text begins, and its counts; 0 if
-// there is none. The caller holds the lock.
-func lookupValue(m *conversationMemory, text []byte) (int, counts) {
+// lookupValue returns the known value of a parameter with which a text begins; its length is 0 if
+// there is none.
+func lookupValue(m *conversationMemory, v *largeValue, text []byte) knownValue {
 	key := beginningKey(m, text)
 	for slot := uint64(0); slot < valueSlots; slot++ {
+		m.mu.RLock()
 		value, isKnown := m.recent.values[key+slot]
 		if !isKnown {
 			value, isKnown = m.older.values[key+slot]
 		}
-		if isKnown && value.length <= len(text) && maphash.Bytes(m.seed, text[:value.length]) == value.hash {
-			return value.length, value.counts
+		m.mu.RUnlock()
+		if isKnown && value.id == v.id && value.length <= len(text) && maphash.Bytes(m.seed, text[:value.length]) == value.hash {
+			return value
 		}
 	}
-	return 0, counts{}
+	return knownValue{}
 }
 
 // outline is where a skeleton has what the memory remembers, and what the bounds count in it.
@@ -275,5 +305,5 @@ func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlin
 	if to-from < largeValueMinBytes {
 		return
 	}
-	storeValue(m, beginningKey(m, x.body[from:]), v.value, knownValue{maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts})
+	storeValue(m, beginningKey(m, x.body[from:]), v.value, knownValue{v.value.id, maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts})
 }
