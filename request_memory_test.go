@@ -261,7 +261,7 @@ func TestMemoryChangesNothing(t *testing.T) {
 			t.Run(name+"/"+client, func(t *testing.T) {
 				p := newPair(t, withRoutes(config))
 				r := rand.New(rand.NewSource(7))
-				for i := 0; i < 4; i++ {
+				for i := 0; i < 2; i++ {
 					elements := w.elements(r, 40)
 					for n := 4 + r.Intn(10); n <= len(elements); n += 1 + r.Intn(6) {
 						body := w.body(elements[:n])
