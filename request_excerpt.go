@@ -50,7 +50,7 @@ const (
 // Bounds on the search for what is known.
 const (
 	lookBackBytes = 128 << 10 // of the end of a body
-	lookAtBytes   = 4 << 10   // of its beginning
+	lookAtBytes   = 32 << 10  // of its beginning
 	turnTries     = 40        // ends of objects
 	turnHashes    = 3         // hashes of a body up to there
 	valueTries    = 4         // places of a name
@@ -100,25 +100,16 @@ func planExcerpt(ep *endpoint, req *http.Request, x *excerpt, pl *plan) *apiErro
 // gaps are where the decision finds the elements and the values, and the whole keeps the bounds.
 func holdsForWhole(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) bool {
 	for i := range x.gaps {
-		if g := &x.gaps[i]; g.at != outlinedStart(obj, o, g.value) {
+		g := &x.gaps[i]
+		place := &o.elements
+		if g.value != nil {
+			place = placeOfValue(o, g.value)
+		}
+		if g.at != place.from+obj.elided[place.fromPlaceholders] {
 			return false
 		}
 	}
 	return areBounded(m, addCounts(x.counts, o.counts))
-}
-
-// outlinedStart returns where a text has a large value, or its elements if the value is nil; -1 if
-// it does not have the value.
-func outlinedStart(obj *jsonObject, o *outline, value *largeValue) int {
-	if value == nil {
-		return o.elements.from + obj.elided[o.elements.fromPlaceholders]
-	}
-	for i := range o.values {
-		if v := &o.values[i]; v.value == value {
-			return v.place.from + obj.elided[v.place.fromPlaceholders]
-		}
-	}
-	return -1
 }
 
 // wholeExcerpt returns an excerpt that lacks nothing.

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -299,6 +300,36 @@ func TestChainedInstancesRemember(t *testing.T) {
 			t.Errorf("body %d: with a memory %.500q, without %.500q", i, got, want)
 		}
 	}
+}
+
+// TestConcurrentConversationsAreReadOnce sends the turns of many conversations at the same time.
+func TestConcurrentConversationsAreReadOnce(t *testing.T) {
+	p, err := newPolicy(governedConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep, w := p.providers[0].endpoints[completions], chatWriter
+	var all sync.WaitGroup
+	for i := 0; i < 8; i++ {
+		all.Add(1)
+		go func(seed int64) {
+			defer all.Done()
+			elements := w.elements(rand.New(rand.NewSource(seed)), 40)
+			for n := 20; n <= len(elements); n++ {
+				body := w.body(elements[:n])
+				pl, apiErr := planRequest(ep, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+				if apiErr != nil {
+					t.Error(apiErr.message)
+					return
+				}
+				want := strings.Replace(body, `"temperature":0.2}`, `"temperature":0.5,"max_tokens":100}`, 1)
+				if got := string(joinedBody(pl)); got != want {
+					t.Errorf("the provider gets %.500q, want %.500q", got, want)
+				}
+			}
+		}(int64(i / 2))
+	}
+	all.Wait()
 }
 
 // TestCompressedBodyIsRemembered sends turns of one conversation compressed and not.

@@ -248,6 +248,17 @@ func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 	return o
 }
 
+// placeOfValue returns where a skeleton has a large value; at its beginning, where no value is, if
+// it has none.
+func placeOfValue(o *outline, value *largeValue) *edit {
+	for i := range o.values {
+		if o.values[i].value == value {
+			return &o.values[i].place
+		}
+	}
+	return &edit{}
+}
+
 func placeOf(obj *jsonObject, from, to int) edit {
 	return countPlaceholders(obj, []edit{{from: from, to: to}})[0]
 }
