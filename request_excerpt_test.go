@@ -17,15 +17,15 @@ import (
 // chatWriter writes the conversations of the tests below, with known tools.
 var chatWriter = conversationWriters["compact, tools last"]
 
-// someElements returns elements that are worth remembering.
-func someElements(w conversationWriter, n int) []string {
-	return w.elements(rand.New(rand.NewSource(3)), n)
+// someElements returns 40 elements, which are worth remembering.
+func someElements(w conversationWriter) []string {
+	return w.elements(rand.New(rand.NewSource(3)), 40)
 }
 
 // TestExcerptHoldsForWhole sends good bodies, and then one that must not be taken for known.
 func TestExcerptHoldsForWhole(t *testing.T) {
 	w := chatWriter
-	elements := someElements(w, 40)
+	elements := someElements(w)
 	known := strings.Join(elements, ",")
 	good := w.body(elements)
 	user := `{"role":"user","content":"Hi"}`
@@ -179,7 +179,7 @@ func TestTurnIsKnownByEveryByte(t *testing.T) {
 	w := chatWriter
 	p := newPair(t, withRoutes(governedConfig))
 	ep := p.remembering.policy.providers[0].endpoints[completions]
-	elements := someElements(w, 40)
+	elements := someElements(w)
 	p.compare(t, w.path(), w.body(elements[:38]))
 	want := leftOut(t, ep, w.body(elements))
 	forged := strings.Replace(w.body(elements), `"role":"user"`, `"role":"ruse"`, 1) // as long, with the same end
@@ -195,7 +195,7 @@ func TestTurnIsKnownByEveryByte(t *testing.T) {
 func TestEarlierTurnIsKnownBesideOneThatEndsAlike(t *testing.T) {
 	w := chatWriter
 	p := newPair(t, withRoutes(governedConfig))
-	elements := someElements(w, 40)
+	elements := someElements(w)
 	end := `{"role":"user","content":"` + strings.Repeat("the same end ", 10) + `"}`
 	turn := func(text string) []string {
 		return append(elements[:38:38], `{"role":"assistant","content":"`+text+`"}`, end)
@@ -211,7 +211,7 @@ func TestEarlierTurnIsKnownBesideOneThatEndsAlike(t *testing.T) {
 
 func TestRejectedBodyIsNotRemembered(t *testing.T) {
 	w := chatWriter
-	elements := someElements(w, 40)
+	elements := someElements(w)
 	good, bad := w.body(elements), w.body(append(elements[:39:39], `{"role":"nobody","content":"Hi"}`))
 	for mode, want := range map[string]int{modeEnforce: http.StatusBadRequest, modeReport: http.StatusOK} {
 		config := governedConfig()
@@ -230,7 +230,7 @@ func TestRejectedBodyIsNotRemembered(t *testing.T) {
 // TestMemoryBelongsToEndpoint checks that what one endpoint or policy has found good is new to every other.
 func TestMemoryBelongsToEndpoint(t *testing.T) {
 	w := chatWriter
-	body := w.body(someElements(w, 40))
+	body := w.body(someElements(w))
 	loose, strict := governedConfig(), governedConfig()
 	loose.Provider = "ollama"
 	a, b := newObserver(t, loose, true), newObserver(t, strict, true)
@@ -279,8 +279,9 @@ func TestKnownValuesMayOverlap(t *testing.T) {
 // TestChainedInstancesRemember sends a conversation through two instances, of which only the second one knows the roles.
 func TestChainedInstancesRemember(t *testing.T) {
 	w := conversationWriters["compact, tools first"]
-	elements := someElements(w, 40)
-	bad := append(elements[:38:38], `{"role":"nobody","content":"Hi"}`)
+	elements := someElements(w)
+	bad := append([]string{}, elements[:38]...)
+	bad = append(bad, `{"role":"nobody","content":"Hi"}`)
 	chain := func(remembers bool) func(string) string {
 		loose, strict := CreateConfig(), governedConfig()
 		loose.Provider = "openai-compatible"
@@ -336,7 +337,7 @@ func TestConcurrentConversationsAreReadOnce(t *testing.T) {
 func TestCompressedBodyIsRemembered(t *testing.T) {
 	w := chatWriter
 	o := newObserver(t, governedConfig(), true)
-	elements := someElements(w, 40)
+	elements := someElements(w)
 	var compressed bytes.Buffer
 	zip := gzip.NewWriter(&compressed)
 	_, _ = zip.Write([]byte(w.body(elements[:38])))
