@@ -181,6 +181,18 @@ func skeletonValue(obj *jsonObject, m *member) []byte {
 // bodyValue returns a member's value as the client sent it. If the skeleton has less, the decision
 // must not be cached.
 func bodyValue(obj *jsonObject, m *member) []byte {
+	value := obj.skeleton[m.start:m.end]
+	if !obj.partial && !bytes.ContainsAny(value, elidedInValues) {
+		return value
+	}
+	return valueInBody(obj, m)
+}
+
+// elidedInValues are the characters of a value of which the skeleton may not have everything: the
+// placeholder, and a covered escape.
+const elidedInValues = "\x7f/"
+
+func valueInBody(obj *jsonObject, m *member) []byte {
 	value := obj.body[bodyOffset(obj, m.start):bodyOffset(obj, m.end)]
 	obj.partial = obj.partial || !bytes.Equal(value, obj.skeleton[m.start:m.end])
 	return value
