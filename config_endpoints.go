@@ -30,6 +30,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 			}
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
+		ep.memory = newConversationMemory(ep)
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {

@@ -38,7 +38,7 @@ func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*pla
 	if p.reportOnly {
 		return pl, nil
 	}
-	pl, apiErr := planBody(ep, req, body, pl)
+	pl, apiErr := planBody(ep, req, pl)
 	if apiErr == nil && x.priorDecision != nil {
 		pl.decision = mergeDecisions(x.priorDecision, pl.decision)
 	}
@@ -84,7 +84,7 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
 		if p.hasRules {
-			pl, apiErr = planBody(ep, req, pl.decoded, pl)
+			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
 	if p.reportOnly {

@@ -15,6 +15,7 @@ type decision struct {
 	policyValue    []string // for X-Ai-Policy: "what=why", separated by commas; nil: nothing was decided
 	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
+	outline        *outline // nil: nobody needed one
 }
 
 func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
@@ -75,6 +76,9 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	d.addsUsage = addsUsage
 	if ep.wantsDetails {
 		d.request.Parameters = requestParameters(ep, obj)
+	}
+	if obj.outlined {
+		d.outline = outlineOf(ep.memory, obj)
 	}
 	if ep.models.template == nil {
 		storeDecision(ep.cache, obj, d)

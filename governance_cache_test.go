@@ -181,15 +181,16 @@ func TestDecisionCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestDecisionCacheHoldsTools sends two requests with many tool schemas that differ in a text only.
+// TestDecisionCacheHoldsTools sends two requests with many tool schemas that differ in their texts only.
 func TestDecisionCacheHoldsTools(t *testing.T) {
 	p, err := newPolicy(CreateConfig(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := `{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}}}}},`
+	tool := `{"type":"function","function":{"name":"f","description":"%s","parameters":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}}}}},`
 	for _, text := range []string{"one", "another"} {
-		body := `{"model":"m","tools":[` + strings.TrimSuffix(strings.Repeat(tool, 500), ",") + `],"messages":[{"role":"user","content":"` + text + `"}]}`
+		tools := strings.Repeat(fmt.Sprintf(tool, strings.Repeat(text, 10)), 500)
+		body := `{"model":"m","tools":[` + strings.TrimSuffix(tools, ",") + `],"messages":[{"role":"user","content":"` + text + `"}]}`
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		if _, apiErr := planRequest(p.providers[0].endpoints[completions], req); apiErr != nil {
 			t.Fatal(apiErr.message)

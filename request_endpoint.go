@@ -15,6 +15,7 @@ type endpoint struct {
 	elsewhere      map[string]bool // names in params.extra that are for other endpoints in use
 	target         *Target         // for the records of calls
 	cache          *decisionCache
+	memory         *conversationMemory // nil: requests are no conversations
 
 	maxRequestBodyBytes int64
 	wantsDetails        bool // decisions name the parameters that spans show

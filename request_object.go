@@ -19,6 +19,7 @@ type jsonObject struct {
 	members  []member
 	found    []int // index in members, plus one, of each parameter; see validate
 	partial  bool  // the decision depends on more than the skeleton
+	outlined bool  // the decision is to have an outline
 }
 
 // member is one name and value of the object, and the change to it.
@@ -37,12 +38,9 @@ type member struct {
 // their skeleton is cached (measured with make bench).
 const skeletonMaxEnds = 64 << 10
 
-// Strings longer than inlineMaxBytes are left out of the skeleton, model names longer than
-// inlineModelMaxBytes. Parameter names, roles and enumerated values are all shorter.
-const (
-	inlineMaxBytes      = 24
-	inlineModelMaxBytes = 64
-)
+// Strings longer than inlineMaxBytes are left out of the skeleton. Parameter names, roles and
+// enumerated values are all shorter.
+const inlineMaxBytes = 24
 
 // Bounds on the work for one body, in addition to its size: encoding/json allocates far more memory
 // for many small values than they take in a body. Long texts do not count. The published schema has
@@ -54,12 +52,15 @@ const (
 	maxSkeletonBytes = 512 << 10
 )
 
-// freeTexts are names whose string values are left out however short they are: no decision depends
-// on them, and they differ from request to request.
-var freeTexts = map[string]bool{
-	"content": true, "text": true, "input": true, "output": true, "instructions": true, "arguments": true, "user": true,
-	"safety_identifier": true, "prompt_cache_key": true,
+// inlineLimits are the bounds on values of some names, instead of inlineMaxBytes. Free texts are left
+// out however short they are: no decision depends on them, and they differ from request to request.
+var inlineLimits = map[string]int{
+	"model":   64,
+	"content": freeText, "text": freeText, "input": freeText, "output": freeText, "instructions": freeText, "arguments": freeText,
+	"user": freeText, "safety_identifier": freeText, "prompt_cache_key": freeText,
 }
+
+const freeText = -1
 
 // escapesAndControls are characters that only encoding/json may interpret: control characters and
 // escapes.
@@ -80,7 +81,6 @@ var (
 	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every
 	// backslash before a quote escapes that quote.
 	backslashesAndQuote = []byte(`\\"`)
-	modelName           = []byte("model")
 	// notUTF8 covers placeholders: as part of an escape or between values, it is as invalid as they
 	// are.
 	notUTF8 = []byte{0xff}
@@ -124,21 +124,25 @@ func coverEscapes(body []byte) []byte {
 func cutLongStrings(obj *jsonObject, covered []byte) {
 	pieces := bytes.Split(covered, quote)
 	gone, elided := 0, obj.elided
+	limit, special := 0, 0 // not in the loop: the interpreter would allocate them for each string
 	for i := 1; i < len(pieces); i += 2 {
 		length := len(pieces[i])
-		if length <= inlineMaxBytes {
-			if i < 3 || !freeTexts[string(pieces[i-2])] || !colons[string(pieces[i-1])] || bytes.ContainsAny(pieces[i], escapesAndControls) {
-				continue
+		limit = inlineMaxBytes
+		if i > 2 {
+			special = inlineLimits[string(pieces[i-2])]
+			if special != 0 && colons[string(pieces[i-1])] {
+				limit = special
 			}
-		} else if length <= inlineModelMaxBytes && i >= 3 && bytes.Equal(pieces[i-2], modelName) {
+		}
+		if length <= limit || (length <= inlineMaxBytes && bytes.ContainsAny(pieces[i], escapesAndControls)) {
 			continue
 		}
-		gone += length - len(placeholder)
+		gone += length - placeholderBytes
 		elided = append(elided, gone)
 		pieces[i] = placeholder
 	}
 	skeleton := bytes.Join(pieces, quote)
-	if bytes.Count(skeleton, placeholder) != len(elided)-1 {
+	if bytes.Count(skeleton, placeholder) >= len(elided) {
 		cutAroundPlaceholders(obj, covered)
 		return
 	}
@@ -177,6 +181,18 @@ func skeletonValue(obj *jsonObject, m *member) []byte {
 // bodyValue returns a member's value as the client sent it. If the skeleton has less, the decision
 // must not be cached.
 func bodyValue(obj *jsonObject, m *member) []byte {
+	value := obj.skeleton[m.start:m.end]
+	if !obj.partial && !bytes.ContainsAny(value, elidedInValues) {
+		return value
+	}
+	return valueInBody(obj, m)
+}
+
+// elidedInValues are the characters of a value of which the skeleton may not have everything: the
+// placeholder, and a covered escape.
+const elidedInValues = "\x7f/"
+
+func valueInBody(obj *jsonObject, m *member) []byte {
 	value := obj.body[bodyOffset(obj, m.start):bodyOffset(obj, m.end)]
 	obj.partial = obj.partial || !bytes.Equal(value, obj.skeleton[m.start:m.end])
 	return value

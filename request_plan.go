@@ -28,18 +28,17 @@ func joinedBody(pl *plan) []byte {
 
 // planRequest reads a request, validates it, and decides what the provider is sent.
 func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
-	pl := &plan{}
 	if !ep.postOnly || req.Method != http.MethodPost {
 		if apiErr := methodError(ep.kind, req.Method); apiErr != nil {
-			return pl, apiErr
+			return &plan{}, apiErr
 		}
 	}
 	body, apiErr := readBody(req, ep.maxRequestBodyBytes)
-	pl.raw = body
+	pl := &plan{raw: body, decoded: body}
 	if apiErr != nil || req.Header["Content-Encoding"] != nil {
 		return planEncoded(ep, req, apiErr, pl)
 	}
-	return planBody(ep, req, body, pl)
+	return planBody(ep, req, pl)
 }
 
 // methodError returns the error for a request that is rejected before its body is read, nil if it
@@ -56,6 +55,7 @@ func methodError(k kind, method string) *apiError {
 
 // planEncoded plans for a body that may have to be decompressed, or that could not be read.
 func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*plan, *apiError) {
+	pl.decoded = nil
 	if apiErr != nil {
 		return pl, apiErr
 	}
@@ -63,28 +63,32 @@ func planEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*
 	if apiErr != nil {
 		return pl, apiErr
 	}
-	return planBody(ep, req, body, pl)
+	pl.decoded = body
+	return planBody(ep, req, pl)
 }
 
-// planBody validates a body, and decides what the provider is sent.
-func planBody(ep *endpoint, req *http.Request, body []byte, pl *plan) (*plan, *apiError) {
-	obj := newJSONObject(body)
-	pl.decoded = body
+// planBody validates the decoded body, and decides what the provider is sent.
+func planBody(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
+	if len(pl.decoded) >= excerptMinBytes && mayContinue(ep, pl.decoded) {
+		return planContinued(ep, req, pl)
+	}
+	obj := newJSONObject(pl.decoded)
 	pl.decision = lookupDecision(ep.cache, obj)
 	if pl.decision == nil {
-		if apiErr := decideUncached(ep, req, obj, pl); apiErr != nil {
-			return pl, apiErr
-		}
+		return planUncached(ep, req, obj, pl)
 	}
 	pl.pieces = splice(obj, pl.decision.edits)
 	return pl, nil
 }
 
-// decideUncached decides on a body for which there is no cached decision.
-func decideUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) *apiError {
+// planUncached plans for a body for which there is no cached decision.
+func planUncached(ep *endpoint, req *http.Request, obj *jsonObject, pl *plan) (*plan, *apiError) {
 	d, apiErr := decide(ep, req, obj)
 	pl.decision = d
-	return apiErr
+	if apiErr == nil {
+		pl.pieces = splice(obj, d.edits)
+	}
+	return pl, apiErr
 }
 
 // asReport turns a plan into one that changes and rejects nothing, and reports what it would have.

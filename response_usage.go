@@ -106,7 +106,7 @@ func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool 
 		*usage = usageCounts{rank: rank, known: true, counts: latest}
 		reader.record.Usage = Usage{}
 	case rank == usage.rank:
-		addCounts(&usage.counts, &latest)
+		mergeCounts(&usage.counts, &latest)
 	default:
 		return isFound
 	}
@@ -179,10 +179,10 @@ func tokenCount(values ...any) float64 {
 	return unknownCount
 }
 
-// addCounts adds the latest counts to those so far. A count of 0 does not replace another one, except
+// mergeCounts adds the latest counts to those so far. A count of 0 does not replace another one, except
 // that the parts of an input belong together: some providers report the whole input first, and its
 // parts at the end.
-func addCounts(counts, latest *tokenCounts) {
+func mergeCounts(counts, latest *tokenCounts) {
 	if counts.output < 0 || latest.output > 0 {
 		counts.output = latest.output
 	}

@@ -50,6 +50,9 @@ func readMessages(name string, value json.RawMessage) ([]message, *apiError) {
 	return messages, nil
 }
 
+// checkMessages checks each message by itself, and bounds on all of them. A check of one message must
+// depend on that message alone, because a conversationMemory leaves others out; a new bound on all
+// needs its place in counts.
 func checkMessages(name string, value json.RawMessage) *apiError {
 	messages, apiErr := readMessages(name, value)
 	if apiErr != nil {

@@ -47,7 +47,8 @@ func responsesParameters() []*parameter {
 }
 
 // checkItems checks the input: a text or an array of items. There are many types of items, and new
-// ones appear all the time, so it is enough that items are objects, and they are not decoded.
+// ones appear all the time, so it is enough that items are objects, and they are not decoded. What
+// checkMessages says about messages holds for items.
 func checkItems(name string, value json.RawMessage) *apiError {
 	switch value[0] {
 	case '"':

@@ -140,3 +140,5 @@ var (
 	// DEL, which texts hardly ever have.
 	placeholder = []byte{0x7f}
 )
+
+const placeholderBytes = 1

@@ -34,6 +34,8 @@
 //   - "then": the configuration of a second, chained instance after it. Default: none.
 //   - "configuration error": New must fail. Each line must be part of its error. A case with this section has no
 //     request.
+//   - "earlier request": a request that the client sends before; repeated for several. Their responses, and what the provider
+//     gets, are not compared.
 //   - "request": the request of the client.
 //   - "provider sees": the request that the provider must get. Without it, the request must not reach the provider.
 //   - "provider answers": the response of the provider to it. Default: status 200 with the body {}. If the provider gets
@@ -86,6 +88,7 @@ type Case struct {
 	Config             map[string]any // configuration of the middleware
 	Then               map[string]any // configuration of a chained instance after it; nil: none
 	ConfigurationError []string       // parts of the error of New; nil: New succeeds
+	Earlier            []Message      // requests that the client sends before
 	Request            Message        // request of the client
 	ProviderCalls      []Call
 	ClientSees         Message
@@ -188,6 +191,10 @@ func parse(name, content string) (Case, error) {
 			err = json.Unmarshal([]byte(s.text), &c.Then)
 		case "configuration error":
 			c.ConfigurationError = strings.Split(strings.TrimSpace(s.text), "\n")
+		case "earlier request":
+			var earlier Message
+			earlier, err = parseRequest(s.text)
+			c.Earlier = append(c.Earlier, earlier)
 		case "request":
 			c.Request, err = parseRequest(s.text)
 		case "provider sees":

@@ -120,7 +120,11 @@ func (p *Provider) take(name string) []received {
 // Run sends the request of a case to the gateway, and compares what the client and the provider get.
 func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	t.Helper()
-	response := send(t, c, gateway)
+	for _, earlier := range c.Earlier {
+		send(t, c.Name, earlier, gateway)
+		provider.take(c.Name)
+	}
+	response := send(t, c.Name, c.Request, gateway)
 	compareResponse(t, c.ClientSees, response)
 	if len(c.ProviderCalls) == 0 && response.status >= http.StatusBadRequest && c.Request.Method != http.MethodHead {
 		checkErrorShape(t, response.body)
@@ -149,7 +153,7 @@ type clientResponse struct {
 }
 
 // send writes the raw request, so that it has exactly the headers of the case, and keeps 1xx responses.
-func send(t *testing.T, c Case, gateway string) clientResponse {
+func send(t *testing.T, name string, m Message, gateway string) clientResponse {
 	t.Helper()
 	target, err := url.Parse(gateway)
 	if err != nil {
@@ -166,20 +170,20 @@ func send(t *testing.T, c Case, gateway string) clientResponse {
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", c.Request.Method, c.Request.Target, target.Host, CaseHeader, c.Name)
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", m.Method, m.Target, target.Host, CaseHeader, name)
 	chunked, lengthGiven := false, false
-	for _, f := range c.Request.Header {
+	for _, f := range m.Header {
 		chunked = chunked || f.Name == "Transfer-Encoding"
 		lengthGiven = lengthGiven || f.Name == "Content-Length"
 		fmt.Fprintf(&request, "%s: %s\r\n", f.Name, f.Value)
 	}
 	switch {
 	case chunked:
-		fmt.Fprintf(&request, "\r\n%x\r\n%s\r\n0\r\n\r\n", len(c.Request.Body), c.Request.Body)
-	case c.Request.HasBody && !lengthGiven:
-		fmt.Fprintf(&request, "Content-Length: %d\r\n\r\n%s", len(c.Request.Body), c.Request.Body)
+		fmt.Fprintf(&request, "\r\n%x\r\n%s\r\n0\r\n\r\n", len(m.Body), m.Body)
+	case m.HasBody && !lengthGiven:
+		fmt.Fprintf(&request, "Content-Length: %d\r\n\r\n%s", len(m.Body), m.Body)
 	default:
-		fmt.Fprintf(&request, "\r\n%s", c.Request.Body)
+		fmt.Fprintf(&request, "\r\n%s", m.Body)
 	}
 	// The gateway may refuse the request and close before it has read everything: its response counts, not the error.
 	_, _ = conn.Write(request.Bytes())
@@ -190,7 +194,7 @@ func send(t *testing.T, c Case, gateway string) clientResponse {
 	var got clientResponse
 	reader := bufio.NewReader(conn)
 	for {
-		response, err := http.ReadResponse(reader, &http.Request{Method: c.Request.Method})
+		response, err := http.ReadResponse(reader, &http.Request{Method: m.Method})
 		if err != nil {
 			got.err = err
 			return got

@@ -1,0 +1,309 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"hash/maphash"
+	"net/http"
+)
+
+// excerpt is a body without what its endpoint's memory knows. It is a body itself: the beginning of
+// the conversation is missing, and each known value is replaced by its filler. What the policy
+// decides on it holds for the whole body, unless it rejects it: then the whole body decides.
+//
+// Why that is so: a turn is known by the hash of every byte from the beginning of the body. So it
+// ends where one ended in a valid body, after an element of the conversation, and all elements
+// before have been validated by the same rules, which depend on nothing else in the body. A large
+// value has been validated as the value of the same parameter, and the decision on the excerpt
+// shows that its filler is the value of that parameter.
+type excerpt struct {
+	body   []byte // the whole
+	text   []byte // what is left to read
+	gaps   []gap  // in the order of the text
+	counts counts // of all gaps
+	turn   counts // of the known turn
+	hash   *maphash.Hash
+	hashed int // bytes of the body that the hash is of
+}
+
+// gap is where something is missing in an excerpt, and how many bytes more the body has there.
+type gap struct {
+	at    int
+	bytes int
+	value *largeValue // nil: a turn
+}
+
+// known is a part of a body that has been found good: a large value, or a turn without what is
+// before its first element, and with the comma after its last one.
+type known struct {
+	from   int
+	to     int
+	value  *largeValue
+	counts counts
+}
+
+// Bodies that are shorter, or have fewer strings, cost less to read than to recognise.
+const (
+	excerptMinBytes  = 4 << 10
+	excerptMinQuotes = 200
+)
+
+// Bounds on the search for what is known.
+const (
+	lookBackBytes = 128 << 10 // of the end of a body
+	lookAtBytes   = 32 << 10  // of its beginning
+	turnTries     = 40        // ends of objects
+	turnHashes    = 3         // hashes of a body up to there
+	valueTries    = 4         // places of a name
+)
+
+// jsonSpace is the white space of JSON.
+const jsonSpace = " \t\r\n"
+
+// mayContinue reports whether a body may be worth an excerpt.
+func mayContinue(ep *endpoint, body []byte) bool {
+	return ep.memory != nil && bytes.Count(body, quote) >= excerptMinQuotes
+}
+
+// planContinued plans for a body that may continue a conversation.
+func planContinued(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
+	x := newExcerpt(ep.memory, pl.decoded)
+	apiErr := planExcerpt(ep, req, x, pl)
+	if apiErr != nil && x.gaps != nil {
+		apiErr = planExcerpt(ep, req, wholeExcerpt(ep.memory, pl.decoded), pl)
+	}
+	return pl, apiErr
+}
+
+// planExcerpt decides on an excerpt, and remembers what is good. Any error for an excerpt with gaps
+// means that the whole body is to be read.
+func planExcerpt(ep *endpoint, req *http.Request, x *excerpt, pl *plan) *apiError {
+	obj := newJSONObject(x.text)
+	obj.outlined = true
+	d := lookupDecision(ep.cache, obj)
+	if d == nil || d.outline == nil {
+		var apiErr *apiError
+		if d, apiErr = decide(ep, req, obj); apiErr != nil {
+			pl.decision = nil
+			return apiErr
+		}
+	}
+	if x.gaps != nil && !holdsForWhole(ep.memory, x, obj, d.outline) {
+		return tooManyValues()
+	}
+	pl.decision = d
+	pl.pieces = spliceExcerpt(x, obj, d.edits)
+	rememberGood(ep.memory, x, obj, d.outline)
+	return nil
+}
+
+// holdsForWhole reports whether a decision on an excerpt with gaps is one on the whole body: the
+// gaps are where the decision finds the elements and the values, and the whole keeps the bounds.
+func holdsForWhole(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) bool {
+	for i := range x.gaps {
+		g := &x.gaps[i]
+		place := &o.elements
+		if g.value != nil {
+			place = placeOfValue(o, g.value)
+		}
+		if g.at != place.from+obj.elided[place.fromPlaceholders] {
+			return false
+		}
+	}
+	return areBounded(m, addCounts(x.counts, o.counts))
+}
+
+// wholeExcerpt returns an excerpt that lacks nothing.
+func wholeExcerpt(m *conversationMemory, body []byte) *excerpt {
+	x := &excerpt{body: body, text: body, hash: &maphash.Hash{}}
+	x.hash.SetSeed(m.seed)
+	return x
+}
+
+// newExcerpt leaves out what the memory knows of a body.
+func newExcerpt(m *conversationMemory, body []byte) *excerpt {
+	x := wholeExcerpt(m, body)
+	separator, colon := separators(body)
+	var parts []known
+	before := len(body) // where the tools begin: elements are sought before them, then after them
+	after := before
+	for _, v := range seenValues(m) {
+		value := findValue(m, body, v, colon)
+		if v.name == toolsName && value.from > 0 {
+			before, after = value.from, value.to
+		}
+		if value.value != nil {
+			parts = addKnown(parts, value)
+		}
+	}
+	turn := findTurn(m, x, separator, 0, before)
+	if turn.to == 0 && after < len(body) {
+		turn = findTurn(m, x, separator, after, len(body))
+	}
+	if turn.to != 0 {
+		x.turn = turn.counts
+		parts = addKnown(parts, turn)
+	}
+	leaveOut(x, parts)
+	return x
+}
+
+// separators returns what is between two elements of a conversation in the body, and between a name
+// and its value, as machines write JSON: without spaces, with one, or indented.
+func separators(body []byte) ([]byte, string) {
+	indent := body[1 : 1+bytes.IndexByte(body[1:], '"')]
+	if len(indent) > 1 && indent[0] == '\n' && len(indent) <= maxIndent && len(bytes.Trim(indent, jsonSpace)) == 0 {
+		return bytes.Join([][]byte{[]byte("},"), indent, indent[1:], openingBrace}, nil), colonSpace
+	}
+	if bytes.HasPrefix(body[1+bytes.IndexByte(body, ':'):], space) {
+		return spacedElements, colonSpace
+	}
+	return plainElements, colon
+}
+
+const maxIndent = 16
+
+var (
+	plainElements  = []byte(`},{"`)
+	spacedElements = []byte(`}, {"`)
+	space          = []byte{' '}
+)
+
+// findValue returns a large value that is known and need not be read. If there is none, it returns
+// where the last one that was tried begins, and ends if that is known, too.
+func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) known {
+	pattern := []byte(`"` + v.name + `"` + colon)
+	at, found := 0, known{}
+	for tries := 0; tries < valueTries; tries++ {
+		at = findName(body, pattern, at)
+		if at < 0 || len(body)-at < largeValueMinBytes {
+			break
+		}
+		value := lookupValue(m, v, body[at:])
+		found = known{from: at, to: at + value.length, counts: value.counts}
+		if value.length > 0 {
+			break
+		}
+	}
+	if found.to > found.from && v.filler != nil {
+		found.value = v
+	}
+	return found
+}
+
+// findName returns the end of the next occurrence of a name, which is near the beginning or the end
+// of a body; -1 if there is none.
+func findName(body, name []byte, at int) int {
+	if at < lookAtBytes && len(body) > lookAtBytes+lookBackBytes {
+		if i := bytes.Index(body[at:lookAtBytes], name); i >= 0 {
+			return at + i + len(name)
+		}
+	}
+	if at < len(body)-lookBackBytes {
+		at = len(body) - lookBackBytes
+	}
+	if i := bytes.Index(body[at:], name); i >= 0 {
+		return at + i + len(name)
+	}
+	return -1
+}
+
+// findTurn returns the longest known turn that ends between two bytes of a body, and is followed by
+// an element; none if its end is 0.
+func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int) known {
+	if from < to-lookBackBytes {
+		from = to - lookBackBytes
+	}
+	if from < endBytes {
+		from = endBytes
+	}
+	hashes := 0
+	for tries := 0; tries < turnTries && hashes < turnHashes && from < to; tries++ {
+		i := bytes.LastIndex(x.body[from:to], separator)
+		if i < 0 {
+			break
+		}
+		to = from + i
+		if !mayEnd(m, endKey(m, x.body, to+1)) {
+			continue
+		}
+		hashes++
+		x.hash.Reset()
+		x.hashed = to + 1
+		_, _ = x.hash.Write(x.body[:x.hashed])
+		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
+			return known{from: turn.start, to: to + 2, counts: turn.counts}
+		}
+	}
+	x.hash.Reset()
+	x.hashed = 0
+	return known{}
+}
+
+// addKnown inserts a part in the order of the body. Of two that overlap, the longer one stays.
+func addKnown(parts []known, part known) []known {
+	var before, after []known
+	for _, other := range parts {
+		switch {
+		case other.to <= part.from:
+			before = append(before, other)
+		case other.from >= part.to:
+			after = append(after, other)
+		case other.to-other.from > part.to-part.from:
+			return parts
+		}
+	}
+	return append(append(before, part), after...)
+}
+
+// leaveOut makes the text of an excerpt without the parts.
+func leaveOut(x *excerpt, parts []known) {
+	if parts == nil {
+		return
+	}
+	var pieces [][]byte
+	copied, at := 0, 0
+	for i := range parts {
+		part := &parts[i]
+		at += part.from - copied
+		filler := fillerOf(part.value)
+		x.gaps = append(x.gaps, gap{at, part.to - part.from - len(filler), part.value})
+		x.counts = addCounts(x.counts, part.counts)
+		pieces = append(pieces, x.body[copied:part.from], filler)
+		at += len(filler)
+		copied = part.to
+	}
+	x.text = bytes.Join(append(pieces, x.body[copied:]), nil)
+}
+
+// fillerOf returns what stands for a large value, and nothing for a turn.
+func fillerOf(value *largeValue) []byte {
+	if value == nil {
+		return nil
+	}
+	return value.filler
+}
+
+// bodyPlace returns the offset in the body of an offset in the text of an excerpt, which is not
+// inside a filler.
+func bodyPlace(x *excerpt, offset int) int {
+	place := offset
+	for i := range x.gaps {
+		if offset > x.gaps[i].at {
+			place += x.gaps[i].bytes
+		}
+	}
+	return place
+}
+
+// spliceExcerpt applies edits to the whole body of an excerpt, as splice does.
+func spliceExcerpt(x *excerpt, obj *jsonObject, list []edit) [][]byte {
+	pieces := make([][]byte, 0, 2*len(list)+1)
+	copied := 0
+	for i := range list {
+		change := &list[i]
+		from := bodyPlace(x, change.from+obj.elided[change.fromPlaceholders])
+		pieces = append(pieces, x.body[copied:from], change.value)
+		copied = bodyPlace(x, change.to+obj.elided[change.toPlaceholders])
+	}
+	return append(pieces, x.body[copied:])
+}

@@ -1,0 +1,320 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"hash/maphash"
+	"sync"
+)
+
+// conversationMemory recognises what an endpoint has found good before, so that it is not read
+// again. An agent sends its whole conversation with each request, and the same tools: each body is
+// the one before and a little more. Of a good body, the memory keeps the hash of everything up to
+// the end of its last message, and that of its large values; no text.
+//
+// The hashes have 64 bits. A body with the hash of another one could bring in what has not been
+// validated. Nobody can compute such a body: the seed is random for each memory and never leaves
+// it, and no response depends on a hash. What remains is to try. Each request is compared by at
+// most turnHashes hashes with at most 2*generationMax turns, so that 10,000 forged requests per
+// second would succeed after about 600 years.
+type conversationMemory struct {
+	arrayID     int           // of the parameter that holds the conversation: an array
+	maxElements int           // of that array
+	values      []*largeValue // that may be recognised
+	seed        maphash.Seed
+
+	mu     sync.RWMutex
+	seen   []*largeValue // of which a value has been remembered; never modified, but replaced
+	recent *generation
+	older  *generation // the one before
+}
+
+// generation is what was remembered in a time.
+type generation struct {
+	turns  map[uint64]knownTurn  // by the hash of the body up to its end
+	ends   map[uint64]bool       // by the hash of their last bytes: whether a turn may end there
+	values map[uint64]knownValue // by the hash of their first bytes, and a slot
+}
+
+// knownTurn is what is remembered of a body up to the end of the last element of its conversation.
+type knownTurn struct {
+	start  int // of the elements
+	counts counts
+}
+
+// knownValue is what is remembered of a large value.
+type knownValue struct {
+	id     int // of the parameter
+	hash   uint64
+	length int
+	counts counts
+}
+
+// largeValue is a parameter whose value clients repeat byte for byte in each request, in all
+// conversations.
+type largeValue struct {
+	name   string
+	id     int
+	filler []byte // a value that stands for those that have been found good; nil: a rule reads them
+}
+
+// toolsName is the largeValue that may have more objects than the conversation.
+const toolsName = "tools"
+
+// counts are what the bounds on a body count in its skeleton. Those of what is left out are added.
+type counts struct {
+	bytes    int32
+	quotes   int32
+	commas   int32
+	elements int32 // of the conversation
+	objects  int32 // in the conversation
+}
+
+// Bounds of the memory. A turn takes about 70 bytes: all of them take less than 3 MB.
+const (
+	generationMax      = 16 << 10 // turns and values; then the generation before is forgotten
+	endBytes           = 64       // of a turn, by which its end is found
+	beginningBytes     = 256      // of a large value, by which it is found
+	valueSlots         = 4        // large values that begin alike
+	largeValueMinBytes = 1 << 10
+)
+
+// newConversationMemory returns the memory of an endpoint with all its rules; nil if its requests
+// are no conversations.
+func newConversationMemory(ep *endpoint) *conversationMemory {
+	m := &conversationMemory{seed: maphash.MakeSeed(), recent: newGeneration(), older: newGeneration()}
+	switch ep.kind {
+	case completions:
+		m.arrayID, m.maxElements = ep.parameters.ids["messages"], messagesMax
+	case responses:
+		m.arrayID, m.maxElements = ep.parameters.ids["input"], elementsMax
+	default:
+		return nil
+	}
+	for _, v := range []*largeValue{
+		{name: toolsName, filler: []byte(`[]`)},
+		{name: "functions", filler: []byte(`[{"name":""}]`)},
+		{name: "response_format", filler: []byte(`{"type":"text"}`)},
+		{name: "text", filler: []byte(`{}`)},
+	} {
+		id, known := ep.parameters.ids[v.name]
+		if !known {
+			continue
+		}
+		if v.id = id; hasRule(ep, id) {
+			v.filler = nil
+		}
+		m.values = append(m.values, v)
+	}
+	return m
+}
+
+// hasRule reports whether an endpoint has a rule for a parameter.
+func hasRule(ep *endpoint, id int) bool {
+	for _, r := range ep.rules {
+		if r.id == id || r.aliasID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func newGeneration() *generation {
+	return &generation{map[uint64]knownTurn{}, map[uint64]bool{}, map[uint64]knownValue{}}
+}
+
+// endKey returns the key of the turns that end at a byte of a body and have the same last bytes.
+func endKey(m *conversationMemory, body []byte, end int) uint64 {
+	return maphash.Bytes(m.seed, body[end-endBytes:end]) + uint64(end)
+}
+
+// beginningKey returns the first of the keys of the values that begin alike.
+func beginningKey(m *conversationMemory, value []byte) uint64 {
+	return maphash.Bytes(m.seed, value[:beginningBytes])
+}
+
+// storeTurn remembers a turn.
+func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
+	m.mu.Lock()
+	forgetOldest(m)
+	m.recent.turns[hash] = turn
+	m.recent.ends[end] = true
+	m.mu.Unlock()
+}
+
+// storeValue remembers a large value of a parameter.
+func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value knownValue) {
+	m.mu.Lock()
+	forgetOldest(m)
+	m.recent.values[beginning+value.hash%valueSlots] = value
+	isSeen := false
+	for _, other := range m.seen {
+		isSeen = isSeen || other == v
+	}
+	if !isSeen {
+		m.seen = append([]*largeValue{v}, m.seen...)
+	}
+	m.mu.Unlock()
+}
+
+// forgetOldest begins a new generation if this one is full. The caller holds the lock.
+func forgetOldest(m *conversationMemory) {
+	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
+		m.older = m.recent
+		m.recent = newGeneration()
+	}
+}
+
+// seenValues returns the parameters of which a large value has been remembered.
+func seenValues(m *conversationMemory) []*largeValue {
+	m.mu.RLock()
+	seen := m.seen
+	m.mu.RUnlock()
+	return seen
+}
+
+// mayEnd reports whether a turn with a key of its end has been remembered.
+func mayEnd(m *conversationMemory, end uint64) bool {
+	m.mu.RLock()
+	is := m.recent.ends[end] || m.older.ends[end]
+	m.mu.RUnlock()
+	return is
+}
+
+// lookupTurn returns the turn with a hash, and reports whether it is known.
+func lookupTurn(m *conversationMemory, hash uint64) (knownTurn, bool) {
+	m.mu.RLock()
+	turn, isKnown := m.recent.turns[hash]
+	if !isKnown {
+		turn, isKnown = m.older.turns[hash]
+	}
+	m.mu.RUnlock()
+	return turn, isKnown
+}
+
+// lookupValue returns the known value of a parameter with which a text begins; its length is 0 if
+// there is none.
+func lookupValue(m *conversationMemory, v *largeValue, text []byte) knownValue {
+	key := beginningKey(m, text)
+	for slot := uint64(0); slot < valueSlots; slot++ {
+		m.mu.RLock()
+		value, isKnown := m.recent.values[key+slot]
+		if !isKnown {
+			value, isKnown = m.older.values[key+slot]
+		}
+		m.mu.RUnlock()
+		if isKnown && value.id == v.id && value.length <= len(text) && maphash.Bytes(m.seed, text[:value.length]) == value.hash {
+			return value
+		}
+	}
+	return knownValue{}
+}
+
+// outline is where a skeleton has what the memory remembers, and what the bounds count in it.
+type outline struct {
+	counts   counts
+	elements edit // the inside of the conversation; none if it is not an array
+	inside   counts
+	values   []outlinedValue
+}
+
+// outlinedValue is a large value in a skeleton.
+type outlinedValue struct {
+	value  *largeValue
+	place  edit
+	counts counts
+}
+
+// outlineOf returns the outline of a valid body.
+func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
+	o := &outline{counts: skeletonCounts(obj.skeleton)}
+	if place := obj.found[m.arrayID]; place != 0 && obj.skeleton[obj.members[place-1].start] == '[' {
+		array := &obj.members[place-1]
+		o.elements = placeOf(obj, array.start+1, array.end-1)
+		o.inside = skeletonCounts(obj.skeleton[array.start+1 : array.end-1])
+		o.inside.objects = int32(bytes.Count(skeletonValue(obj, array), openingBrace))
+		var elements []struct{}
+		_ = json.Unmarshal(skeletonValue(obj, array), &elements)
+		o.inside.elements = int32(len(elements))
+		o.counts.elements = o.inside.elements
+		o.counts.objects = o.inside.objects
+	}
+	for _, v := range m.values {
+		if place := obj.found[v.id]; place != 0 {
+			value := &obj.members[place-1]
+			o.values = append(o.values, outlinedValue{v, placeOf(obj, value.start, value.end), skeletonCounts(skeletonValue(obj, value))})
+		}
+	}
+	return o
+}
+
+// placeOfValue returns where a skeleton has a large value; at its beginning, where no value is, if
+// it has none.
+func placeOfValue(o *outline, value *largeValue) *edit {
+	for i := range o.values {
+		if o.values[i].value == value {
+			return &o.values[i].place
+		}
+	}
+	return &edit{}
+}
+
+func placeOf(obj *jsonObject, from, to int) edit {
+	return countPlaceholders(obj, []edit{{from: from, to: to}})[0]
+}
+
+func skeletonCounts(skeleton []byte) counts {
+	return counts{bytes: int32(len(skeleton)), quotes: int32(bytes.Count(skeleton, quote)), commas: int32(bytes.Count(skeleton, comma))}
+}
+
+func addCounts(a, b counts) counts {
+	return counts{a.bytes + b.bytes, a.quotes + b.quotes, a.commas + b.commas, a.elements + b.elements, a.objects + b.objects}
+}
+
+// areBounded reports whether a body with these counts surely keeps the bounds of its endpoint, and
+// is one of which a skeleton is made.
+func areBounded(m *conversationMemory, c counts) bool {
+	return c.bytes <= maxSkeletonBytes && c.quotes <= skeletonMaxEnds && c.commas < maxValues && int(c.elements) <= m.maxElements &&
+		c.objects <= objectsMax && c.objects-c.elements <= elementsMax
+}
+
+// rememberGood remembers the turn and the large values of a body that has been found good. x has
+// the hash of the turn before.
+func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) {
+	if x.gaps == nil && !areBounded(m, o.counts) {
+		return
+	}
+	if o.inside.elements > 0 {
+		rememberTurn(m, x, obj, o)
+	}
+	for i := range o.values {
+		if o.values[i].counts.bytes >= beginningBytes { // not for a filler
+			rememberValue(m, x, obj, &o.values[i])
+		}
+	}
+}
+
+// rememberTurn remembers a body up to the end of its last element, with the comma that follows in
+// the next turn.
+func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) {
+	start := bodyPlace(x, o.elements.from+obj.elided[o.elements.fromPlaceholders])
+	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
+	end = len(bytes.TrimRight(x.body[:end], jsonSpace))
+	if end < endBytes || end < x.hashed || x.body[end-1] != '}' {
+		return
+	}
+	_, _ = x.hash.Write(x.body[x.hashed:end])
+	turn := addCounts(x.turn, o.inside)
+	turn.bytes++
+	turn.commas++
+	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), knownTurn{start, turn})
+}
+
+func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {
+	from := bodyPlace(x, v.place.from+obj.elided[v.place.fromPlaceholders])
+	to := bodyPlace(x, v.place.to+obj.elided[v.place.toPlaceholders])
+	if to-from < largeValueMinBytes {
+		return
+	}
+	storeValue(m, beginningKey(m, x.body[from:]), v.value, knownValue{v.value.id, maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts})
+}

@@ -1,0 +1,325 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"io"
+	"math/rand"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// observer is a middleware and everything that can be seen of how it treats a request.
+type observer struct {
+	policy    *policy
+	handler   http.Handler
+	forwarded string
+	records   []*Call
+}
+
+// observed is what could be seen of one request.
+type observed struct {
+	Status    int
+	Header    http.Header
+	Body      string
+	Forwarded string // request that the provider gets; "": none
+	Request   Request
+	ErrorType string
+}
+
+// newObserver returns an observer that remembers, or one that does not.
+func newObserver(t testing.TB, config *Config, remembers bool) *observer {
+	t.Helper()
+	p, err := newPolicy(config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &observer{policy: p}
+	p.telemetry.registry = newRegistry()
+	p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { o.records = append(o.records, c) }))
+	for _, pr := range p.providers {
+		for _, ep := range pr.endpoints {
+			ep.wantsDetails = true
+			if !remembers {
+				ep.memory = nil
+			}
+		}
+	}
+	o.handler = newPolicyMiddleware(p, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		o.forwarded = req.Method + " " + req.URL.Path + " " + fmt.Sprint(req.Header) + "\n" + string(body)
+	}))
+	return o
+}
+
+func (o *observer) send(path, body string) observed {
+	o.forwarded, o.records = "", nil
+	req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	req.Header.Set("X-Model", "gpt-4o-mini")
+	rw := httptest.NewRecorder()
+	o.handler.ServeHTTP(rw, req)
+	seen := observed{Status: rw.Code, Header: rw.Header(), Body: rw.Body.String(), Forwarded: o.forwarded}
+	if len(o.records) > 0 {
+		seen.Request, seen.ErrorType = *o.records[0].Request, o.records[0].ErrorType
+	}
+	return seen
+}
+
+// pair sends bodies to an observer that remembers, and to one that does not.
+type pair struct {
+	remembering *observer
+	forgetting  *observer
+}
+
+func newPair(t testing.TB, config func() *Config) *pair {
+	return &pair{newObserver(t, config(), true), newObserver(t, config(), false)}
+}
+
+// compare sends a body to both, and fails if anything differs. It returns what was seen.
+func (p *pair) compare(t testing.TB, path, body string) observed {
+	t.Helper()
+	got, want := p.remembering.send(path, body), p.forgetting.send(path, body)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("with a memory: %s\nwithout: %s\nbody: %.3000q", summary(got), summary(want), body)
+	}
+	return got
+}
+
+func summary(o observed) string {
+	return fmt.Sprintf("status %d %.300q %v %+v %q, forwarded %d bytes: %.500q", o.Status, o.Body, o.Header, o.Request, o.ErrorType, len(o.Forwarded), o.Forwarded)
+}
+
+// leftOut returns how many bytes of a body an endpoint does not read.
+func leftOut(t testing.TB, ep *endpoint, body string) int {
+	t.Helper()
+	if len(body) < excerptMinBytes || !mayContinue(ep, []byte(body)) {
+		return 0
+	}
+	x := newExcerpt(ep.memory, []byte(body))
+	obj := newJSONObject(x.text)
+	obj.outlined = true
+	d, apiErr := decide(ep, httptest.NewRequest(http.MethodPost, "/", nil), obj)
+	if apiErr != nil || !holdsForWhole(ep.memory, x, obj, d.outline) {
+		return 0
+	}
+	return len(body) - len(x.text)
+}
+
+// conversationWriter writes a conversation as some client does.
+type conversationWriter struct {
+	array     string // name of the member
+	separator string // between values
+	colon     string
+	before    string // members before the array, each with its comma
+	after     string // members after it, each after a comma
+}
+
+var conversationWriters = map[string]conversationWriter{
+	"compact, tools last":  {"messages", ",", ":", `{"model":"gpt-4o",`, `,"tools":` + manyTools(12) + `,"temperature":0.2}`},
+	"compact, tools first": {"messages", ",", ":", `{"model":"gpt-4o","tools":` + manyTools(12) + `,`, `,"stream":true}`},
+	"spaced, tools last":   {"messages", ", ", ": ", `{"model": "gpt-4o", `, `, "tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, "max_tokens": 100}`},
+	"spaced, tools first":  {"messages", ", ", ": ", `{"tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, `, `, "model": "x"}`},
+	"indented":             {"messages", ",\n    ", ": ", "{\n  \"model\": \"gpt-4o\",\n  ", "\n}"},
+	"responses":            {"input", ",", ":", `{"model":"gpt-4o","instructions":"Be brief.",`, `,"tools":` + typedTools(12) + `,"store":false}`},
+	"responses, spaced":    {"input", ", ", ": ", `{"model": "gpt-4o", `, `, "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object", "description": "` + strings.Repeat("long ", 300) + `"}}}}`},
+}
+
+// body returns the body with some elements.
+func (w conversationWriter) body(elements []string) string {
+	return w.before + `"` + w.array + `"` + w.colon + "[" + strings.Join(elements, w.separator) + "]" + w.after
+}
+
+func (w conversationWriter) path() string {
+	if w.array == "input" {
+		return "/v1/responses"
+	}
+	return "/v1/chat/completions"
+}
+
+func manyTools(n int) string {
+	tools := make([]string, n)
+	for i := range tools {
+		tools[i] = fmt.Sprintf(`{"type":"function","function":{"name":"tool_%d","description":"Reads the \"file\" number %d.","parameters":{"type":"object","properties":{"path":{"type":"string"},"line":{"anyOf":[{"type":"integer"},{"type":"null"}]}},"required":["path"]}}}`, i, i)
+	}
+	return "[" + strings.Join(tools, ",") + "]"
+}
+
+func typedTools(n int) string {
+	tools := make([]string, n)
+	for i := range tools {
+		tools[i] = fmt.Sprintf(`{"type":"function","name":"tool_%d","description":"Reads the \"file\" number %d.","parameters":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}}`, i, i)
+	}
+	return "[" + strings.Join(tools, ",") + "]"
+}
+
+// elements returns n elements of a conversation, in the orders of names that clients write.
+func (w conversationWriter) elements(r *rand.Rand, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		id := fmt.Sprintf("call_%08x", r.Uint32())
+		text := strconv.Quote(strings.Repeat(fmt.Sprintf("line %d \"of\" {\"a\":[1,2]},{\"b\":3}\n", r.Intn(100)), 1+r.Intn(8)))
+		forms := []string{
+			`{"role":"user","content":` + text + `}`,
+			`{"content":` + text + `,"role":"assistant"}`,
+			`{"role":"assistant","content":null,"tool_calls":[{"id":"` + id + `","type":"function","function":{"name":"tool_1","arguments":"{\"path\":\"a.go\"}"}},{"id":"` + id + `b","type":"function","function":{"name":"tool_2","arguments":"{}"}}]}`,
+			`{"role":"tool","tool_call_id":"` + id + `","content":` + text + `}`,
+			`{"content":[{"type":"text","text":` + text + `},{"type":"text","text":"short"}],"role":"user"}`,
+			`{"role":"assistant","content":"ok","name":"model"}`,
+		}
+		if w.array == "input" {
+			forms = []string{
+				`{"role":"user","content":` + text + `}`,
+				`{"type":"function_call","call_id":"` + id + `","name":"tool_1","arguments":"{\"path\":\"a.go\"}"}`,
+				`{"call_id":"` + id + `","output":` + text + `,"type":"function_call_output"}`,
+				`{"id":"rs_` + id + `","summary":[{"type":"summary_text","text":` + text + `}],"type":"reasoning"}`,
+				`{"type":"message","role":"user","content":[{"type":"input_text","text":` + text + `}]}`,
+			}
+		}
+		list[i] = forms[r.Intn(len(forms))]
+		if w.separator != "," {
+			list[i] = strings.NewReplacer(`","`, `"`+w.separator+`"`, `":"`, `"`+w.colon+`"`, `":[`, `"`+w.colon+`[`).Replace(list[i])
+		}
+	}
+	return list
+}
+
+// memoryConfigs are configurations whose decisions depend on different things.
+var memoryConfigs = map[string]func() *Config{
+	"no rules": CreateConfig,
+	"rules":    governedConfig,
+	"template": func() *Config {
+		config := CreateConfig()
+		config.Model = "$(headers.x-model)"
+		return config
+	},
+	"report": func() *Config {
+		config := governedConfig()
+		config.Mode = modeReport
+		return config
+	},
+	"rules for large values": func() *Config {
+		config := CreateConfig()
+		config.Params.Extra = map[string]any{"tools": []any{}, "response_format": map[string]any{"type": "text"}, "text": map[string]any{}}
+		return config
+	},
+	"dropped tools": func() *Config {
+		config := CreateConfig()
+		config.DropParams = []string{"tools"}
+		return config
+	},
+	"other provider": func() *Config {
+		config := governedConfig()
+		config.Provider = "ollama"
+		return config
+	},
+	"allowed models": func() *Config {
+		config := CreateConfig()
+		config.AllowModelOverride = true
+		config.AllowedModels = []string{"gpt-4o"}
+		return config
+	},
+}
+
+func withRoutes(config func() *Config) func() *Config {
+	return func() *Config {
+		c := config()
+		c.Routes = map[string]string{"/v1/chat/completions": "completions", "/v1/responses": "responses"}
+		return c
+	}
+}
+
+func TestConversationIsReadOnce(t *testing.T) {
+	for name, w := range conversationWriters {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, withRoutes(governedConfig))
+			ep := p.remembering.policy.providers[0].endpoints[completions]
+			if w.array == "input" {
+				ep = p.remembering.policy.providers[0].endpoints[responses]
+			}
+			elements := w.elements(rand.New(rand.NewSource(1)), 60)
+			for n := 20; n <= 60; n += 2 {
+				body := w.body(elements[:n])
+				known := len(w.before) + len(strings.Join(elements[:n-2], w.separator))
+				if n > 20 && leftOut(t, ep, body) < known/2 {
+					t.Errorf("%d elements: %d bytes of %d are not read, want at least %d", n, leftOut(t, ep, body), len(body), known/2)
+				}
+				if seen := p.compare(t, w.path(), body); seen.Forwarded == "" {
+					t.Fatalf("%d elements: refused with %s", n, seen.Body)
+				}
+			}
+		})
+	}
+}
+
+// TestMemoryChangesNothing sends random conversations that grow, fork and are damaged.
+func TestMemoryChangesNothing(t *testing.T) {
+	for name, config := range memoryConfigs {
+		for client, w := range conversationWriters {
+			t.Run(name+"/"+client, func(t *testing.T) {
+				p := newPair(t, withRoutes(config))
+				r := rand.New(rand.NewSource(7))
+				for i := 0; i < 2; i++ {
+					elements := w.elements(r, 40)
+					for n := 4 + r.Intn(10); n <= len(elements); n += 1 + r.Intn(6) {
+						body := w.body(elements[:n])
+						p.compare(t, w.path(), body)
+						p.compare(t, w.path(), damaged(r, body))
+						p.compare(t, w.path(), damaged(r, body))
+					}
+				}
+			})
+		}
+	}
+}
+
+// damaged returns a body with one change.
+func damaged(r *rand.Rand, body string) string {
+	at := r.Intn(len(body))
+	if r.Intn(2) == 0 { // near the end of an element
+		if i := strings.Index(body[at:], "}"); i >= 0 {
+			at += i + r.Intn(2)
+		}
+	}
+	inserted := []string{
+		"", `"`, `\`, `,`, `]`, `}`, `{`, `[`, "\x7f", "\xff", " ", `\ud83d`, `,,`, `],"model":"gpt-5","x":[`, `],"messages":[{"role":"user","content":"x"}`, `,"tools":[1]`,
+		`,{"role":"user","content":1}`, `,{"role":"nobody","content":"x"}`, `,null`, `,1`, `{"role":"user","content":"x"},`, `],"tools":[`, `"}],"model":"gpt-5","y":[{"z":"`,
+		`],"max_tokens":5000,"x":[`, `],"input":[`, `],"stream":true,"x":[`, `],"Model":"x","x":[`,
+	}
+	text := inserted[r.Intn(len(inserted))]
+	switch end := at + r.Intn(40); {
+	case text == "" || r.Intn(3) == 0:
+		if end > len(body) {
+			end = len(body)
+		}
+		return body[:at] + text + body[end:]
+	default:
+		return body[:at] + text + body[at:]
+	}
+}
+
+// FuzzConversationMemory cuts a conversation at any byte, inserts any text there, and compares with a middleware that has seen nothing.
+func FuzzConversationMemory(f *testing.F) {
+	for i, text := range []string{`,`, `,,`, `]`, `],"model":"gpt-5","x":[`, `,{"role":"user"}`, `"},{"role":"user","content":"`, `\`, "\x7f", `\ud800`, `],"tools":[`, `}],"messages":[{"role":"user","content":""`} {
+		f.Add(int64(i), uint8(i), uint16(i*997), uint8(i), []byte(text))
+	}
+	names := sortedKeys(conversationWriters)
+	f.Fuzz(func(t *testing.T, seed int64, client uint8, at uint16, removed uint8, text []byte) {
+		w := conversationWriters[names[int(client)%len(names)]]
+		p := newPair(t, withRoutes(governedConfig))
+		elements := w.elements(rand.New(rand.NewSource(seed)), 24)
+		p.compare(t, w.path(), w.body(elements[:20]))
+		body := w.body(elements)
+		from := int(at) % len(body)
+		to := from + int(removed)
+		if to > len(body) {
+			to = len(body)
+		}
+		changed := body[:from] + string(text) + body[to:]
+		p.compare(t, w.path(), changed)
+		p.compare(t, w.path(), body)
+		p.compare(t, w.path(), changed)
+	})
+}
