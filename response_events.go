@@ -81,9 +81,12 @@ func readEvents(reader *responseReader, window []byte) {
 	for i := range marks {
 		m := &marks[i]
 		count := bytes.Count(window, m.name)
+		if count > 0 {
+			count -= bytes.Count(window, m.null) + bytes.Count(window, m.spaced)
+		}
 		switch {
-		case count == 0 || bytes.Count(window, m.null)+bytes.Count(window, m.spaced) == count:
-		case i == usageMark:
+		case count == 0:
+		case i == usageMark && count > 1:
 			starts = usageStarts(w, m.value)
 		default:
 			starts = append(starts, markedStarts(w, m.value)...)
@@ -92,9 +95,14 @@ func readEvents(reader *responseReader, window []byte) {
 	if bytes.Contains(window, typeKey) || bytes.Contains(window, eventLine) {
 		starts = append(starts, lastEventStarts(w)...)
 	}
-	if len(starts) > 1 {
-		sort.Ints(starts)
+	if starts != nil {
+		recordEvents(reader, w, starts)
 	}
+}
+
+// recordEvents reads the events that start at these offsets, each once and in order.
+func recordEvents(reader *responseReader, w *eventWindow, starts []int) {
+	sort.Ints(starts)
 	for i, start := range starts {
 		if i > 0 && start == starts[i-1] {
 			continue
@@ -220,7 +228,7 @@ func eventMembers(reader *responseReader, event []byte) *responseMembers {
 	}
 	members := &responseMembers{}
 	isObject := unmarshalMembers(eventData(event), members)
-	if members.Type == "" {
+	if members.Type == "" && bytes.Contains(event, eventLine) {
 		members.Type = eventType(event)
 	}
 	if isObject {

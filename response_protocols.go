@@ -123,7 +123,9 @@ func recordMembers(reader *responseReader, p *protocol, members *responseMembers
 	if reader.closed {
 		return
 	}
-	recordIdentity(reader, p, members)
+	if reader.record.Model == "" || (reader.wantsDetails && reader.record.ID == "") {
+		recordIdentity(reader, p, members)
+	}
 	recordUsage(reader, p, members)
 	recordChoices(reader, members)
 	if isFailed(reader, p, members) {

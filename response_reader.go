@@ -84,7 +84,7 @@ func wholeBytes(k kind) int {
 // scanEvents reads the complete events of a window. With the last one, an event without a blank
 // line is complete, too.
 func scanEvents(reader *responseReader, window []byte, last bool) []byte {
-	if !last && reader.partial > 0 && isInsideEvent(reader, window) {
+	if !last && reader.partial > len(blankLine) && isInsideEvent(reader, window) {
 		return window
 	}
 	if bytes.IndexByte(window, '\r') >= 0 {
@@ -118,8 +118,7 @@ func isInsideEvent(reader *responseReader, window []byte) bool {
 	if reader.head != nil || len(window) > wholeMaxBytes {
 		return false
 	}
-	seen := reader.partial - 3 // the window may have ended in the middle of the event's end
-	if seen < 0 || lastEventEnd(window[seen:]) > 0 {
+	if lastEventEnd(window[reader.partial-3:]) > 0 { // the window may have ended in the middle of the event's end
 		return false
 	}
 	reader.partial = len(window)

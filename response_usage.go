@@ -34,7 +34,8 @@ type billedMembers struct {
 	OutputTokens any `json:"output_tokens"`
 }
 
-// tokenCounts are the counts of a usage, each unknownCount or invalidCount if it is.
+// tokenCounts are the counts of a usage. Input and output are unknownCount or invalidCount if they are;
+// the others are then 0 or below.
 type tokenCounts struct {
 	input         float64
 	output        float64
@@ -126,7 +127,11 @@ func readCounts(k kind, members *usageMembers) tokenCounts {
 	input := tokenCount(members.PromptTokens, members.InputTokens, members.Billed.InputTokens)
 	output := tokenCount(members.CompletionTokens, members.OutputTokens, members.Billed.OutputTokens)
 	total := tokenCount(members.TotalTokens)
-	counts := tokenCounts{input: input, output: output, cacheCreation: tokenCount(members.CacheCreation), cacheRead: tokenCount(members.CacheRead)}
+	counts := tokenCounts{input: input, output: output}
+	if members.CacheCreation != nil || members.CacheRead != nil {
+		counts.cacheCreation = tokenCount(members.CacheCreation)
+		counts.cacheRead = tokenCount(members.CacheRead)
+	}
 	counts.includesCache = members.PromptTokens != nil || (input > 0 && output >= 0 && total == input+output)
 	whole := input
 	if !counts.includesCache {
