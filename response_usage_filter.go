@@ -70,15 +70,12 @@ func filterEvents(f *usageFilter, chunk []byte) []byte {
 	if seen < 0 {
 		seen = 0
 	}
-	data := append(f.buffered, chunk...)
-	end := lastEventEnd(data[seen:])
+	f.buffered = append(f.buffered, chunk...)
 	var shown []byte
-	if end == 0 {
-		f.buffered = data
-	} else {
-		end += seen
-		f.buffered = append([]byte(nil), data[end:]...)
-		shown = removeUsageEvents(f, data[:end])
+	if end := lastEventEnd(f.buffered[seen:]); end > 0 {
+		events := f.buffered[:seen+end]
+		f.buffered = append([]byte(nil), f.buffered[seen+end:]...)
+		shown = removeUsageEvents(f, events)
 	}
 	if len(f.buffered) > bufferedMaxBytes {
 		shown = append(shown, f.buffered...)

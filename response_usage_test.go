@@ -187,12 +187,15 @@ func newSSEEvent(end int, data [][]byte, whole bool) sseEvent {
 // commonMembers are the members of a usage event that are in other events, too, or belong to the usage.
 const commonMembers = " id object created model choices usage error system_fingerprint service_tier obfuscation provider x_groq usage_breakdown "
 
+// emptyValues are those of members that are as good as absent.
+var emptyValues = map[string]bool{"null": true, "false": true, "0": true, `""`: true, "{}": true, "[]": true}
+
 // ownEvent returns an event with the members of a usage event except the usage, and with a choice; nil if all are common.
 func ownEvent(members map[string]string) []byte {
 	event, hasOwn := map[string]json.RawMessage{}, false
 	for name, value := range members {
-		empty := strings.Contains(` null false 0 "" {} [] `, " "+strings.Join(strings.Fields(value), "")+" ")
-		hasOwn = hasOwn || (!empty && !strings.Contains(commonMembers, " "+name+" "))
+		isEmpty := emptyValues[strings.Join(strings.Fields(value), "")]
+		hasOwn = hasOwn || (!isEmpty && !strings.Contains(commonMembers, " "+name+" "))
 		if name != "usage" {
 			event[name] = json.RawMessage(value)
 		}

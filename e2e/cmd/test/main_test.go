@@ -44,7 +44,7 @@ func TestOnlyFailedTestsAreWritten(t *testing.T) {
 {"Action":"pass","Package":"e2e/other"}
 {"Action":"run","Package":"e2e/last","Test":"TestLast"}
 `)
-	const want = "    a_test.go:2: got 1, want 2\n--- FAIL: TestBad (1.00s)\nFAIL\nFAIL\te2e\t1.00s\nok  \te2e/other\t0.10s\n"
+	const want = "    a_test.go:2: got 1, want 2\n--- FAIL: TestBad (1.00s)\nFAIL\n" + "FAIL\te2e\t1.00s\nok  \te2e/other\t0.10s\n"
 	if text != want {
 		t.Errorf("wrote %q, want %q", text, want)
 	}
