@@ -29,6 +29,13 @@ func TestTrafficIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	filled, err := s.fill(t.Context(), &out, 50, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(filled.heap); got != 5 {
+		t.Errorf("%d samples of conversations without reloads, want 5", got)
+	}
 	problems, err := s.check(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +46,17 @@ func TestTrafficIsCounted(t *testing.T) {
 	if s.reloads < 2 || len(samples.minutes) != s.reloads {
 		t.Errorf("%d samples after %d reloads, want one after each of at least two", len(samples.minutes), s.reloads)
 	}
-	for _, k := range append(kinds(), longKind) {
+	for _, k := range append(kinds(), longKind, fillKind) {
 		if !k.unmetered && s.book.entries[callsOf(k.name, k.errorType)] == 0 {
 			t.Errorf("no call of %q in %d calls", k.name, s.book.calls)
+		}
+	}
+}
+
+func TestTooShortRunsAreRejected(t *testing.T) {
+	for _, o := range []options{{duration: shortest - 1}, {duration: shortest, turns: fewestTurns - 1}} {
+		if err := run(t.Context(), &bytes.Buffer{}, o); err == nil || !strings.Contains(err.Error(), "must be") {
+			t.Errorf("error of %+v = %v, want one about the options", o, err)
 		}
 	}
 }
