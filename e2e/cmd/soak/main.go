@@ -1,6 +1,6 @@
 // Command soak implements `make soak`: it sends mixed traffic through a real Traefik that reloads
-// its configuration every second. It reports whatever grows with the number of calls or reloads,
-// and every call that was not counted exactly once.
+// its configuration every second, and then conversations without a reload. It reports whatever grows
+// with the number of calls or reloads, and every call that was not counted exactly once.
 package main
 
 import (

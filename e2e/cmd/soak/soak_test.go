@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/document"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
 // TestTrafficIsCounted is too short a run to detect growth, but it makes calls of every kind.
@@ -96,6 +98,24 @@ func TestLedgerDifferences(t *testing.T) {
 		if got := strings.Join(want.differences(test.got), "; "); got != test.want {
 			t.Errorf("%s: differences = %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// TestDocumentSaysHowMuchIsSent looks for the numbers in the text.
+func TestDocumentSaysHowMuchIsSent(t *testing.T) {
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "benchmarks.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(shortKinds) != 27 || !bytes.Contains(text, []byte("twenty-seven kinds")) {
+		t.Errorf("there are %d kinds of calls, the document must say so", len(shortKinds))
+	}
+	if turns := fmt.Sprintf("%d turns of conversations", fewestTurns); !bytes.Contains(text, []byte(turns)) {
+		t.Errorf("the document lacks %q", turns)
 	}
 }
 
