@@ -49,7 +49,7 @@ var (
 	streamedWithUsage = text(`{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`)
 	shortKinds        = kinds()
 	longKind          = kind{name: "long stream", body: streamed, do: (*caller).follow, status: 200, events: 300, input: true, output: true}
-	fillKind          = conversationKind("conversation without reloads", chatPath, agent.Profile{Turns: 8, Tools: 3})
+	fillKind          = conversationKind("conversation without reloads", chatPath, agent.Profile{Turns: fillTurns, Tools: 3})
 )
 
 // fallbackKinds are the kinds whose first provider is overloaded.

@@ -146,9 +146,12 @@ func (s *soak) run(ctx context.Context, out io.Writer, duration time.Duration) (
 	return seen, errors.Join(err, ctx.Err())
 }
 
-// fewestTurns fill both halves of an endpoint's memory of conversations, and then forget three. A half
-// is 16384 turns and tools.
-const fewestTurns = 5 * 16384
+// fewestTurns fill both halves of an endpoint's memory of conversations, and then forget three: one
+// in each fifth. A half is 16384 turns and arrays of tools; a conversation has fillTurns+1 and one.
+const fewestTurns = 5 * 16384 / (fillTurns + 2) * (fillTurns + 1)
+
+// fillTurns is the number of turns of these conversations.
+const fillTurns = 8
 
 // fillSamples is the number of samples meanwhile.
 const fillSamples = 160
