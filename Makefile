@@ -64,7 +64,7 @@ e2e-traefik37: ## replay the cases and try the recipes in Traefik 3.7, with the 
 bench: ## measure the cost of a request against the same route without the plugin; BENCH='-write -peers' updates the documentation
 	@$(call command,bench) && exec ../.bin/bench $(BENCH)
 
-soak: ## check ten minutes of traffic and reloads for leaks and miscounted calls; SOAK=-write updates the documentation
+soak: ## check ten minutes of traffic and reloads, and conversations without reloads, for leaks and miscounted calls; SOAK=-write updates the documentation
 	@$(call command,soak) && exec ../.bin/soak $(SOAK)
 
 FUZZTIME ?= 30s

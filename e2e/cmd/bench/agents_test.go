@@ -3,18 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/modelroute/chatcompletion"
+	"github.com/modelroute/chatcompletion/e2e/agent"
 )
 
 // agentSizes are the sizes that the documentation gives.
@@ -26,7 +25,7 @@ var agentSizes = map[string]int{
 }
 
 // eachSession calls test for sessions of each case of agents, four of each form.
-func eachSession(t *testing.T, test func(t *testing.T, c benchCase, number int64, s *session)) {
+func eachSession(t *testing.T, test func(t *testing.T, c benchCase, number int64, s *agent.Session)) {
 	t.Helper()
 	tested := 0
 	for _, c := range cases() {
@@ -35,8 +34,8 @@ func eachSession(t *testing.T, test func(t *testing.T, c benchCase, number int64
 		}
 		tested++
 		t.Run(c.name, func(t *testing.T) {
-			for number := range int64(4 * len(c.agents.forms())) {
-				test(t, c, number, c.agents.session(number))
+			for number := range int64(4 * c.agents.Forms()) {
+				test(t, c, number, c.agents.Session(number))
 			}
 		})
 	}
@@ -46,163 +45,23 @@ func eachSession(t *testing.T, test func(t *testing.T, c benchCase, number int64
 }
 
 func TestSessionSizesMatchNames(t *testing.T) {
-	eachSession(t, func(t *testing.T, c benchCase, number int64, s *session) {
-		begin, end := c.agents.measured()
+	eachSession(t, func(t *testing.T, c benchCase, number int64, s *agent.Session) {
+		begin, end := c.measured()
 		mean := 0
 		for turns := begin; turns <= end; turns++ {
-			mean += len(s.body(turns)) / (end - begin + 1)
+			mean += len(s.Body(turns)) / (end - begin + 1)
 		}
-		for what, got := range map[string]int{"last request": len(s.body(end)), "measured requests": mean, "size()": c.size()} {
+		for what, got := range map[string]int{"last request": len(s.Body(end)), "measured requests": mean, "size()": c.size()} {
 			if want := agentSizes[c.name]; got < want-want/10 || got > want+want/10 {
 				t.Errorf("session %d: %s of %d bytes, want about %d", number, what, got, want)
 			}
 		}
-		for _, tool := range gjson.GetBytes(s.body(0), "tools").Array() {
+		for _, tool := range gjson.GetBytes(s.Body(0), "tools").Array() {
 			if size := len(tool.Raw); size < 1000 || size > 4500 {
 				t.Errorf("session %d: tool of %d bytes, want about 1 to 4 KB", number, size)
 			}
 		}
 	})
-}
-
-func TestEachRequestContinuesTheOneBefore(t *testing.T) {
-	eachSession(t, func(t *testing.T, c benchCase, number int64, s *session) {
-		array := "messages"
-		if c.agents.responses {
-			array = "input"
-		}
-		var last []byte
-		for turns := range c.agents.turns + 1 {
-			body := s.body(turns)
-			if !json.Valid(body) {
-				t.Fatalf("session %d: invalid JSON after %d turns", number, turns)
-			}
-			if got, want := gjson.GetBytes(body, array+".#").Int(), int64(2+2*turns); got != want {
-				t.Fatalf("session %d: %d elements after %d turns, want %d", number, got, turns, want)
-			}
-			if got, want := gjson.GetBytes(body, "tools.#").Int(), int64(c.agents.tools); got != want {
-				t.Fatalf("session %d: %d tools, want %d", number, got, want)
-			}
-			if bytes.Contains(body, []byte("{text}")) || bytes.Contains(body, []byte("{id}")) {
-				t.Fatalf("session %d: the form is not filled", number)
-			}
-			if !bytes.HasPrefix(body, last) {
-				t.Fatalf("session %d: the request after %d turns does not begin with the one before", number, turns)
-			}
-			last = bytes.TrimSuffix(body, []byte(s.tail))
-		}
-	})
-}
-
-// TestCallsHaveResults also checks that a call names a tool, and its arguments are JSON.
-func TestCallsHaveResults(t *testing.T) {
-	eachSession(t, func(t *testing.T, c benchCase, number int64, s *session) {
-		body := s.body(c.agents.turns)
-		names := gjson.GetBytes(body, "tools.#.function.name").String() + gjson.GetBytes(body, "tools.#.name").String()
-		calls, results := map[string]bool{}, 0
-		check := func(id, name, arguments gjson.Result) {
-			calls[id.String()] = true
-			if !strings.Contains(names, name.Raw) || !json.Valid([]byte(arguments.String())) {
-				t.Errorf("session %d: call of %s with %s", number, name, arguments)
-			}
-		}
-		for _, message := range gjson.GetBytes(body, "messages").Array() {
-			for _, call := range message.Get("tool_calls").Array() {
-				check(call.Get("id"), call.Get("function.name"), call.Get("function.arguments"))
-			}
-			if message.Get("role").String() == "tool" {
-				results++
-				if id := message.Get("tool_call_id").String(); !calls[id] {
-					t.Errorf("session %d: result of an unknown call %q", number, id)
-				}
-			}
-		}
-		for _, item := range gjson.GetBytes(body, "input").Array() {
-			switch item.Get("type").String() {
-			case "function_call":
-				check(item.Get("call_id"), item.Get("name"), item.Get("arguments"))
-			case "function_call_output":
-				results++
-				if id := item.Get("call_id").String(); !calls[id] {
-					t.Errorf("session %d: result of an unknown call %q", number, id)
-				}
-			}
-		}
-		if results != len(calls) || results < c.agents.turns/3 {
-			t.Errorf("session %d: %d calls and %d results in %d turns", number, len(calls), results, c.agents.turns)
-		}
-	})
-}
-
-// TestNoTwoSessionsAreAlike compares tools, texts, and the order of what happens.
-func TestNoTwoSessionsAreAlike(t *testing.T) {
-	for _, c := range cases() {
-		if c.agents == nil {
-			continue
-		}
-		seen := map[string]int64{}
-		for number := range int64(100) {
-			s := c.agents.session(number)
-			if again := c.agents.session(number); !bytes.Equal(s.body(c.agents.turns), again.body(c.agents.turns)) {
-				t.Fatalf("%s: session %d is another one the second time", c.name, number)
-			}
-			parts := map[string]string{
-				"head and tail": s.head + s.tail, "tools": gjson.GetBytes(s.body(0), "tools").Raw, "first element": s.elements[0], "second element": s.elements[1],
-				"order": order(s),
-			}
-			for turn := 2; turn < len(s.elements); turn += 2 {
-				parts[fmt.Sprint("turn ", turn/2)] = s.elements[turn] + s.elements[turn+1]
-			}
-			for what, part := range parts {
-				if other, known := seen[part]; known {
-					t.Errorf("%s: sessions %d and %d have the same %s", c.name, number, other, what)
-				}
-				seen[part] = number
-			}
-		}
-	}
-}
-
-// order returns what each element is, and what it calls, without texts and ids.
-func order(s *session) string {
-	var all strings.Builder
-	for _, element := range s.elements {
-		for _, path := range []string{"role", "type", "name", "tool_calls.0.function.name"} {
-			all.WriteString(gjson.Get(element, path).String() + ",")
-		}
-	}
-	return all.String()
-}
-
-// TestElementsBeginWithOtherMembers looks for the members that elements of one session in four, or
-// more, begin with.
-func TestElementsBeginWithOtherMembers(t *testing.T) {
-	tests := []struct {
-		forms []form
-		want  []string
-	}{
-		{forms: chatForms, want: []string{"role", "content", "tool_call_id"}},
-		{forms: responsesForms, want: []string{"role", "content", "type", "id", "arguments", "call_id"}},
-	}
-	for _, test := range tests {
-		begin, others := map[string]bool{}, 0
-		for _, f := range test.forms {
-			if !strings.HasPrefix(f.call, `{"role"`) {
-				others++
-			}
-			for _, part := range []string{f.first, f.user, f.text, f.call, f.result} {
-				begin[strings.Split(part, `"`)[1]] = true
-			}
-		}
-		if others*4 < len(test.forms) {
-			t.Errorf("%d of %d forms begin with another member than role, want one in four", others, len(test.forms))
-		}
-		for _, want := range test.want {
-			if !begin[want] {
-				t.Errorf("no element begins with %q: %v", want, begin)
-			}
-		}
-	}
 }
 
 func TestPluginAcceptsSessions(t *testing.T) {
@@ -220,9 +79,9 @@ func TestPluginAcceptsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eachSession(t, func(t *testing.T, c benchCase, number int64, s *session) {
-		for _, turns := range []int{0, 1, c.agents.turns / 2, c.agents.turns} {
-			body := s.body(turns)
+	eachSession(t, func(t *testing.T, c benchCase, number int64, s *agent.Session) {
+		for _, turns := range []int{0, 1, c.agents.Turns / 2, c.agents.Turns} {
+			body := s.Body(turns)
 			request := httptest.NewRequest(http.MethodPost, c.path(), bytes.NewReader(body))
 			request.Header.Set("Content-Type", "application/json")
 			response := httptest.NewRecorder()
@@ -265,14 +124,14 @@ func TestGatewayHasSeenWhatARequestContinues(t *testing.T) {
 		handler.ServeHTTP(w, r)
 	}))
 	defer upstream.Close()
-	c := benchCase{agents: &agents{turns: 6, tools: 2}}
+	c := benchCase{agents: &agent.Profile{Turns: 6, Tools: 2}}
 	to := target{address: upstream.URL + chatPath}
 	for range 2 {
 		requests, err := b.prepare(t.Context(), c, to, 20)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := requests.count(), 2*lastTurns*len(chatForms); got != want {
+		if got, want := requests.count(), 2*lastTurns*c.agents.Forms(); got != want {
 			t.Errorf("%d requests, want %d: as many sessions of each form", got, want)
 		}
 		mutex.Lock()
@@ -285,7 +144,7 @@ func TestGatewayHasSeenWhatARequestContinues(t *testing.T) {
 		measuring = false
 		mutex.Unlock()
 	}
-	if want := 2 * 2 * lastTurns * len(chatForms); measured != want {
+	if want := 2 * 2 * lastTurns * c.agents.Forms(); measured != want {
 		t.Errorf("%d requests after their preparation, want %d", measured, want)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand"
 	"strings"
+
+	"github.com/modelroute/chatcompletion/e2e/agent"
 )
 
 type message struct {
@@ -75,7 +77,7 @@ func codeRequest(size int) []byte {
 	random := rand.New(rand.NewSource(1))
 	var source strings.Builder
 	for encoded := 0; encoded < size-room; {
-		names := pick(random, 4)
+		names := agent.Pick(random, 4)
 		line := fmt.Sprintf("\tif %s[\"%s\"] == \"%s\" {\n\t\treturn fmt.Errorf(\"%s: %%w\", err)\n\t}\n", names[0], names[1], names[2], names[3])
 		encoded += len(line) + strings.Count(line, "\"") + strings.Count(line, "\n") + strings.Count(line, "\t")
 		source.WriteString(line)
@@ -91,12 +93,12 @@ func toolsRequest(size int) []byte {
 	for encoded := len(encode(messages, false)); encoded < size; {
 		properties := map[string]any{}
 		for i := range 4 {
-			name := fmt.Sprintf("%s_%d", pick(random, 1)[0], i)
-			properties[name] = map[string]any{"type": "string", "description": strings.Join(pick(random, 12), " ")}
+			name := fmt.Sprintf("%s_%d", agent.Pick(random, 1)[0], i)
+			properties[name] = map[string]any{"type": "string", "description": strings.Join(agent.Pick(random, 12), " ")}
 		}
 		tool := map[string]any{"type": "function", "function": map[string]any{
-			"name":        fmt.Sprintf("%s_%d", strings.Join(pick(random, 2), "_"), len(tools)),
-			"description": strings.Join(pick(random, 30), " "),
+			"name":        fmt.Sprintf("%s_%d", strings.Join(agent.Pick(random, 2), "_"), len(tools)),
+			"description": strings.Join(agent.Pick(random, 30), " "),
 			"parameters":  map[string]any{"type": "object", "properties": properties, "additionalProperties": false},
 		}}
 		text, err := json.Marshal(tool)
@@ -113,35 +115,5 @@ func streamRequest() []byte {
 	return encode([]message{{Role: "user", Content: textStamp + prose(600, 1)}}, true)
 }
 
-var words = strings.Fields(`the a gateway model prompt answer of in to and with for that which
-	request token policy route stream user operator cost key limit provider region error retry
-	reads writes sends keeps counts refuses forwards small large quick exact open bounded`)
-
-// prose returns text of about the encoded size: paragraphs of sentences, some of them in quotes.
-func prose(size int, seed int64) string { return proseOf(rand.New(rand.NewSource(seed)), size) }
-
-func proseOf(random *rand.Rand, size int) string {
-	var text strings.Builder
-	for encoded := 0; encoded < size; {
-		sentence := strings.Join(pick(random, 6+random.Intn(12)), " ") + ". "
-		switch random.Intn(8) {
-		case 0:
-			sentence = `"` + strings.TrimSpace(sentence) + `" `
-			encoded += 2 // the quotes' escapes
-		case 1:
-			sentence += "\n\n"
-			encoded += 2
-		}
-		encoded += len(sentence)
-		text.WriteString(sentence)
-	}
-	return text.String()
-}
-
-func pick(random *rand.Rand, count int) []string {
-	picked := make([]string, count)
-	for i := range picked {
-		picked[i] = words[random.Intn(len(words))]
-	}
-	return picked
-}
+// prose returns text of about the encoded size.
+func prose(size int, seed int64) string { return agent.Prose(rand.New(rand.NewSource(seed)), size) }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"github.com/modelroute/chatcompletion/e2e/agent"
 )
 
 // streamEvents is the number of events of the streaming case, without its end marker.
@@ -14,7 +16,7 @@ const streamEvents = 100
 type benchCase struct {
 	name   string
 	body   []byte
-	agents *agents // in place of a body
+	agents *agent.Profile // in place of a body
 	stream bool
 	unlike bool // each time also with a different parameter: the plugin finds no cached decision
 
@@ -39,14 +41,23 @@ func (c benchCase) requestBody(n int64) []byte {
 // size is the approximate size of a request.
 func (c benchCase) size() int {
 	if c.agents != nil {
-		return c.agents.size()
+		return c.agents.Size()
 	}
 	return len(c.body)
 }
 
+// lastTurns is the number of requests of a session that are measured: with its last turns.
+const lastTurns = 4
+
+// measured returns the numbers of turns of the first and the last request of a session that is
+// measured.
+func (c benchCase) measured() (first, last int) {
+	return max(1, c.agents.Turns-lastTurns+1), c.agents.Turns
+}
+
 // path is the path of the API that the case calls.
 func (c benchCase) path() string {
-	if c.agents != nil && c.agents.responses {
+	if c.agents != nil && c.agents.Responses {
 		return responsesPath
 	}
 	return chatPath
@@ -72,10 +83,10 @@ func cases() []benchCase {
 		{name: "256 KB of prose", body: proseRequest(256 << 10)},
 		{name: "64 messages of 4 KB", body: conversation(64, 4<<10)},
 		{name: "1 MB with an image", body: imageRequest(1 << 20)},
-		{name: "agent session, 10 turns, 5 tools", agents: &agents{turns: 10, tools: 5}},
-		{name: "agent session, 60 turns, 30 tools", agents: &agents{turns: 60, tools: 30}},
-		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agents{turns: 10, tools: 5, responses: true}},
-		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agents{turns: 60, tools: 30, responses: true}},
+		{name: "agent session, 10 turns, 5 tools", agents: &agent.Profile{Turns: 10, Tools: 5}},
+		{name: "agent session, 60 turns, 30 tools", agents: &agent.Profile{Turns: 60, Tools: 30}},
+		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agent.Profile{Turns: 10, Tools: 5, Responses: true}},
+		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agent.Profile{Turns: 60, Tools: 30, Responses: true}},
 		streamCase(),
 	}
 }

@@ -37,16 +37,16 @@ func (b *bench) prepare(ctx context.Context, c benchCase, to target, count int) 
 
 // prepareSessions starts as many sessions of each form, so that two rounds measure the same work.
 func (b *bench) prepareSessions(ctx context.Context, c benchCase, to target, count int) (queue, error) {
-	begin, end := c.agents.measured()
+	begin, end := c.measured()
 	length := end - begin + 1
-	forms := len(c.agents.forms())
+	forms := c.agents.Forms()
 	sessions := (count + forms*length - 1) / (forms * length) * forms
 	number := b.sent.Add(int64(sessions)) - int64(sessions)
 	requests := make(queue, sessions)
 	err := eachOf(sessions, func(i int) error {
-		s := c.agents.session(number + int64(i))
-		requests[i] = sequence{length: length, body: func(n int) []byte { return s.body(begin + n) }}
-		_, err := b.send(ctx, c, to, s.body(begin-1))
+		s := c.agents.Session(number + int64(i))
+		requests[i] = sequence{length: length, body: func(n int) []byte { return s.Body(begin + n) }}
+		_, err := b.send(ctx, c, to, s.Body(begin-1))
 		return err
 	})
 	return requests, err

@@ -7,12 +7,13 @@ import (
 	"os"
 	"time"
 
+	"github.com/modelroute/chatcompletion/e2e/agent"
 	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
 const (
-	clientModel   = "gpt-4o"
+	clientModel   = agent.Model
 	enforcedModel = "gpt-4o-mini"
 	clientKey     = "sk-key-of-the-client"
 	enforcedKey   = "sk-key-of-the-provider"

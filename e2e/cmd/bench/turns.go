@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/modelroute/chatcompletion/e2e/agent"
 	"github.com/modelroute/chatcompletion/e2e/chart"
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
@@ -26,7 +27,7 @@ func (b *bench) turns(ctx context.Context, out io.Writer) error {
 	work := b.options.further
 	work.latency = 0
 	for _, turns := range b.options.turns {
-		c := benchCase{name: fmt.Sprintf("%d turns", turns), agents: &agents{turns: turns, tools: plottedTools}}
+		c := benchCase{name: fmt.Sprintf("%d turns", turns), agents: &agent.Profile{Turns: turns, Tools: plottedTools}}
 		measured, err := b.measure(ctx, c, work, b.bare, b.plugin, b.compiledBare, b.compiledPlugin)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

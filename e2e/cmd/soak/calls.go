@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/agent"
 )
 
 // callTimeout bounds a call.
@@ -28,6 +30,9 @@ type kind struct {
 	gzip   bool   // compresses the body
 	ending string // of the provider's response
 	events int    // of a stream; default: shortEvents
+
+	conversations *conversations // in place of a body
+	sum           string         // of the conversation, which the provider verifies
 
 	do        func(*caller, context.Context, kind, int) error
 	status    int
@@ -44,6 +49,7 @@ var (
 	streamedWithUsage = text(`{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`)
 	shortKinds        = kinds()
 	longKind          = kind{name: "long stream", body: streamed, do: (*caller).follow, status: 200, events: 300, input: true, output: true}
+	fillKind          = conversationKind("conversation without reloads", chatPath, agent.Profile{Turns: fillTurns, Tools: 3})
 )
 
 // fallbackKinds are the kinds whose first provider is overloaded.
@@ -59,6 +65,8 @@ func kinds() []kind {
 		{name: "stream with usage", body: streamedWithUsage, do: (*caller).follow, status: 200, input: true, output: true},
 		{name: "stream of a large prompt", body: largeStream(200 << 10), do: (*caller).follow, status: 200, input: true, output: true},
 		{name: "response", path: responsesPath, body: text(`{"model":"gpt-4o","input":"Hi"}`), do: (*caller).read, status: 200, input: true, output: true},
+		conversationKind("conversation", chatPath, agent.Profile{Turns: 10, Tools: 5}),
+		conversationKind("conversation of responses", responsesPath, agent.Profile{Turns: 10, Tools: 5, Responses: true}),
 		{name: "embeddings", path: embeddingsPath, body: text(`{"model":"text-embedding-3-small","input":"Hi"}`), do: (*caller).read, status: 200, input: true},
 		{name: "models", path: modelsPath, method: http.MethodGet, do: (*caller).read, status: 200, unmetered: true},
 		{name: "files", path: filesPath, do: (*caller).read, body: text(`{}`), status: 200, unmetered: true},
@@ -79,6 +87,13 @@ func kinds() []kind {
 
 		{name: "client leaves a stream", body: streamed, ending: endingLeave, do: (*caller).leaveStream, status: 200, errorType: "client_gone"},
 		{name: "client leaves before the response", body: small, ending: endingHold, do: (*caller).leave, errorType: "client_gone"},
+	}
+}
+
+func conversationKind(name, path string, agents agent.Profile) kind {
+	return kind{
+		name: name, path: path, conversations: &conversations{agents: agents},
+		do: (*caller).converse, status: 200, input: true, output: true,
 	}
 }
 
@@ -141,7 +156,7 @@ func (c *caller) open(ctx context.Context, k kind, number int) (*http.Response, 
 func (k kind) header(number int) map[string]string {
 	header := map[string]string{
 		"Content-Type": "application/json", numberHeader: strconv.Itoa(number), endingHeader: k.ending,
-		kindHeader: k.name, lengthHeader: strconv.Itoa(k.events),
+		kindHeader: k.name, lengthHeader: strconv.Itoa(k.events), sumHeader: k.sum,
 	}
 	if k.gzip {
 		header["Content-Encoding"] = "gzip"

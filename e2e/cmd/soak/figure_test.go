@@ -43,3 +43,30 @@ func TestLeakDetection(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryThatForgetsIsFlat simulates the heap while the memory fills: a half of it takes a fifth of
+// the run, and the tools fill it a little faster.
+func TestMemoryThatForgetsIsFlat(t *testing.T) {
+	const halfSize = 1.2 // MB
+	tests := []struct {
+		name string
+		held func(halves float64) float64 // of so many that were filled
+		flat bool
+	}{
+		{"forgets the older half", func(halves float64) float64 { return min(halves, 1+halves-math.Floor(halves)) }, true},
+		{"forgets nothing", func(halves float64) float64 { return halves }, false},
+		{"forgets two of three", func(halves float64) float64 { return halves / 3 }, false},
+	}
+	for _, test := range tests {
+		for _, tools := range []float64{1, 1.1, 1.25} {
+			random := rand.New(rand.NewSource(1))
+			values := make([]float64, fillSamples)
+			for i := range values {
+				values[i] = 44 + halfSize*test.held(tools*5*float64(i+1)/fillSamples) + random.NormFloat64()/10
+			}
+			if c := fullHeap(values).compare(0); c.flat() != test.flat {
+				t.Errorf("%s, %.2f times as fast: flat = %t, want %t: from %.2f to %.2f, allowed %.2f", test.name, tools, c.flat(), test.flat, c.early, c.late, c.allowed)
+			}
+		}
+	}
+}

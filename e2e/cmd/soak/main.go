@@ -1,6 +1,6 @@
 // Command soak implements `make soak`: it sends mixed traffic through a real Traefik that reloads
-// its configuration every second. It reports whatever grows with the number of calls or reloads,
-// and every call that was not counted exactly once.
+// its configuration every second, and then conversations without a reload. It reports whatever grows
+// with the number of calls or reloads, and every call that was not counted exactly once.
 package main
 
 import (
@@ -15,12 +15,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/modelroute/chatcompletion/e2e/chart"
 	"github.com/modelroute/chatcompletion/e2e/document"
 )
 
 // options configure a run.
 type options struct {
 	duration time.Duration
+	turns    int    // of conversations, after the mixed traffic
 	plugin   string // folder of the plugin's source; empty for this repository
 	write    bool
 }
@@ -37,6 +39,7 @@ var errLeaks = errors.New("at least one figure grows")
 func main() {
 	var o options
 	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long to send traffic")
+	flag.IntVar(&o.turns, "turns", fewestTurns, "how many turns of conversations to send afterwards, without reloads; 0: none")
 	flag.StringVar(&o.plugin, "plugin", "", "folder of the plugin's source (default: this repository)")
 	flag.BoolVar(&o.write, "write", false, "write the table and the plot into docs; without it, the plot goes into .bin")
 	flag.Parse()
@@ -59,6 +62,9 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if o.duration < shortest {
 		return fmt.Errorf("-duration must be at least %v", shortest)
 	}
+	if o.turns != 0 && o.turns < fewestTurns {
+		return fmt.Errorf("-turns must be 0 or at least %d: fewer do not show what a full memory of conversations forgets", fewestTurns)
+	}
 	s, err := newSoak(ctx, o.plugin)
 	if err != nil {
 		return err
@@ -72,16 +78,26 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if s.reloads < fewestSamples {
 		return fmt.Errorf("only %d samples in %v: this machine needs a longer -duration", s.reloads, o.duration)
 	}
+	calls := s.book.count()
+	figures := samples.figures()
+	panels := samples.panels(figures...)
+	if o.turns > 0 {
+		filled, err := s.fill(ctx, out, o.turns, fillSamples)
+		if err != nil {
+			return err
+		}
+		full := fullHeap(filled.heap)
+		figures, panels = append(figures, full), append(panels, filled.panels(full)...)
+	}
 	problems, err := s.check(ctx)
 	if err != nil {
 		return err
 	}
-	figures := samples.figures()
 	path, err := document.Plot("soak.svg", o.write)
 	if err != nil {
 		return err
 	}
-	if err := plot(path, samples, figures); err != nil {
+	if err := chart.WriteFile(path, panels...); err != nil {
 		return err
 	}
 	var table strings.Builder
@@ -93,7 +109,11 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		}
 		table.WriteString(f.row(compared))
 	}
-	fmt.Fprintf(&table, "\n%d calls in %v, %d reloads.\n", s.book.count(), o.duration, s.reloads)
+	fmt.Fprintf(&table, "\n%d calls in %v, %d reloads.", calls, o.duration, s.reloads)
+	if o.turns > 0 {
+		fmt.Fprintf(&table, " Then %d turns of conversations without a reload.", o.turns)
+	}
+	table.WriteString("\n")
 	if _, wrong := fmt.Fprintf(out, "%s\n%s%s\nplot: %s\n", document.Begin("soak"), &table, document.End("soak"), path); wrong != nil {
 		return wrong
 	}

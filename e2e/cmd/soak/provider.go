@@ -20,6 +20,7 @@ const (
 	endingHeader = "X-Soak-Ending"
 	lengthHeader = "X-Soak-Length"
 	kindHeader   = "X-Soak-Kind"
+	sumHeader    = "X-Soak-Sum"
 )
 
 // Endings of a response. Without one, the response is complete; a number is the status of an error
@@ -76,6 +77,10 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Header.Get("Authorization") != "Bearer "+providerKey {
 		writeError(w, http.StatusUnauthorized)
+		return
+	}
+	if sum := r.Header.Get(sumHeader); sum != "" && sum != conversationSum(body) {
+		writeError(w, http.StatusConflict) // no call expects this status
 		return
 	}
 	resp := response{model: gjson.GetBytes(body, "model").String(), withUsage: gjson.GetBytes(body, "stream_options.include_usage").Bool()}

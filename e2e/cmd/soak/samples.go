@@ -61,6 +61,12 @@ func heap(values []float64) figure {
 	return figure{name: "heap after a collection", unit: " MB", values: values, each: 5.0 / 1024, floor: 0.25}
 }
 
+// fullHeap is the heap while conversations fill the plugin's memory of them, which forgets the oldest.
+// Each fifth of its samples is as long as the memory takes to forget half of what it holds.
+func fullHeap(values []float64) figure {
+	return figure{name: "heap with a full memory of conversations", unit: " MB", values: values, floor: 0.5}
+}
+
 // resident is the resident set size that the kernel counts. The Go runtime returns memory late and
 // in large pieces.
 func resident(values []float64) figure {
@@ -71,8 +77,8 @@ func files(values []float64) figure {
 	return figure{name: "file descriptors", values: values, each: 0.1, floor: 10}
 }
 
-// plot draws all figures over time.
-func plot(path string, s *samples, figures []figure) error {
+// panels draws figures over time.
+func (s *samples) panels(figures ...figure) []chart.Panel {
 	panels := make([]chart.Panel, len(figures))
 	for i, f := range figures {
 		points := make([]chart.Point, len(f.values))
@@ -86,5 +92,5 @@ func plot(path string, s *samples, figures []figure) error {
 			Lines: []chart.Line{{Points: points}},
 		}
 	}
-	return chart.WriteFile(path, panels...)
+	return panels
 }

@@ -146,6 +146,57 @@ func (s *soak) run(ctx context.Context, out io.Writer, duration time.Duration) (
 	return seen, errors.Join(err, ctx.Err())
 }
 
+// fewestTurns fill both halves of an endpoint's memory of conversations, and then forget three: one
+// in each fifth. A half is 16384 turns and arrays of tools; a conversation has fillTurns+1 and one.
+const fewestTurns = 5 * 16384 / (fillTurns + 2) * (fillTurns + 1)
+
+// fillTurns is the number of turns of these conversations.
+const fillTurns = 8
+
+// fillSamples is the number of samples meanwhile.
+const fillSamples = 160
+
+// fill makes calls of conversations without a reload, which would begin with an empty memory of them.
+// It returns a number of samples, each taken after equally many turns.
+func (s *soak) fill(ctx context.Context, out io.Writer, turns, count int) (*samples, error) {
+	seen := &samples{}
+	line := progress.Start(out, "conversations")
+	defer line.End()
+	begin := time.Now()
+	for i := range count {
+		first, end := turns*i/count, turns*(i+1)/count
+		if err := s.converse(ctx, end-first); err != nil {
+			return seen, err
+		}
+		if err := seen.take(ctx, s.traefik, time.Since(begin)); err != nil {
+			return seen, err
+		}
+		line.Set(float64(end)/float64(turns), "%d turns, %s", end, seen)
+	}
+	return seen, nil
+}
+
+// converse makes the number of calls of conversations.
+func (s *soak) converse(ctx context.Context, turns int) error {
+	var left atomic.Int64
+	left.Store(int64(turns))
+	var clients sync.WaitGroup
+	for range shortClients {
+		clients.Add(1)
+		go func() {
+			defer clients.Done()
+			for left.Add(-1) >= 0 && ctx.Err() == nil && !closed(s.traefik.Done()) {
+				s.call(ctx, fillKind, int(s.numbers.Add(1)))
+			}
+		}()
+	}
+	clients.Wait()
+	if closed(s.traefik.Done()) {
+		return errors.New("traefik exited unexpectedly")
+	}
+	return ctx.Err()
+}
+
 func (s *soak) callShortly(ctx context.Context, done <-chan struct{}) {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/document"
+	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
 // TestTrafficIsCounted is too short a run to detect growth, but it makes calls of every kind.
@@ -29,6 +31,13 @@ func TestTrafficIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	filled, err := s.fill(t.Context(), &out, 50, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(filled.heap); got != 5 {
+		t.Errorf("%d samples of conversations without reloads, want 5", got)
+	}
 	problems, err := s.check(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +48,17 @@ func TestTrafficIsCounted(t *testing.T) {
 	if s.reloads < 2 || len(samples.minutes) != s.reloads {
 		t.Errorf("%d samples after %d reloads, want one after each of at least two", len(samples.minutes), s.reloads)
 	}
-	for _, k := range append(kinds(), longKind) {
+	for _, k := range append(kinds(), longKind, fillKind) {
 		if !k.unmetered && s.book.entries[callsOf(k.name, k.errorType)] == 0 {
 			t.Errorf("no call of %q in %d calls", k.name, s.book.calls)
+		}
+	}
+}
+
+func TestTooShortRunsAreRejected(t *testing.T) {
+	for _, o := range []options{{duration: shortest - 1}, {duration: shortest, turns: fewestTurns - 1}} {
+		if err := run(t.Context(), &bytes.Buffer{}, o); err == nil || !strings.Contains(err.Error(), "must be") {
+			t.Errorf("error of %+v = %v, want one about the options", o, err)
 		}
 	}
 }
@@ -81,6 +98,24 @@ func TestLedgerDifferences(t *testing.T) {
 		if got := strings.Join(want.differences(test.got), "; "); got != test.want {
 			t.Errorf("%s: differences = %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// TestDocumentSaysHowMuchIsSent looks for the numbers in the text.
+func TestDocumentSaysHowMuchIsSent(t *testing.T) {
+	root, err := gateway.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "benchmarks.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(shortKinds) != 27 || !bytes.Contains(text, []byte("twenty-seven kinds")) {
+		t.Errorf("there are %d kinds of calls, the document must say so", len(shortKinds))
+	}
+	if turns := fmt.Sprintf("%d turns of conversations", fewestTurns); !bytes.Contains(text, []byte(turns)) {
+		t.Errorf("the document lacks %q", turns)
 	}
 }
 

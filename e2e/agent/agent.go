@@ -1,4 +1,6 @@
-package main
+// Package agent writes what coding agents send: conversations, in which each request is the one
+// before and a turn more.
+package agent
 
 import (
 	"fmt"
@@ -7,12 +9,15 @@ import (
 	"strings"
 )
 
-// agents are coding agents, whose requests are conversations: each is the one before and a turn
-// more. No two of their sessions are alike, in texts, tools, ids, or the order of what happens.
-type agents struct {
-	turns, tools int
-	responses    bool // they use the Responses API, otherwise chat completions
+// Profile describes agents. No two of their sessions are alike, in texts, tools, ids, or the order of
+// what happens.
+type Profile struct {
+	Turns, Tools int
+	Responses    bool // they use the Responses API, otherwise chat completions
 }
+
+// Model is the model that agents request.
+const Model = "gpt-4o"
 
 // Mean sizes of what an agent sends, in bytes.
 const (
@@ -27,30 +32,28 @@ const (
 	largestTool  = 3000 // the last property may be a large one
 )
 
-// lastTurns is the number of requests of a session that are measured: with its last turns.
-const lastTurns = 4
+// Size is the size of a request with all turns.
+func (p Profile) Size() int { return systemBytes + p.Tools*toolBytes + p.Turns*turnBytes }
 
-// size is the size of a request with all turns.
-func (a agents) size() int { return systemBytes + a.tools*toolBytes + a.turns*turnBytes }
+// Forms returns the number of forms in which these agents write their requests. Consecutive sessions
+// have different ones.
+func (p Profile) Forms() int { return len(p.forms()) }
 
-// measured returns the numbers of turns of the first and the last request that is measured.
-func (a agents) measured() (first, last int) { return max(1, a.turns-lastTurns+1), a.turns }
-
-func (a agents) forms() []form {
-	if a.responses {
+func (p Profile) forms() []form {
+	if p.Responses {
 		return responsesForms
 	}
 	return chatForms
 }
 
-// session is one conversation of an agent.
-type session struct {
+// Session is one conversation of an agent.
+type Session struct {
 	form
 	elements []string // two before the first turn, and two for each turn
 }
 
-// body returns the request after a number of turns.
-func (s *session) body(turns int) []byte {
+// Body returns the request after a number of turns.
+func (s *Session) Body(turns int) []byte {
 	elements := s.elements[:2+2*turns]
 	length := len(s.head) + len(s.tail)
 	for _, element := range elements {
@@ -66,22 +69,22 @@ func (s *session) body(turns int) []byte {
 	return append(body, s.tail...)
 }
 
-// session returns the session with the number, always the same one.
-func (a agents) session(number int64) *session {
-	forms := a.forms()
-	s := &session{form: forms[number%int64(len(forms))]}
+// Session returns the session with the number, always the same one.
+func (p Profile) Session(number int64) *Session {
+	forms := p.forms()
+	s := &Session{form: forms[number%int64(len(forms))]}
 	w := scribe{rand.New(rand.NewSource(number))}
-	tools, names := w.tools(s.tool, a.tools, s.separator)
+	tools, names := w.tools(s.tool, p.Tools, s.separator)
 	system, environment := w.prose(systemBytes), w.environment(number)
-	frame := strings.NewReplacer("{model}", quoted(clientModel), "{tools}", tools, "{instructions}", quoted(system), "{key}", quoted(w.id("", 32)))
+	frame := strings.NewReplacer("{model}", quoted(Model), "{tools}", tools, "{instructions}", quoted(system), "{key}", quoted(w.id("", 32)))
 	s.head, s.tail = frame.Replace(s.head), frame.Replace(s.tail)
-	if a.responses {
+	if p.Responses {
 		s.add(s.first, "{text}", quoted(environment))
 	} else {
 		s.add(s.first, "{text}", quoted(system+environment))
 	}
 	s.add(s.user, "{text}", quoted(w.prose(200+w.Intn(800))))
-	for written, turn := 0, 1; turn <= a.turns; turn++ {
+	for written, turn := 0, 1; turn <= p.Turns; turn++ {
 		room := turn*turnBytes - written + w.Intn(turnBytes) - turnBytes/2
 		written += s.turn(w, names, room)
 	}
@@ -90,7 +93,7 @@ func (a agents) session(number int64) *session {
 
 // turn adds a turn of about the size, and returns its size. In one turn in six the user replies, the
 // others are calls of tools.
-func (s *session) turn(w scribe, names []string, size int) (written int) {
+func (s *Session) turn(w scribe, names []string, size int) (written int) {
 	item := quoted(w.id("item_", 40))
 	if w.Intn(6) == 0 {
 		written += s.add(s.text, "{item}", item, "{text}", quoted(w.prose(100+w.Intn(700))))
@@ -110,7 +113,7 @@ func (s *session) turn(w scribe, names []string, size int) (written int) {
 }
 
 // add adds an element, and returns its size.
-func (s *session) add(part string, values ...string) int {
+func (s *Session) add(part string, values ...string) int {
 	s.elements = append(s.elements, fill(part, values...))
 	return len(s.elements[len(s.elements)-1])
 }
@@ -118,9 +121,9 @@ func (s *session) add(part string, values ...string) int {
 // scribe writes what occurs in the session of an agent.
 type scribe struct{ *rand.Rand }
 
-func (w scribe) prose(size int) string { return proseOf(w.Rand, size) }
+func (w scribe) prose(size int) string { return Prose(w.Rand, size) }
 
-func (w scribe) word() string { return pick(w.Rand, 1)[0] }
+func (w scribe) word() string { return Pick(w.Rand, 1)[0] }
 
 // id returns an id with the number of letters and digits after the prefix.
 func (w scribe) id(prefix string, length int) string {
@@ -184,7 +187,7 @@ func (w scribe) result(size int) string {
 func (w scribe) source(size int) string {
 	from := w.Intn(2000)
 	return w.lines(size, func(n int) string {
-		names := pick(w.Rand, 4)
+		names := Pick(w.Rand, 4)
 		return fmt.Sprintf("%6d\tif %s[\"%s\"] == \"%s\" && %s < %d {\n", from+n, names[0], names[1], names[2], names[3], w.Intn(1e4))
 	})
 }
