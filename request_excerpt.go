@@ -193,7 +193,7 @@ func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) 
 // findName returns the end of the next occurrence of a name, which is near the beginning or the end
 // of a body; -1 if there is none.
 func findName(body, name []byte, at int) int {
-	if at < lookAtBytes && len(body) > lookAtBytes+lookBackBytes {
+	if at < lookAtBytes && at < len(body)-lookBackBytes {
 		if i := bytes.Index(body[at:lookAtBytes], name); i >= 0 {
 			return at + i + len(name)
 		}

@@ -70,7 +70,7 @@ type counts struct {
 	objects  int32 // in the conversation
 }
 
-// Bounds of the memory. A turn takes about 70 bytes: all of them take less than 3 MB.
+// Bounds of the memory. A turn takes about 130 bytes: all of them take less than 5 MB.
 const (
 	generationMax      = 16 << 10 // turns and values; then the generation before is forgotten
 	endBytes           = 64       // of a turn, by which its end is found

@@ -323,3 +323,18 @@ func FuzzConversationMemory(f *testing.F) {
 		p.compare(t, w.path(), changed)
 	})
 }
+
+// TestUncheckedToolCallsAreNotCounted sends tool calls that are no objects, which only those of assistants must be: with and
+// without memory, a conversation has as many as it likes.
+func TestUncheckedToolCallsAreNotCounted(t *testing.T) {
+	p := newPair(t, CreateConfig)
+	calls := func(n int) string {
+		return `{"role":"user","content":"Hi","tool_calls":[` + strings.TrimSuffix(strings.Repeat("1,", n), ",") + `]}`
+	}
+	first := `{"model":"m","messages":[` + strings.Repeat(`{"role":"user","content":"Hi"},`, 60) + calls(elementsMax)
+	for _, body := range []string{first + "]}", first + "," + calls(1) + "]}", first + "," + calls(elementsMax) + "]}"} {
+		if got := p.compare(t, "/v1/chat/completions", body); got.Status != http.StatusOK {
+			t.Errorf("status %d, want 200", got.Status)
+		}
+	}
+}

@@ -94,13 +94,14 @@ func checkLooseMessages(name string, value json.RawMessage) *apiError {
 	return nil
 }
 
-// elementsOf returns the number of content parts and tool calls of a message.
+// elementsOf returns the number of content parts and tool calls of a message that are checked. All of
+// them are objects, or the message is rejected: a conversationMemory counts them by their braces.
 func elementsOf(m *message) int {
 	elements := 0
 	if parts, isArray := m.Content.([]any); isArray {
 		elements = len(parts)
 	}
-	if calls, isArray := m.ToolCalls.([]any); isArray {
+	if calls, isArray := m.ToolCalls.([]any); isArray && m.Role == "assistant" {
 		elements += len(calls)
 	}
 	return elements
