@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,25 @@ func TestFinishReasonAtWindowEndIsReadOnce(t *testing.T) {
 	scanWindow(reader, append(append([]byte(nil), rest...), "\ndata: {\"usage\":{}}\n\n"...), true)
 	if got := strings.Join(reader.record.FinishReasons, " "); got != "stop length" {
 		t.Errorf("finish reasons %q, want %q", got, "stop length")
+	}
+}
+
+// TestBufferedEventIsNotCopiedWithEveryPacket sends an event in packets of one byte to the usage filter.
+func TestBufferedEventIsNotCopiedWithEveryPacket(t *testing.T) {
+	event := []byte("data: " + strings.Repeat("A", bufferedMaxBytes-100) + "\n\n")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f := &usageFilter{}
+	shown := 0
+	for i := range event {
+		shown += len(filterUsage(f, event[i:i+1]))
+	}
+	runtime.ReadMemStats(&after)
+	if shown != len(event) {
+		t.Errorf("%d bytes, want %d", shown, len(event))
+	}
+	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(20*len(event)); got > want {
+		t.Errorf("%d bytes allocated, want at most %d", got, want)
 	}
 }
 

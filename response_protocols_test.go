@@ -353,6 +353,30 @@ func TestShapesOfProviders(t *testing.T) {
 		{"a large response before other members", responsesPath, responsesStreamBody, streamContent,
 			`data: {"response":{"model":"gpt-5","usage":{"input_tokens":7,"output_tokens":2}},"type":"response.completed","extra":"` + strings.Repeat("A", 3<<19) + `"}` + "\n\n",
 			"gpt-5 7/2 cached 0 [] "},
+		{"tools and metadata after the usage of a large response", responsesPath, responsesStreamBody, streamContent,
+			`data: {"type":"response.completed","response":{"id":"r","status":"completed","model":"gpt-5","output":[{"result":"` + strings.Repeat("A", 3<<19) + `"}],"tools":[` +
+				strings.TrimSuffix(strings.Repeat(`{"type":"function","parameters":{"type":"object","properties":{"a":{"type":"string"}}}},`, 20), ",") +
+				`],"usage":{"input_tokens":11,"output_tokens":7},"metadata":{` + strings.TrimSuffix(strings.Repeat(`"a\"usage":"x\"usage",`, 16), ",") + `}}}` + "\nid: 7\n\n",
+			"gpt-5 11/7 cached 0 [completed] "},
+		{"text after [DONE]", completionsPath, completionsStreamBody, streamContent, "data: [DONE]\n\n: after [DONE]\n\n", " ?/? cached 0 [] "},
+		{"a gateway's zeros with a total first", messagesPath, messagesStreamBody, streamContent,
+			startBegin + `{"type":"message_start","message":{"model":"c","usage":{"input_tokens":0,"output_tokens":0,"total_tokens":0,"cache_read_input_tokens":0}}}` + "\n\n" +
+				deltaBegin + `{"type":"message_delta","usage":{"input_tokens":10,"cache_read_input_tokens":100,"output_tokens":5}}` + "\n\n" + messageEnd,
+			"c 110/5 cached 100 [] "},
+		{"zeros of the cache at the end", messagesPath, messagesStreamBody, streamContent,
+			startBegin + `{"type":"message_start","message":{"model":"c","usage":{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":5,"output_tokens":1}}}` + "\n\n" +
+				deltaBegin + `{"type":"message_delta","usage":{"input_tokens":10,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":9}}` + "\n\n" + messageEnd,
+			"c 115/9 cached 100 [] "},
+		{"an input that only the total tells", completionsPath, completionsJSONBody, jsonContent,
+			`{"model":"m-1","choices":[],"usage":{"output_tokens":5,"total_tokens":115,"cache_read_input_tokens":100}}`, "m-1 110/5 cached 100 [] "},
+		{"parts first, the whole later", completionsPath, completionsStreamBody, streamContent,
+			`data: {"model":"m-1","choices":[],"usage":{"input_tokens":10,"cache_read_input_tokens":5,"output_tokens":1}}` + "\n\n" +
+				`data: {"model":"m-1","choices":[],"usage":{"prompt_tokens":15,"completion_tokens":7}}` + "\n\ndata: [DONE]\n\n",
+			"m-1 15/7 cached 0 [] "},
+		{"a finish reason in every event", completionsPath, completionsStreamBody, streamContent,
+			strings.Repeat(`data: {"model":"m-1","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`+"\n\n", 3), "m-1 ?/? cached 0 [stop] "},
+		{"a document with the type of an event", messagesPath, messagesStreamBody, jsonContent,
+			`{"type":"message-end","model":"m-1","usage":{"input_tokens":11,"output_tokens":7}}`, "m-1 11/7 cached 0 [] "},
 		{"NVIDIA: events after the finish reason", completionsPath, completionsStreamBody, streamContent,
 			`data: {"model":"m-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" + `data: {"model":"m-1","choices":[{"index":0,"delta":{"content":"b"},"finish_reason":null}]}` + "\n\n",
 			"m-1 ?/? cached 0 [stop] "},
