@@ -125,7 +125,7 @@ func (p Panel) plot() (*plot.Plot, error) {
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{Y: 225}, color.Gray{Y: 225}
 	drawn.Add(grid)
-	coloured := 0
+	coloured, named := 0, 0
 	for _, l := range p.Lines {
 		points := make(plotter.XYs, len(l.Points))
 		for i, point := range l.Points {
@@ -145,6 +145,7 @@ func (p Panel) plot() (*plot.Plot, error) {
 		drawn.Add(line)
 		if l.Name != "" {
 			drawn.Legend.Add(l.Name, line)
+			named++
 		}
 	}
 	if !p.X.Log {
@@ -155,7 +156,7 @@ func (p Panel) plot() (*plot.Plot, error) {
 		drawn.Y.Max *= math.Pow(drawn.Y.Max/drawn.Y.Min, 0.5)
 	} else {
 		drawn.Y.Min = 0
-		drawn.Y.Max *= 1.1
+		drawn.Y.Max *= 1.1 + 0.1*float64(named)
 	}
 	return drawn, nil
 }
