@@ -146,7 +146,7 @@ func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
 func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value knownValue) {
 	m.mu.Lock()
 	forgetOldest(m)
-	m.recent.values[beginning+value.hash%valueSlots] = value
+	m.recent.values[beginning+slotFor(m, beginning, value.hash)] = value
 	isSeen := false
 	for _, other := range m.seen {
 		isSeen = isSeen || other == v
@@ -155,6 +155,22 @@ func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value kn
 		m.seen = append([]*largeValue{v}, m.seen...)
 	}
 	m.mu.Unlock()
+}
+
+// slotFor returns the slot for a value: its own, else a free one, else one by its hash. The caller
+// holds the lock.
+func slotFor(m *conversationMemory, beginning, hash uint64) uint64 {
+	free := hash % valueSlots
+	for slot := uint64(0); slot < valueSlots; slot++ {
+		value, isTaken := m.recent.values[beginning+slot]
+		if isTaken && value.hash == hash {
+			return slot
+		}
+		if !isTaken {
+			free = slot
+		}
+	}
+	return free
 }
 
 // forgetOldest begins a new generation if this one is full. The caller holds the lock.

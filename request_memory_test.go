@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math/rand"
 	"net/http"
@@ -335,6 +336,29 @@ func TestUncheckedToolCallsAreNotCounted(t *testing.T) {
 	for _, body := range []string{first + "]}", first + "," + calls(1) + "]}", first + "," + calls(elementsMax) + "]}"} {
 		if got := p.compare(t, "/v1/chat/completions", body); got.Status != http.StatusOK {
 			t.Errorf("status %d, want 200", got.Status)
+		}
+	}
+}
+
+// TestToolsThatBeginAlikeAreAllKnown has the values of several users begin with the same tools: none drives out another.
+func TestToolsThatBeginAlikeAreAllKnown(t *testing.T) {
+	p, err := newPolicy(CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := p.providers[0].endpoints[completions].memory
+	tools := m.values[0]
+	texts := map[int][]byte{}
+	for round := 0; round < 2; round++ {
+		for user := 0; user < valueSlots; user++ {
+			texts[user] = []byte("[" + strings.Repeat(" ", largeValueMinBytes) + strconv.Itoa(user) + "]")
+			text := texts[user]
+			storeValue(m, beginningKey(m, text), tools, knownValue{tools.id, maphash.Bytes(m.seed, text), len(text), counts{}})
+		}
+	}
+	for user, text := range texts {
+		if got := lookupValue(m, tools, text); got.length != len(text) {
+			t.Errorf("the tools of user %d: length %d, want %d", user, got.length, len(text))
 		}
 	}
 }
