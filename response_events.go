@@ -114,7 +114,8 @@ func recordEvents(reader *responseReader, w *eventWindow, starts []int) {
 }
 
 // readFirstEvents reads the first events with a model until one names it at its place. It may not be
-// the first one: that of Azure's is empty.
+// the first one: that of Azure's is empty. Of a large event, such as the first one of the Responses API,
+// which repeats all tools after the model, the head is tried first.
 func readFirstEvents(reader *responseReader, w *eventWindow) {
 	at := 0
 	for tries := 0; tries < maxEventsRead && reader.record.Model == ""; tries++ {
@@ -124,29 +125,16 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 		}
 		start := eventStart(w.text, at+match[0])
 		if end := at + match[1] + modelMaxBytes; end-start > smallResponseMaxBytes && end < len(w.text) {
-			readHeadOfEvent(reader, w.text[start:end])
+			head := largeEventMembers(reader, w.text[start:end], nil)
+			recordIdentity(reader, protocolOf(head.Type), head)
 		}
-		members := (*responseMembers)(nil)
-		if reader.record.Model == "" {
-			members = decodeEvent(w, start)
-			at = w.end
+		if reader.record.Model != "" {
+			return
 		}
-		if members != nil {
+		if members := decodeEvent(w, start); members != nil {
 			recordIdentity(reader, protocolOf(members.Type), members)
 		}
-	}
-}
-
-// readHeadOfEvent reads the model in the head of a large event, such as the first one of the Responses
-// API, which repeats all tools after it.
-func readHeadOfEvent(reader *responseReader, head []byte) {
-	members := &responseMembers{}
-	closed, _ := closeHead(eventData(head))
-	if unmarshalMembers(closed, members) {
-		if members.Type == "" {
-			members.Type = eventType(head)
-		}
-		recordIdentity(reader, protocolOf(members.Type), members)
+		at = w.end
 	}
 }
 
@@ -274,7 +262,5 @@ func hasWholeUsage(members *responseMembers) bool {
 	}
 	usage := &usageMembers{}
 	_ = json.Unmarshal(members.Usage, usage)
-	input, hasInput := usage.PromptTokens.(float64)
-	output, hasOutput := usage.CompletionTokens.(float64)
-	return hasInput && hasOutput && input >= 1 && output >= 1 && input <= maxTokenCount && output <= maxTokenCount
+	return tokenCount(usage.PromptTokens) > 0 && tokenCount(usage.CompletionTokens) > 0
 }

@@ -20,9 +20,7 @@ var tailKeys = []*regexp.Regexp{tailKey("usage"), tailKey("model"), tailKey("err
 // tailKey returns what matches the name of a member after what may be before it, which is nothing of a
 // string.
 func tailKey(name string) *regexp.Regexp {
-	return regexp.MustCompile(`[{, 	
-]"` + name + `"[ 	
-]*:`)
+	return regexp.MustCompile(`[{, \t\n]"` + name + `"[ \t\n]*:`)
 }
 
 // containers are the members of events that have members which are read. That of choices is not
@@ -159,18 +157,10 @@ func closeHead(head []byte) ([]byte, string) {
 	end, container := int(decoder.InputOffset()), ""
 	for read := 0; read < headMaxMembers; read++ {
 		token, err = decoder.Token()
-		name := ""
-		if text, isName := token.(string); isName {
-			name = text // Yaegi would keep the name before at the end of the container
-		}
 		if err != nil || (token == json.Delim('}') && container == "") {
 			break
 		}
-		if token == json.Delim('}') {
-			container = ""
-		} else {
-			container, err = readHeadMember(decoder, container, name)
-		}
+		container, err = readHeadMember(decoder, container, token)
 		if err != nil {
 			break
 		}
@@ -186,9 +176,13 @@ func closeHead(head []byte) ([]byte, string) {
 // errArray is the reason why the rest of a head is not read.
 var errArray = errors.New("a container that is an array has no members")
 
-// readHeadMember reads the value of a member, and returns the container that the next member is in: the
-// value of a container is read member by member.
-func readHeadMember(decoder *json.Decoder, container, name string) (string, error) {
+// readHeadMember reads the value of the member whose name is the token, or the end of the container, and
+// returns the container that the next member is in: the value of a container is read member by member.
+func readHeadMember(decoder *json.Decoder, container string, token json.Token) (string, error) {
+	name, isName := token.(string)
+	if !isName {
+		return "", nil
+	}
 	if container != "" || !containers[name] {
 		var value json.RawMessage
 		return container, decoder.Decode(&value)
