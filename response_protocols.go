@@ -76,7 +76,8 @@ type responseMembers struct {
 	Delta    nestedMembers              `json:"delta"`
 }
 
-// nestedMembers are the members that are read of a member of an event.
+// nestedMembers are the members that are read of a member of an event. They are not embedded in
+// responseMembers: encoding/json does not fill the embedded structs of interpreted code.
 type nestedMembers struct {
 	ID         string `json:"id"`
 	Model      string `json:"model"`
