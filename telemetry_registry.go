@@ -127,7 +127,7 @@ func aggregate(r *registry) {
 		if !request.ConfiguredModel && model != "" {
 			model = boundedModel(r.knownModels, model, c.Status)
 		}
-		if responseModel != model && !r.responseModels[responseModel] {
+		if responseModel != model && !r.responseModels[responseModel] { // most calls are spared the function
 			responseModel = boundedModel(r.responseModels, responseModel, c.Status)
 		}
 		key := c.Target.key + "\x00" + model + "\x00" + responseModel + "\x00" + c.ErrorType
