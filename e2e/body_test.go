@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,9 +13,17 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
+// TestLargeAndHostileBodiesAreCheap compares the CPU time of each body with that of forwarding 10 MiB
+// without the plugin, in the same Traefik. Reading 10 MiB takes about eight times as long as that, and
+// every other body less; work that grows with the square of the body takes seconds.
 func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
-	const allowedCPU = 250 * time.Millisecond
-	prompt := func(content string) string { return `{"messages":[{"role":"user","content":"` + content + `"}]}` }
+	const (
+		factor = 20
+		tries  = 3 // the cheapest counts, because a busy machine makes some more expensive
+	)
+	prompt := func(content string) string {
+		return `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"` + content + `"}]}`
+	}
 	tests := []struct {
 		name   string
 		body   string
@@ -34,21 +43,32 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 		{"260,000 numbers for messages", `{"messages":[` + strings.Repeat("0,", 260_000) + "0]}", http.StatusBadRequest},
 		{"10,000 members", prompt("Hi")[:len(prompt("Hi"))-1] + members(10_000) + "}", http.StatusBadRequest},
 	}
-	g := serve(t, map[string]any{"model": "gpt-4o-mini", "params": map[string]any{"temperature": 0.5}}, demo.Handler(demo.Options{}))
-	if status, _ := post(t, g.URL, prompt("warm up")); status != http.StatusOK {
-		t.Fatalf("status = %d, want 200", status)
+	provider, paths := demo.Handler(demo.Options{}), http.NewServeMux()
+	paths.Handle("/", provider)
+	paths.Handle("/bare/", http.StripPrefix("/bare", provider))
+	g := start(t, gateway.Options{})
+	dynamic := metered(map[string]any{"model": "gpt-4o-mini", "params": map[string]any{"temperature": 0.5}}, upstream(t, paths).URL)
+	dynamic.Routers["bare"] = gateway.Router{Rule: "PathPrefix(`/bare`)", Service: "provider"}
+	configure(t, g, dynamic)
+	if status, text := post(t, g.URL, prompt("warm up")); status != http.StatusOK {
+		t.Fatalf("status = %d, want 200: %s", status, text)
 	}
 	before := settledRSS(t, g)
+	allowed := factor * bareCPU(t, g, tests[0].body)
+	t.Logf("each body may use %v of CPU", allowed)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			started := cpu(t, g)
-			status, text := post(t, g.URL, test.body)
-			used := cpu(t, g) - started
-			if status != test.status {
-				t.Errorf("status = %d, want %d: %.200s", status, test.status, text)
+			used := time.Duration(math.MaxInt64)
+			for try := 0; try < tries && used >= allowed; try++ {
+				started := cpu(t, g)
+				status, text := post(t, g.URL, test.body)
+				used = min(used, cpu(t, g)-started)
+				if status != test.status {
+					t.Errorf("status = %d, want %d: %.200s", status, test.status, text)
+				}
 			}
-			if used >= allowedCPU {
-				t.Errorf("the gateway used %v of CPU, want less than %v", used, allowedCPU)
+			if used >= allowed {
+				t.Errorf("the gateway used %v of CPU, want less than %v", used, allowed)
 			}
 			t.Logf("the gateway used %v of CPU", used)
 			checkAlive(t, g)
@@ -59,6 +79,20 @@ func TestLargeAndHostileBodiesAreCheap(t *testing.T) {
 		return settledRSS(t, g) < before+mayKeep
 	})
 	checkNoErrors(t, g)
+}
+
+// bareCPU returns the CPU time that the gateway uses to forward a body without the plugin, at least a
+// tick of /proc.
+func bareCPU(t *testing.T, g *gateway.Gateway, body string) time.Duration {
+	t.Helper()
+	const calls = 10 // so that ticks are small beside their sum
+	started := cpu(t, g)
+	for range calls {
+		if status, text := post(t, g.URL+"/bare", body); status != http.StatusOK {
+			t.Fatalf("without the plugin: status = %d, want 200: %.200s", status, text)
+		}
+	}
+	return max((cpu(t, g)-started)/calls, 10*time.Millisecond)
 }
 
 // members returns n members with distinct names, each after a comma.
