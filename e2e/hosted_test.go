@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +13,20 @@ const (
 	// firstByte is the upstream timeout in the tests.
 	firstByte = 300 * time.Millisecond
 
-	// allowedDelay is the time that other work may add to it.
+	// allowedDelay is the time that other work may add to it, besides that of calls without a fault.
 	allowedDelay = 50 * time.Millisecond
 )
+
+// usual returns how long calls to the address take at the moment: several times as long as a call,
+// because a call beside it may be slower.
+func usual(t *testing.T, address string) time.Duration {
+	t.Helper()
+	got := fetch(t, address, plainBody, nil)
+	if got.status != http.StatusOK {
+		t.Fatalf("a call without a fault: status %d, want 200: %s", got.status, got.body)
+	}
+	return 5 * got.took
+}
 
 // fallingBack returns the configuration of a middleware with OpenAI as the first provider, and
 // fallbacks.

@@ -3,13 +3,11 @@ package e2e_test
 import (
 	"bufio"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
@@ -47,48 +45,22 @@ func compressedResponsesAreRead(t *testing.T, g *gateway.Gateway) {
 // eventsArriveWhenTheyAreSent measures the delay of each event, over HTTP/1.1 and HTTP/2, and after
 // a failover.
 func eventsArriveWhenTheyAreSent(t *testing.T, g *gateway.Gateway) {
-	const (
-		events   = 10
-		interval = 50 * time.Millisecond
-		allowed  = 20 * time.Millisecond
-	)
-	sent := make(chan time.Time, events)
-	handler := ticking(sent, events, interval)
+	provider := newStepping(10)
 	authority := newAuthority(t)
-	plain, secure := newFake(t, "plain", handler), newSecureFake(t, "secure", handler, authority)
+	plain, secure := newFake(t, "plain", provider), newSecureFake(t, "secure", provider, authority)
 	withAuthority := at(t, secure.URL, map[string]any{"model": openAIModel, "tls": map[string]any{"caFile": authority.File}})
-	names := []string{"plain", "secure", "fallback"}
 	falling := fallingBack(t, dead(), withAuthority)
 	falling["model"] = openAIModel
-	configure(t, g, hosted(map[string]map[string]any{
+	dynamic := hosted(map[string]map[string]any{
 		"plain":    at(t, plain.URL, map[string]any{"model": openAIModel}),
 		"secure":   withAuthority,
 		"fallback": falling,
-	}))
-	for _, name := range names {
-		lines := openStream(t.Context(), t, g.URL+"/"+name)
-		var slowest time.Duration
-		for i := range events {
-			data, err := readEvent(lines)
-			if err != nil {
-				t.Fatalf("%s: event %d: %v", name, i, err)
-			}
-			took := time.Since(<-sent)
-			slowest = max(slowest, took)
-			if want := fmt.Sprintf("%q", fmt.Sprint("word ", i)); !strings.Contains(data, want) {
-				t.Errorf("%s: event %d is %s, want one with %s", name, i, data, want)
-			}
-		}
-		if data, err := readEvent(lines); data != "[DONE]" || err != nil {
-			t.Errorf("%s: the stream ends with %q, %v, want [DONE]", name, data, err)
-		}
-		if _, err := readEvent(lines); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: after [DONE]: %v, want EOF", name, err)
-		}
-		t.Logf("%s: the slowest of %d events took %v", name, events, slowest)
-		if slowest > allowed {
-			t.Errorf("%s: an event arrived after %v, want at most %v", name, slowest, allowed)
-		}
+	})
+	dynamic.Routers["bare"] = gateway.Router{Rule: "PathPrefix(`/bare/`)", Service: "plain"}
+	dynamic.Services["plain"] = plain.URL
+	configure(t, g, dynamic)
+	for _, name := range []string{"plain", "secure", "fallback"} {
+		t.Run(name, func(t *testing.T) { provider.checkEventsAreNotDelayed(t, g.URL+"/"+name, g.URL+"/bare") })
 	}
 }
 
@@ -176,26 +148,35 @@ func echo(rw http.ResponseWriter, r *http.Request) {
 
 // hangingProviderIsATimeout measures when the client gets the timeout error.
 func hangingProviderIsATimeout(t *testing.T, g *gateway.Gateway) {
-	late := newFake(t, "pausing", http.HandlerFunc(pausing))
+	late, well := newFake(t, "pausing", http.HandlerFunc(pausing)), newFake(t, "well", counting(0))
 	hanging := silent(t)
 	secure := at(t, strings.Replace(hanging, "http:", "https:", 1), map[string]any{"timeouts": map[string]any{"connect": firstByte.String()}})
-	configure(t, g, hosted(map[string]map[string]any{"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, late.URL), "handshake": secure}))
-	got := fetch(t, g.URL+"/hanging"+chatPath, plainBody, nil)
-	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if got.took < firstByte || got.took > firstByte+allowedDelay {
-		t.Errorf("the error took %v, want %v and at most %v more", got.took, firstByte, allowedDelay)
+	configure(t, g, hosted(map[string]map[string]any{
+		"hanging": fallingBack(t, hanging), "pausing": fallingBack(t, late.URL), "handshake": secure, "well": fallingBack(t, well.URL),
+	}))
+	timesOut := func(name string) {
+		var got reply
+		allowed := firstByte + allowedDelay
+		for try := 0; try < 3 && (try == 0 || got.took > allowed); try++ { // a busy machine may delay one
+			allowed = firstByte + allowedDelay + usual(t, g.URL+"/well"+chatPath)
+			got = fetch(t, g.URL+"/"+name+chatPath, plainBody, nil)
+			checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
+			if got.took < firstByte {
+				t.Errorf("%s: the error took %v, want at least %v", name, got.took, firstByte)
+			}
+		}
+		if got.took > allowed {
+			t.Errorf("%s: the error took %v, want at most %v", name, got.took, allowed)
+		}
 	}
-	got = fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which the provider does not read
+	timesOut("hanging")
+	timesOut("handshake")
+	got := fetch(t, g.URL+"/hanging"+chatPath, largeBody, nil) // which the provider does not read: without the timeout, there is no end
 	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if allowed := firstByte + time.Second; got.took > allowed {
+	if allowed := conditionTimeout / 4; got.took > allowed {
 		t.Errorf("the error for a large request took %v, want at most %v", got.took, allowed)
 	}
 	if got := fetch(t, g.URL+"/pausing"+chatPath, plainStream, nil); got.err != nil || !strings.HasSuffix(got.body, "data: [DONE]\n\n") {
 		t.Errorf("paused stream ends with %v: %s", got.err, got.body)
-	}
-	got = fetch(t, g.URL+"/handshake"+chatPath, plainBody, nil)
-	checkOpenAIError(t, got, http.StatusGatewayTimeout, "server_error", "provider_timeout")
-	if got.took > firstByte+allowedDelay {
-		t.Errorf("the error of a handshake took %v, want at most %v", got.took, firstByte+allowedDelay)
 	}
 }
