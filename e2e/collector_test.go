@@ -54,7 +54,7 @@ var instruments = map[string]struct {
 }
 
 const (
-	pause       = 20 * time.Millisecond
+	pause       = 100 * time.Millisecond // a busy machine delays an event by less
 	traceID     = "0af7651916cd43dd8448eb211c80319c"
 	parentID    = "00f067aa0ba902b7"
 	traceparent = "00-" + traceID + "-" + parentID + "-01"
