@@ -21,7 +21,7 @@ import (
 const chatBody = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 
 // testTimeout ends a test that hangs.
-const testTimeout = 5 * time.Second
+const testTimeout = 30 * time.Second
 
 // newMiddleware returns a middleware.
 func newMiddleware(t *testing.T, config map[string]any, next http.Handler) http.Handler {

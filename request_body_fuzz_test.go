@@ -193,7 +193,7 @@ func TestResponseDecoderEndsOnClientDisconnect(t *testing.T) {
 		}()
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("handler has not returned, want it to return from Write")
 		}
 		disconnect()

@@ -11,24 +11,28 @@ import (
 	"time"
 )
 
-// shortTime is the maximum stream duration in tests that exceed it.
-const shortTime = 20 * time.Millisecond
+// streamTime is the maximum stream duration in tests that exceed it by elapse.
+const streamTime = time.Minute
 
-// newTimedStreamMiddleware returns a middleware whose maximum stream duration is shortTime.
-func newTimedStreamMiddleware(t *testing.T, next http.Handler) *middleware {
+// newTimedStreamMiddleware returns a middleware with a maximum stream duration.
+func newTimedStreamMiddleware(t *testing.T, maxDuration time.Duration, next http.Handler) *middleware {
 	t.Helper()
 	m := newTestMiddleware(t, CreateConfig(), next)
-	m.policy.maxStreamDuration = shortTime
+	m.policy.maxStreamDuration = maxDuration
 	m.policy.providers[0].handler = limitResponses(m.policy, next)
 	return m
 }
+
+// elapse ends the maximum duration of a stream now. What a provider does before and after it thus does not depend on the speed of
+// the machine.
+func elapse(req *http.Request) { exchangeOf(req.Context()).response.limit.timer.Reset(0) }
 
 const streamRequest = `{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}`
 
 func TestMaxStreamDurationEndsStream(t *testing.T) {
 	const event, done = "data: {\"choices\":[]}\n\n", "data: [DONE]\n\n"
 	const stop = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"
-	timeoutEvent := "data: " + string(errorJSON(streamTimeout(shortTime))) + "\n\n"
+	timeoutEvent := "data: " + string(errorJSON(streamTimeout(streamTime))) + "\n\n"
 	tests := []struct {
 		name       string
 		wantsUsage bool   // the client requests the usage: no event is filtered
@@ -58,11 +62,12 @@ func TestMaxStreamDurationEndsStream(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var open int64
 			var m *middleware
-			m = newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			m = newTimedStreamMiddleware(t, streamTime, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 				rw.Header().Set("Content-Type", "text/event-stream")
 				rw.WriteHeader(http.StatusOK)
 				_, _ = io.WriteString(rw, test.events)
 				open = m.policy.telemetry.registry.streams.Load()
+				elapse(req)
 				for test.isBusy && req.Context().Err() == nil {
 					_, _ = io.WriteString(rw, test.events)
 				}
@@ -99,7 +104,8 @@ func TestMaxStreamDurationEndsStream(t *testing.T) {
 }
 
 func TestMaxStreamDurationIsForStreamsOnly(t *testing.T) {
-	m := newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	const shortTime = 20 * time.Millisecond
+	m := newTimedStreamMiddleware(t, shortTime, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rw, "{")
 		select {
@@ -118,12 +124,13 @@ func TestMaxStreamDurationIsForStreamsOnly(t *testing.T) {
 // TestClientDisconnectBeforeMaxStreamDuration checks that a disconnect counts as client_gone, even if the request to the provider
 // ends only at the maximum duration.
 func TestClientDisconnectBeforeMaxStreamDuration(t *testing.T) {
-	m := newTimedStreamMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	m := newTimedStreamMiddleware(t, streamTime, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		rw.WriteHeader(http.StatusOK)
 		if _, err := io.WriteString(rw, "data: {}\n\n"); err == nil {
 			t.Error("write succeeds, want an error after the disconnect")
 		}
+		elapse(req)
 		<-req.Context().Done()
 		panic(http.ErrAbortHandler)
 	}))

@@ -70,7 +70,6 @@ func TestKeyIsKeptWhileSourceFails(t *testing.T) {
 func TestStaleKeyExpires(t *testing.T) {
 	api := newTestAPI(t)
 	settings := api.settings(t)
-	settings.pace.maxStale = 500 * time.Millisecond
 	logged := logOutput(t, func() {
 		cred, end := startTestCredential(t, testReference, settings)
 		if got := sent(cred); got != "Bearer sk-one" {
@@ -78,6 +77,9 @@ func TestStaleKeyExpires(t *testing.T) {
 		}
 		api.setFault(respondStatus(http.StatusForbidden))
 		eventually(t, "the look-up fails", func() bool { return failuresOf(cred.secret) > 0 })
+		cred.secret.mu.Lock()
+		cred.secret.source.pace.maxStale = time.Nanosecond // not earlier: a slow look-up must not be the first to fail and too late
+		cred.secret.mu.Unlock()
 		eventually(t, "the key has expired", func() bool { return sent(cred) == "credentials_unavailable" })
 		api.setFault(nil)
 		eventually(t, "the key is back", func() bool { return sent(cred) == "Bearer sk-one" })

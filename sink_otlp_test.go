@@ -17,12 +17,15 @@ import (
 	"time"
 )
 
+// eventuallyTimeout bounds every wait for a condition. A machine may be slow; only a failure waits that long.
+const eventuallyTimeout = 30 * time.Second
+
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(eventuallyTimeout); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10s: %s", what)
+			t.Fatalf("not within %v: %s", eventuallyTimeout, what)
 		}
 	}
 }
@@ -229,7 +232,7 @@ func TestExporterLingersForNextUser(t *testing.T) {
 	c := newTestCollector(t, nil)
 	settings := func() *otlpSettings {
 		s := fastSettings(t, OTLP{Endpoint: c.URL})
-		s.linger = 200 * time.Millisecond
+		s.linger = time.Hour
 		return s
 	}
 	r := newRegistry()
@@ -241,6 +244,9 @@ func TestExporterLingersForNextUser(t *testing.T) {
 	if got, _ := startTestExporter(t, settings(), r); got != e {
 		t.Error("next user has another exporter, want the same")
 	}
+	e.mu.Lock()
+	e.settings.linger = time.Millisecond
+	e.mu.Unlock()
 }
 
 func TestNewExporterDuringFinalFlush(t *testing.T) {
@@ -490,7 +496,7 @@ func TestExporterEndSkipsRetryDelay(t *testing.T) {
 		queueSpan(e, tracedCall(1))
 		eventually(t, "the export is attempted", func() bool { attempts, _, _ := c.counts(); return attempts == 1 })
 		queueSpan(e, tracedCall(2))
-		end() // within 10 s
+		end() // within eventuallyTimeout, which is less than the Retry-After
 	})
 	if _, spans, _ := c.counts(); spans != 2 {
 		t.Errorf("%d spans, want 2", spans)
