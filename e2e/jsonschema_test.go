@@ -121,7 +121,7 @@ func TestDocumentsMatchTheJSONSchema(t *testing.T) {
 			}
 		})
 	}
-	checkLabels(t, config)
+	checkDecoded(t, config)
 }
 
 // decodeYAML decodes a document as the file provider does, and editors: n is a text, not false as in
@@ -157,15 +157,20 @@ func misspellFirst(value any, isConfig bool) int {
 	return count
 }
 
-// checkLabels validates what Traefik decodes from labels and, with every scalar as text, from
-// files.
-func checkLabels(t *testing.T, config *validator.Schema) {
+// checkDecoded validates what Traefik decodes from labels and, with every scalar as text, from
+// files, and the configuration for the plugin catalog.
+func checkDecoded(t *testing.T, config *validator.Schema) {
 	t.Helper()
 	var project composeProject
 	if err := yaml.Unmarshal([]byte(readReplaced(t, filepath.Join(examples(t), "docker-compose", "docker-compose.yml"))), &project); err != nil {
 		t.Fatal(err)
 	}
 	decoded := map[string]map[string]any{"labels": fromLabels(t, asLabels), "forwarding labels": fromLabels(t, strings.ReplaceAll(forwardedAsLabels, "PORT", "1"))}
+	var manifest struct{ TestData map[string]any }
+	if err := yaml.Unmarshal([]byte(readReplaced(t, filepath.Join(filepath.Dir(examples(t)), ".traefik.yml"))), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	decoded["the plugin catalog"] = manifest.TestData
 	add := func(source string, configuration *dynamic.Configuration) {
 		if configuration.HTTP == nil {
 			return

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // remark is what the comment of a field says in the form that config.go keeps to: a description, and
@@ -21,12 +22,15 @@ var (
 	refusedSentence = regexp.MustCompile(`(?s)\bRefused: (.*)$`)
 	codeLine        = regexp.MustCompile(`(?m)^    (\S+(?: \S+)*)`)
 	literal         = regexp.MustCompile(`^([^\s,;(]+?)(?:,.*| \([^)]*\))?\.?$`)
-	listed          = regexp.MustCompile(`^\w+ is (\w+(?:, \w+)* or \w+)\b`)
+	listed          = regexp.MustCompile(`^\w+ is (?:[^.:]*: )?(\w+(?:, \w+)*,? or \w+)\b`)
+	comma           = regexp.MustCompile(`,? or |, `)
 	oneValue        = regexp.MustCompile(`\b[Ii]ts one value, (\w+),`)
 	likeAnother     = regexp.MustCompile(`^\w+ is like (\w+)\.(\w+)\b`)
-	lessThan        = regexp.MustCompile(`\bless than (-?[0-9.]*[0-9][a-z]*)( bytes)?`)
-	moreThan        = regexp.MustCompile(`\bmore than (-?[0-9.]*[0-9][a-z]*)( bytes)?`)
+	lessThan        = regexp.MustCompile(`\b(?:less than|below) (-?[0-9.]*[0-9][a-z]*)( bytes)?`)
+	moreThan        = regexp.MustCompile(`\b(?:more than|above) (-?[0-9.]*[0-9][a-z]*)( bytes)?`)
 	fieldName       = regexp.MustCompile(`\b[A-Z][A-Za-z]*(?:\.[A-Z][A-Za-z]*)*\b`)
+	refusedInEach   = regexp.MustCompile(`(?s)\bRefused in each: (.*)$`)
+	calendarSpan    = regexp.MustCompile(`\b[0-9]+[dwM]\b`)
 	otherWords      = regexp.MustCompile(`(?:Kubernetes|mounted) $`)
 )
 
@@ -38,11 +42,11 @@ func newRemark(whole string) remark {
 	}
 	if found := refusedSentence.FindStringSubmatch(whole); found != nil {
 		r.refused = found[1]
-		r.synopsis = whole[:strings.Index(whole, "Refused: ")]
+		r.synopsis, _, _ = strings.Cut(whole, "Refused: ")
 	}
 	if found := defaultSentence.FindStringSubmatch(whole); found != nil {
 		r.byDefault = found[1]
-		r.synopsis = whole[:strings.Index(whole, "Default: ")]
+		r.synopsis, _, _ = strings.Cut(whole, "Default: ")
 	}
 	return r
 }
@@ -65,40 +69,43 @@ func (r remark) values() []string {
 		return found[1:]
 	}
 	if found := listed.FindStringSubmatch(r.synopsis); found != nil {
-		return strings.Split(strings.ReplaceAll(found[1], " or ", ", "), ", ")
+		return comma.Split(found[1], -1)
 	}
-	return nil
+	return r.code
 }
 
 // bounds returns the least and the greatest value that are accepted, and "" for none.
 func (r remark) bounds() (least, most string) {
 	for bound, pattern := range map[*string]*regexp.Regexp{&least: lessThan, &most: moreThan} {
 		if found := pattern.FindStringSubmatch(r.refused); found != nil && found[2] == "" { // not the size of a text
-			*bound = strings.TrimSuffix(found[1], ".")
+			*bound = found[1]
 		}
 	}
 	return least, most
 }
 
-// withKeys returns a text of the source with the keys of the configuration for the names of the
+// withKeys returns a text about a struct with the keys of the configuration for the names of the
 // fields.
-func (s *source) withKeys(text string) string {
+func (s *source) withKeys(text string, about structType) string {
 	var replaced strings.Builder
 	end := 0
 	for _, found := range fieldName.FindAllStringIndex(text, -1) {
 		replaced.WriteString(text[end:found[0]])
 		end = found[1]
-		replaced.WriteString(s.asKeys(text[found[0]:end], text[:found[0]], text[end:]))
+		replaced.WriteString(s.asKeys(text[found[0]:end], text[:found[0]], text[end:], about))
 	}
 	return replaced.String() + text[end:]
 }
 
-// asKeys returns a word as the keys that it names between two texts, or the word itself.
-func (s *source) asKeys(word, before, after string) string {
+// asKeys returns a word as the keys that it names between two texts about a struct, or the word
+// itself. A word that is one only by its first letter may begin a sentence: it is a key of that struct
+// or of Config.
+func (s *source) asKeys(word, before, after string, about structType) string {
 	names := strings.Split(word, ".")
 	isHeader := strings.HasSuffix(before, "-") || strings.HasPrefix(after, "-")
 	isAcronym := strings.ToUpper(word) == word && before != "" // TLS is a key, and more often a protocol
-	if isHeader || isAcronym || otherWords.MatchString(before) {
+	isWord := before != "" && strings.LastIndexFunc(word, unicode.IsUpper) == 0 && !about.has(word) && !s.structs["Config"].has(word)
+	if isHeader || isAcronym || isWord || otherWords.MatchString(before) {
 		return word
 	}
 	if names[0] == "Config" && len(names) > 1 {

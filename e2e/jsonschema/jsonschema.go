@@ -12,7 +12,8 @@
 //	any of these  null: no value
 //
 // The type of a field of type any follows from its comment: a boolean has the default true or false;
-// a number has bounds, and is an integer if the comment says so or nothing below 1 is accepted;
+// a number has bounds, and is an integer if the comment says so ("integer", "number of") or nothing
+// below 1 is accepted;
 // "decimal" is a decimal number, which a string should hold.
 package jsonschema
 
@@ -199,7 +200,7 @@ func (g *generator) define(name string) (*node, error) {
 	if !isDeclared {
 		return nil, fmt.Errorf("the source declares no struct %s", name)
 	}
-	description := g.source.withKeys(g.source.plain(declared.comment))
+	description := g.source.withKeys(g.source.plain(declared.comment), declared)
 	if name == "Config" { // the other paragraphs are for readers of the source
 		description, _, _ = strings.Cut(description, "\n")
 	}
@@ -209,7 +210,7 @@ func (g *generator) define(name string) (*node, error) {
 	}
 	g.definitions[name] = definition
 	for _, f := range declared.fields {
-		property, err := g.property(f)
+		property, err := g.property(f, declared)
 		if err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", name, f.name, err)
 		}
@@ -218,27 +219,38 @@ func (g *generator) define(name string) (*node, error) {
 	return reference, nil
 }
 
-// property returns the schema of a field.
-func (g *generator) property(f field) (*node, error) {
-	said := newRemark(g.source.plain(f.comment))
+// property returns the schema of a field of a struct.
+func (g *generator) property(f field, of structType) (*node, error) {
+	said := g.remarkOn(f, of)
 	schema, err := g.schemaOf(f.typ, g.original(said))
 	if err != nil {
 		return nil, err
 	}
-	schema.Description = g.source.withKeys(said.whole)
+	schema.Description = g.source.withKeys(said.whole, of)
 	return schema, nil
 }
 
-// original returns the remark about the field that a field is like, completed with what the remark
-// itself says.
+// remarkOn returns the remark on a field of a struct. What the struct refuses in each field counts if
+// the field's own comment refuses nothing.
+func (g *generator) remarkOn(f field, of structType) remark {
+	said := newRemark(g.source.plain(f.comment))
+	if inEach := refusedInEach.FindStringSubmatch(g.source.plain(of.comment)); inEach != nil && said.refused == "" {
+		said.refused = inEach[1]
+	}
+	return said
+}
+
+// original returns the remark on the field that a field is like, with the default that the field
+// itself has.
 func (g *generator) original(said remark) remark {
 	found := likeAnother.FindStringSubmatch(said.synopsis)
 	if found == nil {
 		return said
 	}
-	for _, f := range g.source.structs[found[1]].fields {
+	of := g.source.structs[found[1]]
+	for _, f := range of.fields {
 		if f.name == found[2] {
-			other := newRemark(g.source.plain(f.comment))
+			other := g.remarkOn(f, of)
 			if said.byDefault != "" {
 				other.byDefault = said.byDefault
 			}
@@ -336,9 +348,9 @@ func (g *generator) text(said remark) (*node, error) {
 	case values != nil:
 		schema.AnyOf = enumeration(values)
 	case strings.HasPrefix(said.refused, "other values") && !strings.HasPrefix(said.refused, "other values that"):
-		return nil, fmt.Errorf("the comment lists no values: write %q", "Name is one, two or three.")
+		return nil, fmt.Errorf("the comment lists no values: write %q, or one in each line of a block of code", "Name is one, two or three.")
 	case err == nil && least != "":
-		schema.Pattern = durationPattern
+		said.describeDuration(schema)
 	case strings.Contains(said.synopsis, "absolute path of") || strings.Contains(said.refused, "path without a leading slash"):
 		schema.Pattern = pathPattern
 	case strings.Contains(said.refused, "other schemes than http and https"):
@@ -352,6 +364,21 @@ func (g *generator) text(said remark) (*node, error) {
 	return schema, nil
 }
 
+// wholeNumber matches what comments say about integers.
+var wholeNumber = regexp.MustCompile(`\binteger\b|\bnumber of\b`)
+
+// describeDuration describes a duration. Spans of the calendar and numbers of seconds are accepted if
+// the comment says so.
+func (r remark) describeDuration(schema *node) {
+	schema.Pattern = durationPattern
+	if spans := calendarSpan.FindAllString(r.synopsis, -1); spans != nil {
+		schema.Pattern += `|^\s*(` + strings.Join(spans, "|") + `)\s*$`
+	}
+	if strings.Contains(r.synopsis, "number without a unit") {
+		schema.Type, schema.Pattern = []string{"string", "number", "null"}, schema.Pattern+"|"+decimalPattern
+	}
+}
+
 // untyped returns the schema of a field of type any.
 func untyped(said remark) (*node, error) {
 	least, most := said.bounds()
@@ -363,7 +390,7 @@ func untyped(said remark) (*node, error) {
 		schema.Type, schema.Pattern = []string{"boolean", "string", "null"}, booleanPattern
 	case strings.Contains(said.synopsis, "decimal"):
 		schema.Type, schema.Pattern = []string{"string", "number", "null"}, decimalPattern
-	case strings.Contains(said.synopsis, " integer ") || (err == nil && lowest >= 1):
+	case wholeNumber.MatchString(said.synopsis) || (err == nil && lowest >= 1):
 		schema.Type, schema.Pattern = []string{"integer", "string", "null"}, integerPattern
 		if lowest >= 1 {
 			schema.Pattern = countPattern

@@ -23,7 +23,7 @@ type Config struct {
 
 // Inner is a part of it, which accepts any key.
 type Inner struct {
-	// Name is a name. It belongs to Config.Inner, not to Kubernetes Secrets or the X-Name header.
+	// Name is a name. It belongs to Config.Part, not to Kubernetes Secrets or the X-Name header.
 	Name string
 }
 
@@ -44,9 +44,13 @@ func TestTypesAndCommentsBecomeSchemas(t *testing.T) {
 		{"a pointer", "// Key is text. Default: that of the other, else x.\nKey *string", `{"type":["string","integer","null"]}`},
 		{"an absolute path", "// Key is the absolute path of a file.\nKey string", `{"type":["string","null"],"pattern":"` + pathPattern + `"}`},
 		{"a duration", "// Key is a time. Default: 1m. Refused: less than 1s, more than 24h.\nKey string", `{"type":["string","null"],"pattern":"` + durationPattern + `","default":"1m"}`},
+		{"a duration or a day", "// Key is a time: 1d or a duration. Refused: less than 1s.\nKey string", `{"type":["string","null"],"pattern":"` + durationPattern + `|^\s*(1d)\s*$"}`},
+		{"a duration or seconds", "// Key is a time. A number without a unit is one of seconds. Refused: less than 1s.\nKey string", `{"type":["string","number","null"],"pattern":"` + durationPattern + `|` + decimalPattern + `"}`},
 		{"the length of a text", "// Key is text. Refused: more than 256 bytes.\nKey string", `{"type":["string","integer","null"]}`},
 		{"two values", "// Key is a or b. Default: a. Refused: other values.\nKey string", `{"type":["string","null"],"default":"a","anyOf":[{"enum":["a","b"]},{"pattern":"` + noValuePattern + `"}]}`},
 		{"three values, none among them", "// Key is a, b or none.\n// Default: none. Refused: other values, and x.\nKey string", `{"type":["string","null"],"default":"none","anyOf":[{"enum":["a","b","none"]},{"pattern":"` + noValuePattern + `"}]}`},
+		{"values after a colon", "// Key is what counts: a, b, or c, the rest. Refused: other values.\nKey string", `{"type":["string","null"],"anyOf":[{"enum":["a","b","c"]},{"pattern":"` + noValuePattern + `"}]}`},
+		{"values in lines of code", "// Key is what happens:\n//\n//\ta    one\n//\tb    two\n//\t     lines\n//\tc    three\n//\n// Refused: other values.\nKey string", `{"type":["string","null"],"anyOf":[{"enum":["a","b","c"]},{"pattern":"` + noValuePattern + `"}]}`},
 		{"one value", "// Key does it. Its one value, a, is all. Default: none. Refused: other values.\nKey string", `{"type":["string","null"],"anyOf":[{"enum":["a"]},{"pattern":"` + noValuePattern + `"}]}`},
 		{"a provider", "// Key is a provider. Refused: other names.\nKey string", `{"type":["string","null"],"anyOf":[{"enum":["one","two"]},{"pattern":"` + noValuePattern + `"}]}`},
 		{"a boolean", "// Key selects it. Default: false, as elsewhere.\nKey any", `{"type":["boolean","string","null"],"pattern":"` + booleanPattern + `","default":false}`},
@@ -54,6 +58,7 @@ func TestTypesAndCommentsBecomeSchemas(t *testing.T) {
 		{"a number", "// Key is much. Default: 0.5. Refused: less than -2, more than 2.\nKey any", `{"type":["number","string","null"],"pattern":"` + numberPattern + `","minimum":-2,"maximum":2,"default":0.5}`},
 		{"a count", "// Key is many. Default: 10485760 (10 MiB). Refused: less than 1.\nKey any", `{"type":["integer","string","null"],"pattern":"` + countPattern + `","minimum":1,"default":10485760}`},
 		{"an integer", "// Key is an integer number of things. Refused: less than 0.\nKey any", `{"type":["integer","string","null"],"pattern":"` + integerPattern + `","minimum":0}`},
+		{"a number of things", "// Key is the number of things. Default: 0. Refused: less than 0.\nKey any", `{"type":["integer","string","null"],"pattern":"` + integerPattern + `","minimum":0,"default":0}`},
 		{"a decimal number", "// Key is a decimal number of dollars. Refused: more than 9000000.\nKey any", `{"type":["string","number","null"],"pattern":"` + decimalPattern + `","maximum":9000000}`},
 		{"like another field", "// Other is much. Refused: less than 0, more than 2.\nOther any\n// Key is like Config.Other.\nKey any", `{"type":["number","string","null"],"pattern":"` + numberPattern + `","minimum":0,"maximum":2}`},
 		{"a list of text", "// Key is a list.\nKey []string", `{"type":["array","string","integer","null"],"items":{"type":["string","integer"]}}`},
@@ -80,6 +85,21 @@ func TestTypesAndCommentsBecomeSchemas(t *testing.T) {
 	}
 }
 
+func TestBoundsOfAStructApplyToItsFields(t *testing.T) {
+	folder := t.TempDir()
+	source := "package p\n// Config has prices.\n// Refused in each: numbers below 0, above 9.\ntype Config struct {\n// Input is a price.\nInput any\n}\nvar presets = []preset{{\"one\"}}\n"
+	if err := os.WriteFile(filepath.Join(folder, "config.go"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := Generate(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(schema), `"minimum": 0,`) || !strings.Contains(string(schema), `"maximum": 9`) {
+		t.Errorf("got %s, want the bounds 0 and 9", schema)
+	}
+}
+
 func TestFieldsWithoutATypeAreRefused(t *testing.T) {
 	for field, want := range map[string]string{
 		"// Key is something.\nKey any":                                   "Config.Key: the comment says no type",
@@ -93,13 +113,14 @@ func TestFieldsWithoutATypeAreRefused(t *testing.T) {
 }
 
 func TestDescriptionsNameKeys(t *testing.T) {
-	schema, err := generate(t, "// Inner is a part.\nInner Inner\n// CAFile, if TLS is on, needs Inner.Name.\nCAFile string")
+	schema, err := generate(t, "// Part is one. Name a file.\nPart Inner\n// CAFile, if TLS is on, needs Part.Name.\nCAFile string")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"caFile, if TLS is on, needs inner.name.",
-		"name is a name. It belongs to inner, not to Kubernetes Secrets or the X-Name header.",
+		"part is one. Name a file.",
+		"caFile, if TLS is on, needs part.name.",
+		"name is a name. It belongs to part, not to Kubernetes Secrets or the X-Name header.",
 	} {
 		if !strings.Contains(string(schema), `"description": "`+want) {
 			t.Errorf("got %s, want %q in it", schema, want)

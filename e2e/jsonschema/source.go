@@ -24,6 +24,11 @@ type structType struct {
 	isOpen  bool // no field collects unknown keys: New does not refuse them
 }
 
+// has reports whether a struct has a field.
+func (t structType) has(name string) bool {
+	return slices.ContainsFunc(t.fields, func(f field) bool { return f.name == name })
+}
+
 // field is a field of such a struct.
 type field struct {
 	name    string
@@ -128,10 +133,8 @@ func (s *source) keepReachable() {
 // isField reports whether a word is the name of a field of the configuration.
 func (s *source) isField(word string) bool {
 	for _, declared := range s.structs {
-		for _, f := range declared.fields {
-			if f.name == word {
-				return true
-			}
+		if declared.has(word) {
+			return true
 		}
 	}
 	return false
