@@ -218,7 +218,8 @@ func asJSONValue(t *testing.T, value any) any {
 type judge struct {
 	builder *plugins.Builder
 	config  *validator.Schema
-	used    map[string]bool // entries of beyondJSONSchema and stricterJSONSchema
+	used    map[string]bool // reasons
+	last    string          // the reason why the last configuration was refused by the plugin alone; empty: it was not
 }
 
 // load returns the error of the plugin for a configuration that Traefik decodes.
@@ -241,9 +242,12 @@ var beyondJSONSchema = []struct{ reason, problems string }{
 	{"it depends on the environment", `cannot be read|no PEM certificate|urn:k8s:secret`},
 	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|params\.extra\.|invalid model name`},
 	{"a text has a syntax", `must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:`},
-	{"a text holds a number outside its bounds", `must be an integer from|must be a number from|below|above`},
+	{textOutOfBounds, `must be an integer from|must be a number from|below|above`},
 	{"a duration is outside its bounds", `must be a duration from`},
 }
+
+// textOutOfBounds applies to texts only: the JSON Schema knows the bounds of numbers.
+const textOutOfBounds = "a text holds a number outside its bounds"
 
 // byNameOrType matches the problems that the JSON Schema has to know.
 var byNameOrType = regexp.MustCompile(`unknown key|duplicate key|expected a map|expected type|unconvertible|must be true or false|must be a number, got|must be "|unknown provider`)
@@ -272,20 +276,20 @@ func (j *judge) check(t *testing.T, config map[string]any, stricter string) bool
 		t.Fatal(err)
 	}
 	refused, invalid := j.load(config), j.config.Validate(config)
+	j.last = ""
 	switch {
 	case refused == nil && invalid != nil && stricter == "":
 		t.Errorf("%s: the plugin accepts it, but %v", text, invalid)
 	case refused == nil && invalid != nil:
 		j.used[stricter] = true
 	case refused != nil && invalid == nil:
-		reason := ""
 		for _, known := range beyondJSONSchema {
 			if regexp.MustCompile(known.problems).MatchString(refused.Error()) {
-				reason = known.reason
+				j.last = known.reason
 				break
 			}
 		}
-		if j.used[reason] = true; reason == "" || byNameOrType.MatchString(refused.Error()) {
+		if j.used[j.last] = true; j.last == "" || byNameOrType.MatchString(refused.Error()) {
 			t.Errorf("%s: the JSON Schema accepts it, but %v", text, refused)
 		}
 	}
@@ -526,6 +530,9 @@ func (j *judge) checkKey(t *testing.T, k configurationKey) {
 			refused++
 		case value != nil && value != "":
 			accepted = value
+		}
+		if _, isNumber := value.(float64); isNumber && j.last == textOutOfBounds {
+			t.Errorf("the JSON Schema accepts the number %v, but the plugin does not", value)
 		}
 	}
 	if accepted == nil || refused == 0 {

@@ -13,8 +13,7 @@
 //
 // The type of a field of type any follows from its comment: a boolean has the default true or false;
 // a number has bounds, and is an integer if the comment says so ("integer", "number of") or nothing
-// below 1 is accepted;
-// "decimal" is a decimal number, which a string should hold.
+// below 1 is accepted; "decimal" means a decimal number, which a string should hold.
 package jsonschema
 
 import (
