@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run traefik test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
+.PHONY: help run traefik schema test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localho
 # The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
 traefik: ## build Traefik with the plugin compiled in, as .bin/traefik
 	@$(call command,build) && exec ../.bin/build traefik
+
+schema: ## write the JSON Schema of the configuration, docs/chat-completion.schema.json
+	@$(call command,schema) && exec ../.bin/schema
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)

@@ -19,6 +19,9 @@ import (
 // yamlBlock matches a block of YAML in a document, with its indentation.
 var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
 
+// leadingComments matches the comments that a block begins with.
+var leadingComments = regexp.MustCompile(`\A(#.*\n)+`)
+
 // elsewhere matches lines that refer to things this machine lacks: a file, and a cluster's API
 // server.
 var elsewhere = regexp.MustCompile(`(?m)^ *(caFile|token): (/|urn:k8s:).*\n`)
@@ -66,6 +69,7 @@ func TestDocumentedScrapeConfigurationsAreValid(t *testing.T) {
 
 func checkBlock(t *testing.T, builder *plugins.Builder, block string) {
 	t.Helper()
+	block = leadingComments.ReplaceAllString(block, "")
 	switch {
 	case strings.HasPrefix(block, "apiVersion:"):
 		for _, document := range strings.Split(block, "\n---\n") {

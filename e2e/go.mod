@@ -3,6 +3,7 @@ module github.com/modelroute/chatcompletion/e2e
 go 1.25.0
 
 require (
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/tidwall/gjson v1.20.0
 	github.com/traefik/traefik/v3 v3.6.12
 	go.opentelemetry.io/proto/otlp v1.9.0
