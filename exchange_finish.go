@@ -27,6 +27,9 @@ func finish(x *exchange, ctx context.Context) {
 	header := w.ResponseWriter.Header()
 	removeLogTrailers(header)
 	setLogHeaders(header, x.decision, c)
+	if c.Consumer != "" {
+		setConsumerHeaders(header, c.Consumer, c.Group)
+	}
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
 	}
@@ -41,6 +44,9 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	w.status = apiErr.status
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
+	if c.Consumer != "" {
+		setConsumerHeaders(w.ResponseWriter.Header(), c.Consumer, c.Group)
+	}
 	c.Duration = time.Since(c.Start)
 	c.GatewayDuration = c.Duration
 	c.Status = apiErr.status

@@ -8,7 +8,8 @@
 //
 // # Life of a request
 //
-//  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
+//  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for. Where
+//     consumers are configured, serveConsumer first identifies who sends it.
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
 //  4. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
@@ -26,6 +27,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
+//   - account: consumers
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -59,10 +61,14 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
-	for _, pr := range p.providers {
+	for i, pr := range p.providers {
 		startCredential(ctx, pr.auth.credential)
 		pr.handler = newHandler(p, pr, next)
+		for _, group := range p.groups {
+			group.providers[i].handler = pr.handler
+		}
 	}
+	startConsumers(ctx, p.consumers)
 	return &middleware{policy: p}, nil
 }
 
@@ -92,6 +98,10 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	start := time.Now()
 	delete(req.Header, p.modelHeader)
+	if p.consumers != nil {
+		serveConsumer(p, start, rw, req)
+		return
+	}
 	k := completions
 	if p.routes != nil {
 		k = kindOf(p.routes, req.URL)
@@ -112,7 +122,7 @@ func serveGoverned(x *exchange, req *http.Request) {
 	p, pr, call := x.firstPolicy, x.provider, x.call
 	t := p.telemetry
 	if t.labels != nil {
-		call.Labels = labelsOf(t.labels, req)
+		call.Labels = append(call.Labels, labelsOf(t.labels, req)...)
 	}
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil && pr.upstream == nil {

@@ -14,6 +14,7 @@ type providerAuth struct {
 	credential      *credential // nil: the client's credentials are forwarded
 	clientKeyHeader *keyHeader  // that a client's key is moved to, without a credential; nil: the key stays in its header
 	dropsClientKey  bool        // of a fallback: a client's key is for the first provider only
+	consumerHeader  string      // that names the consumer and is not forwarded; empty: there is none
 	keyHeaders      []string    // of a fallback: the headers that carry the keys of all providers of the policy
 }
 
@@ -22,6 +23,10 @@ type providerAuth struct {
 // client's, and may be configured to show Authorization.
 func authorize(auth *providerAuth, req *http.Request) *apiError {
 	cred := auth.credential
+	if auth.consumerHeader != "" {
+		req.Header = req.Header.Clone() // as in removeClientIdentity
+		delete(req.Header, auth.consumerHeader)
+	}
 	if cred == nil {
 		forwardClientKey(auth, req)
 		return nil
