@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,12 +17,13 @@ func parseConsumers(bad *problems, config *Config, p *policy, secrets *secretSet
 	if len(settings.List) == 0 && strings.TrimSpace(settings.From) == "" && strings.TrimSpace(settings.Header) == "" {
 		checkUnused(bad, "consumers.", []setting{{"required", settings.Required}}, `without "consumers.list", "consumers.from" or "consumers.header"`)
 		if p.groups != nil {
-			p.consumers = &consumers{onlyGroups: true}
+			p.consumers = &consumers{onlyGroups: true, isUncommon: true}
 		}
 		return
 	}
-	cs := &consumers{list: map[string]*consumer{}, names: map[string]bool{}}
+	cs := &consumers{list: map[string]*consumer{}, names: map[string]bool{}, more: &atomic.Value{}}
 	cs.header = parseConsumersHeader(bad, config, p)
+	cs.isUncommon = cs.header != ""
 	cs.required = parseBool(bad, "consumers.required", settings.Required, cs.header == "")
 	if cs.header == "" && strings.TrimSpace(config.Token) == "" {
 		bad.add("consumers", `require "token": the keys of consumers must not reach a provider`)
@@ -30,8 +32,7 @@ func parseConsumers(bad *problems, config *Config, p *policy, secrets *secretSet
 		parseConsumer(bad, cs, i, &settings.List[i], secrets)
 		checkGroup(bad, consumerPrefix(i)+"group", strings.TrimSpace(settings.List[i].Group), p)
 	}
-	parseConsumersFrom(bad, cs, settings.From, secrets)
-	checkFixedList(bad, cs, p)
+	parseConsumersFrom(bad, cs, p, settings.From, secrets)
 	p.consumers = cs
 	for _, pr := range p.providers {
 		pr.auth.consumerHeader = cs.header
@@ -154,20 +155,23 @@ func parseConsumerKey(bad *problems, cs *consumers, key, text string, c *consume
 }
 
 // parseConsumersFrom parses Consumers.From.
-func parseConsumersFrom(bad *problems, cs *consumers, text string, secrets *secretSettings) {
+func parseConsumersFrom(bad *problems, cs *consumers, p *policy, text string, secrets *secretSettings) {
 	const key = "consumers.from"
 	if text = strings.TrimSpace(text); text == "" {
 		return
 	}
 	source, literal, problem := newDocument(key, "requests of its consumers get status 503", text, "[{", secrets)
+	var fixed *consumerList
 	if problem == "" && source == nil {
-		cs.fixed, problem = parseConsumerList(literal, cs.header != "")
+		fixed, problem = parseConsumerList(literal, cs.header != "")
 	}
 	if problem != "" {
 		bad.add(key, "%s", problem)
 		return
 	}
-	if source == nil {
+	if fixed != nil {
+		checkFixedList(bad, cs, p, fixed)
+		cs.more.Store(fixed)
 		return
 	}
 	source.document.parse = parseKeyList
@@ -180,12 +184,9 @@ func parseConsumersFrom(bad *problems, cs *consumers, text string, secrets *secr
 
 // checkFixedList reports what a list in the configuration has in common with Consumers.List, and its
 // unknown groups.
-func checkFixedList(bad *problems, cs *consumers, p *policy) {
-	if cs.fixed == nil {
-		return
-	}
-	for i := range cs.fixed.entries {
-		e := &cs.fixed.entries[i]
+func checkFixedList(bad *problems, cs *consumers, p *policy, fixed *consumerList) {
+	for i := range fixed.entries {
+		e := &fixed.entries[i]
 		if cs.names[e.Name] {
 			bad.add("consumers.from", "[%d].name: %q is also a name in %q", i, shortened(e.Name), "consumers.list")
 		}

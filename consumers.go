@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +22,8 @@ type consumers struct {
 	keys       []*referencedKey     // of the configuration, that are looked up
 	from       *secretSource        // of more consumers; nil: there is none, or it never changes
 	fromList   *secret              // what from holds; set by startConsumers
-	fixed      *consumerList        // more consumers that never change; nil: there are none
+	more       *atomic.Value        // what from holds, or a list that never changes: a *consumerList; empty: none so far
+	isUncommon bool                 // not keys identify, see identifyUncommon
 	names      map[string]bool      // of the consumers in list and keys
 	onlyGroups bool                 // nobody is identified here: groups are those of who is identified before
 
@@ -81,6 +83,7 @@ func startConsumers(ctx context.Context, cs *consumers) {
 	if cs.from != nil {
 		countDocumentFailures(cs.from.key, 0)
 		cs.fromList = useSecret(ctx, cs.from)
+		cs.more = &cs.fromList.source.document.parsed
 	}
 }
 
@@ -102,25 +105,30 @@ func setAllowedModels(c *consumer, patterns []string) {
 
 var noModels = regexp.MustCompile(`^\x00$`)
 
-// identifyConsumer returns the consumer of a request, nil if none is known and none is required.
+// identifyConsumer returns the consumer of a request, nil if none is known and none is required. Nearly
+// all clients send a bearer token and no other key, and most consumers have been found before.
 func identifyConsumer(cs *consumers, req *http.Request, now time.Time) (*consumer, *apiError) {
-	if cs.header != "" {
-		return namedConsumer(cs, req, now)
+	header := req.Header
+	bearer := header[authorization]
+	if cs.isUncommon || len(bearer) != 1 || !strings.HasPrefix(bearer[0], bearerPrefix) || req.URL.RawQuery != "" ||
+		header["X-Api-Key"] != nil || header["Api-Key"] != nil || header["X-Goog-Api-Key"] != nil {
+		return identifyUncommon(cs, req, now)
 	}
-	if cs.onlyGroups {
-		return nil, nil
-	}
-	key, isOne := clientKey(req)
-	if key == "" || !isOne {
-		return unidentified(cs, isOne)
-	}
-	sum := sha256.Sum256([]byte(key))
+	sum := sha256.Sum256([]byte(strings.TrimSpace(bearer[0][len(bearerPrefix):])))
 	id := digestPrefix + hex.EncodeToString(sum[:])
 	c := cs.list[id]
 	if c == nil {
-		var apiErr *apiError
-		if c, apiErr = findConsumer(cs, id); c == nil {
-			return nil, apiErr
+		list, has := cs.more.Load().(*consumerList)
+		if !has {
+			return findConsumer(cs, id, now)
+		}
+		known, isKnown := list.known.Load(id)
+		if !isKnown {
+			return findConsumer(cs, id, now)
+		}
+		c = known.(*consumer)
+		if cs.names[c.caller.name] {
+			return findConsumer(cs, id, now)
 		}
 	}
 	if c.lapses {
@@ -129,23 +137,33 @@ func identifyConsumer(cs *consumers, req *http.Request, now time.Time) (*consume
 	return c, nil
 }
 
-// clientKey returns the one key of a request, "" if it has none, and false if it has several. Nearly
-// all clients send a bearer token and nothing else.
-func clientKey(req *http.Request) (key string, isOne bool) {
-	header := req.Header
-	bearer := header[authorization]
-	if len(bearer) == 1 && req.URL.RawQuery == "" && header["X-Api-Key"] == nil && header["Api-Key"] == nil &&
-		header["X-Goog-Api-Key"] == nil && strings.HasPrefix(bearer[0], bearerPrefix) {
-		return strings.TrimSpace(bearer[0][len(bearerPrefix):]), true
+// identifyUncommon is identifyConsumer for all requests.
+func identifyUncommon(cs *consumers, req *http.Request, now time.Time) (*consumer, *apiError) {
+	switch {
+	case cs.onlyGroups:
+		return nil, nil
+	case cs.header != "":
+		return namedConsumer(cs, req, now)
 	}
-	return anyClientKey(req)
+	key, isOne := clientKey(req)
+	if key == "" {
+		return unidentified(cs, isOne)
+	}
+	return findConsumer(cs, keyID(key), now)
+}
+
+// keyID returns the id of the consumer that has a key.
+func keyID(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return digestPrefix + hex.EncodeToString(sum[:])
 }
 
 // bearerPrefix is what the value of Authorization begins with if it is a key.
 const bearerPrefix = "Bearer "
 
-// anyClientKey is clientKey wherever a client may send a key: it must be the same in all places.
-func anyClientKey(req *http.Request) (key string, isOne bool) {
+// clientKey returns the one key of a request, "" if it has none or several, and whether it has not
+// several. A key that is the same in all places is one.
+func clientKey(req *http.Request) (key string, isOne bool) {
 	var keys []string
 	for _, name := range keyHeaders {
 		for _, value := range req.Header[name] {
@@ -177,9 +195,8 @@ func anyClientKey(req *http.Request) (key string, isOne bool) {
 // namedConsumer returns the consumer that the header names. A name that is not listed is a consumer
 // without a group: who set the header knows it.
 func namedConsumer(cs *consumers, req *http.Request, now time.Time) (*consumer, *apiError) {
-	values := req.Header[cs.header]
 	name, isOne := "", true
-	for _, value := range values {
+	for _, value := range req.Header[cs.header] {
 		value = strings.TrimSpace(value)
 		isOne = isOne && (name == "" || value == name)
 		name = value
@@ -187,50 +204,49 @@ func namedConsumer(cs *consumers, req *http.Request, now time.Time) (*consumer, 
 	if name == "" || !isOne || !attributeText(name) {
 		return unidentified(cs, isOne && attributeText(name))
 	}
-	c := cs.list[name]
-	if c == nil {
-		found, apiErr := findConsumer(cs, name)
-		if c = found; c == nil {
-			if apiErr != nil && apiErr.status == http.StatusServiceUnavailable {
-				return nil, apiErr
-			}
-			c = newConsumer(name, "")
-		}
+	c, apiErr := findConsumer(cs, name, now)
+	if c == nil && (apiErr == nil || apiErr.status == http.StatusUnauthorized) {
+		return newConsumer(name, ""), nil
 	}
-	if c.lapses {
-		return c, lapsed(cs, c, now)
-	}
-	return c, nil
+	return c, apiErr
 }
 
-// findConsumer returns a consumer that is not in the configuration itself, or whose key is not there;
-// without one, an error if a consumer is required.
-func findConsumer(cs *consumers, id string) (*consumer, *apiError) {
-	if cs.keys != nil {
-		if c := resolvedConsumer(cs, id); c != nil {
-			return c, nil
+// findConsumer returns the consumer of an id, wherever it is configured. Without one, it returns an
+// error if a consumer is required.
+func findConsumer(cs *consumers, id string, now time.Time) (*consumer, *apiError) {
+	c := cs.list[id]
+	if c == nil && cs.keys != nil {
+		c = resolvedConsumer(cs, id)
+	}
+	if c == nil {
+		list, has := cs.more.Load().(*consumerList)
+		if !has && cs.from != nil {
+			if list, has = currentDocument(cs.fromList).(*consumerList); !has {
+				return nil, consumersUnavailable()
+			}
+		}
+		if has {
+			c = moreConsumer(cs, list, id)
 		}
 	}
-	list := cs.fixed
-	if cs.from != nil {
-		current, known := currentDocument(cs.fromList).(*consumerList)
-		if !known {
-			return nil, consumersUnavailable()
-		}
-		list = current
+	switch {
+	case c != nil:
+		return c, lapsed(cs, c, now)
+	case cs.required:
+		return nil, unknownConsumer("Incorrect API key provided. The gateway does not know the key.")
 	}
-	if list != nil {
-		c := listedConsumer(list, id)
-		if c != nil && !cs.names[c.caller.name] {
-			return c, nil
-		} else if c != nil {
-			logWarnOnce("consumers.from: %q is also the name of a consumer in consumers.list; its requests get status 401", c.caller.name)
-		}
+	return nil, nil
+}
+
+// moreConsumer returns the consumer of an id in a list beside that of the configuration; nil: there is
+// none. Nobody can be in both.
+func moreConsumer(cs *consumers, list *consumerList, id string) *consumer {
+	c := listedConsumer(list, id)
+	if c != nil && cs.names[c.caller.name] {
+		logWarnOnce("consumers.from: %q is also the name of a consumer in consumers.list; its requests get status 401", c.caller.name)
+		return nil
 	}
-	if !cs.required {
-		return nil, nil
-	}
-	return nil, unknownConsumer("Incorrect API key provided. The gateway does not know the key.")
+	return c
 }
 
 // resolvedConsumer returns the consumer that has a key now which the configuration refers to.
@@ -268,8 +284,7 @@ func keyDigest(key string) string {
 	if digestForm.MatchString(key) {
 		return key
 	}
-	sum := sha256.Sum256([]byte(key))
-	return digestPrefix + hex.EncodeToString(sum[:])
+	return keyID(key)
 }
 
 // unidentified returns what follows for a request that names no consumer, or several.

@@ -6,70 +6,60 @@ import (
 	"time"
 )
 
-// serveConsumer is ServeHTTP at an instance that identifies consumers, before anything else of a
-// request is looked at. From there on, the policy is that of the consumer's group.
-func serveConsumer(p *policy, start time.Time, rw http.ResponseWriter, req *http.Request) {
-	k := completions
-	if p.routes != nil {
-		k = kindOf(p.routes, req.URL)
-	}
-	x := newExchange(p, p.providers[0].endpoints[k], start, rw, req)
-	if req.Method == http.MethodOptions {
-		delete(req.Header, p.consumers.header)
-	} else if !identify(x, req) {
-		return
-	}
-	p = x.firstPolicy
-	if !x.provider.endpoints[k].postOnly || req.Method != http.MethodPost {
-		if serveUngovernedConsumer(x, k, rw, req) {
-			return
-		}
-	}
-	if p.namesConsumer {
-		req = withCaller(x.consumer, req)
-	}
-	serveGoverned(x, req)
-}
-
-// identify finds out who sends a request. It reports whether the request is served: it may lack a
-// consumer only if none is required. If not, it has responded.
-func identify(x *exchange, req *http.Request) (isServed bool) {
-	isServed = false
-	defer recoverIdentification(x, req)
+// identify finds out who sends a request, before anything else of it is looked at, and has the policy
+// of the consumer's group applied. It returns the request, or nil if it has responded.
+func identify(x *exchange, req *http.Request) *http.Request {
 	p := x.firstPolicy
 	c, apiErr := identifyConsumer(p.consumers, req, x.call.Start)
 	if c == nil {
-		c, apiErr = passedConsumer(c, apiErr, req)
+		if c, apiErr = passedConsumer(req, apiErr); c == nil {
+			return unidentifiedRequest(x, req, apiErr)
+		}
 	}
-	if c != nil {
-		x.consumer = c
-		x.call.Consumer, x.call.Group, x.call.Labels = c.caller.name, c.caller.group, c.labels
+	x.consumer = c
+	call, who := x.call, c.caller
+	call.Consumer = who.name
+	call.Group = who.group
+	call.Labels = c.labels
+	if apiErr != nil || p.groups != nil || p.namesConsumer || c.allowed != nil {
+		return applyConsumer(x, p, req, apiErr)
 	}
+	return req
+}
+
+// unidentifiedRequest returns a request whose consumer is unknown and not required, or nil if it is.
+func unidentifiedRequest(x *exchange, req *http.Request, apiErr *apiError) *http.Request {
+	if apiErr != nil {
+		rejectExchange(x, apiErr)
+		return nil
+	}
+	return req
+}
+
+// applyConsumer applies what is particular to the consumer of a request. It returns the request, or
+// nil if the consumer is refused.
+func applyConsumer(x *exchange, p *policy, req *http.Request, apiErr *apiError) *http.Request {
 	if apiErr == nil && p.groups != nil && x.call.Group != "" {
 		apiErr = enterGroup(x, p)
 	}
 	if apiErr != nil {
 		rejectExchange(x, apiErr)
-		return isServed
+		return nil
 	}
-	isServed = true
-	return isServed
-}
-
-// recoverIdentification is deferred. It ends an exchange at whose identification a panic is under way.
-func recoverIdentification(x *exchange, req *http.Request) {
-	if cause := recover(); cause != nil {
-		endPanicked(x, req, cause)
+	x.restricted = x.consumer.allowed != nil || x.firstPolicy.restrictsModels
+	if p.namesConsumer {
+		req = withCaller(x.consumer, req)
 	}
+	return req
 }
 
 // passedConsumer returns the consumer that an instance before has identified for a request that it has
-// passed through, or what is known without it.
-func passedConsumer(c *consumer, apiErr *apiError, req *http.Request) (*consumer, *apiError) {
+// passed through; nil and the error: there is none.
+func passedConsumer(req *http.Request, apiErr *apiError) (*consumer, *apiError) {
 	if who := callerOf(req); who != nil {
 		return newConsumer(who.name, who.group), nil
 	}
-	return c, apiErr
+	return nil, apiErr
 }
 
 // enterGroup has the policy of the consumer's group applied.
@@ -96,25 +86,42 @@ func withCaller(c *consumer, req *http.Request) *http.Request {
 	return req.WithContext(context.WithValue(req.Context(), callerKey, c.caller))
 }
 
-// serveUngovernedConsumer is serveUngoverned for a request whose consumer is known, or not required.
-func serveUngovernedConsumer(x *exchange, k kind, rw http.ResponseWriter, req *http.Request) bool {
+// serveUngovernedConsumer is serveUngoverned where a consumer must be identified.
+func serveUngovernedConsumer(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	x := newExchange(p, p.providers[0].endpoints[k], start, rw, req)
+	if req = identifyUngoverned(x, req); req == nil {
+		return true
+	}
 	c := x.consumer
 	if c == nil {
-		return serveUngoverned(x.firstPolicy, k, x.call.Start, rw, req)
+		return forwardUngoverned(p, k, start, rw, req)
 	}
 	isServed := true // also if the response breaks off
 	defer func() {
 		if isServed {
-			setConsumerHeaders(rw.Header(), c.caller.name, c.caller.group)
+			setConsumerHeaders(rw.Header(), x.call)
 		}
 	}()
 	own := consumerPolicy(x.firstPolicy, c)
-	if k == passthrough && own.restrictsModels && !own.reportOnly && !dangerousMethods[req.Method] {
+	if k == passthrough && own.restrictsModels && !own.reportOnly {
 		rejectExchange(x, passthroughDenied())
 		return isServed
 	}
-	isServed = serveUngoverned(own, k, x.call.Start, rw, withCaller(c, req))
+	isServed = forwardUngoverned(own, k, start, rw, withCaller(c, req))
 	return isServed
+}
+
+// identifyUngoverned is identify for a request that may not be governed, whose panics nobody else
+// recovers.
+func identifyUngoverned(x *exchange, req *http.Request) (identified *http.Request) {
+	identified = nil
+	defer func() {
+		if cause := recover(); cause != nil {
+			endPanicked(x, req, cause)
+		}
+	}()
+	identified = identify(x, req)
+	return identified
 }
 
 // consumerPolicy returns a policy for requests of a consumer that are not governed: its models are

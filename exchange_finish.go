@@ -27,8 +27,8 @@ func finish(x *exchange, ctx context.Context) {
 	header := w.ResponseWriter.Header()
 	removeLogTrailers(header)
 	setLogHeaders(header, x.decision, c)
-	if c.Consumer != "" {
-		setConsumerHeaders(header, c.Consumer, c.Group)
+	if x.consumer != nil {
+		setConsumerHeaders(header, c)
 	}
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
@@ -44,8 +44,8 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	w.status = apiErr.status
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
-	if c.Consumer != "" {
-		setConsumerHeaders(w.ResponseWriter.Header(), c.Consumer, c.Group)
+	if x.consumer != nil {
+		setConsumerHeaders(w.ResponseWriter.Header(), c)
 	}
 	c.Duration = time.Since(c.Start)
 	c.GatewayDuration = c.Duration

@@ -10,25 +10,23 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	switch {
 	case x.plan == nil && p.reportOnly:
 		return planReport(x, p, ep, req)
+	case x.plan == nil && x.restricted:
+		return planConsumer(x, p, ep, req)
 	case x.plan == nil:
-		return planFirst(x, p, ep, req)
+		return planRequest(ep, req)
 	case pr != p.providers[0]:
 		return planFallback(x, p, pr, req)
 	}
 	return reapply(x, p, pr, req)
 }
 
-// planFirst decides on a request at the first instance.
-func planFirst(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
-	if c := x.consumer; c != nil && (c.allowed != nil || p.restrictsModels) {
-		return planConsumer(x, p, ep, req)
-	}
-	return planRequest(ep, req)
-}
-
 // planReport decides on a request, and plans to send it unchanged.
 func planReport(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
-	pl, apiErr := planFirst(x, p, ep, req)
+	if x.restricted {
+		pl, apiErr := planConsumer(x, p, ep, req)
+		return asReport(ep.models, pl, apiErr), nil
+	}
+	pl, apiErr := planRequest(ep, req)
 	return asReport(ep.models, pl, apiErr), nil
 }
 

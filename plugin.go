@@ -8,15 +8,15 @@
 //
 // # Life of a request
 //
-//  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for. Where
-//     consumers are configured, serveConsumer first identifies who sends it.
+//  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
-//  4. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
-//  5. addressProvider sets the path and the key of the provider.
-//  6. send forwards the plan to the provider, or to several in turn until one responds.
-//  7. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
-//  8. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
+//  4. identify finds out who sends the request, and which policy that consumer has, if consumers are configured.
+//  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
+//  6. addressProvider sets the path and the key of the provider.
+//  7. send forwards the plan to the provider, or to several in turn until one responds.
+//  8. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
+//  9. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
 //
 // # Layers
 //
@@ -98,10 +98,6 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	start := time.Now()
 	delete(req.Header, p.modelHeader)
-	if p.consumers != nil {
-		serveConsumer(p, start, rw, req)
-		return
-	}
 	k := completions
 	if p.routes != nil {
 		k = kindOf(p.routes, req.URL)
@@ -119,10 +115,15 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // provider is called, and the call is recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
+	if x.firstPolicy.consumers != nil {
+		if req = identify(x, req); req == nil {
+			return
+		}
+	}
 	p, pr, call := x.firstPolicy, x.provider, x.call
 	t := p.telemetry
 	if t.labels != nil {
-		call.Labels = append(call.Labels, labelsOf(t.labels, req)...)
+		call.Labels = labelsOf(t.labels, req, call.Labels)
 	}
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil && pr.upstream == nil {

@@ -24,8 +24,7 @@ type providerAuth struct {
 func authorize(auth *providerAuth, req *http.Request) *apiError {
 	cred := auth.credential
 	if auth.consumerHeader != "" {
-		req.Header = req.Header.Clone() // as in removeClientIdentity
-		delete(req.Header, auth.consumerHeader)
+		removeConsumerHeader(auth, req)
 	}
 	if cred == nil {
 		forwardClientKey(auth, req)
@@ -41,6 +40,13 @@ func authorize(auth *providerAuth, req *http.Request) *apiError {
 	removeClientIdentity(auth, req)
 	req.Header[cred.header] = []string{value}
 	return nil
+}
+
+// removeConsumerHeader removes the header that names the consumer. The header is copied first, as in
+// authorize.
+func removeConsumerHeader(auth *providerAuth, req *http.Request) {
+	req.Header = req.Header.Clone()
+	delete(req.Header, auth.consumerHeader)
 }
 
 // forwardClientKey forwards a client's key to the first provider, in the header that the provider

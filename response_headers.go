@@ -71,11 +71,11 @@ func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	}
 }
 
-// setConsumerHeaders sets the name and the group of the consumer of a request.
-func setConsumerHeaders(header http.Header, name, group string) {
-	header[consumerNameHeader] = []string{name}
-	if group != "" {
-		header[groupNameHeader] = []string{group}
+// setConsumerHeaders sets the name and the group of the consumer of a call.
+func setConsumerHeaders(header http.Header, c *Call) {
+	header[consumerNameHeader] = []string{c.Consumer}
+	if c.Group != "" {
+		header[groupNameHeader] = []string{c.Group}
 	}
 }
 

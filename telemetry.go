@@ -64,9 +64,8 @@ type label struct {
 	template *template
 }
 
-// labelsOf returns the labels of a request, alternating names and values.
-func labelsOf(labels []label, req *http.Request) []string {
-	var pairs []string
+// labelsOf returns the labels of a request after those that it has, alternating names and values.
+func labelsOf(labels []label, req *http.Request, pairs []string) []string {
 	for i := range labels {
 		l := &labels[i]
 		values := req.Header[l.header] // nil if the value is not that of one header

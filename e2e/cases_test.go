@@ -73,8 +73,8 @@ func replayWith(t *testing.T, find backends.Binary) {
 	cases := loadCases(t)
 	provider := replay.NewProvider(t, cases)
 	traefik := start(t, gateway.Options{
-		Binary:           binary,
-		AccessLog:        true,
+		Binary:    binary,
+		AccessLog: true,
 		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts",
 			"X-Ai-Consumer", "X-Ai-Group"},
 	})
