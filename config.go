@@ -32,7 +32,8 @@ type Config struct {
 	Secrets Secrets
 	// Model is the model that is enforced, or the default if AllowModelOverride is true. It may
 	// refer to the request with $(uri_captures.name), $(headers.name) and $(query_params.name), as
-	// in Kong's ai-proxy; a request that lacks the value gets status 400.
+	// in Kong's ai-proxy, and to its consumer with $(consumer.name) and $(consumer.group); a request
+	// that lacks the value gets status 400.
 	// Default: none. Refused: more than 256 bytes, control characters, invalid UTF-8, invalid
 	// references, and a fixed model that AllowedModels does not match.
 	Model string
@@ -90,6 +91,8 @@ type Config struct {
 	// key with *, keys with * below models, keys with ?, # or %, with a * that is not a whole
 	// segment or without a name, and two keys that mean the same paths.
 	Routes map[string]string
+	// Consumers identifies who sends a request.
+	Consumers Consumers
 	// Provider is the name of the provider, without regard to case. It determines the paths of the
 	// provider's endpoints, AuthHeader, the name of the token limit, whether usage is requested for
 	// streams, Telemetry.Provider, and whether values unknown to OpenAI are refused. The
@@ -327,6 +330,103 @@ type Secrets struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
+// Consumers identifies who sends a request, by the key of the request or by a name that a middleware
+// before this one has set. Of chained instances, the first one identifies; with Groups, a later one
+// applies its own keys to the group of that consumer.
+//
+// A key is taken from the headers Authorization (with Bearer), X-Api-Key, Api-Key and X-Goog-Api-Key,
+// and from the query parameter key. It is looked up by its SHA-256, and not forwarded.
+type Consumers struct {
+	// Required refuses requests without a known consumer with status 401, in report mode as well.
+	// CORS preflights need none.
+	// Default: true with keys, false with Header. Refused: without List, From and Header.
+	Required any
+	// List are the consumers. Default: none. Refused: two with the same name or the same key.
+	List []Consumer
+	// From is a list of more consumers as JSON, with the members of Consumer, or a reference to it as
+	// in Token. A file is checked every 5s, and read if its time or its size has changed; a Secret is
+	// read every Secrets.Refresh. A list that cannot be read or is invalid leaves the last valid one
+	// in use.
+	// Default: none. Refused: other text, an unset environment variable, and a list in the
+	// configuration or in the environment that is invalid.
+	From string
+	// Header is the request header that holds the name of the consumer, instead of keys. A
+	// middleware before this one must set it, and replace what the client sent. It is not forwarded.
+	// A name that is not listed is that of a consumer without a group.
+	// Default: none. Refused: invalid header names, headers that carry credentials or are reserved,
+	// and ModelHeader.
+	Header string
+	// Groups maps the names of groups to the keys of Config that are replaced for their members.
+	// Default: none; a group is a label only. Refused: invalid names.
+	Groups map[string]ConsumerGroup
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Consumer is who may send requests: a team, an application, a person.
+type Consumer struct {
+	// Name identifies the consumer in labels, in the access log, and in templates. Refused: none,
+	// more than 128 bytes, control characters, and invalid UTF-8.
+	Name string
+	// Key is the consumer's key: its SHA-256 as sha256: and 64 hexadecimal digits, or a reference to
+	// the key, or to its SHA-256, as in Token. A reference to a file or a Secret is looked up as often
+	// as Token is.
+	// Default: none, with Consumers.Header. Refused: the key itself, no key without
+	// Consumers.Header, and a key with it.
+	Key string
+	// Group is the name of the consumer's group.
+	// Default: none. Refused: a group that Consumers.Groups does not have, if it has any.
+	Group string
+	// Expires is when the consumer ends, in the form of RFC 3339, such as 2027-01-01T00:00:00Z.
+	// Default: never. Refused: other forms.
+	Expires string
+	// PreviousKey is a second key for a while, so that a key can be replaced without a failed
+	// request.
+	PreviousKey PreviousKey
+	// Disabled refuses the requests of the consumer. Default: false.
+	Disabled any
+	// AllowedModels are patterns of the models that the consumer may use, of those that the instance
+	// allows. Report mode does not enforce them.
+	// Default: all of them.
+	AllowedModels []string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// PreviousKey is a key that has been replaced, and is valid for a while longer.
+type PreviousKey struct {
+	// Key is like Consumer.Key. Default: none. Refused: without Until.
+	Key string
+	// Until is when the key ends, in the form of RFC 3339. Default: none. Refused: without Key.
+	Until string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// ConsumerGroup holds keys of Config that are replaced for the members of a group. A key that is
+// missing here is that of Config; Params, Limits and maps are replaced as a whole. Refused: what Config
+// refuses, with these keys.
+type ConsumerGroup struct {
+	// Model is like Config.Model.
+	Model string
+	// AllowModelOverride is like Config.AllowModelOverride.
+	AllowModelOverride any
+	// AllowedModels is like Config.AllowedModels. Members of a group with AllowedModels cannot use
+	// endpoints of the kind passthrough, and not those of the kind passthrough: governed without
+	// naming a model.
+	AllowedModels []string
+	// ModelAliases is like Config.ModelAliases.
+	ModelAliases map[string]string
+	// Params is like Config.Params.
+	Params Params
+	// Limits is like Config.Limits.
+	Limits Limits
+	// DropParams is like Config.DropParams.
+	DropParams []string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // AuthHeader is the header that carries the provider's key.
 type AuthHeader struct {
 	// Name is the name of the header.
@@ -353,8 +453,9 @@ type Telemetry struct {
 	// label. A value of more than 128 bytes, with control characters or with invalid UTF-8 becomes
 	// _OTHER.
 	// Default: none. Refused: names that are invalid, the same in Prometheus, or reserved for the
-	// GenAI conventions or Prometheus; fixed text that would become _OTHER; invalid references, and
-	// those to headers and query parameters that carry credentials.
+	// GenAI conventions or Prometheus, and with Consumers consumer and group, which are set then;
+	// fixed text that would become _OTHER; invalid references, and those to headers and query
+	// parameters that carry credentials.
 	Labels map[string]string
 	// MaxSeries is the maximum number of attribute combinations in this Traefik, all middlewares
 	// together. In any further combination, models and labels become _OTHER, and the loss is

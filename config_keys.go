@@ -27,6 +27,16 @@ var knownKeys = []string{
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
 	"telemetry.traces", "telemetry.traces.sampleRatio", "telemetry.traces.captureContent", "telemetry.traces.contentMaxBytes",
+	"consumers", "consumers.required", "consumers.list", "consumers.from", "consumers.header", "consumers.groups",
+	"consumers.list[].name", "consumers.list[].key", "consumers.list[].group", "consumers.list[].expires", "consumers.list[].previousKey",
+	"consumers.list[].previousKey.key", "consumers.list[].previousKey.until", "consumers.list[].disabled", "consumers.list[].allowedModels",
+	"consumers[].model", "consumers[].allowModelOverride", "consumers[].allowedModels", "consumers[].modelAliases", "consumers[].dropParams",
+	"consumers[].params", "consumers[].params.temperature", "consumers[].params.topP", "consumers[].params.maxTokens",
+	"consumers[].params.maxCompletionTokens", "consumers[].params.frequencyPenalty", "consumers[].params.presencePenalty",
+	"consumers[].params.extra",
+	"consumers[].limits", "consumers[].limits.temperature", "consumers[].limits.topP", "consumers[].limits.maxTokens",
+	"consumers[].limits.maxCompletionTokens", "consumers[].limits.frequencyPenalty", "consumers[].limits.presencePenalty",
+	"consumers[].limits.n",
 }
 
 // checkUnknown reports the keys that match no field. Traefik itself would silently drop a typo.
@@ -43,10 +53,27 @@ func checkUnknown(bad *problems, config *Config) {
 		checkUnknownKeys(bad, parent+"tls.", fallback.TLS.Unknown)
 		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)
 	}
+	checkUnknownConsumerKeys(bad, &config.Consumers)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
+}
+
+// checkUnknownConsumerKeys is checkUnknown for Config.Consumers.
+func checkUnknownConsumerKeys(bad *problems, config *Consumers) {
+	checkUnknownKeys(bad, "consumers.", config.Unknown)
+	for i, c := range config.List {
+		parent := consumerPrefix(i)
+		checkUnknownKeys(bad, parent, c.Unknown)
+		checkUnknownKeys(bad, parent+"previousKey.", c.PreviousKey.Unknown)
+	}
+	for _, name := range sortedKeys(config.Groups) {
+		parent, group := groupPrefix(name), config.Groups[name]
+		checkUnknownKeys(bad, parent, group.Unknown)
+		checkUnknownKeys(bad, parent+"params.", group.Params.Unknown)
+		checkUnknownKeys(bad, parent+"limits.", group.Limits.Unknown)
+	}
 }
 
 // checkUnknownKeys reports the unknown keys below a parent, which ends in a dot, with the nearest
@@ -65,8 +92,9 @@ func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	}
 }
 
-// listPlace matches an index of a list, which is empty in knownKeys.
-var listPlace = regexp.MustCompile(`\[[0-9]+\]`)
+// listPlace matches an index of a list, which is empty in knownKeys, and the name of a group of
+// consumers, which is the same there.
+var listPlace = regexp.MustCompile(`\[[0-9]+\]|\.groups\.[^.]*`)
 
 // nearestKey returns the known key that is most similar to a key below a parent, preferring keys
 // below the same parent. It returns "" if the names share less than half of their letters.
@@ -76,7 +104,7 @@ func nearestKey(parent, key string) string {
 		dot := strings.LastIndex(known, ".") + 1
 		distance := 2 * editDistance(strings.ToLower(key), strings.ToLower(known[dot:]))
 		if known[:dot] != parent {
-			distance++
+			distance += 2
 		}
 		if distance < least {
 			nearest, least = known, distance

@@ -22,14 +22,18 @@ func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRu
 		rules.template = parseTemplate(bad, "model", rules.model, pattern)
 	} else {
 		checkModel(bad, rules)
-		if pattern != nil && !usesCaptures(config) {
-			bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
-		}
 	}
 	parseAliases(bad, rules)
 	rules.configured = configuredModels(config, rules)
 	rules.named = namedModels(config, rules)
 	return rules
+}
+
+// checkModelPattern reports a pattern that nothing refers to.
+func checkModelPattern(bad *problems, config *Config, pattern *regexp.Regexp) {
+	if pattern != nil && !isTemplate(config.Model) && !usesCaptures(config) {
+		bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
+	}
 }
 
 // parseModelPattern compiles Config.ModelPattern. Kong marks a regular expression with a leading
@@ -91,14 +95,23 @@ func namedModels(config *Config, rules *modelRules) map[string]bool {
 // usesCaptures reports whether a path, a fallback's model or a label refers to a group of
 // modelPattern.
 func usesCaptures(config *Config) bool {
+	return strings.Contains(templateTexts(config), "$("+uriCaptures+".")
+}
+
+// templateTexts returns all texts in which a configuration may refer to the request, apart from its
+// model.
+func templateTexts(config *Config) string {
 	texts := []string{config.Path}
+	for _, group := range config.Consumers.Groups {
+		texts = append(texts, group.Model)
+	}
 	for _, fallback := range config.Fallbacks {
 		texts = append(texts, fallback.Path, fallback.Model)
 	}
 	for _, text := range config.Telemetry.Labels {
 		texts = append(texts, text)
 	}
-	return strings.Contains(strings.Join(texts, " "), "$("+uriCaptures+".")
+	return strings.Join(texts, " ")
 }
 
 // checkModel reports a configured model that allowedModels excludes.
@@ -134,11 +147,7 @@ func parseAllowedModels(bad *problems, patterns []string, rules *modelRules) {
 	if len(patterns) == 0 {
 		return
 	}
-	expressions := make([]string, len(patterns))
-	for i, pattern := range patterns {
-		expressions[i] = strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
-	}
-	allowed, err := regexp.Compile(`^(?s:` + strings.Join(expressions, "|") + `)$`)
+	allowed, err := compilePatterns(patterns)
 	if err != nil {
 		bad.add("allowedModels", "%v", err)
 		return

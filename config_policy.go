@@ -22,10 +22,14 @@ type policy struct {
 	modelHeader         string      // canonical
 	providers           []*provider // in the order in which they are tried; all but the first are fallbacks
 	maxRequestBodyBytes int64
-	maxResponseBytes    int64         // 0: unlimited
-	maxStreamDuration   time.Duration // 0: unlimited
-	reportOnly          bool          // decisions are reported, not enforced
-	hasRules            bool          // it has rules for a request that another instance has governed
+	maxResponseBytes    int64              // 0: unlimited
+	maxStreamDuration   time.Duration      // 0: unlimited
+	reportOnly          bool               // decisions are reported, not enforced
+	hasRules            bool               // it has rules for a request that another instance has governed
+	consumers           *consumers         // nil: nobody is identified
+	groups              map[string]*policy // of consumers, by name; nil: groups are labels only
+	restrictsModels     bool               // of a group that may use some models only
+	namesConsumer       bool               // a template refers to the consumer
 	telemetry           *telemetry
 	exposes             bool // the middleware serves the metrics
 }
@@ -43,6 +47,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseResponseLimits(bad, config, p)
 	pattern := parseModelPattern(bad, config.ModelPattern)
 	p.models = parseModels(bad, config, pattern)
+	checkModelPattern(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
@@ -52,7 +57,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	first.endpoints = newEndpoints(bad, config, p, first, p.models)
 	p.hasRules = hasRules(p)
 	p.exposes = parseExpose(bad, config)
+	p.namesConsumer = strings.Contains(config.Model+" "+templateTexts(config), "$("+callerInfo+".")
 	parseFallbacks(bad, config, p, secrets, pattern)
+	parseConsumers(bad, config, p, secrets, pattern)
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}

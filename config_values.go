@@ -18,6 +18,15 @@ type problems struct {
 	found []string
 }
 
+// addBelow adds the problems of the keys below a parent, except those that are known.
+func (p *problems) addBelow(parent string, below *problems, known []string) {
+	for _, problem := range below.found {
+		if !containsText(known, problem) {
+			p.found = append(p.found, parent+problem)
+		}
+	}
+}
+
 // add adds the problem of the value at key, unless it is known.
 func (p *problems) add(key, format string, args ...any) {
 	problem := key + ": " + fmt.Sprintf(format, args...)

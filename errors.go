@@ -98,6 +98,8 @@ func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 		if header["Allow"] == nil {
 			header.Set("Allow", "POST, OPTIONS")
 		}
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", "Bearer")
 	case http.StatusUnsupportedMediaType:
 		header.Set("Accept-Encoding", "gzip, deflate")
 	case http.StatusServiceUnavailable:

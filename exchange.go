@@ -28,6 +28,8 @@ type exchange struct {
 	attempts      []string    // the outcome of each
 	response      *responseWriter
 	call          *Call
+	consumer      *consumer      // that sent the request; nil: it is unknown
+	restricted    bool           // the consumer, or its group, may use some models only
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

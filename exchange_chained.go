@@ -9,7 +9,7 @@ import (
 // serveChained serves a request that another instance has governed and meters.
 func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	if x.models != nil {
-		if out := serveChainedModels(x.models, p, rw, req); out != nil {
+		if out := serveChainedModels(x, p, rw, req); out != nil {
 			p.providers[0].handler.ServeHTTP(rw, out)
 		}
 		return
@@ -19,6 +19,16 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	}
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
+	}
+	if p.consumers != nil || p.groups != nil {
+		var apiErr *apiError
+		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
+			rejectPlanned(x, apiErr, rw)
+			return
+		}
+	}
+	if p.namesConsumer {
+		req = withCaller(x.consumer, req)
 	}
 	if !x.latestPolicy.reportOnly {
 		x.enforced = append(x.enforced, x.provider)
@@ -59,10 +69,18 @@ func chainedKind(p *policy, x *exchange, target *url.URL) kind {
 
 // serveChainedModels responds to a request for models that another instance has let pass, or
 // returns what is to be forwarded.
-func serveChainedModels(prior *modelsRequest, p *policy, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
+func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) (out *http.Request) {
 	out = nil
 	defer recoverUngoverned(p.name, rw)
+	prior := x.models
 	delete(req.Header, prior.keyHeader)
+	if p.consumers != nil || p.groups != nil {
+		var apiErr *apiError
+		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
+			writePolicyError(rw, apiErr)
+			return out
+		}
+	}
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
 	case kindOf(p.chainedRoutes, &url.URL{Path: strings.TrimSuffix(req.URL.Path, "/"+name)}) == deny && !p.reportOnly:

@@ -27,6 +27,9 @@ func finish(x *exchange, ctx context.Context) {
 	header := w.ResponseWriter.Header()
 	removeLogTrailers(header)
 	setLogHeaders(header, x.decision, c)
+	if x.consumer != nil {
+		setConsumerHeaders(header, c)
+	}
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
 	}
@@ -41,6 +44,9 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	w.status = apiErr.status
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
+	if x.consumer != nil {
+		setConsumerHeaders(w.ResponseWriter.Header(), c)
+	}
 	c.Duration = time.Since(c.Start)
 	c.GatewayDuration = c.Duration
 	c.Status = apiErr.status

@@ -58,13 +58,23 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 	if p.models.named != nil {
 		var listed [][]byte
 		for _, name := range sortedKeys(p.models.named) {
-			listed = append(listed, modelObject(p, name))
+			if isAllowed(p.models, unaliased(p.models, name)) {
+				listed = append(listed, modelObject(p, name))
+			}
 		}
 		writeJSON(rw, http.StatusOK, listOf(listed))
 		return nil
 	}
 	filterModels(p, rw, req, "")
 	return nil
+}
+
+// unaliased returns the provider's name of a model.
+func unaliased(rules *modelRules, name string) string {
+	if target, isAlias := rules.aliases[name]; isAlias {
+		return target
+	}
+	return name
 }
 
 // modelObject returns the JSON of a model that the configuration names.
@@ -74,10 +84,7 @@ func modelObject(p *policy, name string) []byte {
 
 // showModel responds with one model.
 func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) {
-	target := name
-	if aliased, isAlias := p.models.aliases[name]; isAlias {
-		target = aliased
-	}
+	target := unaliased(p.models, name)
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[name]) {
 		writePolicyError(rw, modelNotFound(name))
 		return
@@ -259,7 +266,7 @@ func filteredList(p *policy, listed []json.RawMessage) []byte {
 		}
 	}
 	for _, alias := range sortedKeys(p.models.aliases) {
-		if !seen[alias] {
+		if !seen[alias] && matchesModel(p.models.consumers, p.models.aliases[alias]) {
 			kept = append(kept, modelObject(p, alias))
 		}
 	}

@@ -9,6 +9,15 @@ import (
 // serveUngoverned serves requests that are not governed, and reports whether it has. All others are
 // governed.
 func serveUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	if p.consumers != nil && req.Method != http.MethodOptions {
+		return serveUngovernedConsumer(p, k, start, rw, req)
+	}
+	return forwardUngoverned(p, k, start, rw, req)
+}
+
+// forwardUngoverned responds to a request that is not governed, or forwards it, and reports whether it
+// has.
+func forwardUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
 	out, isServed := respondUngoverned(p, k, start, rw, req)
 	if out != nil {
 		p.providers[0].handler.ServeHTTP(rw, out)
@@ -57,6 +66,7 @@ var dangerousMethods = map[string]bool{"TRACE": true, "TRACK": true, "CONNECT": 
 // connection, no key of the provider, and no key of the client where the provider's would replace
 // it.
 func preflight(p *policy, req *http.Request) *http.Request {
+	delete(req.Header, p.providers[0].auth.consumerHeader)
 	if p.providers[0].auth.credential != nil {
 		removeCredentials(req.Header)
 		if req.URL.RawQuery != "" {

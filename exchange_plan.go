@@ -9,7 +9,9 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	ep := pr.endpoints[x.kind]
 	switch {
 	case x.plan == nil && p.reportOnly:
-		return planReport(ep, req)
+		return planReport(x, p, ep, req)
+	case x.plan == nil && x.restricted:
+		return planConsumer(x, p, ep, req)
 	case x.plan == nil:
 		return planRequest(ep, req)
 	case pr != p.providers[0]:
@@ -19,7 +21,11 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 }
 
 // planReport decides on a request, and plans to send it unchanged.
-func planReport(ep *endpoint, req *http.Request) (*plan, *apiError) {
+func planReport(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	if x.restricted {
+		pl, apiErr := planConsumer(x, p, ep, req)
+		return asReport(ep.models, pl, apiErr), nil
+	}
 	pl, apiErr := planRequest(ep, req)
 	return asReport(ep.models, pl, apiErr), nil
 }

@@ -15,6 +15,7 @@ type modelRules struct {
 	aliases     map[string]string
 	allowed     *regexp.Regexp  // nil: all models
 	allowedText string          // the patterns, for the client
+	consumers   *regexp.Regexp  // models that the consumer of a list of models may use; nil: all of those
 	configured  map[string]bool // names in the configuration, which no client made up
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
@@ -85,11 +86,25 @@ func replaceModel(obj *jsonObject, draft *decisionDraft, reason string) {
 	draft.additions = append(append(draft.additions, `,"model":`...), value...)
 }
 
-// isAllowed reports whether a model may be used. Gemini lists its models with a prefix, and also
-// knows them without it.
+// isAllowed reports whether a model may be used.
 func isAllowed(rules *modelRules, model string) bool {
-	return rules.allowed == nil || rules.allowed.MatchString(model) ||
-		rules.allowed.MatchString(strings.TrimPrefix(model, "models/"))
+	return matchesModel(rules.allowed, model) && matchesModel(rules.consumers, model)
+}
+
+// matchesModel reports whether the patterns of an expression allow a model; nil allows all. Gemini
+// lists its models with a prefix, and also knows them without it.
+func matchesModel(allowed *regexp.Regexp, model string) bool {
+	return allowed == nil || allowed.MatchString(model) || allowed.MatchString(strings.TrimPrefix(model, "models/"))
+}
+
+// compilePatterns returns an expression for the models that match one of the patterns, in which an
+// asterisk matches any text.
+func compilePatterns(patterns []string) (*regexp.Regexp, error) {
+	expressions := make([]string, len(patterns))
+	for i, pattern := range patterns {
+		expressions[i] = strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
+	}
+	return regexp.Compile(`^(?s:` + strings.Join(expressions, "|") + `)$`)
 }
 
 // isModelName reports whether a text can be the name of a model, wherever it came from.

@@ -34,6 +34,7 @@ var (
 		[]float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, false}
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
 	telemetryDropped = &instrument{"chat_completion.telemetry.dropped", "Telemetry that was dropped.", "{record}", nil, false}
+	lookUpFailures   = &instrument{"chat_completion.config.lookup_failures", "Failed look-ups of lists that the configuration refers to.", "{lookup}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
 )
 
@@ -50,6 +51,7 @@ const (
 	decisionAttribute      = "chat_completion.decision"
 	modeAttribute          = "chat_completion.mode"
 	recordAttribute        = "chat_completion.record"
+	keyAttribute           = "chat_completion.key"
 )
 
 // metric is a snapshot of an instrument for a sink that publishes it.

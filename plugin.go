@@ -11,11 +11,12 @@
 //  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
-//  4. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
-//  5. addressProvider sets the path and the key of the provider.
-//  6. send forwards the plan to the provider, or to several in turn until one responds.
-//  7. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
-//  8. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
+//  4. identify finds out who sends the request, and which policy that consumer has, if consumers are configured.
+//  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
+//  6. addressProvider sets the path and the key of the provider.
+//  7. send forwards the plan to the provider, or to several in turn until one responds.
+//  8. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
+//  9. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
 //
 // # Layers
 //
@@ -26,6 +27,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
+//   - account: consumers
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -59,10 +61,14 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
-	for _, pr := range p.providers {
+	for i, pr := range p.providers {
 		startCredential(ctx, pr.auth.credential)
 		pr.handler = newHandler(p, pr, next)
+		for _, group := range p.groups {
+			group.providers[i].handler = pr.handler
+		}
 	}
+	startConsumers(ctx, p.consumers)
 	return &middleware{policy: p}, nil
 }
 
@@ -109,10 +115,15 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // provider is called, and the call is recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
+	if x.firstPolicy.consumers != nil {
+		if req = identify(x, req); req == nil {
+			return
+		}
+	}
 	p, pr, call := x.firstPolicy, x.provider, x.call
 	t := p.telemetry
 	if t.labels != nil {
-		call.Labels = labelsOf(t.labels, req)
+		call.Labels = labelsOf(t.labels, req, call.Labels)
 	}
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil && pr.upstream == nil {

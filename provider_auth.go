@@ -14,6 +14,7 @@ type providerAuth struct {
 	credential      *credential // nil: the client's credentials are forwarded
 	clientKeyHeader *keyHeader  // that a client's key is moved to, without a credential; nil: the key stays in its header
 	dropsClientKey  bool        // of a fallback: a client's key is for the first provider only
+	consumerHeader  string      // that names the consumer and is not forwarded; empty: there is none
 	keyHeaders      []string    // of a fallback: the headers that carry the keys of all providers of the policy
 }
 
@@ -22,6 +23,9 @@ type providerAuth struct {
 // client's, and may be configured to show Authorization.
 func authorize(auth *providerAuth, req *http.Request) *apiError {
 	cred := auth.credential
+	if auth.consumerHeader != "" {
+		removeConsumerHeader(auth, req)
+	}
 	if cred == nil {
 		forwardClientKey(auth, req)
 		return nil
@@ -36,6 +40,13 @@ func authorize(auth *providerAuth, req *http.Request) *apiError {
 	removeClientIdentity(auth, req)
 	req.Header[cred.header] = []string{value}
 	return nil
+}
+
+// removeConsumerHeader removes the header that names the consumer. The header is copied first, as in
+// authorize.
+func removeConsumerHeader(auth *providerAuth, req *http.Request) {
+	req.Header = req.Header.Clone()
+	delete(req.Header, auth.consumerHeader)
 }
 
 // forwardClientKey forwards a client's key to the first provider, in the header that the provider

@@ -31,8 +31,12 @@ type Call struct {
 	// ErrorType is error.type: empty if the call succeeded, else a provider's status code, the code
 	// of an API error, or one of the constants of this file.
 	ErrorType string
-	// Labels are the alternating names and values of the configured labels. A label without a value
-	// is left out.
+	// Consumer is the name of the consumer that sent the request, and Group that of its group. They
+	// are empty if none is known.
+	Consumer string
+	Group    string
+	// Labels are the alternating names and values of the labels: of the consumer and its group, if
+	// known, and of those that are configured. A label without a value is left out.
 	Labels []string
 	// Trace is the call's place in a trace. It is nil if the call has no span.
 	Trace *Trace

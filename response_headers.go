@@ -17,11 +17,14 @@ const (
 	firstChunkHeader   = "X-Ai-Ttft-Ms"
 	errorTypeHeader    = "X-Ai-Error-Type"
 	attemptsHeader     = "X-Ai-Attempts"
+	consumerNameHeader = "X-Ai-Consumer"
+	groupNameHeader    = "X-Ai-Group"
 )
 
 // accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
+	consumerNameHeader, groupNameHeader,
 }
 
 // accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's
@@ -65,6 +68,14 @@ func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	}
 	if c.ErrorType != "" {
 		header[errorTypeHeader] = []string{c.ErrorType}
+	}
+}
+
+// setConsumerHeaders sets the name and the group of the consumer of a call.
+func setConsumerHeaders(header http.Header, c *Call) {
+	header[consumerNameHeader] = []string{c.Consumer}
+	if c.Group != "" {
+		header[groupNameHeader] = []string{c.Group}
 	}
 }
 

@@ -148,8 +148,7 @@ func watchLookUp(s *secret, now time.Time) {
 	if hadKey {
 		left := s.confirmed.Add(pace.maxStale).Sub(now)
 		if left <= 0 {
-			none := ""
-			s.current.Store(none)
+			setKey(s, "")
 		} else if left < delay {
 			delay = left
 		}
@@ -220,11 +219,21 @@ func storeKey(s *secret, before, key string, now time.Time) {
 	if key == before {
 		return
 	}
-	s.current.Store(key)
+	setKey(s, key)
 	s.since = now
 	s.rotated = before != ""
 	s.rejected = false
 }
+
+// setKey makes a key the current one; empty: there is none.
+func setKey(s *secret, key string) {
+	s.current.Store(key)
+	secretChanges.Add(1)
+}
+
+// secretChanges counts the changes of all keys: who has derived something from keys sees whether one
+// has changed.
+var secretChanges atomic.Int64
 
 // keepStaleKey schedules the retry after a failed look-up, and removes the key after maxStale. The
 // caller holds the lock.
@@ -244,8 +253,7 @@ func keepStaleKey(s *secret, hasKey bool, now time.Time) {
 	}
 	expiry := s.confirmed.Add(pace.maxStale)
 	if !now.Before(expiry) {
-		none := ""
-		s.current.Store(none)
+		setKey(s, "")
 	} else if expiry.Before(s.due) {
 		s.due = expiry
 	}
@@ -258,14 +266,21 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	before := s.state
 	if problem == nil {
 		s.state = ""
+		what := "key"
+		if s.source.document != nil {
+			what = "content"
+		}
 		if hadKey && s.since.Equal(s.confirmed) {
-			logDebug("%s: the key has changed; new requests use the new key", s.source.key)
+			logDebug("%s: the %s has changed; new requests use the new %s", s.source.key, what, what)
 		} else if before != "" {
-			logDebug("%s: the key is available", s.source.key)
+			logDebug("%s: the %s is available", s.source.key, what)
 		}
 		return
 	}
 	s.state = problem.kind
+	if s.source.document != nil {
+		countDocumentFailures(s.source.key, 1)
+	}
 	if hasKey {
 		s.state += ", stale"
 	}
@@ -273,7 +288,9 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 		return
 	}
 	outcome := s.source.consequence
-	if hasKey {
+	if hasKey && s.source.document != nil {
+		outcome = "the last valid content is used"
+	} else if hasKey {
 		outcome = "the last known key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
 	} else if hadKey {
 		outcome = "the last known key has expired (secrets.maxStale), and " + s.source.consequence

@@ -49,6 +49,7 @@ type secretSource struct {
 	api         *kubernetesAPI
 	secret      secretReference
 	pace        secretPace
+	document    *document // what is there instead of a key; nil: a key
 }
 
 // secretReference is a reference to a key of a Kubernetes Secret.
@@ -151,6 +152,9 @@ func isNamespace(name string) bool {
 func lookUp(source *secretSource) (string, *lookUpProblem) {
 	if source.path == "" {
 		return lookUpSecret(source)
+	}
+	if source.document != nil {
+		return lookUpDocument(source)
 	}
 	content, err := readSmallFile(source.path)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 )
 
 // telemetry is what follows from Config.Telemetry, decided once.
@@ -65,9 +64,8 @@ type label struct {
 	template *template
 }
 
-// labelsOf returns the labels of a request, alternating names and values.
-func labelsOf(labels []label, req *http.Request) []string {
-	var pairs []string
+// labelsOf returns the labels of a request after those that it has, alternating names and values.
+func labelsOf(labels []label, req *http.Request, pairs []string) []string {
 	for i := range labels {
 		l := &labels[i]
 		values := req.Header[l.header] // nil if the value is not that of one header
@@ -95,13 +93,6 @@ func appendLabel(pairs []string, l *label, req *http.Request) []string {
 	}
 	return append(pairs, l.name, value)
 }
-
-func attributeText(text string) bool {
-	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
-}
-
-// labelMaxBytes bounds the value of a label; a longer one is _OTHER.
-const labelMaxBytes = 128
 
 // prometheusName returns the name of a metric or an attribute as Prometheus writes it.
 func prometheusName(name string) string {

@@ -271,8 +271,18 @@ func collect(r *registry) []metric {
 		{policyDecisions, decisions},
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
+		{lookUpFailures, failurePoints(documentFailureCounts())},
 	}
 	return metrics
+}
+
+// failurePoints returns the counts of failed look-ups by configuration key.
+func failurePoints(counts map[string]int64) []point {
+	var points []point
+	for _, key := range sortedKeys(counts) {
+		points = append(points, point{attributes: []string{keyAttribute, key}, count: counts[key]})
+	}
+	return points
 }
 
 // collectCounters returns all series and the points of the counters.

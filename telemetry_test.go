@@ -128,7 +128,7 @@ func TestLabelValidation(t *testing.T) {
 		{"a text with a line feed", map[string]string{"a": "x\ny"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "x\ny"`},
 		{"a text that is not UTF-8", map[string]string{"a": "\xff"}, `telemetry.labels.a: must be UTF-8 of at most 128 bytes without control characters, got "\xff"`},
 		{"a reference that is not closed", map[string]string{"a": "$(headers.x"}, `telemetry.labels.a: unclosed $( in "$(headers.x"`},
-		{"an unknown source", map[string]string{"a": "$(header.x)"}, `telemetry.labels.a: unknown reference "$(header.x)": use $(uri_captures.name), $(headers.name) or $(query_params.name)`},
+		{"an unknown source", map[string]string{"a": "$(header.x)"}, `telemetry.labels.a: unknown reference "$(header.x)": use $(uri_captures.name), $(headers.name), $(query_params.name) or $(consumer.name)`},
 		{"a capture without a pattern", map[string]string{"a": "$(uri_captures.x)"}, `telemetry.labels.a: $(uri_captures.x) requires "modelPattern"`},
 	}
 	for _, test := range tests {

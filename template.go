@@ -8,7 +8,8 @@ import (
 )
 
 // template is a configured text with references to the request in Kong's syntax:
-// $(uri_captures.name), $(headers.name) and $(query_params.name).
+// $(uri_captures.name), $(headers.name) and $(query_params.name), and with $(consumer.name) and
+// $(consumer.group).
 type template struct {
 	pattern *regexp.Regexp // Config.ModelPattern, matched against the path
 	parts   []templatePart
@@ -27,6 +28,44 @@ const (
 	uriCaptures = "uri_captures"
 	headers     = "headers"
 	queryParams = "query_params"
+	callerInfo  = "consumer"
+)
+
+// caller is the consumer that sent a request, as far as templates refer to it. It is in the context
+// of a request where one may.
+type caller struct {
+	name  string
+	group string // empty: none
+}
+
+// callerKey is the key of a caller in a context: see exchangeKey.
+var callerKey = new(int)
+
+// callerOf returns the caller in the context of a request; nil: it is unknown.
+func callerOf(req *http.Request) *caller {
+	who, known := req.Context().Value(callerKey).(*caller)
+	if !known {
+		return nil
+	}
+	return who
+}
+
+// callerValue returns what a reference to the consumer stands for; "": there is no such value.
+func callerValue(req *http.Request, key string) string {
+	who := callerOf(req)
+	switch {
+	case who == nil:
+		return ""
+	case key == callerGroup:
+		return who.group
+	}
+	return who.name
+}
+
+// Keys of a reference to the consumer.
+const (
+	callerName  = "name"
+	callerGroup = "group"
 )
 
 var templateReference = regexp.MustCompile(`\$\(([^)]*)\)`)
@@ -48,8 +87,11 @@ func parseTemplate(bad *problems, key, text string, pattern *regexp.Regexp) *tem
 		reference := text[at[2]:at[3]]
 		source, name, _ := strings.Cut(reference, ".")
 		switch {
-		case name == "" || (source != uriCaptures && source != headers && source != queryParams):
-			bad.add(key, "unknown reference %q: use $(%s.name), $(%s.name) or $(%s.name)", text[at[0]:at[1]], uriCaptures, headers, queryParams)
+		case source == callerInfo && name != callerName && name != callerGroup:
+			bad.add(key, "unknown reference %q: use $(%s.%s) or $(%s.%s)", text[at[0]:at[1]], callerInfo, callerName, callerInfo, callerGroup)
+		case name == "" || (source != uriCaptures && source != headers && source != queryParams && source != callerInfo):
+			bad.add(key, "unknown reference %q: use $(%s.name), $(%s.name), $(%s.name) or $(%s.%s)",
+				text[at[0]:at[1]], uriCaptures, headers, queryParams, callerInfo, callerName)
 		case source == uriCaptures && pattern == nil:
 			bad.add(key, "$(%s) requires %q", reference, "modelPattern")
 		case source == uriCaptures && pattern.SubexpIndex(name) < 0:
@@ -86,6 +128,8 @@ func render(t *template, req *http.Request) (string, *apiError) {
 			value = req.Header.Get(part.key)
 		case queryParams:
 			value = req.URL.Query().Get(part.key)
+		case callerInfo:
+			value = callerValue(req, part.key)
 		}
 		if value == "" {
 			return "", invalidRequest("missing_template_value", "", part.source+" key "+part.key+" was not provided")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // quoted returns text from a client for use in an error message: shortened and in quotes.
@@ -69,6 +70,15 @@ func headerText(key string) (string, bool) {
 	key = strings.TrimSpace(key)
 	return key, key != "" && !strings.ContainsAny(key, controlCharacters)
 }
+
+// attributeText reports whether a text can be the value of an attribute: of telemetry, and the name of
+// a consumer.
+func attributeText(text string) bool {
+	return len(text) <= labelMaxBytes && utf8.ValidString(text) && !strings.ContainsAny(text, controlCharacters)
+}
+
+// labelMaxBytes bounds the value of a label; a longer one is _OTHER.
+const labelMaxBytes = 128
 
 // fold returns a form that is equal for all spellings of a name that some JSON parser treats as the
 // same name. The conversion to upper case folds the long s, the one to lower case the Kelvin sign,

@@ -73,9 +73,10 @@ func replayWith(t *testing.T, find backends.Binary) {
 	cases := loadCases(t)
 	provider := replay.NewProvider(t, cases)
 	traefik := start(t, gateway.Options{
-		Binary:           binary,
-		AccessLog:        true,
-		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts"},
+		Binary:    binary,
+		AccessLog: true,
+		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts",
+			"X-Ai-Consumer", "X-Ai-Group"},
 	})
 	dynamic := gateway.Dynamic{
 		Routers:     map[string]gateway.Router{},

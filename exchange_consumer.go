@@ -1,0 +1,200 @@
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// identify finds out who sends a request, before anything else of it is looked at, and has the policy
+// of the consumer's group applied. It returns the request, or nil if it has responded.
+func identify(x *exchange, req *http.Request) *http.Request {
+	p := x.firstPolicy
+	c, apiErr := identifyConsumer(p.consumers, req, x.call.Start)
+	if c == nil {
+		if c, apiErr = passedConsumer(req, apiErr); c == nil {
+			return unidentifiedRequest(x, req, apiErr)
+		}
+	}
+	x.consumer = c
+	call, who := x.call, c.caller
+	call.Consumer = who.name
+	call.Group = who.group
+	call.Labels = c.labels
+	if apiErr != nil || p.groups != nil || p.namesConsumer || c.allowed != nil {
+		return applyConsumer(x, p, req, apiErr)
+	}
+	return req
+}
+
+// unidentifiedRequest returns a request whose consumer is unknown and not required, or nil if it is.
+func unidentifiedRequest(x *exchange, req *http.Request, apiErr *apiError) *http.Request {
+	if apiErr != nil {
+		rejectExchange(x, apiErr)
+		return nil
+	}
+	return req
+}
+
+// applyConsumer applies what is particular to the consumer of a request. It returns the request, or
+// nil if the consumer is refused.
+func applyConsumer(x *exchange, p *policy, req *http.Request, apiErr *apiError) *http.Request {
+	if apiErr == nil && p.groups != nil && x.call.Group != "" {
+		apiErr = enterGroup(x, p)
+	}
+	if apiErr != nil {
+		rejectExchange(x, apiErr)
+		return nil
+	}
+	x.restricted = x.consumer.allowed != nil || x.firstPolicy.restrictsModels
+	if p.namesConsumer {
+		req = withCaller(x.consumer, req)
+	}
+	return req
+}
+
+// passedConsumer returns the consumer that an instance before has identified for a request that it has
+// passed through; nil and the error: there is none.
+func passedConsumer(req *http.Request, apiErr *apiError) (*consumer, *apiError) {
+	if who := callerOf(req); who != nil {
+		return newConsumer(who.name, who.group), nil
+	}
+	return nil, apiErr
+}
+
+// enterGroup has the policy of the consumer's group applied.
+func enterGroup(x *exchange, p *policy) *apiError {
+	own := p.groups[x.call.Group]
+	if own == nil && p.consumers.onlyGroups {
+		return nil // as at a chained instance
+	}
+	if own == nil {
+		logWarnOnce("middleware %q: consumers.groups does not have the group %q of a consumer; its requests get status 403", p.name, x.call.Group)
+		return unknownGroup()
+	}
+	x.firstPolicy = own
+	x.latestPolicy = own
+	x.provider = own.providers[0]
+	return nil
+}
+
+// withCaller returns a request whose templates can refer to its consumer.
+func withCaller(c *consumer, req *http.Request) *http.Request {
+	if c == nil {
+		return req
+	}
+	return req.WithContext(context.WithValue(req.Context(), callerKey, c.caller))
+}
+
+// serveUngovernedConsumer is serveUngoverned where a consumer must be identified.
+func serveUngovernedConsumer(p *policy, k kind, start time.Time, rw http.ResponseWriter, req *http.Request) bool {
+	x := newExchange(p, p.providers[0].endpoints[k], start, rw, req)
+	if req = identifyUngoverned(x, req); req == nil {
+		return true
+	}
+	c := x.consumer
+	if c == nil {
+		return forwardUngoverned(p, k, start, rw, req)
+	}
+	isServed := true // also if the response breaks off
+	defer func() {
+		if isServed {
+			setConsumerHeaders(rw.Header(), x.call)
+		}
+	}()
+	own := consumerPolicy(x.firstPolicy, c)
+	if k == passthrough && own.restrictsModels && !own.reportOnly {
+		rejectExchange(x, passthroughDenied())
+		return isServed
+	}
+	isServed = forwardUngoverned(own, k, start, rw, withCaller(c, req))
+	return isServed
+}
+
+// identifyUngoverned is identify for a request that may not be governed, whose panics nobody else
+// recovers.
+func identifyUngoverned(x *exchange, req *http.Request) (identified *http.Request) {
+	identified = nil
+	defer func() {
+		if cause := recover(); cause != nil {
+			endPanicked(x, req, cause)
+		}
+	}()
+	identified = identify(x, req)
+	return identified
+}
+
+// consumerPolicy returns a policy for requests of a consumer that are not governed: its models are
+// those that the consumer may use.
+func consumerPolicy(p *policy, c *consumer) *policy {
+	if c.allowed == nil {
+		return p
+	}
+	own, rules := *p, *p.models
+	rules.consumers = c.allowed
+	own.models = &rules
+	own.restrictsModels = true
+	return &own
+}
+
+func passthroughDenied() *apiError {
+	apiErr := denied()
+	apiErr.message = "Access to this endpoint is denied, since the gateway cannot tell which model it uses, and your models are restricted."
+	return apiErr
+}
+
+// planConsumer is planRequest for a consumer that may use some models only.
+func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	pl, apiErr := planRequest(ep, req)
+	if apiErr != nil {
+		return pl, apiErr
+	}
+	c, d := x.consumer, pl.decision
+	switch {
+	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
+		return pl, noModel()
+	case d.model == nil || matchesModel(c.allowed, d.model[0]):
+		return pl, nil
+	}
+	name := d.requestedModel
+	if name == "" || !ep.models.override {
+		name = d.model[0]
+	}
+	apiErr = modelNotFound(name)
+	apiErr.message += " Use one of: " + c.allowedText + "."
+	return pl, apiErr
+}
+
+// chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,
+// if it has one. The first instance with consumers identifies.
+func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiError) {
+	if x.consumer == nil {
+		var apiErr *apiError
+		if who := callerOf(req); who != nil {
+			x.consumer = newConsumer(who.name, who.group)
+		} else if p.consumers != nil {
+			if apiErr = identifyChained(x, p, req); apiErr != nil {
+				return p, apiErr
+			}
+		}
+	}
+	if c := x.consumer; c != nil && p.groups[c.caller.group] != nil {
+		return p.groups[c.caller.group], nil
+	}
+	return p, nil
+}
+
+// identifyChained identifies the consumer of a request after an instance that has not.
+func identifyChained(x *exchange, p *policy, req *http.Request) *apiError {
+	c, apiErr := identifyConsumer(p.consumers, req, time.Now())
+	if c == nil || x.call == nil {
+		x.consumer = c
+		return apiErr
+	}
+	x.consumer = c
+	x.call.Consumer, x.call.Group = c.caller.name, c.caller.group
+	if !containsText(x.call.Labels, consumerLabel) && !containsText(x.call.Labels, groupLabel) {
+		x.call.Labels = append(append([]string{}, c.labels...), x.call.Labels...)
+	}
+	return apiErr
+}
