@@ -36,6 +36,12 @@ func decodeStruct(members map[string]any, target reflect.Value) error {
 			}
 			continue
 		}
+		if nested, isObject := value.(map[string]any); isObject && field.Kind() == reflect.Map && field.Type().Elem().Kind() == reflect.Struct {
+			if err := decodeMap(nested, field); err != nil {
+				return err
+			}
+			continue
+		}
 		text, err := json.Marshal(value)
 		if err != nil {
 			return err
@@ -61,6 +67,22 @@ func decodeStructs(list []any, target reflect.Value) error {
 			return err
 		}
 		target.Set(reflect.Append(target, decoded))
+	}
+	return nil
+}
+
+func decodeMap(members map[string]any, target reflect.Value) error {
+	target.Set(reflect.MakeMap(target.Type()))
+	for name, value := range members {
+		nested, isObject := value.(map[string]any)
+		if !isObject {
+			return fmt.Errorf("%v: want an object", value)
+		}
+		decoded := reflect.New(target.Type().Elem()).Elem()
+		if err := decodeStruct(nested, decoded); err != nil {
+			return err
+		}
+		target.SetMapIndex(reflect.ValueOf(name), decoded)
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ type policy struct {
 	maxStreamDuration   time.Duration // 0: unlimited
 	reportOnly          bool          // decisions are reported, not enforced
 	hasRules            bool          // it has rules for a request that another instance has governed
+	prices              *priceTable   // nil: costs are unknown
 	telemetry           *telemetry
 	exposes             bool // the middleware serves the metrics
 }
@@ -44,6 +45,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	pattern := parseModelPattern(bad, config.ModelPattern)
 	p.models = parseModels(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.prices = parsePrices(bad, config.Prices, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)

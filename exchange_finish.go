@@ -24,6 +24,9 @@ func finish(x *exchange, ctx context.Context) {
 	if c.Status != http.StatusOK || !w.complete || w.reader.stream || w.reader.failed {
 		c.ErrorType = endedBy(x, ctx)
 	}
+	if x.firstPolicy.prices != nil {
+		setCost(x)
+	}
 	header := w.ResponseWriter.Header()
 	removeLogTrailers(header)
 	setLogHeaders(header, x.decision, c)

@@ -34,8 +34,13 @@ var (
 		[]float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, false}
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
 	telemetryDropped = &instrument{"chat_completion.telemetry.dropped", "Telemetry that was dropped.", "{record}", nil, false}
+	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", costUnit, nil, false}
+	unknownCosts     = &instrument{"chat_completion.cost.unknown", "Calls with prices whose cost is unknown.", "{call}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
 )
+
+// costUnit is the unit of instruments whose points count picodollars, and are published in dollars.
+const costUnit = "{USD}"
 
 // Attributes of the instruments and of spans.
 const (
@@ -50,7 +55,22 @@ const (
 	decisionAttribute      = "chat_completion.decision"
 	modeAttribute          = "chat_completion.mode"
 	recordAttribute        = "chat_completion.record"
+	reasonAttribute        = "chat_completion.reason"
+	costAmountAttribute    = "gen_ai.usage.cost.amount"
+	costCurrencyAttribute  = "gen_ai.usage.cost.currency"
+	costSourceAttribute    = "gen_ai.usage.cost.source"
 )
+
+// costCurrency is the currency of all costs.
+const costCurrency = "USD"
+
+// costSource returns the source of a cost in the words of the conventions as they are proposed.
+func costSource(c *Cost) string {
+	if c.Source == costFromProvider {
+		return "provider"
+	}
+	return "local"
+}
 
 // metric is a snapshot of an instrument for a sink that publishes it.
 type metric struct {
@@ -63,6 +83,6 @@ type metric struct {
 type point struct {
 	attributes []string // alternating names and values
 	counts     []int64  // of a histogram: values per bucket, the last one above all bounds
-	count      int64    // of a histogram: all values; of a counter or a gauge: its value
+	count      int64    // of a histogram: all values; of a counter or a gauge: its value, with costUnit in picodollars
 	sum        float64  // of the values
 }

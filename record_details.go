@@ -1,5 +1,7 @@
 package chatcompletion
 
+import "encoding/json"
+
 // maxFinishReasons bounds the finish reasons that a record keeps: a provider could send thousands
 // of choices.
 const maxFinishReasons = 16
@@ -13,6 +15,8 @@ type smallResponse struct {
 	Model   string        `json:"model"`
 	Usage   smallUsage    `json:"usage"`
 	Choices []smallChoice `json:"choices"`
+	// ServiceTier counts for costs only.
+	ServiceTier string `json:"service_tier"`
 }
 
 type smallChoice struct {
@@ -27,6 +31,15 @@ type smallUsage struct {
 	CacheRead        float64      `json:"cache_read_input_tokens"`
 	Prompt           usageDetails `json:"prompt_tokens_details"`
 	Completion       usageDetails `json:"completion_tokens_details"`
+	// The following count for costs only.
+	CacheWrites cacheWriteMembers `json:"cache_creation"`
+	Cost        json.RawMessage   `json:"cost"`
+}
+
+// cacheWriteMembers are the members that say how long a cache keeps what was written to it.
+type cacheWriteMembers struct {
+	For5m float64 `json:"ephemeral_5m_input_tokens"`
+	For1h float64 `json:"ephemeral_1h_input_tokens"`
 }
 
 // fillDetails sets the fields of small responses that only spans and log lines have. It is kept out
@@ -65,6 +78,7 @@ type usageDetails struct {
 	CacheCreationTokens float64 `json:"cache_creation_tokens"`
 	CacheWriteTokens    float64 `json:"cache_write_tokens"`
 	ReasoningTokens     float64 `json:"reasoning_tokens"`
+	AudioTokens         float64 `json:"audio_tokens"`
 }
 
 // takeUsageDetails takes the counts that are possible as a part of the tokens.

@@ -17,11 +17,13 @@ const (
 	firstChunkHeader   = "X-Ai-Ttft-Ms"
 	errorTypeHeader    = "X-Ai-Error-Type"
 	attemptsHeader     = "X-Ai-Attempts"
+	costHeader         = "X-Ai-Cost"
 )
 
 // accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
+	costHeader,
 }
 
 // accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's
@@ -52,6 +54,9 @@ func setLogHeaders(header http.Header, d *decision, c *Call) {
 	}
 	if u.OutputKnown {
 		header[outputTokensHeader] = []string{strconv.FormatInt(u.OutputTokens, 10)}
+	}
+	if c.Cost.Known {
+		header[costHeader] = []string{dollars(c.Cost.Picodollars)}
 	}
 	if c.FirstChunk > 0 || c.ErrorType != "" {
 		setStreamOrErrorHeaders(header, c)

@@ -53,6 +53,7 @@ type responseReader struct {
 	failed       bool             // the response says that it is an error
 	cut          bool             // the response ended early, as far as HTTP can tell
 	capture      *capture         // nil: no content is captured
+	parts        *usageParts      // nil: costs are not wanted
 }
 
 // scanWindow reads a window of a response, and returns the part that the next window has to begin
@@ -168,7 +169,7 @@ func readSmallResponse(reader *responseReader, body []byte) bool {
 	}
 	reader.record.Model = members.Model
 	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: input, OutputTokens: output}
-	if reader.wantsDetails {
+	if reader.wantsDetails || reader.parts != nil {
 		reader.record.details = members
 	}
 	return true
@@ -192,6 +193,9 @@ func readDocument(reader *responseReader, body []byte) {
 		members = largeMembers(reader, body, nil) // it is not JSON, or it is cut off
 	}
 	recordMembers(reader, &protocols[0], members)
+	if reader.parts != nil && reader.kind == governedPassthrough {
+		recordMedia(reader, members, body)
+	}
 	if reader.wantsDetails && isResponseObject(reader, members) {
 		recordFinishReasons(reader.record, members.Status)
 	}

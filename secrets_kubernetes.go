@@ -72,7 +72,14 @@ func lookUpSecret(source *secretSource) (string, *lookUpProblem) {
 	case len(body) > apiResponseMaxBytes:
 		return "", &lookUpProblem{"response", fmt.Sprintf("%s sent a response of more than %d bytes", apiName(source.api), apiResponseMaxBytes)}
 	}
-	return readSecret(source.api, reference, body)
+	if source.document == nil {
+		return readSecret(source.api, reference, body)
+	}
+	value, problem := secretData(source.api, reference, body)
+	if problem != nil {
+		return "", problem
+	}
+	return parseDocument(source, string(value))
 }
 
 // apiClient returns a client for a single request to an API server.
@@ -223,12 +230,25 @@ func serviceAccount(token string) string {
 
 // readSecret returns the key from the API server's response.
 func readSecret(api *kubernetesAPI, r secretReference, body []byte) (string, *lookUpProblem) {
+	value, problem := secretData(api, r, body)
+	if problem != nil {
+		return "", problem
+	}
+	key, ok := headerText(string(value))
+	if !ok || len(value) > secretMaxBytes {
+		return "", &lookUpProblem{"value", fmt.Sprintf("the key %q of the Secret %s/%s is empty, not a valid header value, or larger than %d bytes", r.key, r.namespace, r.name, secretMaxBytes)}
+	}
+	return key, nil
+}
+
+// secretData returns the data of a Secret under the key of a reference.
+func secretData(api *kubernetesAPI, r secretReference, body []byte) ([]byte, *lookUpProblem) {
 	var members struct {
 		Kind string            `json:"kind"`
 		Data map[string]string `json:"data"`
 	}
 	if json.Unmarshal(body, &members) != nil || members.Kind != "Secret" {
-		return "", &lookUpProblem{"response", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
+		return nil, &lookUpProblem{"response", apiName(api) + " did not return a Secret; check that it is a Kubernetes API server"}
 	}
 	encoded, found := members.Data[r.key]
 	if !found {
@@ -236,12 +256,11 @@ func readSecret(api *kubernetesAPI, r secretReference, body []byte) (string, *lo
 		if len(members.Data) > 0 {
 			has = "it contains " + shortened(strings.Join(sortedKeys(members.Data), ", "))
 		}
-		return "", &lookUpProblem{"key", fmt.Sprintf("the Secret %s/%s has no key %q; %s", r.namespace, r.name, r.key, has)}
+		return nil, &lookUpProblem{"key", fmt.Sprintf("the Secret %s/%s has no key %q; %s", r.namespace, r.name, r.key, has)}
 	}
 	value, err := base64.StdEncoding.DecodeString(encoded)
-	key, ok := headerText(string(value))
-	if err != nil || !ok || len(value) > secretMaxBytes {
-		return "", &lookUpProblem{"value", fmt.Sprintf("the key %q of the Secret %s/%s is empty, not a valid header value, or larger than %d bytes", r.key, r.namespace, r.name, secretMaxBytes)}
+	if err != nil {
+		return nil, nil // as empty as it looks to its reader
 	}
-	return key, nil
+	return value, nil
 }

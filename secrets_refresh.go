@@ -145,7 +145,7 @@ func watchLookUp(s *secret, now time.Time) {
 	key, ok := s.current.Load().(string)
 	hadKey := ok && key != ""
 	delay := pace.linger
-	if hadKey {
+	if hadKey && s.source.document == nil {
 		left := s.confirmed.Add(pace.maxStale).Sub(now)
 		if left <= 0 {
 			none := ""
@@ -239,7 +239,7 @@ func keepStaleKey(s *secret, hasKey bool, now time.Time) {
 	}
 	s.failures++
 	s.due = now.Add(delay)
-	if !hasKey {
+	if !hasKey || s.source.document != nil {
 		return
 	}
 	expiry := s.confirmed.Add(pace.maxStale)
@@ -258,11 +258,7 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 	before := s.state
 	if problem == nil {
 		s.state = ""
-		if hadKey && s.since.Equal(s.confirmed) {
-			logDebug("%s: the key has changed; new requests use the new key", s.source.key)
-		} else if before != "" {
-			logDebug("%s: the key is available", s.source.key)
-		}
+		logAvailable(s, before, hadKey && s.since.Equal(s.confirmed))
 		return
 	}
 	s.state = problem.kind
@@ -273,12 +269,29 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 		return
 	}
 	outcome := s.source.consequence
-	if hasKey {
+	if hasKey && s.source.document != nil {
+		outcome = "what was read before stays in use"
+	} else if hasKey {
 		outcome = "the last known key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
 	} else if hadKey {
 		outcome = "the last known key has expired (secrets.maxStale), and " + s.source.consequence
 	}
 	logWarn("%s: %s; %s", s.source.key, problem.text, outcome)
+}
+
+// logAvailable logs a successful look-up after a failed one, or with another result. The caller holds
+// the lock.
+func logAvailable(s *secret, before string, hasChanged bool) {
+	switch {
+	case hasChanged && s.source.document != nil:
+		logDebug("%s: %s have changed", s.source.key, s.source.document.name)
+	case hasChanged:
+		logDebug("%s: the key has changed; new requests use the new key", s.source.key)
+	case before != "" && s.source.document != nil:
+		logDebug("%s: %s are available", s.source.key, s.source.document.name)
+	case before != "":
+		logDebug("%s: the key is available", s.source.key)
+	}
 }
 
 // credentialRejected schedules a look-up after a request that began at start was rejected with

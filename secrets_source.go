@@ -1,6 +1,8 @@
 package chatcompletion
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,7 +51,20 @@ type secretSource struct {
 	api         *kubernetesAPI
 	secret      secretReference
 	pace        secretPace
+	document    *document // nil: it holds a key
 }
+
+// document is what a source holds instead of a key: a text that is parsed whenever it has changed. The
+// result stays in use however long the source cannot be read.
+type document struct {
+	name   string                   // for log lines, such as "the prices"
+	parse  func(text string) string // returns the problem; "": the text is in use
+	holder any                      // what parse sets
+	digest string                   // of the text that was parsed last; only look-ups, one at a time, use it
+}
+
+// documentMaxBytes limits the size of documents.
+const documentMaxBytes = 16 << 20
 
 // secretReference is a reference to a key of a Kubernetes Secret.
 type secretReference struct {
@@ -152,15 +167,37 @@ func lookUp(source *secretSource) (string, *lookUpProblem) {
 	if source.path == "" {
 		return lookUpSecret(source)
 	}
-	content, err := readSmallFile(source.path)
+	maxBytes := int64(secretMaxBytes)
+	if source.document != nil {
+		maxBytes = documentMaxBytes
+	}
+	content, err := readFile(source.path, maxBytes)
 	if err != nil {
 		return "", &lookUpProblem{"file", err.Error() + howToMount(source)}
+	}
+	if source.document != nil {
+		return parseDocument(source, content)
 	}
 	key, ok := headerText(content)
 	if !ok {
 		return "", &lookUpProblem{"value", fmt.Sprintf("the file %q is empty or not a valid header value", source.path)}
 	}
 	return key, nil
+}
+
+// parseDocument has a document parsed if its text has changed, and returns its digest, which stands
+// for the key.
+func parseDocument(source *secretSource, text string) (string, *lookUpProblem) {
+	sum := sha256.Sum256([]byte(text))
+	digest := hex.EncodeToString(sum[:])
+	if digest == source.document.digest {
+		return digest, nil
+	}
+	if problem := source.document.parse(text); problem != "" {
+		return "", &lookUpProblem{"document: " + problem, sourceName(source) + ": " + problem}
+	}
+	source.document.digest = digest
+	return digest, nil
 }
 
 // sourceName returns the name of a source for log lines.
@@ -184,12 +221,17 @@ func howToMount(source *secretSource) string {
 
 // readSmallFile returns the content of a regular file of at most secretMaxBytes.
 func readSmallFile(path string) (string, error) {
+	return readFile(path, secretMaxBytes)
+}
+
+// readFile returns the content of a regular file of at most maxBytes.
+func readFile(path string, maxBytes int64) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
-	if !info.Mode().IsRegular() || info.Size() > secretMaxBytes {
-		return "", fmt.Errorf("%q is not a regular file of at most %d bytes", path, secretMaxBytes)
+	if !info.Mode().IsRegular() || info.Size() > maxBytes {
+		return "", fmt.Errorf("%q is not a regular file of at most %d bytes", path, maxBytes)
 	}
 	content, err := os.ReadFile(path)
 	return string(content), err
