@@ -27,6 +27,8 @@ type policy struct {
 	reportOnly          bool          // decisions are reported, not enforced
 	hasRules            bool          // it has rules for a request that another instance has governed
 	prices              *priceTable   // nil: costs are unknown
+	wantsParts          bool          // there are prices
+	wantsDetails        bool          // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
 	exposes             bool // the middleware serves the metrics
 }
@@ -46,6 +48,8 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
+	p.wantsParts = p.prices != nil
+	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)

@@ -64,8 +64,8 @@ type price struct {
 	services map[string]*servicePrice
 	byTokens bool // false: only requests, images and seconds cost something
 
-	// Most calls have no part of tokens with a price of its own. Up to these inputs, which no tier is
-	// below and whose products cannot overflow, they cost input and output; -1: never.
+	// Most calls cost their tokens, at rates whose products cannot overflow. Up to this input, no tier
+	// and no other rate counts; -1: never.
 	plainInput int64
 }
 
@@ -98,14 +98,23 @@ func newPrice(rates []int64, tiers []*priceTier, services map[string]*servicePri
 		tier.rates = withDefaults(overlaid(rates, tier.rates))
 	}
 	p.rates = withDefaults(rates)
-	input, output := p.rates[inputRate], p.rates[outputRate]
-	if p.byTokens && input >= 0 && input < plainRate && output >= 0 && output < plainRate && p.rates[requestRate]|p.rates[imageRate]|p.rates[secondRate] == 0 {
+	if p.byTokens && isPlainRates(p.rates) {
 		p.plainInput = plainTokens
 		if len(tiers) > 0 && tiers[0].over < plainTokens {
 			p.plainInput = tiers[0].over
 		}
 	}
 	return p
+}
+
+// isPlainRates reports whether all tokens have a price that is not too high, and nothing else has one.
+func isPlainRates(rates []int64) bool {
+	for kind, rate := range rates {
+		if rate == noRate || rate >= plainRate || (kind >= tokenRates && rate > 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // overlaid returns rates with those that others have in their place.

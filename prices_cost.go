@@ -1,9 +1,9 @@
 package chatcompletion
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
-	"strconv"
 	"strings"
 )
 
@@ -16,11 +16,18 @@ func costOf(p *price, u *Usage, r *Response) (int64, bool) {
 	if p.services != nil && r.ServiceTier != "" {
 		return serviceCost(p, u, r)
 	}
-	if u.InputTokens <= p.plainInput && u.OutputTokens <= plainTokens && u.InputKnown && u.OutputKnown &&
-		u.CacheReadInputTokens|u.CacheCreationInputTokens|u.ReasoningOutputTokens|u.InputAudioTokens|u.OutputAudioTokens == 0 {
-		return u.InputTokens*p.rates[inputRate] + u.OutputTokens*p.rates[outputRate], true
+	if u.InputTokens > p.plainInput || u.OutputTokens > plainTokens || !u.InputKnown || !u.OutputKnown || u.InputAudioTokens|u.OutputAudioTokens != 0 {
+		return costOfParts(p, u)
 	}
-	return costOfParts(p, u)
+	rates, read, written, reasoning := p.rates, u.CacheReadInputTokens, u.CacheCreationInputTokens, u.ReasoningOutputTokens
+	if read|written|reasoning == 0 {
+		return u.InputTokens*rates[inputRate] + u.OutputTokens*rates[outputRate], true
+	}
+	if u.CacheCreation1hInputTokens > 0 || read+written > u.InputTokens || reasoning > u.OutputTokens {
+		return costOfParts(p, u)
+	}
+	return (u.InputTokens-read-written)*rates[inputRate] + read*rates[cacheReadRate] + written*rates[cacheWriteRate] +
+		(u.OutputTokens-reasoning)*rates[outputRate] + reasoning*rates[reasoningRate], true
 }
 
 // serviceCost returns what a call cost whose response names a service tier.
@@ -151,10 +158,5 @@ func quotient(a, b, divisor int64) int64 {
 
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
-	digits := strconv.FormatInt(picodollars, 10)
-	if missing := unitPlaces + 1 - len(digits); missing > 0 {
-		digits = strings.Repeat("0", missing) + digits
-	}
-	point := len(digits) - unitPlaces
-	return strings.TrimRight(strings.TrimRight(digits[:point]+"."+digits[point:], "0"), ".")
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/1e12, picodollars%1e12), "0"), ".")
 }

@@ -59,17 +59,23 @@ func fillDetails(calls []*Call) {
 				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
 			}
 		}
-		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
-		if prompt.CachedTokens == 0 {
-			prompt.CachedTokens = members.Usage.CacheRead // some gateways report both
-		}
-		if prompt.CacheCreationTokens == 0 {
-			prompt.CacheCreationTokens = members.Usage.CacheCreation
-		}
-		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
-			takeUsageDetails(&resp.Usage, prompt, completion)
+		u := &members.Usage
+		if u.Prompt.CachedTokens+u.Prompt.CacheCreationTokens+u.Prompt.CacheWriteTokens+u.Completion.ReasoningTokens+u.CacheRead+u.CacheCreation > 0 {
+			takeSmallUsage(resp, u)
 		}
 	}
+}
+
+// takeSmallUsage takes the parts of the usage of a small response.
+func takeSmallUsage(resp *Response, u *smallUsage) {
+	prompt := &u.Prompt
+	if prompt.CachedTokens == 0 {
+		prompt.CachedTokens = u.CacheRead // some gateways report both
+	}
+	if prompt.CacheCreationTokens == 0 {
+		prompt.CacheCreationTokens = u.CacheCreation
+	}
+	takeUsageDetails(&resp.Usage, prompt, &u.Completion)
 }
 
 // usageDetails are members of a usage that count a part of its tokens.

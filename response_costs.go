@@ -111,7 +111,7 @@ func countImages(parts *usageParts, window []byte, skipped int) {
 // recordMedia records the images and the seconds of audio that a whole response of a governed
 // passthrough has. rest is what has not been skipped of it.
 func recordMedia(reader *responseReader, members *responseMembers, rest []byte) {
-	parts := reader.parts
+	parts := &reader.parts
 	countImages(parts, rest, len(rest))
 	for i := range imageMarks {
 		if images := int64(parts.marked[i]); images > parts.images {
@@ -123,17 +123,37 @@ func recordMedia(reader *responseReader, members *responseMembers, rest []byte) 
 	}
 }
 
-// takeParts completes the usage of the record of a call, and returns the cost that the provider reports,
-// a decimal text; "": none.
-func takeParts(reader *responseReader, c *Call) string {
-	parts, resp := reader.parts, &c.Response
+// isPlain reports whether a small response has no parts of tokens that could have a price of their own, and
+// no cost. Most responses are plain.
+func isPlain(u *smallUsage) bool {
+	prompt, completion := &u.Prompt, &u.Completion
+	return u.Cost == nil && prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+prompt.AudioTokens+u.CacheRead+u.CacheCreation+
+		u.CacheWrites.For5m+u.CacheWrites.For1h+completion.ReasoningTokens+completion.AudioTokens == 0
+}
+
+// takeParts completes the usage of the record of a response.
+func takeParts(reader *responseReader) {
+	parts, resp := &reader.parts, reader.record
 	if small := resp.details; small != nil {
-		fillDetails([]*Call{c})
-		u := &small.Usage
-		recordUsageParts(parts, &usageMembers{Cost: u.Cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion, ServiceTier: small.ServiceTier})
+		parts.serviceTier = small.ServiceTier
+		takeSmallUsage(resp, &small.Usage)
+		takeSmallParts(parts, &small.Usage)
 	}
-	u := &resp.Usage
 	resp.ServiceTier = parts.serviceTier
+	if parts.writes5m+parts.writes1h+parts.inputAudio+parts.outputAudio+parts.images+parts.milliseconds > 0 {
+		takeUncommonParts(parts, &resp.Usage)
+	}
+}
+
+// takeSmallParts takes what few small responses have.
+func takeSmallParts(parts *usageParts, u *smallUsage) {
+	if u.Cost != nil || u.CacheWrites.For5m+u.CacheWrites.For1h+u.Prompt.AudioTokens+u.Completion.AudioTokens > 0 {
+		recordUsageParts(parts, &usageMembers{Cost: u.Cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion})
+	}
+}
+
+// takeUncommonParts sets the counts of a usage that few responses have.
+func takeUncommonParts(parts *usageParts, u *Usage) {
 	if written := parts.writes5m + parts.writes1h; written > u.CacheCreationInputTokens && written <= u.InputTokens {
 		u.CacheCreationInputTokens = written
 	}
@@ -142,5 +162,4 @@ func takeParts(reader *responseReader, c *Call) string {
 	u.OutputAudioTokens = parts.outputAudio
 	u.Images = parts.images
 	u.AudioMilliseconds = parts.milliseconds
-	return parts.cost
 }

@@ -55,9 +55,6 @@ func setLogHeaders(header http.Header, d *decision, c *Call) {
 	if u.OutputKnown {
 		header[outputTokensHeader] = []string{strconv.FormatInt(u.OutputTokens, 10)}
 	}
-	if c.Cost.Known {
-		header[costHeader] = []string{dollars(c.Cost.Picodollars)}
-	}
 	if c.FirstChunk > 0 || c.ErrorType != "" {
 		setStreamOrErrorHeaders(header, c)
 	}

@@ -131,7 +131,7 @@ func recordMembers(reader *responseReader, p *protocol, members *responseMembers
 		recordIdentity(reader, p, members)
 	}
 	recordUsage(reader, p, members)
-	if reader.parts != nil {
+	if reader.wantsParts {
 		recordCostMembers(reader, p, members)
 	}
 	recordChoices(reader, members)

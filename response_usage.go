@@ -101,8 +101,8 @@ func usageAt(members *responseMembers, at usagePlace) json.RawMessage {
 func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool {
 	members := &usageMembers{}
 	_ = json.Unmarshal(value, members) // a member of another type does not keep the others from being read
-	if reader.parts != nil {
-		recordUsageParts(reader.parts, members)
+	if reader.wantsParts {
+		recordUsageParts(&reader.parts, members)
 	}
 	latest := readCounts(reader.kind, members)
 	if latest.input == invalidCount || latest.output == invalidCount || (latest.input < 0 && latest.output < 0) {
@@ -229,7 +229,7 @@ func setUsage(reader *responseReader, members *usageMembers) {
 		usage.OutputKnown = true
 		usage.OutputTokens = int64(counts.output)
 	}
-	if reader.wantsDetails || reader.parts != nil {
+	if reader.wantsDetails {
 		usage.CacheReadInputTokens = 0
 		usage.CacheCreationInputTokens = 0
 		usage.ReasoningOutputTokens = 0
