@@ -150,6 +150,8 @@ type Config struct {
 	// without tokens unless it reports its usage anyway.
 	// Default: auto. Refused: other values.
 	StreamUsage string
+	// Prices are what models cost. With them, each call has a cost.
+	Prices Prices
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
@@ -437,6 +439,102 @@ type AuthHeader struct {
 	// An empty prefix sends the key alone.
 	// Default: "Bearer " for Authorization, else empty. Refused: control characters.
 	Prefix *string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Prices are what models cost, in USD. Prices are decimal text, such as "2.50", which is exact; a
+// number is read as its shortest decimal text. Costs are integers in picodollars (1e-12 USD). A price
+// that is finer than a picodollar per token, request, image or second is rounded to the nearest, up
+// from the middle.
+//
+// The price of a call is that of the model that the response names, else that of the model that the
+// provider was sent. A name with the provider's before it, such as groq/llama-3.3-70b-versatile, is
+// looked up with the name alone, and applies to the provider of that name in Config.Provider. The
+// name itself wins over patterns, and the pattern with the most characters other than * wins over
+// others; of equal ones, that of Models, then the one with fewer *, then the first in the order of bytes.
+// A call without a price has no cost, which is not a cost of 0.
+type Prices struct {
+	// From is where further prices are: urn:env, urn:file or urn:k8s:secret as in Config.Token, or
+	// the JSON itself. The JSON is {"models": {…}} with models as in Models, or LiteLLM's
+	// model_prices_and_context_window.json. Files and Secrets are read again in the background;
+	// while one cannot be read, or is broken, the last good prices remain.
+	// Default: none. Refused: other texts, and JSON that is neither. Files have at most 16 MiB.
+	From string
+	// Models maps names of models to their prices. An asterisk matches any text, as in
+	// Config.AllowedModels.
+	// Default: none. Refused: names of more than 256 bytes, with control characters or with invalid
+	// UTF-8, and a model without prices.
+	Models map[string]Price
+	// TrustReported selects whether the cost that a provider reports as usage.cost wins over the
+	// prices.
+	// Default: true. Refused: false without From and Models.
+	TrustReported any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Price is what a model costs: per million tokens, per request, per image and per second. Tokens are
+// counted once: cached input and audio are not input as well. A price of tokens that a call has and
+// that is not configured, nor replaced by another as below, leaves the cost unknown.
+// Refused in each: numbers below 0, above 9000000, and what is no number.
+type Price struct {
+	// Input is the price of a million input tokens.
+	Input any
+	// Output is the price of a million output tokens.
+	Output any
+	// CacheRead is the price of a million input tokens read from a cache. Default: Input.
+	CacheRead any
+	// CacheWrite is the price of a million input tokens written to a cache. Default: Input.
+	CacheWrite any
+	// CacheWrite1h is that of those which the cache keeps for an hour. Default: CacheWrite.
+	CacheWrite1h any
+	// Reasoning is the price of a million reasoning tokens. Default: Output.
+	Reasoning any
+	// InputAudio is the price of a million input tokens of audio. Default: Input.
+	InputAudio any
+	// OutputAudio is the price of a million output tokens of audio. Default: Output.
+	OutputAudio any
+	// Request is the price of a request. Default: 0.
+	Request any
+	// Image is the price of an image in the response of an image endpoint. Default: 0.
+	Image any
+	// Second is the price of a second of audio, counted in milliseconds. Default: 0.
+	Second any
+	// Tiers are the prices of long inputs. The tier with the highest Over below the whole input
+	// counts, and reprices the whole call.
+	// Default: none. Refused: two with the same Over.
+	Tiers []PriceTier
+	// ServiceTiers maps the service tiers that responses name to what their costs are multiplied
+	// with, such as "0.5" for flex. A result that is finer than a picodollar is rounded to the
+	// nearest, up from the middle.
+	// Default: none, any service tier costs the same. Refused: more than 1000.
+	ServiceTiers map[string]any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// PriceTier is what a model costs with a long input. What it leaves out costs what it costs below.
+type PriceTier struct {
+	// Over is the number of input tokens, cached ones included, above which the tier applies.
+	// Refused: none, less than 1, more than 1000000000000.
+	Over any
+	// Input is like Price.Input.
+	Input any
+	// Output is like Price.Output.
+	Output any
+	// CacheRead is like Price.CacheRead.
+	CacheRead any
+	// CacheWrite is like Price.CacheWrite.
+	CacheWrite any
+	// CacheWrite1h is like Price.CacheWrite1h.
+	CacheWrite1h any
+	// Reasoning is like Price.Reasoning.
+	Reasoning any
+	// InputAudio is like Price.InputAudio.
+	InputAudio any
+	// OutputAudio is like Price.OutputAudio.
+	OutputAudio any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

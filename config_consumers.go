@@ -174,10 +174,10 @@ func parseConsumersFrom(bad *problems, cs *consumers, p *policy, text string, se
 		cs.more.Store(fixed)
 		return
 	}
-	source.document.parse = parseKeyList
 	if cs.header != "" {
-		source.document.parse = parseNameList
-		source.id += "\x00" + "names" // the same text means something else
+		useDocument(source, "names", parseNameList)
+	} else {
+		useDocument(source, "keys", parseKeyList)
 	}
 	cs.from = source
 }

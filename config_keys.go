@@ -3,6 +3,7 @@ package chatcompletion
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -23,6 +24,14 @@ var knownKeys = []string{
 	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
+	"prices", "prices.from", "prices.models", "prices.trustReported",
+	"prices.models[].input", "prices.models[].output", "prices.models[].cacheRead", "prices.models[].cacheWrite",
+	"prices.models[].cacheWrite1h", "prices.models[].reasoning", "prices.models[].inputAudio", "prices.models[].outputAudio",
+	"prices.models[].request", "prices.models[].image", "prices.models[].second", "prices.models[].tiers",
+	"prices.models[].serviceTiers",
+	"prices.models[].tiers[].over", "prices.models[].tiers[].input", "prices.models[].tiers[].output",
+	"prices.models[].tiers[].cacheRead", "prices.models[].tiers[].cacheWrite", "prices.models[].tiers[].cacheWrite1h",
+	"prices.models[].tiers[].reasoning", "prices.models[].tiers[].inputAudio", "prices.models[].tiers[].outputAudio",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -55,6 +64,7 @@ func checkUnknown(bad *problems, config *Config) {
 	}
 	checkUnknownConsumerKeys(bad, &config.Consumers)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
+	checkUnknownPrices(bad, config.Prices)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
@@ -76,13 +86,27 @@ func checkUnknownConsumerKeys(bad *problems, config *Consumers) {
 	}
 }
 
+// checkUnknownPrices reports the keys of prices that match no field.
+func checkUnknownPrices(bad *problems, prices Prices) {
+	checkUnknownKeys(bad, "prices.", prices.Unknown)
+	for _, name := range sortedKeys(prices.Models) {
+		parent := priceKey(name)
+		checkUnknownKeys(bad, parent+".", prices.Models[name].Unknown)
+		for i, tier := range prices.Models[name].Tiers {
+			checkUnknownKeys(bad, parent+".tiers["+strconv.Itoa(i)+"].", tier.Unknown)
+		}
+	}
+}
+
 // checkUnknownKeys reports the unknown keys below a parent, which ends in a dot, with the nearest
 // known key of each.
 func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	for _, key := range sortedKeys(unknown) {
 		problem := fmt.Sprintf("unknown key %q", parent+key)
-		place := listPlace.FindString(parent)
-		meant := strings.Replace(nearestKey(listPlace.ReplaceAllString(parent, "[]"), key), "[]", place, 1)
+		meant := nearestKey(listPlace.ReplaceAllString(parent, "[]"), key)
+		for _, place := range listPlace.FindAllString(parent, -1) {
+			meant = strings.Replace(meant, "[]", place, 1)
+		}
 		if strings.EqualFold(meant, parent+key) {
 			problem = fmt.Sprintf("duplicate key %q", meant)
 		} else if meant != "" {
@@ -92,9 +116,9 @@ func checkUnknownKeys(bad *problems, parent string, unknown map[string]any) {
 	}
 }
 
-// listPlace matches an index of a list, which is empty in knownKeys, and the name of a group of
-// consumers, which is the same there.
-var listPlace = regexp.MustCompile(`\[[0-9]+\]|\.groups\.[^.]*`)
+// listPlace matches an index of a list, the name of a model, and the name of a group of consumers,
+// which are left out of knownKeys.
+var listPlace = regexp.MustCompile(`\[[^\[\]]+\]|\.groups\.[^.]*`)
 
 // nearestKey returns the known key that is most similar to a key below a parent, preferring keys
 // below the same parent. It returns "" if the names share less than half of their letters.

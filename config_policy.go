@@ -30,6 +30,9 @@ type policy struct {
 	groups              map[string]*policy // of consumers, by name; nil: groups are labels only
 	restrictsModels     bool               // of a group that may use some models only
 	namesConsumer       bool               // a template refers to the consumer
+	prices              *priceTable        // nil: costs are unknown
+	wantsParts          bool               // there are prices
+	wantsDetails        bool               // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
 	exposes             bool // the middleware serves the metrics
 }
@@ -49,6 +52,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	checkModelPattern(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.prices = parsePrices(bad, config.Prices, secrets)
+	p.wantsParts = p.prices != nil
+	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)

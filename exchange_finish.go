@@ -24,16 +24,19 @@ func finish(x *exchange, ctx context.Context) {
 	if c.Status != http.StatusOK || !w.complete || w.reader.stream || w.reader.failed {
 		c.ErrorType = endedBy(x, ctx)
 	}
-	header := w.ResponseWriter.Header()
+	header, p := w.ResponseWriter.Header(), x.firstPolicy
 	removeLogTrailers(header)
 	setLogHeaders(header, x.decision, c)
 	if x.consumer != nil {
 		setConsumerHeaders(header, c)
 	}
+	if p.prices != nil {
+		setCost(x, p.prices, header)
+	}
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
 	}
-	publish(x.firstPolicy.telemetry, c)
+	publish(p.telemetry, c)
 	x.recorded = true
 }
 

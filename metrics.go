@@ -35,8 +35,13 @@ var (
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
 	telemetryDropped = &instrument{"chat_completion.telemetry.dropped", "Telemetry that was dropped.", "{record}", nil, false}
 	lookUpFailures   = &instrument{"chat_completion.config.lookup_failures", "Failed look-ups of lists that the configuration refers to.", "{lookup}", nil, false}
+	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", costUnit, nil, false}
+	unknownCosts     = &instrument{"chat_completion.cost.unknown", "Calls with prices whose cost is unknown.", "{call}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
 )
+
+// costUnit is the unit of instruments whose points count picodollars, and are published in dollars.
+const costUnit = "{USD}"
 
 // Attributes of the instruments and of spans.
 const (
@@ -52,7 +57,22 @@ const (
 	modeAttribute          = "chat_completion.mode"
 	recordAttribute        = "chat_completion.record"
 	keyAttribute           = "chat_completion.key"
+	reasonAttribute        = "chat_completion.reason"
+	costAmountAttribute    = "gen_ai.usage.cost.amount"
+	costCurrencyAttribute  = "gen_ai.usage.cost.currency"
+	costSourceAttribute    = "gen_ai.usage.cost.source"
 )
+
+// costCurrency is the currency of all costs.
+const costCurrency = "USD"
+
+// costSource returns the source of a cost in the words of the conventions as they are proposed.
+func costSource(c *Cost) string {
+	if c.Source == costFromProvider {
+		return "provider"
+	}
+	return "local"
+}
 
 // metric is a snapshot of an instrument for a sink that publishes it.
 type metric struct {
@@ -65,6 +85,6 @@ type metric struct {
 type point struct {
 	attributes []string // alternating names and values
 	counts     []int64  // of a histogram: values per bucket, the last one above all bounds
-	count      int64    // of a histogram: all values; of a counter or a gauge: its value
+	count      int64    // of a histogram: all values; of a counter or a gauge: its value, with costUnit in picodollars
 	sum        float64  // of the values
 }

@@ -72,7 +72,7 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if resp.Model != "" {
 			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Input != nil || resp.Content != nil ||
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Cost.Known || c.Input != nil || resp.Content != nil ||
 			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens > 0 {
 			more += spanAttributes(c)
 		}
@@ -216,6 +216,10 @@ func spanAttributes(c *Call) string {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
 	text += usageAttributes(&c.Response.Usage)
+	if c.Cost.Known {
+		text += attribute(costAmountAttribute, "doubleValue", dollars(c.Cost.Picodollars)) + textAttribute(costCurrencyAttribute, costCurrency) +
+			textAttribute(costSourceAttribute, costSource(&c.Cost))
+	}
 	if len(c.Input) > 0 {
 		text += textAttribute("gen_ai.input.messages", string(c.Input))
 	}
@@ -328,7 +332,7 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	bounds := marshal(i.bounds)
 	for at, p := range m.points {
 		if i.bounds == nil {
-			points[at] = fmt.Sprintf(`{%s%s,"asInt":"%d"}`, pointAttributes(texts, p.attributes), times, p.count)
+			points[at] = fmt.Sprintf(`{%s%s,%s}`, pointAttributes(texts, p.attributes), times, pointValue(i, p.count))
 			continue
 		}
 		points[at] = fmt.Sprintf(`{%s%s,"count":"%d","sum":%g,"bucketCounts":%s,"explicitBounds":%s}`,
@@ -336,6 +340,15 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	}
 	return fmt.Sprintf(`{"name":%q,"description":%q,"unit":%q,%q:{"dataPoints":[%s],"aggregationTemporality":%d%s}}`,
 		i.name, i.description, i.unit, kind, strings.Join(points, ","), temporalityCumulative, monotonic)
+}
+
+// pointValue returns the value of a counter or a gauge: money as a double in dollars, anything else as
+// an integer.
+func pointValue(i *instrument, count int64) string {
+	if i.unit == costUnit {
+		return `"asDouble":` + dollars(count)
+	}
+	return `"asInt":"` + strconv.FormatInt(count, 10) + `"`
 }
 
 // countsAsTexts turns a slice of integers, as fmt prints it, into a JSON array of strings.

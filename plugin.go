@@ -27,7 +27,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
-//   - account: consumers
+//   - account: consumers, prices
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -58,6 +58,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return nil, err
 	}
 	startTelemetry(ctx, p.telemetry)
+	startPrices(ctx, p.prices)
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}

@@ -40,6 +40,8 @@ type Call struct {
 	Labels []string
 	// Trace is the call's place in a trace. It is nil if the call has no span.
 	Trace *Trace
+	// Cost is what the call cost. It is unknown without prices.
+	Cost Cost
 	// Input is the messages of the request as JSON in the form of the GenAI semantic conventions,
 	// truncated. It is empty unless content is captured.
 	Input []byte
@@ -87,6 +89,8 @@ type Response struct {
 	Model string
 	// Usage is the usage that the response reports.
 	Usage Usage
+	// ServiceTier is the service tier that the response names. It is empty without prices.
+	ServiceTier string
 	// ID is the id of the response, and FinishReasons are the reasons why its choices ended. They
 	// are empty if no sink needs details.
 	ID            string
@@ -110,7 +114,32 @@ type Usage struct {
 	CacheReadInputTokens     int64
 	CacheCreationInputTokens int64
 	ReasoningOutputTokens    int64
+
+	// The following counts are 0 without prices. Input that was written to a cache for one hour is
+	// part of CacheCreationInputTokens, audio is part of the input and of the output.
+	CacheCreation1hInputTokens int64
+	InputAudioTokens           int64
+	OutputAudioTokens          int64
+	// Images are the images that were generated, AudioMilliseconds the audio that was transcribed.
+	Images            int64
+	AudioMilliseconds int64
 }
+
+// Cost is what a call cost. Amounts of money are integers: a sum of floats would not be exact.
+type Cost struct {
+	// Known reports whether the cost is known. An unknown cost is not reported as 0.
+	Known bool
+	// Picodollars is the cost in units of 1e-12 USD.
+	Picodollars int64
+	// Source is where the cost is from, one of the constants of this file.
+	Source string
+}
+
+// Values of Cost.Source.
+const (
+	costFromTable    = "table"    // of prices
+	costFromProvider = "reported" // by the provider, in its response
+)
 
 // ChunkTimes is a histogram of the times between the events of a stream, with the bounds of
 // chunkTime.

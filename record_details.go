@@ -1,5 +1,7 @@
 package chatcompletion
 
+import "encoding/json"
+
 // maxFinishReasons bounds the finish reasons that a record keeps: a provider could send thousands
 // of choices.
 const maxFinishReasons = 16
@@ -13,6 +15,8 @@ type smallResponse struct {
 	Model   string        `json:"model"`
 	Usage   smallUsage    `json:"usage"`
 	Choices []smallChoice `json:"choices"`
+	// ServiceTier counts for costs only.
+	ServiceTier string `json:"service_tier"`
 }
 
 type smallChoice struct {
@@ -27,6 +31,15 @@ type smallUsage struct {
 	CacheRead        float64      `json:"cache_read_input_tokens"`
 	Prompt           usageDetails `json:"prompt_tokens_details"`
 	Completion       usageDetails `json:"completion_tokens_details"`
+	// The following count for costs only.
+	CacheWrites cacheWriteMembers `json:"cache_creation"`
+	Cost        json.RawMessage   `json:"cost"`
+}
+
+// cacheWriteMembers are the members that say how long a cache keeps what was written to it.
+type cacheWriteMembers struct {
+	For5m float64 `json:"ephemeral_5m_input_tokens"`
+	For1h float64 `json:"ephemeral_1h_input_tokens"`
 }
 
 // fillDetails sets the fields of small responses that only spans and log lines have. It is kept out
@@ -46,17 +59,23 @@ func fillDetails(calls []*Call) {
 				resp.FinishReasons = append(resp.FinishReasons, choice.FinishReason)
 			}
 		}
-		prompt, completion := &members.Usage.Prompt, &members.Usage.Completion
-		if prompt.CachedTokens == 0 {
-			prompt.CachedTokens = members.Usage.CacheRead // some gateways report both
-		}
-		if prompt.CacheCreationTokens == 0 {
-			prompt.CacheCreationTokens = members.Usage.CacheCreation
-		}
-		if prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+completion.ReasoningTokens > 0 {
-			takeUsageDetails(&resp.Usage, prompt, completion)
+		u := &members.Usage
+		if u.Prompt.CachedTokens+u.Prompt.CacheCreationTokens+u.Prompt.CacheWriteTokens+u.Completion.ReasoningTokens+u.CacheRead+u.CacheCreation > 0 {
+			takeSmallUsage(resp, u)
 		}
 	}
+}
+
+// takeSmallUsage takes the parts of the usage of a small response.
+func takeSmallUsage(resp *Response, u *smallUsage) {
+	prompt := &u.Prompt
+	if prompt.CachedTokens == 0 {
+		prompt.CachedTokens = u.CacheRead // some gateways report both
+	}
+	if prompt.CacheCreationTokens == 0 {
+		prompt.CacheCreationTokens = u.CacheCreation
+	}
+	takeUsageDetails(&resp.Usage, prompt, &u.Completion)
 }
 
 // usageDetails are members of a usage that count a part of its tokens.
@@ -65,6 +84,7 @@ type usageDetails struct {
 	CacheCreationTokens float64 `json:"cache_creation_tokens"`
 	CacheWriteTokens    float64 `json:"cache_write_tokens"`
 	ReasoningTokens     float64 `json:"reasoning_tokens"`
+	AudioTokens         float64 `json:"audio_tokens"`
 }
 
 // takeUsageDetails takes the counts that are possible as a part of the tokens.

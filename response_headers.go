@@ -19,12 +19,14 @@ const (
 	attemptsHeader     = "X-Ai-Attempts"
 	consumerNameHeader = "X-Ai-Consumer"
 	groupNameHeader    = "X-Ai-Group"
+	costHeader         = "X-Ai-Cost"
 )
 
 // accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
 	consumerNameHeader, groupNameHeader,
+	costHeader,
 }
 
 // accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's

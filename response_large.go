@@ -40,6 +40,8 @@ func keepHeadAndTail(reader *responseReader, window []byte) []byte {
 	}
 	if reader.stream {
 		reader.events += bytes.Count(window[:skipped+len(dataLine)-1], dataLine)
+	} else if reader.wantsParts {
+		countImages(&reader.parts, window, skipped)
 	}
 	return window[skipped:]
 }

@@ -66,6 +66,8 @@ type responseMembers struct {
 	Status       string          `json:"status"`
 	StopReason   string          `json:"stop_reason"`
 	FinishReason string          `json:"finish_reason"`
+	ServiceTier  string          `json:"service_tier"`
+	Duration     json.RawMessage `json:"duration"` // of audio, in seconds
 	Usage        json.RawMessage `json:"usage"`
 	Error        json.RawMessage `json:"error"`
 	// Choices is not a slice, which a provider could fill with a million choices.
@@ -85,6 +87,7 @@ type nestedMembers struct {
 	StopReason string `json:"stop_reason"`
 	// FinishReason is Cohere's.
 	FinishReason string          `json:"finish_reason"`
+	ServiceTier  string          `json:"service_tier"`
 	Usage        json.RawMessage `json:"usage"`
 	Error        json.RawMessage `json:"error"`
 }
@@ -128,6 +131,9 @@ func recordMembers(reader *responseReader, p *protocol, members *responseMembers
 		recordIdentity(reader, p, members)
 	}
 	recordUsage(reader, p, members)
+	if reader.wantsParts {
+		recordCostMembers(reader, p, members)
+	}
 	recordChoices(reader, members)
 	if isFailed(reader, p, members) {
 		reader.failed = true

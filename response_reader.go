@@ -40,7 +40,7 @@ type responseReader struct {
 	record       *Response // holds what has been read
 	kind         kind      // of the endpoint
 	stream       bool      // the response is an event stream
-	wantsDetails bool      // id, finish reasons and the whole usage are wanted
+	wantsDetails bool      // id, finish reasons and the whole usage are wanted, for sinks or for costs
 	usage        usageCounts
 	partial      int              // bytes of an event that have been searched without finding its end
 	head         []byte           // the first edgeMaxBytes of what is too large to be kept; nil: nothing is
@@ -53,6 +53,8 @@ type responseReader struct {
 	failed       bool             // the response says that it is an error
 	cut          bool             // the response ended early, as far as HTTP can tell
 	capture      *capture         // nil: no content is captured
+	wantsParts   bool             // parts are wanted, for costs
+	parts        usageParts
 }
 
 // scanWindow reads a window of a response, and returns the part that the next window has to begin
@@ -192,6 +194,9 @@ func readDocument(reader *responseReader, body []byte) {
 		members = largeMembers(reader, body, nil) // it is not JSON, or it is cut off
 	}
 	recordMembers(reader, &protocols[0], members)
+	if reader.wantsParts && reader.kind == governedPassthrough {
+		recordMedia(reader, members, body)
+	}
 	if reader.wantsDetails && isResponseObject(reader, members) {
 		recordFinishReasons(reader.record, members.Status)
 	}

@@ -21,6 +21,11 @@ type usageMembers struct {
 	CacheRead     any `json:"cache_read_input_tokens"`
 	// Billed are Cohere's counts. Those of the model, beside them, include what is not billed.
 	Billed billedMembers `json:"billed_units"`
+	// The following count for costs only. Cost is in USD, Seconds are of audio.
+	CacheWrites cacheWriteMembers `json:"cache_creation"`
+	Cost        json.RawMessage   `json:"cost"`
+	Seconds     json.RawMessage   `json:"seconds"`
+	ServiceTier string            `json:"service_tier"`
 
 	Prompt     usageDetails `json:"prompt_tokens_details"`
 	Completion usageDetails `json:"completion_tokens_details"`
@@ -96,6 +101,9 @@ func usageAt(members *responseMembers, at usagePlace) json.RawMessage {
 func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool {
 	members := &usageMembers{}
 	_ = json.Unmarshal(value, members) // a member of another type does not keep the others from being read
+	if reader.wantsParts {
+		recordUsageParts(&reader.parts, members)
+	}
 	latest := readCounts(reader.kind, members)
 	if latest.input == invalidCount || latest.output == invalidCount || (latest.input < 0 && latest.output < 0) {
 		return false

@@ -100,6 +100,12 @@ func newDocumentSource(key, consequence, text string, settings *secretSettings) 
 	return source
 }
 
+// useDocument sets how the text of a source is read. The same text is another document for each use.
+func useDocument(source *secretSource, use string, parse func(text string) (parsed any, problem string)) {
+	source.document.parse = parse
+	source.id += "\x00" + use
+}
+
 // lookUpDocument reads a document from its file, unless it is unchanged. It returns its digest.
 func lookUpDocument(source *secretSource) (string, *lookUpProblem) {
 	d := source.document

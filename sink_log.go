@@ -37,6 +37,9 @@ type callLine struct {
 	CacheReadTokens   int64             `json:"gen_ai.usage.cache_read.input_tokens,omitempty"`
 	CacheCreateTokens int64             `json:"gen_ai.usage.cache_creation.input_tokens,omitempty"`
 	ReasoningTokens   int64             `json:"gen_ai.usage.reasoning.output_tokens,omitempty"`
+	CostAmount        json.RawMessage   `json:"gen_ai.usage.cost.amount,omitempty"`
+	CostCurrency      string            `json:"gen_ai.usage.cost.currency,omitempty"`
+	CostSource        string            `json:"gen_ai.usage.cost.source,omitempty"`
 	Status            int               `json:"http.response.status_code"`
 	ErrorType         string            `json:"error.type,omitempty"`
 	Policy            string            `json:"chat_completion.policy,omitempty"`
@@ -84,6 +87,11 @@ func newLine(c *Call) []byte {
 	}
 	if resp.Usage.OutputKnown {
 		line.OutputTokens = &output
+	}
+	if c.Cost.Known {
+		line.CostAmount = json.RawMessage(dollars(c.Cost.Picodollars))
+		line.CostCurrency = costCurrency
+		line.CostSource = costSource(&c.Cost)
 	}
 	if c.Trace != nil {
 		line.TraceID, line.SpanID = c.Trace.TraceID, c.Trace.SpanID

@@ -142,15 +142,15 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 	format := histogramFormat(name, i.bounds)
 	if i.isGauge {
-		format = name + "%s %d\n" // a gauge has no labels
+		format = name + "%s %s\n" // a gauge has no labels
 	} else if i.bounds == nil {
-		format = name + "_total{%s} %d\n"
+		format = name + "_total{%s} %s\n"
 	}
 	_, _ = io.WriteString(w, describe(i, name, open))
 	for _, p := range m.points {
 		labels := labelText(p.attributes, texts)
 		if p.counts == nil {
-			_, _ = fmt.Fprintf(w, format, labels, p.count)
+			_, _ = fmt.Fprintf(w, format, labels, counterText(i, p.count))
 			continue
 		}
 		values := make([]any, len(p.counts)+2)
@@ -163,6 +163,14 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 		}
 		_, _ = fmt.Fprintf(w, format, values...)
 	}
+}
+
+// counterText returns the value of a counter or a gauge: money in dollars, anything else as it is.
+func counterText(i *instrument, count int64) string {
+	if i.unit == costUnit {
+		return dollars(count)
+	}
+	return strconv.FormatInt(count, 10)
 }
 
 // describe returns the HELP, TYPE and UNIT lines of a metric.

@@ -42,6 +42,7 @@ type registry struct {
 	enforced       map[string]int64 // calls by Request.Policy in enforce mode
 	reported       map[string]int64 // the same in report mode
 	lost           map[string]int64 // by kind
+	unknownCosts   map[string]int64 // calls without a cost, by reason and model
 	streams        atomic.Int64     // open event streams
 }
 
@@ -53,6 +54,7 @@ func newRegistry() *registry {
 		enforced:       map[string]int64{},
 		reported:       map[string]int64{},
 		lost:           map[string]int64{},
+		unknownCosts:   map[string]int64{},
 	}
 }
 
@@ -83,6 +85,8 @@ const (
 type series struct {
 	attributes []string // alternating names and values
 	histograms []*histogram
+	isPriced   bool  // the cost of a call is known
+	cost       int64 // of these calls, in picodollars
 }
 
 type histogram struct {
@@ -113,6 +117,24 @@ func aggregateAndUnlock(r *registry) {
 func countLost(r *registry, kind string, count int64) {
 	r.mu.Lock()
 	r.lost[kind] += count
+	r.mu.Unlock()
+}
+
+// countUnknownCost counts a call whose cost is unknown, by the model whose price would count.
+func countUnknownCost(r *registry, c *Call, reason string) {
+	model := c.Response.Model
+	if model == "" {
+		model = c.Request.Model
+	}
+	if !attributeText(model) {
+		model = other
+	}
+	key := reason + "\x00" + model
+	r.mu.Lock()
+	if _, isKnown := r.unknownCosts[key]; !isKnown && len(r.unknownCosts) >= maxKnownModels {
+		key = reason + "\x00" + other
+	}
+	r.unknownCosts[key]++
 	r.mu.Unlock()
 }
 
@@ -148,6 +170,10 @@ func aggregate(r *registry) {
 			h := s.histograms[place]
 			h.counts[sort.SearchFloat64s(h.bounds, value)]++
 			h.sum += value
+		}
+		if c.Cost.Known {
+			s.isPriced = true
+			s.cost = addSaturated(s.cost, c.Cost.Picodollars)
 		}
 		if c.Chunks != nil {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)
@@ -259,8 +285,10 @@ func collect(r *registry) []metric {
 	aggregateAndUnlock(r)
 	all, decisions, lost := collectCounters(r)
 	points := make([][]point, histogramKinds)
+	var costs []point
 	for _, s := range all {
 		collectSeries(r, s, points)
+		costs = appendCost(r, s, costs)
 	}
 	metrics := []metric{
 		{tokenUsage, append(points[inputHistogram], points[outputHistogram]...)},
@@ -268,6 +296,8 @@ func collect(r *registry) []metric {
 		{timeToFirstChunk, points[firstChunkHistogram]},
 		{chunkTime, points[chunkHistogram]},
 		{gatewayDuration, points[gatewayHistogram]},
+		{callCost, costs},
+		{unknownCosts, unknownCostPoints(r)},
 		{policyDecisions, decisions},
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
@@ -318,6 +348,32 @@ func collectSeries(r *registry, s *series, points [][]point) {
 		}
 		points[kind] = append(points[kind], p)
 	}
+}
+
+// appendCost appends the cost of a series to the points, if one of its calls has a cost.
+func appendCost(r *registry, s *series, points []point) []point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !s.isPriced {
+		return points
+	}
+	return append(points, point{attributes: s.attributes, count: s.cost})
+}
+
+// unknownCostPoints returns the counts of calls whose cost is unknown.
+func unknownCostPoints(r *registry) []point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var points []point
+	for _, key := range sortedKeys(r.unknownCosts) {
+		reason, model, _ := strings.Cut(key, "\x00")
+		attributes := []string{reasonAttribute, reason}
+		if model != "" {
+			attributes = append(attributes, requestModelAttribute, model)
+		}
+		points = append(points, point{attributes: attributes, count: r.unknownCosts[key]})
+	}
+	return points
 }
 
 func withAttribute(attributes []string, name, value string) []string {
