@@ -26,6 +26,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
+//   - account: store
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
