@@ -23,6 +23,8 @@ var knownKeys = []string{
 	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
+	"quotas", "quotas[].name", "quotas[].per", "quotas[].unit", "quotas[].limit", "quotas[].window", "quotas[].models", "quotas[].mode",
+	"quotas[].reserve", "quotas[].shared",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -42,6 +44,9 @@ func checkUnknown(bad *problems, config *Config) {
 		checkUnknownKeys(bad, parent, fallback.Unknown)
 		checkUnknownKeys(bad, parent+"tls.", fallback.TLS.Unknown)
 		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)
+	}
+	for i, quota := range config.Quotas {
+		checkUnknownKeys(bad, quotaPrefix(i), quota.Unknown)
 	}
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)

@@ -23,7 +23,7 @@ func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRu
 	} else {
 		checkModel(bad, rules)
 		if pattern != nil && !usesCaptures(config) {
-			bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
+			bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q, %q or %q", uriCaptures, "model", "path", "quotas[].per", "telemetry.labels")
 		}
 	}
 	parseAliases(bad, rules)
@@ -98,6 +98,9 @@ func usesCaptures(config *Config) bool {
 	for _, text := range config.Telemetry.Labels {
 		texts = append(texts, text)
 	}
+	for _, quota := range config.Quotas {
+		texts = append(texts, quota.Per)
+	}
 	return strings.Contains(strings.Join(texts, " "), "$("+uriCaptures+".")
 }
 
@@ -130,9 +133,15 @@ func parseAliases(bad *problems, rules *modelRules) {
 }
 
 func parseAllowedModels(bad *problems, patterns []string, rules *modelRules) {
+	rules.allowed, rules.allowedText = modelPatterns(bad, "allowedModels", patterns)
+}
+
+// modelPatterns returns the regular expression of configured patterns of models, and their text. It
+// returns nil if there are none.
+func modelPatterns(bad *problems, key string, patterns []string) (*regexp.Regexp, string) {
 	patterns = parseNames(patterns)
 	if len(patterns) == 0 {
-		return
+		return nil, ""
 	}
 	expressions := make([]string, len(patterns))
 	for i, pattern := range patterns {
@@ -140,9 +149,8 @@ func parseAllowedModels(bad *problems, patterns []string, rules *modelRules) {
 	}
 	allowed, err := regexp.Compile(`^(?s:` + strings.Join(expressions, "|") + `)$`)
 	if err != nil {
-		bad.add("allowedModels", "%v", err)
-		return
+		bad.add(key, "%v", err)
+		return nil, ""
 	}
-	rules.allowed = allowed
-	rules.allowedText = strings.Join(patterns, ", ")
+	return allowed, strings.Join(patterns, ", ")
 }

@@ -27,7 +27,9 @@ type policy struct {
 	reportOnly          bool          // decisions are reported, not enforced
 	hasRules            bool          // it has rules for a request that another instance has governed
 	telemetry           *telemetry
-	exposes             bool // the middleware serves the metrics
+	quotas              *quotaRules // nil: there are none
+	prices              *priceTable // nil: there are none
+	exposes             bool        // the middleware serves the metrics
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -44,6 +46,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	pattern := parseModelPattern(bad, config.ModelPattern)
 	p.models = parseModels(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.quotas = parseQuotas(bad, config, p, pattern)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
@@ -64,6 +67,7 @@ func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	ep := endpoints[completions]
 	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.canAddUsage ||
+		(p.quotas != nil && p.quotas.reservesOutput) ||
 		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
 }
 

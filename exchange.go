@@ -28,6 +28,7 @@ type exchange struct {
 	attempts      []string    // the outcome of each
 	response      *responseWriter
 	call          *Call
+	countsCost    bool           // a quota counts money
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

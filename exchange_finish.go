@@ -26,6 +26,9 @@ func finish(x *exchange, ctx context.Context) {
 	}
 	header := w.ResponseWriter.Header()
 	removeLogTrailers(header)
+	if w.charges != nil {
+		settleQuotas(x)
+	}
 	setLogHeaders(header, x.decision, c)
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
@@ -37,8 +40,17 @@ func finish(x *exchange, ctx context.Context) {
 // rejectExchange responds with an error before a provider is called, and records the call.
 func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
+	if w.charges != nil {
+		setLimitHeaders(w.ResponseWriter.Header(), w.charges)
+	}
 	writePolicyError(w.ResponseWriter, apiErr)
 	w.status = apiErr.status
+	if w.charges != nil {
+		settleQuotas(x)
+	}
+	if c.Quota != "" {
+		w.ResponseWriter.Header()[quotaHeader] = []string{c.Quota}
+	}
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
 	c.Duration = time.Since(c.Start)

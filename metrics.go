@@ -35,6 +35,9 @@ var (
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
 	telemetryDropped = &instrument{"chat_completion.telemetry.dropped", "Telemetry that was dropped.", "{record}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
+	quotaUsed        = &instrument{"chat_completion.quota.used", "What is used and reserved of a quota in the present window, in its unit; money is in USD.", "1", nil, true}
+	quotaLimit       = &instrument{"chat_completion.quota.limit", "Limit of a quota, in its unit; money is in USD.", "1", nil, true}
+	quotaRefused     = &instrument{"chat_completion.quota.refused", "Requests that a quota refused, or would have refused in report mode.", "{request}", nil, false}
 )
 
 // Attributes of the instruments and of spans.
@@ -50,6 +53,10 @@ const (
 	decisionAttribute      = "chat_completion.decision"
 	modeAttribute          = "chat_completion.mode"
 	recordAttribute        = "chat_completion.record"
+	quotaNameAttribute     = "chat_completion.quota.name"
+	quotaSubjectAttribute  = "chat_completion.quota.subject" // whose use is counted; absent: everybody's
+	quotaUnitAttribute     = "chat_completion.quota.unit"
+	middlewareAttribute    = "chat_completion.middleware" // absent: the quota is shared
 )
 
 // metric is a snapshot of an instrument for a sink that publishes it.
@@ -64,5 +71,5 @@ type point struct {
 	attributes []string // alternating names and values
 	counts     []int64  // of a histogram: values per bucket, the last one above all bounds
 	count      int64    // of a histogram: all values; of a counter or a gauge: its value
-	sum        float64  // of the values
+	sum        float64  // of the values; of a counter or a gauge: its value, if it is a fraction
 }

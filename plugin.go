@@ -26,7 +26,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
-//   - account: store
+//   - account: prices, quotas, store
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -116,6 +116,9 @@ func serveGoverned(x *exchange, req *http.Request) {
 		call.Labels = labelsOf(t.labels, req)
 	}
 	pl, apiErr := planFor(x, p, pr, req)
+	if apiErr == nil && p.quotas != nil {
+		apiErr = reserveQuotas(x, p, pl, x.response.ResponseWriter, req)
+	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)
 	}

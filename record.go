@@ -31,6 +31,10 @@ type Call struct {
 	// ErrorType is error.type: empty if the call succeeded, else a provider's status code, the code
 	// of an API error, or one of the constants of this file.
 	ErrorType string
+	// Quota is the quota that refused the request, as in X-Ai-Quota. It is empty if none has.
+	Quota string
+	// Cost is what the call cost.
+	Cost Cost
 	// Labels are the alternating names and values of the configured labels. A label without a value
 	// is left out.
 	Labels []string
@@ -106,6 +110,19 @@ type Usage struct {
 	CacheReadInputTokens     int64
 	CacheCreationInputTokens int64
 	ReasoningOutputTokens    int64
+	// Estimated reports that quotas were charged an estimate, because the provider did not report a
+	// count that they need. The estimate is then in the count that is not known.
+	Estimated bool
+}
+
+// Cost is what a call cost.
+type Cost struct {
+	// Known reports whether the model has a price, or the provider reported the cost.
+	Known bool
+	// Picodollars is the cost in units of 1e-12 USD.
+	Picodollars int64
+	// Source is table or reported.
+	Source string
 }
 
 // ChunkTimes is a histogram of the times between the events of a stream, with the bounds of

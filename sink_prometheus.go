@@ -142,13 +142,20 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 	format := histogramFormat(name, i.bounds)
 	if i.isGauge {
-		format = name + "%s %d\n" // a gauge has no labels
+		format = name + "%s %d\n"
 	} else if i.bounds == nil {
 		format = name + "_total{%s} %d\n"
 	}
 	_, _ = io.WriteString(w, describe(i, name, open))
 	for _, p := range m.points {
 		labels := labelText(p.attributes, texts)
+		if i.isGauge && labels != "" {
+			labels = "{" + labels + "}"
+		}
+		if p.counts == nil && p.sum != 0 {
+			_, _ = fmt.Fprintf(w, strings.Replace(format, "%d", "%v", 1), labels, p.sum)
+			continue
+		}
 		if p.counts == nil {
 			_, _ = fmt.Fprintf(w, format, labels, p.count)
 			continue

@@ -272,7 +272,7 @@ func collect(r *registry) []metric {
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
 	}
-	return metrics
+	return append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
 }
 
 // collectCounters returns all series and the points of the counters.

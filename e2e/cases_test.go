@@ -75,7 +75,7 @@ func replayWith(t *testing.T, find backends.Binary) {
 	traefik := start(t, gateway.Options{
 		Binary:           binary,
 		AccessLog:        true,
-		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts"},
+		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts", "X-Ai-Quota"},
 	})
 	dynamic := gateway.Dynamic{
 		Routers:     map[string]gateway.Router{},
