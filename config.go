@@ -139,6 +139,10 @@ type Config struct {
 	// header; the stream is then aborted.
 	// Default: none. Refused: less than 1s, more than 24h.
 	MaxStreamDuration string
+	// Quotas bound what may be used in a window of time. A request has to pass all that apply to it,
+	// else it gets status 429.
+	// Default: none.
+	Quotas []Quota
 	// Mode is enforce or report. In report mode, no request is refused for its content and no body
 	// is changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The
 	// provider and the key are the same in both modes.
@@ -284,6 +288,50 @@ type Limits struct {
 	PresencePenalty any
 	// N is the maximum number of choices. Default: none. Refused: less than 1, more than 128.
 	N any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Quota bounds what each subject may use: requests, tokens or money in a window of time, or requests
+// at the same time. Its counters are those of this Traefik.
+type Quota struct {
+	// Name is the name of the quota in errors, metrics and X-Ai-Quota.
+	// Default: none. Refused: no name, more than 64 characters, others than letters, digits, dots,
+	// underscores and hyphens, and the name of another quota.
+	Name string
+	// Per is whose use is counted: each different value has a counter of its own. It may refer to the
+	// request as Config.Model does, and with $(model) to the model that the provider is sent.
+	// Default: none; one counter for all. Refused: invalid references, and those to headers and query
+	// parameters that carry credentials.
+	Per string
+	// Unit is what is counted: requests, tokens, inputTokens, outputTokens, cost, or concurrent, the
+	// requests that have not ended.
+	// Default: none. Refused: other values, and cost without prices.
+	Unit string
+	// Limit is what may be used in a window. With Unit cost, it is an amount in USD as decimal text.
+	// Default: none. Refused: less than 1, more than 1000000000000000, fractions; with Unit cost more
+	// than 9000000 and more than 12 decimals.
+	Limit any
+	// Window is the span of time after which a counter begins at zero: 1d, 1w or 1M for a day, a week
+	// from Monday or a month of the calendar in UTC, or a duration, which is aligned to the epoch.
+	// Default: none. Refused: no window, less than 1s, more than 8784h, fractions of milliseconds, and
+	// any window with Unit concurrent.
+	Window string
+	// Models are patterns of the models that the quota applies to, as in Config.AllowedModels. They
+	// are matched against the model that the provider is sent.
+	// Default: all models.
+	Models []string
+	// Mode is enforce or report. In report mode, the quota counts, and refuses nothing.
+	// Default: enforce; in report mode of the middleware report. Refused: other values.
+	Mode string
+	// Reserve is what is reserved until the usage is known: none, input for the estimated tokens of the
+	// input, or full, which adds the token limit that the provider is sent.
+	// Default: input. Refused: other values, and any with Unit requests or concurrent.
+	Reserve string
+	// Shared selects whether all middlewares that have a shared quota of this name, with the same unit
+	// and window, use the same counters (true), or each its own (false).
+	// Default: false.
+	Shared any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

@@ -14,6 +14,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.models = rules
 		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
 		ep.wantsDetails = p.telemetry.wantsDetails
+		ep.wantsTokenLimit = p.quotas != nil
 		ep.target = newTarget(p, pr, operations[k])
 		if k == completions {
 			ep.elsewhere = namesElsewhere(ep, p.routes)

@@ -32,6 +32,8 @@ var knownKeys = []string{
 	"prices.models[].tiers[].over", "prices.models[].tiers[].input", "prices.models[].tiers[].output",
 	"prices.models[].tiers[].cacheRead", "prices.models[].tiers[].cacheWrite", "prices.models[].tiers[].cacheWrite1h",
 	"prices.models[].tiers[].reasoning", "prices.models[].tiers[].inputAudio", "prices.models[].tiers[].outputAudio",
+	"quotas", "quotas[].name", "quotas[].per", "quotas[].unit", "quotas[].limit", "quotas[].window", "quotas[].models", "quotas[].mode",
+	"quotas[].reserve", "quotas[].shared",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -63,6 +65,9 @@ func checkUnknown(bad *problems, config *Config) {
 		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)
 	}
 	checkUnknownConsumerKeys(bad, &config.Consumers)
+	for i, quota := range config.Quotas {
+		checkUnknownKeys(bad, quotaPrefix(i), quota.Unknown)
+	}
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownPrices(bad, config.Prices)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)

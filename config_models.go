@@ -111,6 +111,9 @@ func templateTexts(config *Config) string {
 	for _, text := range config.Telemetry.Labels {
 		texts = append(texts, text)
 	}
+	for _, quota := range config.Quotas {
+		texts = append(texts, quota.Per)
+	}
 	return strings.Join(texts, " ")
 }
 
@@ -143,15 +146,20 @@ func parseAliases(bad *problems, rules *modelRules) {
 }
 
 func parseAllowedModels(bad *problems, patterns []string, rules *modelRules) {
+	rules.allowed, rules.allowedText = modelPatterns(bad, "allowedModels", patterns)
+}
+
+// modelPatterns returns the regular expression of configured patterns of models, and their text. It
+// returns nil if there are none.
+func modelPatterns(bad *problems, key string, patterns []string) (*regexp.Regexp, string) {
 	patterns = parseNames(patterns)
 	if len(patterns) == 0 {
-		return
+		return nil, ""
 	}
 	allowed, err := compilePatterns(patterns)
 	if err != nil {
-		bad.add("allowedModels", "%v", err)
-		return
+		bad.add(key, "%v", err)
+		return nil, ""
 	}
-	rules.allowed = allowed
-	rules.allowedText = strings.Join(patterns, ", ")
+	return allowed, strings.Join(patterns, ", ")
 }

@@ -34,7 +34,8 @@ type policy struct {
 	wantsParts          bool               // there are prices
 	wantsDetails        bool               // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
-	exposes             bool // the middleware serves the metrics
+	quotas              *quotaRules // nil: there are none
+	exposes             bool        // the middleware serves the metrics
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -55,6 +56,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
+	p.quotas = parseQuotas(bad, config, p, pattern)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
@@ -77,6 +79,7 @@ func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	ep := endpoints[completions]
 	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.canAddUsage ||
+		(p.quotas != nil && p.quotas.reservesOutput) ||
 		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
 }
 

@@ -42,15 +42,22 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		x.plan = pl // also if it cannot be sent: a failover service may call another instance with the same exchange
 	}
 	x.call.Target = pr.endpoints[x.kind].target
+	reservedBefore := len(x.response.charges)
+	if apiErr == nil && p.quotas != nil {
+		apiErr = reserveQuotas(x, p, pl, rw, req)
+	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)
 	}
 	if apiErr != nil {
 		rejectPlanned(x, apiErr, rw)
-		return
+	} else {
+		applyPlan(x, pl)
+		send(x, p, rw, req)
 	}
-	applyPlan(x, pl)
-	send(x, p, rw, req)
+	if len(x.response.charges) > reservedBefore {
+		releaseUnserved(x, reservedBefore)
+	}
 }
 
 // chainedKind returns the kind of endpoint that a request is for at a chained instance. A request

@@ -26,12 +26,15 @@ func finish(x *exchange, ctx context.Context) {
 	}
 	header, p := w.ResponseWriter.Header(), x.firstPolicy
 	removeLogTrailers(header)
+	if p.prices != nil {
+		setCost(x, p.prices, header)
+	}
+	if w.charges != nil {
+		settleQuotas(x)
+	}
 	setLogHeaders(header, x.decision, c)
 	if x.consumer != nil {
 		setConsumerHeaders(header, c)
-	}
-	if p.prices != nil {
-		setCost(x, p.prices, header)
 	}
 	if x.attempts != nil {
 		setAttemptsHeader(header, x.attempts)
@@ -43,8 +46,17 @@ func finish(x *exchange, ctx context.Context) {
 // rejectExchange responds with an error before a provider is called, and records the call.
 func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
+	if w.charges != nil {
+		setLimitHeaders(w.ResponseWriter.Header(), w.charges)
+	}
 	writePolicyError(w.ResponseWriter, apiErr)
 	w.status = apiErr.status
+	if w.charges != nil {
+		settleQuotas(x)
+	}
+	if c.Quota != "" {
+		w.ResponseWriter.Header()[quotaHeader] = []string{c.Quota}
+	}
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
 	if x.consumer != nil {

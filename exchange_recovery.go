@@ -25,6 +25,7 @@ func endPanicked(x *exchange, req *http.Request, cause any) {
 	}
 	logPanic(x.firstPolicy.name, cause)
 	isWhole := w.complete
+	ignorePanic(func() { settlePanicked(x) })
 	ignorePanic(func() { recordPanic(x) })
 	ignorePanic(func() {
 		if w.status == 0 {

@@ -15,6 +15,7 @@ type decision struct {
 	policyValue    []string // for X-Ai-Policy: "what=why", separated by commas; nil: nothing was decided
 	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
+	tokenLimit     int64    // of the output, all choices together; 0: none, or nothing needs it
 	outline        *outline // nil: nobody needed one
 }
 
@@ -74,6 +75,9 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
+	if ep.wantsTokenLimit {
+		d.tokenLimit = tokenLimitOf(ep, obj)
+	}
 	if ep.wantsDetails {
 		d.request.Parameters = requestParameters(ep, obj)
 	}

@@ -147,6 +147,27 @@ func finalValue(ep *endpoint, obj *jsonObject, name string) string {
 	return string(value)
 }
 
+// tokenLimitOf returns how many tokens a provider may generate for a request, all choices together,
+// after the rules have been applied; 0: the request has no limit.
+func tokenLimitOf(ep *endpoint, obj *jsonObject) int64 {
+	limit := 0.0
+	for _, name := range []string{maxTokens, maxCompletionTokens, maxOutputTokens} {
+		if value, err := strconv.ParseFloat(finalValue(ep, obj, name), 64); err == nil && value > limit {
+			limit = value
+		}
+	}
+	if choices, err := strconv.ParseFloat(finalValue(ep, obj, "n"), 64); err == nil && choices > 1 {
+		limit *= choices
+	}
+	if limit > maxTokenCount {
+		limit = maxTokenCount
+	}
+	return int64(limit)
+}
+
+// maxTokenCount is more than any model reads: a larger count is invalid.
+const maxTokenCount = 1e12
+
 // spanParameters are the parameters that a span shows, and their names there.
 var spanParameters = [][2]string{
 	{"temperature", "gen_ai.request.temperature"},

@@ -38,6 +38,9 @@ var (
 	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", costUnit, nil, false}
 	unknownCosts     = &instrument{"chat_completion.cost.unknown", "Calls with prices whose cost is unknown.", "{call}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
+	quotaUsed        = &instrument{"chat_completion.quota.used", "What is used and reserved of a quota in the present window, in its unit; money is in USD.", "1", nil, true}
+	quotaLimit       = &instrument{"chat_completion.quota.limit", "Limit of a quota, in its unit; money is in USD.", "1", nil, true}
+	quotaRefused     = &instrument{"chat_completion.quota.refused", "Requests that a quota refused, or would have refused in report mode.", "{request}", nil, false}
 )
 
 // costUnit is the unit of instruments whose points count picodollars, and are published in dollars.
@@ -61,6 +64,10 @@ const (
 	costAmountAttribute    = "gen_ai.usage.cost.amount"
 	costCurrencyAttribute  = "gen_ai.usage.cost.currency"
 	costSourceAttribute    = "gen_ai.usage.cost.source"
+	quotaNameAttribute     = "chat_completion.quota.name"
+	quotaSubjectAttribute  = "chat_completion.quota.subject" // whose use is counted; absent: everybody's
+	quotaUnitAttribute     = "chat_completion.quota.unit"
+	middlewareAttribute    = "chat_completion.middleware" // absent: the quota is shared
 )
 
 // costCurrency is the currency of all costs.
@@ -86,5 +93,5 @@ type point struct {
 	attributes []string // alternating names and values
 	counts     []int64  // of a histogram: values per bucket, the last one above all bounds
 	count      int64    // of a histogram: all values; of a counter or a gauge: its value, with costUnit in picodollars
-	sum        float64  // of the values
+	sum        float64  // of the values; of a counter or a gauge: its value, if it is a fraction
 }

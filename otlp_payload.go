@@ -331,6 +331,10 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	}
 	bounds := marshal(i.bounds)
 	for at, p := range m.points {
+		if i.bounds == nil && p.sum != 0 {
+			points[at] = fmt.Sprintf(`{%s%s,"asDouble":%v}`, pointAttributes(texts, p.attributes), times, p.sum)
+			continue
+		}
 		if i.bounds == nil {
 			points[at] = fmt.Sprintf(`{%s%s,%s}`, pointAttributes(texts, p.attributes), times, pointValue(i, p.count))
 			continue

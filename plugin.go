@@ -27,7 +27,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
-//   - account: consumers, prices
+//   - account: consumers, prices, quotas, store
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -127,6 +127,9 @@ func serveGoverned(x *exchange, req *http.Request) {
 		call.Labels = labelsOf(t.labels, req, call.Labels)
 	}
 	pl, apiErr := planFor(x, p, pr, req)
+	if apiErr == nil && p.quotas != nil {
+		apiErr = reserveQuotas(x, p, pl, x.response.ResponseWriter, req)
+	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)
 	}

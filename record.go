@@ -35,6 +35,8 @@ type Call struct {
 	// are empty if none is known.
 	Consumer string
 	Group    string
+	// Quota is the quota that refused the request, as in X-Ai-Quota. It is empty if none has.
+	Quota string
 	// Labels are the alternating names and values of the labels: of the consumer and its group, if
 	// known, and of those that are configured. A label without a value is left out.
 	Labels []string
@@ -123,6 +125,10 @@ type Usage struct {
 	// Images are the images that were generated, AudioMilliseconds the audio that was transcribed.
 	Images            int64
 	AudioMilliseconds int64
+
+	// Estimated reports that quotas were charged an estimate, because the provider did not report a
+	// count that they need. The estimate is then in the count that is not known.
+	Estimated bool
 }
 
 // Cost is what a call cost. Amounts of money are integers: a sum of floats would not be exact.

@@ -19,4 +19,5 @@ type endpoint struct {
 
 	maxRequestBodyBytes int64
 	wantsDetails        bool // decisions name the parameters that spans show
+	wantsTokenLimit     bool // decisions have the token limit of the request
 }

@@ -104,6 +104,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	d := newDecision(rules, requested, requested, nil, reasons)
 	d.request.ReportOnly = true
 	if apiErr == nil {
+		d.tokenLimit = pl.decision.tokenLimit
 		d.request.Stream = pl.decision.request.Stream
 	}
 	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}

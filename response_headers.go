@@ -25,8 +25,7 @@ const (
 // accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
-	consumerNameHeader, groupNameHeader,
-	costHeader,
+	consumerNameHeader, groupNameHeader, costHeader, quotaHeader,
 }
 
 // accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's
@@ -70,6 +69,9 @@ func setStreamOrErrorHeaders(header http.Header, c *Call) {
 	}
 	if c.ErrorType != "" {
 		header[errorTypeHeader] = []string{c.ErrorType}
+	}
+	if c.Quota != "" {
+		header[quotaHeader] = []string{c.Quota}
 	}
 }
 

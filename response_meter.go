@@ -36,6 +36,7 @@ func scanFullWindow(w *responseWriter, err error) {
 		meterChunks(w)
 		rest := scanWindow(&w.reader, w.window.Bytes(), false)
 		if len(rest) < w.window.Len() {
+			w.scanned += w.window.Len() - len(rest)
 			w.window.Reset()
 			_, _ = w.window.Write(rest) // moves it to the front
 		}

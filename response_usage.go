@@ -5,9 +5,6 @@ import "encoding/json"
 // maxChoices bounds the choices that are read: a provider could send thousands.
 const maxChoices = 16
 
-// maxTokenCount is more than any model reads: a larger count is invalid.
-const maxTokenCount = 1e12
-
 // usageMembers are the members of a usage in any protocol. They are of any type, since a number that
 // a provider sends as text would otherwise read as 0.
 type usageMembers struct {

@@ -36,6 +36,7 @@ type responseWriter struct {
 	mayRetry  bool      // a fallback may replace this response
 	errorType string    // error.type of a response that the middleware ended or replaced; empty: it did neither
 
+	charges          []charge // what is reserved on quotas; nil: nothing is
 	call             *Call
 	reader           responseReader
 	start            time.Time       // of the call
@@ -47,6 +48,7 @@ type responseWriter struct {
 	lastChunk        time.Duration   // when the last chunk before those arrived, since start
 	writeErr         error           // of the client's connection
 	complete         bool            // the response is complete, as far as HTTP can tell
+	scanned          int             // bytes that have been in window
 }
 
 // WriteHeader decides from the header how the response is handled. Informational responses pass
@@ -199,6 +201,9 @@ var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 // beginResponse prepares for the body of a response, and reports whether it is an event stream.
 func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
+	if w.charges != nil {
+		setLimitHeaders(header, w.charges)
+	}
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||
 		header["Trailer"] != nil || header["Content-Encoding"] != nil || w.streamRequested {

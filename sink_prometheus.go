@@ -142,15 +142,22 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 	format := histogramFormat(name, i.bounds)
 	if i.isGauge {
-		format = name + "%s %s\n" // a gauge has no labels
+		format = name + "%s %s\n"
 	} else if i.bounds == nil {
 		format = name + "_total{%s} %s\n"
 	}
 	_, _ = io.WriteString(w, describe(i, name, open))
 	for _, p := range m.points {
 		labels := labelText(p.attributes, texts)
+		if i.isGauge && labels != "" {
+			labels = "{" + labels + "}"
+		}
 		if p.counts == nil {
-			_, _ = fmt.Fprintf(w, format, labels, counterText(i, p.count))
+			value := counterText(i, p.count)
+			if p.sum != 0 {
+				value = fmt.Sprint(p.sum)
+			}
+			_, _ = fmt.Fprintf(w, format, labels, value)
 			continue
 		}
 		values := make([]any, len(p.counts)+2)

@@ -303,7 +303,7 @@ func collect(r *registry) []metric {
 		{telemetryDropped, lost},
 		{lookUpFailures, failurePoints(documentFailureCounts())},
 	}
-	return metrics
+	return append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
 }
 
 // failurePoints returns the counts of failed look-ups by configuration key.

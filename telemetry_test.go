@@ -145,8 +145,8 @@ func TestModelPatternNeedsReference(t *testing.T) {
 		labels map[string]string
 		want   string
 	}{
-		{"no label", nil, `modelPattern: has no effect without $(uri_captures.name) in "model", "path" or "telemetry.labels"`},
-		{"a label from another source", map[string]string{"team": "$(headers.team)"}, `modelPattern: has no effect without $(uri_captures.name) in "model", "path" or "telemetry.labels"`},
+		{"no label", nil, `modelPattern: has no effect without $(uri_captures.name) in "model", "path", "quotas[].per" or "telemetry.labels"`},
+		{"a label from another source", map[string]string{"team": "$(headers.team)"}, `modelPattern: has no effect without $(uri_captures.name) in "model", "path", "quotas[].per" or "telemetry.labels"`},
 		{"a label", map[string]string{"team": "$(uri_captures.team)"}, ""},
 		{"a label with another group", map[string]string{"team": "$(uri_captures.app)"}, "telemetry.labels.team: $(uri_captures.app): modelPattern has no group (?<app>...)"},
 	}

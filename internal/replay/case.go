@@ -36,6 +36,8 @@
 //     request.
 //   - "earlier request": a request that the client sends before; repeated for several. Their responses, and what the provider
 //     gets, are not compared.
+//   - "earlier response": the response of the provider to each of them. Default: that to the request, and status 418 if no
+//     request must reach the provider.
 //   - "request": the request of the client.
 //   - "provider sees": the request that the provider must get. Without it, the request must not reach the provider.
 //   - "provider answers": the response of the provider to it. Default: status 200 with the body {}. If the provider gets
@@ -89,6 +91,7 @@ type Case struct {
 	Then               map[string]any // configuration of a chained instance after it; nil: none
 	ConfigurationError []string       // parts of the error of New; nil: New succeeds
 	Earlier            []Message      // requests that the client sends before
+	EarlierAnswer      Message        // of the provider to them, without a status if the case has none
 	Request            Message        // request of the client
 	ProviderCalls      []Call
 	ClientSees         Message
@@ -195,6 +198,8 @@ func parse(name, content string) (Case, error) {
 			var earlier Message
 			earlier, err = parseRequest(s.text)
 			c.Earlier = append(c.Earlier, earlier)
+		case "earlier response":
+			c.EarlierAnswer, err = parseResponse(s.text)
 		case "request":
 			c.Request, err = parseRequest(s.text)
 		case "provider sees":

@@ -32,8 +32,9 @@ type Provider struct {
 	*httptest.Server
 	cases map[string]Case
 
-	mu   sync.Mutex
-	seen map[string][]received
+	mu      sync.Mutex
+	seen    map[string][]received
+	earlier map[string]bool // cases of which an earlier request is sent
 }
 
 type received struct {
@@ -43,7 +44,7 @@ type received struct {
 
 // NewProvider starts the provider of the cases. It closes at the end of the test.
 func NewProvider(t testing.TB, cases []Case) *Provider {
-	p := &Provider{cases: map[string]Case{}, seen: map[string][]received{}}
+	p := &Provider{cases: map[string]Case{}, seen: map[string][]received{}, earlier: map[string]bool{}}
 	for _, c := range cases {
 		p.cases[c.Name] = c
 	}
@@ -67,6 +68,9 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 	p.mu.Lock()
 	p.seen[name] = append(p.seen[name], received{req, body})
 	calls := p.cases[name].ProviderCalls
+	if p.earlier[name] && p.cases[name].EarlierAnswer.Status != 0 {
+		calls = []Call{{Answers: p.cases[name].EarlierAnswer}}
+	}
 	if len(p.seen[name]) > len(calls) {
 		p.mu.Unlock()
 		rw.WriteHeader(http.StatusTeapot) // the case fails: it does not expect this request
@@ -108,6 +112,13 @@ func end(response Message, req *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
+// expectEarlier sets whether an earlier request of a case is sent.
+func (p *Provider) expectEarlier(name string, expected bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.earlier[name] = expected
+}
+
 // take returns the requests of a case that the provider got, and removes them.
 func (p *Provider) take(name string) []received {
 	p.mu.Lock()
@@ -121,8 +132,10 @@ func (p *Provider) take(name string) []received {
 func Run(t *testing.T, c Case, gateway string, provider *Provider) {
 	t.Helper()
 	for _, earlier := range c.Earlier {
+		provider.expectEarlier(c.Name, true)
 		send(t, c.Name, earlier, gateway)
 		provider.take(c.Name)
+		provider.expectEarlier(c.Name, false)
 	}
 	response := send(t, c.Name, c.Request, gateway)
 	compareResponse(t, c.ClientSees, response)

@@ -1,0 +1,139 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Values of Quota.Unit.
+const (
+	unitRequests     = "requests"
+	unitTokens       = "tokens"
+	unitInputTokens  = "inputTokens"
+	unitOutputTokens = "outputTokens"
+	unitCost         = "cost"
+	unitConcurrent   = "concurrent"
+)
+
+// Values of Quota.Reserve.
+const (
+	reserveNone  = "none"
+	reserveInput = "input"
+	reserveFull  = "full"
+)
+
+// quotaRules are the quotas of a policy.
+type quotaRules struct {
+	charges        []charge         // one for each quota, which requests copy
+	vary           bool             // they depend on the request: on its model, or on who sends it
+	hasCost        bool             // a quota counts money
+	reservesOutput bool             // a quota reserves the token limit
+	clock          func() time.Time // as time.Now
+}
+
+// quota bounds what each subject may use in a window.
+type quota struct {
+	name       string
+	unit       string
+	per        []*template    // parts of the subject, nil stands for the model; no parts: one for all
+	header     string         // canonical name, if the subject is the value of that one; else empty
+	models     *regexp.Regexp // nil: all
+	limitText  string         // for the client
+	limitValue []string       // of the header that has it
+	headers    []string       // about limits, which show the quota: limit, remaining, reset; nil: none
+	windowText string
+}
+
+// subjectMaxBytes bounds the subject of a counter. The hash stands for a longer one.
+const subjectMaxBytes = 128
+
+// unitNames are the units as messages name them.
+var unitNames = map[string]string{
+	unitRequests: "requests", unitTokens: "tokens", unitInputTokens: "input tokens", unitOutputTokens: "output tokens",
+	unitCost: "USD", unitConcurrent: "concurrent requests",
+}
+
+// Bounds of the search for data URLs, whose bytes are no text. What is beyond counts as text.
+const (
+	dataURLMinTokens = 1 << 10
+	maxDataURLs      = 64
+)
+
+var dataURLMark = []byte(";base64,")
+
+// estimatedTokens returns how many tokens a request with a body may have as its input: a fourth of the
+// bytes of its text.
+func estimatedTokens(body []byte) int64 {
+	return int64(len(body)-dataURLBytes(body)) / 4
+}
+
+// dataURLBytes returns the number of bytes in the base64 data URLs of a body.
+func dataURLBytes(body []byte) int {
+	total := 0
+	for tries := 0; tries < maxDataURLs; tries++ {
+		at := bytes.Index(body, dataURLMark)
+		if at < 0 {
+			break
+		}
+		body = body[at+len(dataURLMark):]
+		end := bytes.IndexByte(body, '"')
+		if end < 0 {
+			break
+		}
+		total += end
+		body = body[end:]
+	}
+	return total
+}
+
+// dollarPicos is a dollar in picodollars.
+const dollarPicos = 1_000_000_000_000
+
+// amountText returns an amount in a unit, as messages show it.
+func amountText(unit string, amount int64) string {
+	if unit != unitCost {
+		return strconv.FormatInt(amount, 10)
+	}
+	const centPicos = dollarPicos / 100
+	cents := amount / centPicos
+	text := strconv.FormatInt(cents%100, 10)
+	if len(text) < 2 {
+		text = "0" + text
+	}
+	return strconv.FormatInt(cents/100, 10) + "." + text
+}
+
+// quickWindowMs is the longest window after whose quota a client is told to slow down. Beyond it, the
+// client is told that its budget is spent.
+const quickWindowMs = 60 * minuteMs
+
+// Codes of the errors for quotas, which are OpenAI's.
+const (
+	rateLimitExceeded = "rate_limit_exceeded"
+	insufficientQuota = "insufficient_quota"
+)
+
+// quotaExceeded returns the error for a request that a quota has refused.
+func quotaExceeded(c *charge) *apiError {
+	q, w := c.quota, c.window
+	code := rateLimitExceeded
+	if w != nil && (w.lengthMs == 0 || w.lengthMs > quickWindowMs) {
+		code = insufficientQuota
+	}
+	message := "You exceeded the quota `" + q.name + "`: " + amountText(q.unit, c.used) + " of " + q.limitText + " " + unitNames[q.unit]
+	if w == nil {
+		message += ". Try again when one of your requests has ended."
+	} else {
+		reset := time.UnixMilli(c.resetMs).UTC().Format(time.RFC3339)
+		message += " per " + q.windowText + ". It resets in " + (time.Duration(waitSeconds(c)) * time.Second).String() + ", at " + reset + "."
+	}
+	return &apiError{http.StatusTooManyRequests, code, code, "", message}
+}
+
+// modelNotPriced returns the error for a model without a price under a quota in money.
+func modelNotPriced(q *quota, model string) *apiError {
+	return invalidRequest("model_not_priced", "model", "The model `"+shortened(model)+"` has no price, which the quota `"+q.name+"` needs. Use another model.")
+}

@@ -1,0 +1,77 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// OpenAI's headers about limits of requests and of tokens: the limit, what remains, and when it resets.
+var (
+	requestLimitHeaders = []string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"}
+	tokenLimitHeaders   = []string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
+)
+
+// providerLimits are headers of providers about limits, which are those of the operator's account.
+var providerLimits = []string{
+	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
+	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
+	"Anthropic-Ratelimit-Requests-Limit", "Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset",
+	"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset",
+	"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining", "Anthropic-Ratelimit-Input-Tokens-Reset",
+	"Anthropic-Ratelimit-Output-Tokens-Limit", "Anthropic-Ratelimit-Output-Tokens-Remaining", "Anthropic-Ratelimit-Output-Tokens-Reset",
+}
+
+// quotaHeader is the access-log header that names the quota that refused a request.
+const quotaHeader = "X-Ai-Quota"
+
+// setLimitHeaders replaces the provider's headers about limits with those of the charges of a request:
+// of each kind, those of the quota with the least left.
+func setLimitHeaders(header http.Header, charges []charge) {
+	for _, name := range providerLimits {
+		delete(header, name)
+	}
+	for i := range charges {
+		c := &charges[i]
+		q := c.quota
+		names := q.headers
+		if names == nil || (c.competes && !isLeast(charges, c)) {
+			continue
+		}
+		header[names[0]] = q.limitValue
+		header[names[1]] = []string{strconv.FormatInt(c.limit-c.used-c.reserved, 10)}
+		header[names[2]] = []string{(time.Duration((c.resetMs-c.nowMs+999)/1000) * time.Second).String()} // such as 6m0s
+	}
+}
+
+// isLeast reports whether no other charge of the same kind has less left.
+func isLeast(charges []charge, c *charge) bool {
+	for i := range charges {
+		o := &charges[i]
+		if o.quota.headers != nil && o.quota.headers[0] == c.quota.headers[0] && o.limit-o.used-o.reserved < c.limit-c.used-c.reserved {
+			return false
+		}
+	}
+	return true
+}
+
+// waitSeconds returns how long it is until the counter of a charge begins at zero, at least a second.
+func waitSeconds(c *charge) int64 {
+	if c.window == nil || c.resetMs <= c.nowMs {
+		return 1
+	}
+	return (c.resetMs - c.nowMs + 999) / 1000
+}
+
+// maxRetrySeconds is the longest wait after which a client is to try again by itself.
+const maxRetrySeconds = 60
+
+// setRetryHeaders tells a client when to try again. OpenAI's SDKs do so by themselves unless they are
+// told not to.
+func setRetryHeaders(header http.Header, c *charge) {
+	seconds := waitSeconds(c)
+	header["Retry-After"] = []string{strconv.FormatInt(seconds, 10)}
+	if seconds > maxRetrySeconds {
+		header["X-Should-Retry"] = []string{"false"}
+	}
+}

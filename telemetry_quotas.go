@@ -1,0 +1,37 @@
+package chatcompletion
+
+// quotaMetrics returns the instruments of quotas.
+func quotaMetrics(states []quotaState) []metric {
+	var used, limits, refused []point
+	for i := range states {
+		s := &states[i]
+		attributes := quotaAttributes(s)
+		if s.shown {
+			used = append(used, quotaPoint(s.unit, attributes, s.used))
+			limits = append(limits, quotaPoint(s.unit, attributes, s.limit))
+		}
+		refused = append(refused, point{attributes: withAttribute(attributes, modeAttribute, modeEnforce), count: s.refused})
+		if s.over > 0 {
+			refused = append(refused, point{attributes: withAttribute(attributes, modeAttribute, modeReport), count: s.over})
+		}
+	}
+	return []metric{{quotaUsed, used}, {quotaLimit, limits}, {quotaRefused, refused}}
+}
+
+func quotaAttributes(s *quotaState) []string {
+	attributes := []string{quotaNameAttribute, s.name, quotaUnitAttribute, s.unit}
+	for _, a := range [][2]string{{quotaSubjectAttribute, s.subject}, {middlewareAttribute, s.scope}} {
+		if a[1] != "" {
+			attributes = append(attributes, a[0], a[1])
+		}
+	}
+	return attributes
+}
+
+// quotaPoint returns the point of a gauge in the unit of a quota, but dollars for picodollars.
+func quotaPoint(unit string, attributes []string, value int64) point {
+	if unit == unitCost {
+		return point{attributes: attributes, sum: float64(value) / dollarPicos}
+	}
+	return point{attributes: attributes, count: value}
+}
