@@ -25,6 +25,9 @@ var knownKeys = []string{
 	"secrets.maxStale",
 	"quotas", "quotas[].name", "quotas[].per", "quotas[].unit", "quotas[].limit", "quotas[].window", "quotas[].models", "quotas[].mode",
 	"quotas[].reserve", "quotas[].shared",
+	"redis", "redis.endpoints", "redis.username", "redis.password", "redis.db", "redis.poolSize", "redis.minIdleConns",
+	"redis.maxActiveConns", "redis.readTimeout", "redis.writeTimeout", "redis.dialTimeout", "redis.onError", "redis.keyPrefix",
+	"redis.tls", "redis.tls.enabled", "redis.tls.ca", "redis.tls.cert", "redis.tls.key", "redis.tls.insecureSkipVerify",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -49,6 +52,8 @@ func checkUnknown(bad *problems, config *Config) {
 		checkUnknownKeys(bad, quotaPrefix(i), quota.Unknown)
 	}
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
+	checkUnknownKeys(bad, "redis.", config.Redis.Unknown)
+	checkUnknownKeys(bad, "redis.tls.", config.Redis.TLS.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)

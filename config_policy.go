@@ -27,9 +27,11 @@ type policy struct {
 	reportOnly          bool          // decisions are reported, not enforced
 	hasRules            bool          // it has rules for a request that another instance has governed
 	telemetry           *telemetry
-	quotas              *quotaRules // nil: there are none
-	prices              *priceTable // nil: there are none
-	exposes             bool        // the middleware serves the metrics
+	quotas              *quotaRules    // nil: there are none
+	prices              *priceTable    // nil: there are none
+	redis               *redisSettings // nil: the memory store has the counters
+	store               *redisStore    // for redis; set by New
+	exposes             bool           // the middleware serves the metrics
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -47,6 +49,10 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	p.quotas = parseQuotas(bad, config, p, pattern)
+	p.redis = parseRedis(bad, &config.Redis, secrets)
+	if p.redis != nil && p.quotas == nil {
+		bad.add("redis", `has no effect without "quotas"`)
+	}
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)

@@ -26,7 +26,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
-//   - account: prices, quotas, store
+//   - account: prices, quotas, store, redis
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -59,6 +59,9 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	startTelemetry(ctx, p.telemetry)
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
+	}
+	if p.redis != nil {
+		p.store = useRedisStore(ctx, p.redis)
 	}
 	for _, pr := range p.providers {
 		startCredential(ctx, pr.auth.credential)

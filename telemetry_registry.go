@@ -272,7 +272,8 @@ func collect(r *registry) []metric {
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
 	}
-	return append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
+	metrics = append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
+	return append(metrics, storeMetrics()...)
 }
 
 // collectCounters returns all series and the points of the counters.
