@@ -156,6 +156,9 @@ type Config struct {
 	StreamUsage string
 	// Prices are what models cost. With them, each call has a cost.
 	Prices Prices
+	// Redis has the counters of Quotas, so that several Traefiks share them.
+	// Default: none; each Traefik counts on its own.
+	Redis Redis
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
@@ -300,8 +303,10 @@ type Quota struct {
 	// underscores and hyphens, and the name of another quota.
 	Name string
 	// Per is whose use is counted: each different value has a counter of its own. It may refer to the
-	// request as Config.Model does, and with $(model) to the model that the provider is sent.
-	// Default: none; one counter for all. Refused: invalid references, and those to headers and query
+	// request as Config.Model does, and with $(model) to the model that the provider is sent. A request
+	// without a consumer, or without a group, shares the counter of all such requests if Per is one
+	// reference to it.
+	// Default: $(consumer.name) with Config.Consumers, else one counter for all. Refused: invalid references, and those to headers and query
 	// parameters that carry credentials.
 	Per string
 	// Unit is what is counted: requests, tokens, inputTokens, outputTokens, cost, or concurrent, the
@@ -473,6 +478,88 @@ type ConsumerGroup struct {
 	Limits Limits
 	// DropParams is like Config.DropParams.
 	DropParams []string
+	// Quotas is like Config.Quotas. A quota that has the name, the unit and the window of one in Config
+	// uses the same counters, with its own limit.
+	Quotas []Quota
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Redis is a Redis, or a Valkey, that has the counters of quotas. The keys have the names, types and
+// defaults of redis in Traefik's RateLimit; OnError and KeyPrefix do not exist there. It is used as
+// soon as one key has a value.
+//
+// A command takes at most the sum of the three timeouts, the wait for a connection included. All
+// middlewares of this Traefik with equal settings share the connections.
+type Redis struct {
+	// Endpoints is the address of the server, host:port.
+	// Default: localhost:6379. Refused: other forms, and more than one: Redis Cluster and Sentinel
+	// are not supported.
+	Endpoints []string
+	// Username is the user, or a reference to it as in Token.
+	// Default: none; the user default. Refused: without Password, and what Token refuses.
+	Username string
+	// Password is the password, or a reference to it as in Token.
+	// Default: none; there is no authentication. Refused: what Token refuses.
+	Password string
+	// DB is the number of the database.
+	// Default: 0. Refused: less than 0, more than 1048576.
+	DB any
+	// PoolSize is the maximum number of connections; 0 is ten per CPU that Go uses.
+	// Default: 0. Refused: less than 0, more than 10000.
+	PoolSize any
+	// MinIdleConns is the number of idle connections that are kept open, up to PoolSize.
+	// Default: 0. Refused: less than 0, more than 10000.
+	MinIdleConns any
+	// MaxActiveConns bounds PoolSize, if it is not 0.
+	// Default: 0. Refused: less than 0, more than 10000.
+	MaxActiveConns any
+	// ReadTimeout is the time that a reply may take. In the timeouts, a number without a unit is one
+	// of seconds, as in Traefik.
+	// Default: 3s. Refused: less than 1ms, more than 1m; also 0, which means no timeout in Traefik.
+	ReadTimeout string
+	// WriteTimeout is the time that sending a command may take. Default and refused: as ReadTimeout.
+	WriteTimeout string
+	// DialTimeout is the time that a new connection may take, with its TLS handshake and
+	// authentication.
+	// Default: 5s. Refused: as ReadTimeout.
+	DialTimeout string
+	// TLS configures TLS.
+	TLS RedisTLS
+	// OnError is what happens to requests with quotas while the server is unavailable:
+	//
+	//	local    the counters of this Traefik go on; what they count is added to those in Redis as
+	//	         soon as it is back
+	//	deny     they are refused with status 503
+	//	allow    no quota applies to them
+	//
+	// Default: local. Refused: other values.
+	OnError string
+	// KeyPrefix precedes each key in Redis, with a colon after it.
+	// Default: chat-completion. Refused: more than 64 bytes, spaces and control characters.
+	KeyPrefix string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// RedisTLS configures TLS for the connections to Redis. The minimum version is TLS 1.2. CA, Cert and
+// Key are PEM text, or the absolute path of a file with it, which is read when the configuration is
+// loaded.
+type RedisTLS struct {
+	// Enabled selects TLS (true) or plaintext (false).
+	// Default: true if another key of TLS has a value. Refused: false beside such a key.
+	Enabled any
+	// CA has the certificate authorities to verify the server with.
+	// Default: the system's authorities. Refused: files without certificates.
+	CA string
+	// Cert is the certificate that the server asks for. Default: none. Refused: without its Key.
+	Cert string
+	// Key is the private key of Cert. Default: none. Refused: without Cert.
+	Key string
+	// InsecureSkipVerify accepts any certificate, which exposes the password and the counters to
+	// whoever can intercept the connection.
+	// Default: false.
+	InsecureSkipVerify any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }
@@ -514,6 +601,10 @@ type Prices struct {
 	// Default: none. Refused: names of more than 256 bytes, with control characters or with invalid
 	// UTF-8, and a model without prices.
 	Models map[string]Price
+	// Unpriced is allow or deny: whether requests for models without a price are forwarded or refused
+	// with status 400 where a quota with Unit cost applies to them.
+	// Default: allow; their cost is not counted. Refused: other values.
+	Unpriced string
 	// TrustReported selects whether the cost that a provider reports as usage.cost wins over the
 	// prices.
 	// Default: true. Refused: false without From and Models.

@@ -14,7 +14,7 @@ import (
 func parseConsumers(bad *problems, config *Config, p *policy, secrets *secretSettings, pattern *regexp.Regexp) {
 	settings := &config.Consumers
 	parseGroups(bad, config, p, pattern)
-	if len(settings.List) == 0 && strings.TrimSpace(settings.From) == "" && strings.TrimSpace(settings.Header) == "" {
+	if !identifiesConsumers(config) {
 		checkUnused(bad, "consumers.", []setting{{"required", settings.Required}}, `without "consumers.list", "consumers.from" or "consumers.header"`)
 		if p.groups != nil {
 			p.consumers = &consumers{onlyGroups: true, isUncommon: true}
@@ -216,7 +216,7 @@ func parseGroups(bad *problems, config *Config, p *policy, pattern *regexp.Regex
 		}
 		own := &problems{}
 		group := config.Consumers.Groups[name]
-		p.groups[name] = newGroupPolicy(own, groupConfig(config, &group), p, pattern)
+		p.groups[name] = newGroupPolicy(own, config, &group, p, pattern)
 		p.groups[name].restrictsModels = len(parseNames(group.AllowedModels)) > 0
 		bad.addBelow(groupPrefix(name), own, known)
 	}
@@ -240,6 +240,9 @@ func groupConfig(config *Config, group *ConsumerGroup) *Config {
 	if len(group.DropParams) > 0 {
 		own.DropParams = group.DropParams
 	}
+	if len(group.Quotas) > 0 {
+		own.Quotas = group.Quotas
+	}
 	if !reflect.DeepEqual(group.Params, Params{}) {
 		own.Params = group.Params
 	}
@@ -251,7 +254,8 @@ func groupConfig(config *Config, group *ConsumerGroup) *Config {
 
 // newGroupPolicy returns the policy of a group: that of the configuration with rules of its own. All
 // else is shared, and so are the credentials, the circuits and the handlers of the providers.
-func newGroupPolicy(bad *problems, config *Config, p *policy, pattern *regexp.Regexp) *policy {
+func newGroupPolicy(bad *problems, configured *Config, group *ConsumerGroup, p *policy, pattern *regexp.Regexp) *policy {
+	config := groupConfig(configured, group)
 	own := *p
 	own.groups = nil
 	own.models = parseModels(bad, config, pattern)
@@ -265,6 +269,15 @@ func newGroupPolicy(bad *problems, config *Config, p *policy, pattern *regexp.Re
 		}
 		copied.endpoints = newEndpoints(bad, config, &own, &copied, rules)
 	}
+	if len(group.Quotas) > 0 {
+		own.quotas = parseQuotas(bad, config, &own, pattern)
+	}
 	own.hasRules = hasRules(&own)
 	return &own
+}
+
+// identifiesConsumers reports whether a configuration identifies consumers.
+func identifiesConsumers(config *Config) bool {
+	c := &config.Consumers
+	return len(c.List) > 0 || strings.TrimSpace(c.From) != "" || strings.TrimSpace(c.Header) != ""
 }

@@ -24,7 +24,7 @@ var knownKeys = []string{
 	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
-	"prices", "prices.from", "prices.models", "prices.trustReported",
+	"prices", "prices.from", "prices.models", "prices.trustReported", "prices.unpriced",
 	"prices.models[].input", "prices.models[].output", "prices.models[].cacheRead", "prices.models[].cacheWrite",
 	"prices.models[].cacheWrite1h", "prices.models[].reasoning", "prices.models[].inputAudio", "prices.models[].outputAudio",
 	"prices.models[].request", "prices.models[].image", "prices.models[].second", "prices.models[].tiers",
@@ -34,6 +34,9 @@ var knownKeys = []string{
 	"prices.models[].tiers[].reasoning", "prices.models[].tiers[].inputAudio", "prices.models[].tiers[].outputAudio",
 	"quotas", "quotas[].name", "quotas[].per", "quotas[].unit", "quotas[].limit", "quotas[].window", "quotas[].models", "quotas[].mode",
 	"quotas[].reserve", "quotas[].shared",
+	"redis", "redis.endpoints", "redis.username", "redis.password", "redis.db", "redis.poolSize", "redis.minIdleConns",
+	"redis.maxActiveConns", "redis.readTimeout", "redis.writeTimeout", "redis.dialTimeout", "redis.onError", "redis.keyPrefix",
+	"redis.tls", "redis.tls.enabled", "redis.tls.ca", "redis.tls.cert", "redis.tls.key", "redis.tls.insecureSkipVerify",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -48,6 +51,9 @@ var knownKeys = []string{
 	"consumers[].limits", "consumers[].limits.temperature", "consumers[].limits.topP", "consumers[].limits.maxTokens",
 	"consumers[].limits.maxCompletionTokens", "consumers[].limits.frequencyPenalty", "consumers[].limits.presencePenalty",
 	"consumers[].limits.n",
+	"consumers[].quotas", "consumers[].quotas[].name", "consumers[].quotas[].per", "consumers[].quotas[].unit", "consumers[].quotas[].limit",
+	"consumers[].quotas[].window", "consumers[].quotas[].models", "consumers[].quotas[].mode", "consumers[].quotas[].reserve",
+	"consumers[].quotas[].shared",
 }
 
 // checkUnknown reports the keys that match no field. Traefik itself would silently drop a typo.
@@ -65,14 +71,21 @@ func checkUnknown(bad *problems, config *Config) {
 		checkUnknownKeys(bad, parent+"authHeader.", fallback.AuthHeader.Unknown)
 	}
 	checkUnknownConsumerKeys(bad, &config.Consumers)
-	for i, quota := range config.Quotas {
-		checkUnknownKeys(bad, quotaPrefix(i), quota.Unknown)
-	}
+	checkUnknownQuotaKeys(bad, "", config.Quotas)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownPrices(bad, config.Prices)
+	checkUnknownKeys(bad, "redis.", config.Redis.Unknown)
+	checkUnknownKeys(bad, "redis.tls.", config.Redis.TLS.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)
+}
+
+// checkUnknownQuotaKeys is checkUnknown for the quotas below a parent.
+func checkUnknownQuotaKeys(bad *problems, parent string, quotas []Quota) {
+	for i, quota := range quotas {
+		checkUnknownKeys(bad, parent+quotaPrefix(i), quota.Unknown)
+	}
 }
 
 // checkUnknownConsumerKeys is checkUnknown for Config.Consumers.
@@ -88,6 +101,7 @@ func checkUnknownConsumerKeys(bad *problems, config *Consumers) {
 		checkUnknownKeys(bad, parent, group.Unknown)
 		checkUnknownKeys(bad, parent+"params.", group.Params.Unknown)
 		checkUnknownKeys(bad, parent+"limits.", group.Limits.Unknown)
+		checkUnknownQuotaKeys(bad, parent, group.Quotas)
 	}
 }
 

@@ -34,8 +34,10 @@ type policy struct {
 	wantsParts          bool               // there are prices
 	wantsDetails        bool               // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
-	quotas              *quotaRules // nil: there are none
-	exposes             bool        // the middleware serves the metrics
+	quotas              *quotaRules    // nil: there are none
+	redis               *redisSettings // nil: the memory store has the counters
+	store               *redisStore    // for redis; set by New
+	exposes             bool           // the middleware serves the metrics
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -57,6 +59,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.wantsParts = p.prices != nil
 	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
 	p.quotas = parseQuotas(bad, config, p, pattern)
+	p.redis = parseRedis(bad, &config.Redis, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
@@ -68,10 +71,22 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.namesConsumer = strings.Contains(config.Model+" "+templateTexts(config), "$("+callerInfo+".")
 	parseFallbacks(bad, config, p, secrets, pattern)
 	parseConsumers(bad, config, p, secrets, pattern)
+	if p.redis != nil && !hasQuotas(p) {
+		bad.add("redis", `has no effect without "quotas"`)
+	}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
 	return p, nil
+}
+
+// hasQuotas reports whether a policy, or a group of its consumers, has quotas.
+func hasQuotas(p *policy) bool {
+	has := p.quotas != nil
+	for _, group := range p.groups {
+		has = has || group.quotas != nil
+	}
+	return has
 }
 
 // hasRules reports whether a policy has rules of its own for a request that another one has governed.

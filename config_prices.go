@@ -10,10 +10,11 @@ import (
 // parsePrices parses Config.Prices. It returns nil if no prices are configured.
 func parsePrices(bad *problems, config Prices, secrets *secretSettings) *priceTable {
 	from := strings.TrimSpace(config.From)
-	if from == "" && len(config.Models) == 0 && isUnset(config.TrustReported) {
+	if from == "" && len(config.Models) == 0 && isUnset(config.TrustReported) && config.Unpriced == "" {
 		return nil
 	}
 	t := &priceTable{trustReported: parseBool(bad, "prices.trustReported", config.TrustReported, true)}
+	t.deniesUnpriced = parseOneOf(bad, "prices.unpriced", config.Unpriced, unpricedAllow, unpricedDeny) == unpricedDeny
 	if from == "" && len(config.Models) == 0 && !t.trustReported {
 		bad.add("prices.trustReported", `has no effect without "prices.from" or "prices.models"`)
 	}
@@ -23,6 +24,12 @@ func parsePrices(bad *problems, config Prices, secrets *secretSettings) *priceTa
 	}
 	return t
 }
+
+// Values of Prices.Unpriced.
+const (
+	unpricedAllow = "allow"
+	unpricedDeny  = "deny"
+)
 
 // parsePricesFrom parses Prices.From.
 func parsePricesFrom(bad *problems, t *priceTable, from string, secrets *secretSettings) {

@@ -33,7 +33,7 @@ func parseQuotas(bad *problems, config *Config, p *policy, pattern *regexp.Regex
 		}
 		rules.charges = append(rules.charges, *c)
 		rules.hasCost = rules.hasCost || c.counts == countCost
-		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil
+		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil || q.byConsumer || q.byGroup
 		rules.reservesOutput = rules.reservesOutput || c.reserves == countOutput || c.reserves == countTokens || c.reserves == countFullCost
 	}
 	for i := range rules.charges {
@@ -155,7 +155,7 @@ const (
 func parseLimit(bad *problems, keys *Quota, prefix string, c *charge) {
 	q, ok := c.quota, false
 	if q.unit == unitCost {
-		c.limit, ok = decimal(numberText(keys.Limit), moneyDecimals)
+		c.limit, ok = decimal(string(numberText(keys.Limit)), moneyDecimals)
 		if !ok || c.limit < 1 || c.limit > maxLimitCost*dollarPicos {
 			bad.add(prefix+"limit", "must be an amount in USD from 0.000000000001 to %d, such as \"25.00\", got %q", maxLimitCost, fmt.Sprint(keys.Limit))
 			return
@@ -178,14 +178,6 @@ func limitText(value any) string {
 		return ""
 	}
 	return fmt.Sprint(value)
-}
-
-// numberText returns a configured number as decimal text, without an exponent.
-func numberText(value any) string {
-	if number, isFloat := value.(float64); isFloat {
-		return strconv.FormatFloat(number, 'f', -1, 64)
-	}
-	return strings.TrimSpace(limitText(value))
 }
 
 // calendarWindows are the windows that are not durations in Go's syntax, or whose beginning is not
@@ -218,12 +210,24 @@ func parseQuotaWindow(bad *problems, keys *Quota, prefix, unit string) (*window,
 	return &window{lengthMs: length.Milliseconds()}, text
 }
 
-// perModel is the reference to the model that the provider is sent.
-const perModel = "$(model)"
+// References that stand alone in most configurations, and the one to the model that the provider is
+// sent.
+const (
+	perConsumer = "$(" + callerInfo + "." + callerName + ")"
+	perGroup    = "$(" + callerInfo + "." + callerGroup + ")"
+	perModel    = "$(model)"
+)
 
 // parsePer parses Quota.Per. The subjects are published, so they must not be credentials.
 func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.Regexp, q *quota) {
-	for i, piece := range strings.Split(strings.TrimSpace(text), perModel) {
+	text = strings.TrimSpace(text)
+	if q.byConsumer = text == perConsumer || (text == "" && identifiesConsumers(config)); q.byConsumer {
+		return
+	}
+	if q.byGroup = text == perGroup; q.byGroup {
+		return
+	}
+	for i, piece := range strings.Split(text, perModel) {
 		if i > 0 {
 			q.per = append(q.per, nil)
 		}

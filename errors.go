@@ -77,6 +77,11 @@ func credentialsUnavailable() *apiError {
 		"The gateway has no credentials for the provider at the moment. Try again later. The gateway's log states the reason."}
 }
 
+func storeUnavailable() *apiError {
+	return &apiError{http.StatusServiceUnavailable, serverError, "quota_store_unavailable", "",
+		"The gateway cannot check your quotas at the moment. Try again later. The gateway's log states the reason."}
+}
+
 func invalidModelList() *apiError {
 	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider returned an invalid list of models."}
 }

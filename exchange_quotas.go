@@ -22,7 +22,11 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 			return apiErr
 		}
 	}
-	if reserveMemory(theMemoryStore, charges, amounts, rules.clock().UnixMilli()) {
+	isOver, isDenied := reserveCharges(p.store, charges, amounts, rules.clock().UnixMilli())
+	if isDenied {
+		return storeUnavailable()
+	}
+	if isOver {
 		if apiErr := refuseQuota(x, charges, rw); apiErr != nil {
 			return apiErr
 		}
@@ -43,7 +47,12 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 		if q.models != nil && !q.models.MatchString(model) {
 			continue
 		}
-		if q.per != nil {
+		switch {
+		case q.byConsumer:
+			c.key += x.call.Consumer
+		case q.byGroup:
+			c.key += x.call.Group
+		case q.per != nil:
 			value := req.Header[q.header]
 			if value != nil && len(value[0]) <= subjectMaxBytes && value[0] != "" {
 				c.key += value[0]
@@ -171,7 +180,7 @@ func releaseUnserved(x *exchange, from int) {
 	if w.status == 0 && w.heldStatus == 0 {
 		released := w.charges[from:]
 		w.charges = w.charges[:from]
-		settleMemory(theMemoryStore, released, noAmounts)
+		settleCharges(released, noAmounts)
 	}
 }
 
@@ -187,7 +196,7 @@ func settleQuotas(x *exchange) {
 		settleUncommon(x, charges)
 		return
 	}
-	settleMemory(theMemoryStore, charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens})
+	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens})
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a
@@ -199,7 +208,7 @@ func settleUncommon(x *exchange, charges []charge) {
 		x.response.ResponseWriter.Header()[quotaHeader] = []string{x.call.Quota}
 	}
 	if !hasServed(x) {
-		settleMemory(theMemoryStore, charges, noAmounts)
+		settleCharges(charges, noAmounts)
 		return
 	}
 	if !u.InputKnown || !u.OutputKnown {
@@ -214,7 +223,7 @@ func settleUncommon(x *exchange, charges []charge) {
 	if cost > maxCallCost {
 		cost = maxCallCost
 	}
-	settleMemory(theMemoryStore, charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, cost})
+	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, cost})
 }
 
 // hasServed reports whether a provider has worked for a request: it has responded, or the client has

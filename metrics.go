@@ -41,6 +41,9 @@ var (
 	quotaUsed        = &instrument{"chat_completion.quota.used", "What is used and reserved of a quota in the present window, in its unit; money is in USD.", "1", nil, true}
 	quotaLimit       = &instrument{"chat_completion.quota.limit", "Limit of a quota, in its unit; money is in USD.", "1", nil, true}
 	quotaRefused     = &instrument{"chat_completion.quota.refused", "Requests that a quota refused, or would have refused in report mode.", "{request}", nil, false}
+	storeUp          = &instrument{"chat_completion.store.up", "Whether the Redis of the quotas is available: 1, or 0.", "1", nil, true}
+	storeErrors      = &instrument{"chat_completion.store.errors", "Commands to the Redis of the quotas that failed.", "{error}", nil, false}
+	storeFallbacks   = &instrument{"chat_completion.store.fallbacks", "Requests whose quotas were not decided by Redis, since it was unavailable.", "{request}", nil, false}
 )
 
 // costUnit is the unit of instruments whose points count picodollars, and are published in dollars.

@@ -27,7 +27,7 @@
 //   - record: metrics, record
 //   - provider: provider, secrets
 //   - request: routes, template, request, schema, governance
-//   - account: consumers, prices, quotas, store
+//   - account: consumers, prices, quotas, store, redis
 //   - telemetry: telemetry, sink, otlp, spans
 //   - response: response
 //   - config: config
@@ -62,6 +62,9 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
+	if p.redis != nil {
+		startStore(ctx, p)
+	}
 	for i, pr := range p.providers {
 		startCredential(ctx, pr.auth.credential)
 		pr.handler = newHandler(p, pr, next)
@@ -71,6 +74,14 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	}
 	startConsumers(ctx, p.consumers)
 	return &middleware{policy: p}, nil
+}
+
+// startStore connects a policy, and those of its groups, with the store of their counters.
+func startStore(ctx context.Context, p *policy) {
+	p.store = useRedisStore(ctx, p.redis)
+	for _, group := range p.groups {
+		group.store = p.store
+	}
 }
 
 // middleware is one instance: a policy that is applied to the requests of its routers.

@@ -12,13 +12,14 @@ import (
 
 // priceTable is what models cost under a policy.
 type priceTable struct {
-	own           *priceList    // of Prices.Models
-	inline        *priceList    // of Prices.From, if it is the prices themselves; nil: it is not
-	source        *secretSource // of Prices.From; nil: it is not looked up
-	secret        *secret       // what source holds; set by startPrices
-	trustReported bool
-	known         sync.Map // of what has been looked up, *knownPrice by key
-	knownCount    atomic.Int64
+	own            *priceList    // of Prices.Models
+	inline         *priceList    // of Prices.From, if it is the prices themselves; nil: it is not
+	source         *secretSource // of Prices.From; nil: it is not looked up
+	secret         *secret       // what source holds; set by startPrices
+	trustReported  bool
+	deniesUnpriced bool     // models without a price, where a quota counts money
+	known          sync.Map // of what has been looked up, *knownPrice by key
+	knownCount     atomic.Int64
 }
 
 // knownPrice is the result of a look-up.

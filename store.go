@@ -27,6 +27,43 @@ type charge struct {
 
 	counter      *counter      // of the memory store
 	reservations *reservations // of the memory store, among which it is
+
+	redis *redisStore // that has the counter; nil: the memory store has
+	place int         // where redis has reserved it
+}
+
+// Places where a charge of a counter in Redis is reserved.
+const (
+	inRedis  = iota
+	inOutage // in the memory store, since Redis is unavailable
+	nowhere  // it is not counted, since Redis is unavailable
+)
+
+// reserveCharges reserves all charges of a request, or none if an enforced one has nothing left. s is
+// the store of their policy; nil: the memory store. It reports whether any has nothing left, and
+// whether the request must be denied because there is no store.
+func reserveCharges(s *redisStore, charges []charge, amounts []int64, ms int64) (bool, bool) {
+	if s == nil {
+		return reserveMemory(theMemoryStore, charges, amounts, ms), false
+	}
+	return reserveShared(s, charges, amounts, ms)
+}
+
+// settleCharges settles the charges of an exchange, where each is reserved: chained instances may
+// have several stores.
+func settleCharges(charges []charge, amounts []int64) {
+	for first := 0; first < len(charges); {
+		c, end := &charges[first], first+1
+		for end < len(charges) && charges[end].redis == c.redis && charges[end].place == c.place {
+			end++
+		}
+		if c.redis == nil {
+			settleMemory(theMemoryStore, charges[first:end], amounts)
+		} else {
+			settleShared(c.redis, charges[first:end], amounts)
+		}
+		first = end
+	}
 }
 
 // amountKind is what of a request counts: an index of its amounts.

@@ -303,7 +303,8 @@ func collect(r *registry) []metric {
 		{telemetryDropped, lost},
 		{lookUpFailures, failurePoints(documentFailureCounts())},
 	}
-	return append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
+	metrics = append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
+	return append(metrics, storeMetrics()...)
 }
 
 // failurePoints returns the counts of failed look-ups by configuration key.

@@ -1,0 +1,290 @@
+package chatcompletion
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// redisSettings is the parsed form of Config.Redis, for the connection.
+type redisSettings struct {
+	endpoint     string // host:port
+	username     *credential
+	password     *credential
+	db           int
+	poolSize     int // connections at most
+	minIdle      int // connections that are kept open
+	dialTimeout  time.Duration
+	readTimeout  time.Duration
+	writeTimeout time.Duration
+	tls          *tls.Config // nil: plaintext
+
+	keyPrefix string
+	onError   string
+
+	// key is equal for equal settings only. It may contain secrets.
+	key string
+}
+
+// Bounds of connections.
+const (
+	idleCheckAfter = 100 * time.Millisecond // a connection idle for longer is checked before its next use
+	idleCheckWait  = 100 * time.Microsecond // how long that check waits for the end of the connection
+)
+
+// redisPool holds the connections to a Redis. One command at a time is in flight on a connection. A
+// connection that had an error is closed: what is still to come on it would be taken for the reply to
+// the next command.
+type redisPool struct {
+	settings *redisSettings
+	slots    chan bool // one for each connection that may be open
+
+	mu     sync.Mutex
+	idle   []*redisConn // the last one was used last
+	closed bool         // connections are not kept
+	opened int          // connections ever, for their names
+	name   string       // of the pool, in tokens
+}
+
+// redisConn is a connection.
+type redisConn struct {
+	conn   net.Conn
+	reader *bufio.Reader
+	used   time.Time // last
+	name   string
+	sent   int // commands that have a number
+}
+
+// redisFailure is why a command failed.
+type redisFailure struct {
+	text string
+	// isUncertain reports that the command was sent, and no reply came: Redis may have executed it.
+	isUncertain bool
+}
+
+func newRedisPool(s *redisSettings, name string) *redisPool {
+	p := &redisPool{settings: s, slots: make(chan bool, s.poolSize), name: name}
+	for i := 0; i < s.poolSize; i++ {
+		p.slots <- true
+	}
+	return p
+}
+
+// commandTimeout is the longest time that a command takes, the wait for a connection included.
+func commandTimeout(s *redisSettings) time.Duration {
+	return s.dialTimeout + s.writeTimeout + s.readTimeout
+}
+
+// acquireConn returns a connection that is idle, or a new one. The caller passes it to releaseConn or
+// discardConn.
+func acquireConn(p *redisPool, deadline time.Time) (*redisConn, error) {
+	select {
+	case <-p.slots:
+	default:
+		if !awaitSlot(p.slots, deadline) {
+			return nil, errors.New("all " + strconv.Itoa(cap(p.slots)) + " connections are in use")
+		}
+	}
+	for {
+		p.mu.Lock()
+		last := len(p.idle) - 1
+		if last < 0 {
+			p.mu.Unlock()
+			c, err := openConn(p, deadline)
+			if err != nil {
+				p.slots <- true
+			}
+			return c, err
+		}
+		c := p.idle[last]
+		p.idle = p.idle[:last]
+		p.mu.Unlock()
+		if time.Since(c.used) < idleCheckAfter || isAlive(c) {
+			return c, nil
+		}
+		_ = c.conn.Close()
+	}
+}
+
+// awaitSlot waits for a connection that another request uses.
+func awaitSlot(slots chan bool, deadline time.Time) bool {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-slots:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// isAlive reports whether the server has neither closed an idle connection nor sent anything on it.
+// A read whose deadline has passed would not look at the connection: it waits a moment.
+func isAlive(c *redisConn) bool {
+	_ = c.conn.SetReadDeadline(time.Now().Add(idleCheckWait))
+	_, err := c.reader.Peek(1)
+	return isTimeout(err)
+}
+
+// isTimeout reports whether an error is that of a deadline.
+func isTimeout(err error) bool {
+	return err != nil && errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// releaseConn keeps a connection for the next command.
+func releaseConn(p *redisPool, c *redisConn) {
+	c.used = time.Now()
+	p.mu.Lock()
+	if p.closed {
+		_ = c.conn.Close()
+	} else {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	p.slots <- true
+}
+
+// discardConn closes a connection.
+func discardConn(p *redisPool, c *redisConn) {
+	_ = c.conn.Close()
+	p.slots <- true
+}
+
+// openConn opens a connection, and selects user and database.
+func openConn(p *redisPool, deadline time.Time) (*redisConn, error) {
+	s := p.settings
+	if last := time.Now().Add(s.dialTimeout); last.Before(deadline) {
+		deadline = last
+	}
+	dialer := &net.Dialer{Deadline: deadline, KeepAlive: keepAliveInterval}
+	conn, err := dialer.Dial("tcp", s.endpoint)
+	if err != nil {
+		return nil, err
+	}
+	if s.tls != nil {
+		conn = tls.Client(conn, s.tls)
+	}
+	p.mu.Lock()
+	p.opened++
+	c := &redisConn{conn: conn, reader: bufio.NewReaderSize(conn, replyLineBytes), name: p.name + ":" + strconv.Itoa(p.opened)}
+	p.mu.Unlock()
+	_ = conn.SetDeadline(deadline)
+	if err = greet(s, c); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// greet sends what precedes the first command of a connection.
+func greet(s *redisSettings, c *redisConn) error {
+	if s.password != nil {
+		words := []string{"AUTH", currentValue(s.password)}
+		if s.username != nil {
+			words = []string{"AUTH", currentValue(s.username), currentValue(s.password)}
+		}
+		if words[len(words)-1] == "" {
+			return errors.New("there is no password yet")
+		}
+		if problem := greetWith(c, words); problem != nil {
+			return problem
+		}
+	}
+	if s.db != 0 {
+		return greetWith(c, []string{"SELECT", strconv.Itoa(s.db)})
+	}
+	return nil
+}
+
+// greetWith sends a command whose reply must be OK. Of an error, only the code is reported: some
+// repeat the command, and so the password.
+func greetWith(c *redisConn, words []string) error {
+	if _, err := c.conn.Write(encodeCommand(words)); err != nil {
+		return err
+	}
+	kind, text, err := readReply(c.reader)
+	if err == nil && kind != statusReply {
+		code, _, _ := strings.Cut(truncated(string(text), quotedMaxBytes), " ")
+		err = errors.New(words[0] + " was refused with " + strconv.Quote(code))
+	}
+	return err
+}
+
+// encodeCommand returns a command in the Redis protocol.
+func encodeCommand(words []string) []byte {
+	var text strings.Builder
+	text.WriteString("*" + strconv.Itoa(len(words)) + "\r\n")
+	for _, word := range words {
+		text.WriteString("$" + strconv.Itoa(len(word)) + "\r\n" + word + "\r\n")
+	}
+	return []byte(text.String())
+}
+
+// closePool closes the connections that are idle, and each other one after its command.
+func closePool(p *redisPool) {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.closed = true
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.conn.Close()
+	}
+}
+
+// runScript runs a script on a connection, and returns the reply. words is their number in the
+// command; tail holds those after the script, as the protocol has them. Redis is sent the text of the script only if it does not know it: any other
+// repetition could count twice. The connection returns to the pool, or is closed after a failure.
+func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string, deadline time.Time) ([]byte, *redisFailure) {
+	head := "*" + strconv.Itoa(words)
+	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail, deadline)
+	if kind == errorReply && strings.HasPrefix(string(text), "NOSCRIPT") {
+		kind, text, failure = exchangeCommand(p.settings, c, head+script.eval+tail, deadline)
+	}
+	if failure != nil {
+		discardConn(p, c)
+		return nil, failure
+	}
+	releaseConn(p, c)
+	if kind == errorReply {
+		return nil, &redisFailure{text: truncated(string(text), problemMaxBytes)}
+	}
+	return text, nil
+}
+
+// exchangeCommand sends a command on a connection, and reads the reply, which may be an error. After
+// a failure, the connection must be discarded.
+func exchangeCommand(s *redisSettings, c *redisConn, command string, deadline time.Time) (byte, []byte, *redisFailure) {
+	_ = c.conn.SetWriteDeadline(earlier(time.Now().Add(s.writeTimeout), deadline))
+	if written, err := c.conn.Write([]byte(command)); err != nil {
+		// Redis executes no part of a command. How much of it TLS has sent is not known.
+		return 0, nil, &redisFailure{networkProblem(err), written == len(command) || s.tls != nil}
+	}
+	_ = c.conn.SetReadDeadline(earlier(time.Now().Add(s.readTimeout), deadline))
+	kind, text, err := readReply(c.reader)
+	if err != nil {
+		return 0, nil, &redisFailure{networkProblem(err), true}
+	}
+	return kind, text, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// networkProblem returns the text of an error of a connection.
+func networkProblem(err error) string {
+	if isTimeout(err) {
+		return "no reply in time"
+	}
+	return truncated(err.Error(), problemMaxBytes)
+}
