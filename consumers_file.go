@@ -153,6 +153,8 @@ func decodingProblem(err error) string {
 	switch {
 	case err == nil:
 		return ""
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return "not JSON: the text ends too early"
 	case errors.As(err, &syntax):
 		return "not JSON, from byte " + strconv.FormatInt(syntax.Offset, 10) + " on"
 	case errors.As(err, &mistyped):

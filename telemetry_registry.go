@@ -301,14 +301,19 @@ func collect(r *registry) []metric {
 		{policyDecisions, decisions},
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
-		{lookUpFailures, failurePoints(documentFailureCounts())},
+		{lookUpFailures, failurePoints(r)},
 	}
 	metrics = append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
 	return append(metrics, storeMetrics()...)
 }
 
-// failurePoints returns the counts of failed look-ups by configuration key.
-func failurePoints(counts map[string]int64) []point {
+// failurePoints returns the counts of failed look-ups by configuration key. They are those of the
+// process, as theRegistry is; other registries have none.
+func failurePoints(r *registry) []point {
+	if r != theRegistry {
+		return nil
+	}
+	counts := documentFailureCounts()
 	var points []point
 	for _, key := range sortedKeys(counts) {
 		points = append(points, point{attributes: []string{keyAttribute, key}, count: counts[key]})
