@@ -240,13 +240,13 @@ const perModel = "$(model)"
 func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.Regexp, q *quota) {
 	for i, piece := range strings.Split(strings.TrimSpace(text), perModel) {
 		if i > 0 {
-			q.per = append(q.per, nil)
+			q.per = append(q.per, &template{}) // not nil, which Yaegi does not append
 		}
 		if piece != "" {
 			q.per = append(q.per, parseLabel(bad, key, piece, config.AuthHeader.Name, pattern))
 		}
 	}
-	if len(q.per) == 1 && q.per[0] != nil && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
+	if len(q.per) == 1 && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
 		q.header = http.CanonicalHeaderKey(q.per[0].parts[0].key)
 	}
 }

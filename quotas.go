@@ -38,7 +38,7 @@ type quotaRules struct {
 type quota struct {
 	name       string
 	unit       string
-	per        []*template    // parts of the subject, nil stands for the model; no parts: one for all
+	per        []*template    // parts of the subject, an empty one stands for the model; nil: one for all
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
 	limitText  string         // for the client

@@ -43,6 +43,7 @@ type registry struct {
 	reported       map[string]int64 // the same in report mode
 	lost           map[string]int64 // by kind
 	streams        atomic.Int64     // open event streams
+	quotas         *memoryStore     // whose counters are metrics, too; nil: none
 }
 
 func newRegistry() *registry {
@@ -61,6 +62,7 @@ func startMetrics(r *registry) {
 	r.mu.Lock()
 	if r.started.IsZero() {
 		r.started = time.Now()
+		r.quotas = theMemoryStore
 		for _, kind := range []string{lostSeries, lostUsage, lostSpan, lostExport} {
 			r.lost[kind] += 0 // so that the first loss shows as an increase
 		}
@@ -272,7 +274,10 @@ func collect(r *registry) []metric {
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
 	}
-	return append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
+	if r.quotas != nil {
+		metrics = append(metrics, quotaMetrics(quotaStates(r.quotas, time.Now().UnixMilli()))...)
+	}
+	return metrics
 }
 
 // collectCounters returns all series and the points of the counters.
