@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -229,13 +228,13 @@ func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.R
 	}
 	for i, piece := range strings.Split(text, perModel) {
 		if i > 0 {
-			q.per = append(q.per, nil)
+			q.per = append(q.per, &template{}) // not nil, which Yaegi does not append
 		}
 		if piece != "" {
 			q.per = append(q.per, parseLabel(bad, key, piece, config.AuthHeader.Name, pattern))
 		}
 	}
-	if len(q.per) == 1 && q.per[0] != nil && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
+	if len(q.per) == 1 && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
 		q.header = http.CanonicalHeaderKey(q.per[0].parts[0].key)
 	}
 }

@@ -97,7 +97,7 @@ func addSubject(c *charge, req *http.Request, model string) *apiError {
 	subject := ""
 	for _, part := range c.quota.per {
 		text := model
-		if part != nil {
+		if part.parts != nil {
 			rendered, apiErr := render(part, req)
 			if apiErr != nil && c.enforce {
 				return apiErr

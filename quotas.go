@@ -38,9 +38,9 @@ type quotaRules struct {
 type quota struct {
 	name       string
 	unit       string
-	per        []*template    // parts of the subject, nil stands for the model; no parts: one for all
 	byConsumer bool           // the consumer is the subject, or
 	byGroup    bool           // its group
+	per        []*template    // parts of the subject, an empty one stands for the model; nil: one for all
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
 	limitText  string         // for the client

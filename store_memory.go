@@ -190,13 +190,18 @@ func currentCounter(m *memoryStore, c *charge, ms int64) *counter {
 func beginMinute(k *counter, ms int64, hold time.Duration) {
 	minute := ms / minuteMs
 	k.validMs = (minute + 1) * minuteMs
-	if k.latest != nil && k.latest.minute == minute {
+	latest := k.latest
+	switch {
+	case latest == nil:
+		k.latest = &reservations{minute: minute}
+		return
+	case latest.minute == minute:
 		return
 	}
 	var kept []*reservations
-	for _, r := range append(k.earlier, k.latest) {
+	for _, r := range append(k.earlier, latest) {
 		switch {
-		case r == nil || r.amount == 0:
+		case r.amount == 0:
 		case r.minute <= (ms-hold.Milliseconds())/minuteMs:
 			r.expired = true
 			k.taken -= r.amount

@@ -44,6 +44,7 @@ type registry struct {
 	lost           map[string]int64 // by kind
 	unknownCosts   map[string]int64 // calls without a cost, by reason and model
 	streams        atomic.Int64     // open event streams
+	quotas         *memoryStore     // whose counters are metrics, too; nil: none
 }
 
 func newRegistry() *registry {
@@ -63,6 +64,7 @@ func startMetrics(r *registry) {
 	r.mu.Lock()
 	if r.started.IsZero() {
 		r.started = time.Now()
+		r.quotas = theMemoryStore
 		for _, kind := range []string{lostSeries, lostUsage, lostSpan, lostExport} {
 			r.lost[kind] += 0 // so that the first loss shows as an increase
 		}
@@ -303,8 +305,11 @@ func collect(r *registry) []metric {
 		{telemetryDropped, lost},
 		{lookUpFailures, failurePoints(r)},
 	}
-	metrics = append(metrics, quotaMetrics(quotaStates(theMemoryStore, time.Now().UnixMilli()))...)
-	return append(metrics, storeMetrics()...)
+	if r.quotas != nil {
+		metrics = append(metrics, quotaMetrics(quotaStates(r.quotas, time.Now().UnixMilli()))...)
+		metrics = append(metrics, storeMetrics()...)
+	}
+	return metrics
 }
 
 // failurePoints returns the counts of failed look-ups by configuration key. They are those of the

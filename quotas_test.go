@@ -1,0 +1,108 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestEstimatedTokens(t *testing.T) {
+	text, image := strings.Repeat("a", 8000), strings.Repeat("A", 1<<20)
+	url := `"data:image/png;base64,` + image + `"`
+	for _, test := range []struct {
+		name, body string
+		want       int64
+	}{
+		{"nothing", "", 0},
+		{"text", text, 2000},
+		{"an image", text + url, 2000 + 6},
+		{"many images", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs) + text, (15*maxDataURLs + 8000) / 4},
+		{"more images than are searched for", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs+2) + text, (15*(maxDataURLs+2) + 16 + 8000) / 4},
+		{"an image without an end", `"data:;base64,` + text, (14 + 8000) / 4},
+	} {
+		if got := estimatedTokens([]byte(test.body)); got != test.want {
+			t.Errorf("%s: %d tokens, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// FuzzEstimatedTokens: an estimate is at most what the body can be, and at least what its text is.
+func FuzzEstimatedTokens(f *testing.F) {
+	f.Add([]byte(`{"url":"data:image/png;base64,AAAA"}`), 3)
+	f.Add([]byte(`;base64,;base64,"`), 100)
+	f.Fuzz(func(t *testing.T, piece []byte, times int) {
+		if times < 0 || times > 200 || len(piece) > 1000 {
+			t.Skip()
+		}
+		body := bytes.Repeat(piece, times)
+		got := estimatedTokens(body)
+		if got < 0 || got > int64(len(body))/4 {
+			t.Errorf("%d tokens in %d bytes", got, len(body))
+		}
+		if !bytes.Contains(body, dataURLMark) && got != int64(len(body))/4 {
+			t.Errorf("%d tokens in %d bytes of text", got, len(body))
+		}
+	})
+}
+
+// TestLeastLeftIsShown compares several quotas of one kind.
+func TestLeastLeftIsShown(t *testing.T) {
+	q := func(headers []string, limit string) *quota {
+		return &quota{headers: headers, limitValue: []string{limit}}
+	}
+	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"1s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
+	setLimitHeaders(header, []charge{
+		{quota: q(tokenLimitHeaders, "100"), limit: 100, used: 10, reserved: 5, resetMs: 360_000, competes: true},
+		{quota: q(tokenLimitHeaders, "90"), limit: 90, used: 10, reserved: 5, resetMs: 86_399_001, competes: true},
+		{quota: q(tokenLimitHeaders, "500"), limit: 500, used: 10, reserved: 5, resetMs: 1, competes: true},
+		{quota: q(nil, "1"), limit: 1, used: 1},
+	})
+	for name, want := range map[string]string{
+		"X-Ratelimit-Limit-Tokens": "90", "X-Ratelimit-Remaining-Tokens": "75", "X-Ratelimit-Reset-Tokens": "24h0m0s",
+		"X-Ratelimit-Reset-Requests": "", "Anthropic-Ratelimit-Input-Tokens-Reset": "", "Retry-After": "7",
+	} {
+		if got := header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestQuotaMetrics(t *testing.T) {
+	m := newMemoryStore()
+	use := func(name, unit, subject string, limit, tokens int64, change func(c *charge)) {
+		c := testCharge(m, name, limit, change)
+		c.group.unit, c.group.scope = unit, "ai@file"
+		c.key += subject
+		charges := []charge{c}
+		if reserveTokens(m, charges, tokens, noon); charges[0].refused {
+			countRefused(m, &charges[0])
+		}
+	}
+	use("day", unitTokens, "blue", 100, 30, nil)
+	use("money", unitCost, "", 25*dollarPicos, dollarPicos/2, nil)
+	use("trial", unitTokens, "", 1, 5, func(c *charge) { c.enforce = false })
+	use("trial", unitTokens, "", 1, 5, func(c *charge) { c.enforce = false })
+	use("day", unitTokens, "blue", 30, 30, nil)
+	use("day", unitTokens, "\xff", 100, 30, nil)
+	var text strings.Builder
+	expose(&text, quotaMetrics(quotaStates(m, noon.UnixMilli())), false)
+	expose(&text, quotaMetrics(quotaStates(m, noon.AddDate(0, 0, 1).UnixMilli()))[:2], false) // the windows are over: nothing is shown
+	const blue, money = `chat_completion_quota_name="day",chat_completion_quota_unit="tokens",chat_completion_quota_subject="blue",chat_completion_middleware="ai@file"`,
+		`chat_completion_quota_name="money",chat_completion_quota_unit="cost",chat_completion_middleware="ai@file"`
+	const trial, unnamed = `chat_completion_quota_name="trial",chat_completion_quota_unit="tokens",chat_completion_middleware="ai@file"`,
+		`chat_completion_quota_name="day",chat_completion_quota_unit="tokens",chat_completion_quota_subject="_OTHER",chat_completion_middleware="ai@file"`
+	want := "# HELP chat_completion_quota_used " + quotaUsed.description + "\n# TYPE chat_completion_quota_used gauge\n" +
+		"chat_completion_quota_used{" + blue + "} 30\nchat_completion_quota_used{" + money + "} 0.5\nchat_completion_quota_used{" + trial + "} 10\n" +
+		"# HELP chat_completion_quota_limit " + quotaLimit.description + "\n# TYPE chat_completion_quota_limit gauge\n" +
+		"chat_completion_quota_limit{" + blue + "} 100\nchat_completion_quota_limit{" + money + "} 25\nchat_completion_quota_limit{" + trial + "} 1\n" +
+		"# HELP chat_completion_quota_refused_total " + quotaRefused.description + "\n# TYPE chat_completion_quota_refused_total counter\n" +
+		"chat_completion_quota_refused_total{" + blue + `,chat_completion_mode="enforce"} 1` + "\n" +
+		"chat_completion_quota_refused_total{" + money + `,chat_completion_mode="enforce"} 0` + "\n" +
+		"chat_completion_quota_refused_total{" + trial + `,chat_completion_mode="enforce"} 0` + "\n" +
+		"chat_completion_quota_refused_total{" + trial + `,chat_completion_mode="report"} 1` + "\n" +
+		"chat_completion_quota_refused_total{" + unnamed + `,chat_completion_mode="enforce"} 0` + "\n"
+	if got := text.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
