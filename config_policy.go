@@ -28,7 +28,6 @@ type policy struct {
 	hasRules            bool          // it has rules for a request that another instance has governed
 	prices              *priceTable   // nil: costs are unknown
 	wantsParts          bool          // there are prices
-	wantsDetails        bool          // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
 	exposes             bool // the middleware serves the metrics
 }
@@ -49,7 +48,6 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
-	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
@@ -59,6 +57,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.hasRules = hasRules(p)
 	p.exposes = parseExpose(bad, config)
 	parseFallbacks(bad, config, p, secrets, pattern)
+	if p.wantsParts {
+		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
+	}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
