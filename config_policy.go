@@ -32,7 +32,6 @@ type policy struct {
 	namesConsumer       bool               // a template refers to the consumer
 	prices              *priceTable        // nil: costs are unknown
 	wantsParts          bool               // there are prices
-	wantsDetails        bool               // there are prices, or sinks that want details of responses
 	telemetry           *telemetry
 	quotas              *quotaRules    // nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
@@ -57,7 +56,6 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
-	p.wantsDetails = p.wantsParts || p.telemetry.wantsDetails
 	p.quotas = parseQuotas(bad, config, p, pattern)
 	p.redis = parseRedis(bad, &config.Redis, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
@@ -73,6 +71,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseConsumers(bad, config, p, secrets, pattern)
 	if p.redis != nil && !hasQuotas(p) {
 		bad.add("redis", `has no effect without "quotas"`)
+	}
+	if p.wantsParts {
+		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
 	}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))

@@ -156,7 +156,10 @@ func quotient(a, b, divisor int64) int64 {
 	return int64(whole)
 }
 
+// dollar is one USD.
+const dollar = 1000000000000
+
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/1e12, picodollars%1e12), "0"), ".")
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollar, picodollars%dollar), "0"), ".")
 }

@@ -14,7 +14,7 @@ type telemetry struct {
 	labels          []label
 	sinks           []Sink        // in addition to the registry and the exporter
 	exporter        *exporter     // of spans; nil: none are exported
-	wantsDetails    bool          // a sink wants the fields that only spans and log lines have
+	wantsDetails    bool          // a sink, or a cost, wants the fields that otherwise only spans and log lines have
 	otlp            *otlpSettings // nil: nothing is exported
 	spans           bool          // calls become spans
 	sampler         *sampler
