@@ -32,7 +32,7 @@ func parseModels(bad *problems, config *Config, pattern *regexp.Regexp) *modelRu
 // checkModelPattern reports a pattern that nothing refers to.
 func checkModelPattern(bad *problems, config *Config, pattern *regexp.Regexp) {
 	if pattern != nil && !isTemplate(config.Model) && !usesCaptures(config) {
-		bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q or %q", uriCaptures, "model", "path", "telemetry.labels")
+		bad.add("modelPattern", "has no effect without $(%s.name) in %q, %q, %q or %q", uriCaptures, "model", "path", "quotas[].per", "telemetry.labels")
 	}
 }
 

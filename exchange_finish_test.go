@@ -17,7 +17,7 @@ func newPolicyMiddleware(p *policy, next http.Handler) *middleware {
 
 // enableDetails makes a policy record the details of responses.
 func enableDetails(p *policy) {
-	p.wantsDetails = true
+	p.telemetry.wantsDetails = true
 	for _, ep := range p.providers[0].endpoints {
 		ep.wantsDetails = true
 	}

@@ -476,7 +476,7 @@ func TestCostIsCharged(t *testing.T) {
 		if test.denies {
 			config.Prices.Unpriced = unpricedDeny
 		}
-		config.Quotas = []Quota{{Name: "money", Unit: unitCost, Limit: "25.00", Window: "1d", Reserve: test.reserve}}
+		config.Quotas = []Quota{{Unit: unitCost, Limit: "25.00", Window: "1d", Reserve: test.reserve}}
 		m, reserved := (*middleware)(nil), int64(0)
 		m, _ = newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			_, reserved = usedOf(m, 0, "")
