@@ -25,6 +25,7 @@ func FuzzConfiguration(f *testing.F) {
 		`{"provider":"mistrall","path":"/$(headers.a)/$(uri_captures.b)","modelPattern":"(?<b>.)","routes":{"/v1/embeddings":"embeddings","*":"passthrough:governed","a/":"models"}}`,
 		`{"host":"a..b","port":"0","tls":{"enabled":"x","serverName":"/","caFile":"x"},"timeouts":{"connect":"","firstByte":"1"},"fallbacks":[{},{"provider":"azure"},{"provider":"groq","tls":{"x":1},"y":1}]}`,
 		`{"host":"[::1]","port":1,"tls":{"enabled":false},"fallbacks":[{"host":"a","model":"$(headers.x","path":"/$(","authHeader":{"name":"","prefix":"Key"}}],"params":{"maxTokens":5,"extra":{"dimensions":1}}}`,
+		`{"consumers":{"list":[{"name":"a"},{"name":"","expires":"x","previousKey":{"until":"y"}}],"header":"Host","required":"x","groups":{"":{},"g":{"model":"$(","limits":{"n":0}}}}}`,
 		`{"params":{"extra":{"response_format":"{\"type\":1}","stop":[1],"metadata":{"a":null},"logit_bias":"{}","tools":null,"n":"1e1"}},"limits":{"n":3}}`,
 	} {
 		f.Add(config, "a", uint8(0))
@@ -45,6 +46,9 @@ func FuzzConfiguration(f *testing.F) {
 		config.Token = forms[int(form)%len(forms)] + secretMark + token
 		for i := range config.Fallbacks {
 			config.Fallbacks[i].Token = config.Token
+		}
+		for i := range config.Consumers.List {
+			config.Consumers.List[i].Key = config.Token
 		}
 		handler, err := chatcompletion.New(context.Background(), provider, config, "fuzz")
 		if err != nil {
