@@ -68,7 +68,8 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 	p.mu.Lock()
 	p.seen[name] = append(p.seen[name], received{req, body})
 	calls := p.cases[name].ProviderCalls
-	if p.earlier[name] && p.cases[name].EarlierAnswer.Status != 0 {
+	isEarlier := p.earlier[name]
+	if isEarlier && p.cases[name].EarlierAnswer.Status != 0 {
 		calls = []Call{{Answers: p.cases[name].EarlierAnswer}}
 	}
 	if len(p.seen[name]) > len(calls) {
@@ -91,6 +92,9 @@ func (p *Provider) serve(rw http.ResponseWriter, req *http.Request) {
 		rw.Header().Add(f.Name, f.Value)
 	}
 	rw.WriteHeader(response.Status)
+	if isEarlier { // without a length, the client sees the end only after the gateway has settled the call
+		_ = http.NewResponseController(rw).Flush()
+	}
 	for i, packet := range response.Packets {
 		if i > 0 {
 			_ = http.NewResponseController(rw).Flush()
