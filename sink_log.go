@@ -43,6 +43,7 @@ type callLine struct {
 	Status            int               `json:"http.response.status_code"`
 	ErrorType         string            `json:"error.type,omitempty"`
 	Policy            string            `json:"chat_completion.policy,omitempty"`
+	Quota             string            `json:"chat_completion.quota,omitempty"`
 	DurationSeconds   float64           `json:"duration_seconds"`
 	GatewaySeconds    float64           `json:"gateway_seconds"`
 	FirstChunkSeconds float64           `json:"time_to_first_chunk_seconds,omitempty"`
@@ -77,6 +78,7 @@ func newLine(c *Call) []byte {
 		Status:            c.Status,
 		ErrorType:         c.ErrorType,
 		Policy:            request.Policy,
+		Quota:             c.Quota,
 		DurationSeconds:   c.Duration.Seconds(),
 		GatewaySeconds:    c.GatewayDuration.Seconds(),
 		FirstChunkSeconds: c.FirstChunk.Seconds(),

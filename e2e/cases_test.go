@@ -118,7 +118,7 @@ func replayWith(t *testing.T, find backends.Binary) {
 			replay.Run(t, c, traefik.URL, provider)
 			replay.Run(t, c, traefik.URL, provider) // with the decisions that the first replay cached
 			if len(c.OperatorSees) > 0 {
-				replay.CompareOperator(t, c, loggedHeader(t, traefik.AccessLogPath, c.Name, logged))
+				replay.CompareOperator(t, c, loggedHeader(t, traefik.AccessLogPath, c, logged))
 			}
 		})
 	}
@@ -134,28 +134,32 @@ func sizeOf(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// loggedHeader returns the response headers of a case from the access log. It reads from the offset
-// on: reading the whole log for each case would take most of the time.
-func loggedHeader(t *testing.T, path, name string, from int64) http.Header {
+// loggedHeader returns the response headers of a case from the access log, after those of its earlier requests. It reads
+// from the offset on: reading the whole log for each case would take most of the time.
+func loggedHeader(t *testing.T, path string, c replay.Case, from int64) http.Header {
 	t.Helper()
 	var header http.Header
-	await(t, "the access log has a line for "+name, func() bool {
+	await(t, "the access log has a line for "+c.Name, func() bool {
 		file, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		header = findLogged(io.NewSectionReader(file, from, math.MaxInt64-from), name)
+		header = findLogged(io.NewSectionReader(file, from, math.MaxInt64-from), c)
 		_ = file.Close()
 		return header != nil
 	})
 	return header
 }
 
-func findLogged(log io.Reader, name string) http.Header {
+func findLogged(log io.Reader, c replay.Case) http.Header {
+	earlier := len(c.Earlier)
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		var line map[string]any
-		if json.Unmarshal(lines.Bytes(), &line) != nil || line["request_"+replay.CaseHeader] != name {
+		if json.Unmarshal(lines.Bytes(), &line) != nil || line["request_"+replay.CaseHeader] != c.Name {
+			continue
+		}
+		if earlier--; earlier >= 0 {
 			continue
 		}
 		header := http.Header{}

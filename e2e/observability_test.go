@@ -137,7 +137,7 @@ func ruleQueries(t *testing.T) []query {
 	if err := yaml.Unmarshal([]byte(readExample(t, "rules.yml")), &rules); err != nil {
 		t.Fatal(err)
 	}
-	threshold := regexp.MustCompile(`\s(>|==)\s[0-9.]+\s*$`)
+	threshold := regexp.MustCompile(`\s(>=?|==)\s[0-9.]+\s*$`)
 	var queries []query
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
