@@ -269,11 +269,12 @@ func logState(s *secret, hadKey bool, problem *lookUpProblem) {
 		return
 	}
 	outcome := s.source.consequence
-	if hasKey && s.source.document != nil {
+	switch {
+	case hasKey && s.source.document != nil:
 		outcome = "what was read before stays in use"
-	} else if hasKey {
+	case hasKey:
 		outcome = "the last known key is used until " + s.confirmed.Add(s.source.pace.maxStale).UTC().Format(time.RFC3339) + " (secrets.maxStale)"
-	} else if hadKey {
+	case hadKey:
 		outcome = "the last known key has expired (secrets.maxStale), and " + s.source.consequence
 	}
 	logWarn("%s: %s; %s", s.source.key, problem.text, outcome)
