@@ -579,7 +579,7 @@ type AuthHeader struct {
 }
 
 // Prices are what models cost, in USD. Prices are decimal text, such as "2.50", which is exact; a
-// number is read as its shortest decimal text. Costs are integers in picodollars (1e-12 USD). A price
+// number is read as its shortest decimal text, and Traefik's file provider cuts it to six decimals. Costs are integers in picodollars (1e-12 USD). A price
 // that is finer than a picodollar per token, request, image or second is rounded to the nearest, up
 // from the middle.
 //

@@ -32,7 +32,7 @@ func setCost(x *exchange, t *priceTable, header http.Header) {
 	}
 	cost, isKnown := costOf(p, &resp.Usage, resp)
 	if !isKnown {
-		setUncommonCost(x, p, header)
+		countUnknownCost(x.firstPolicy.telemetry.registry, c, unknownUsage)
 		return
 	}
 	c.Cost = Cost{Known: true, Picodollars: cost, Source: costFromTable}

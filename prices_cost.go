@@ -16,14 +16,21 @@ func costOf(p *price, u *Usage, r *Response) (int64, bool) {
 	if p.services != nil && r.ServiceTier != "" {
 		return serviceCost(p, u, r)
 	}
-	if u.InputTokens > p.plainInput || u.OutputTokens > plainTokens || !u.InputKnown || !u.OutputKnown || u.InputAudioTokens|u.OutputAudioTokens != 0 {
+	input, output := u.InputTokens, u.OutputTokens
+	if input > p.plainInput || output > plainTokens || !u.InputKnown || !u.OutputKnown {
 		return costOfParts(p, u)
 	}
-	rates, read, written, reasoning := p.rates, u.CacheReadInputTokens, u.CacheCreationInputTokens, u.ReasoningOutputTokens
-	if read|written|reasoning == 0 {
-		return u.InputTokens*rates[inputRate] + u.OutputTokens*rates[outputRate], true
+	if u.CacheReadInputTokens|u.CacheCreationInputTokens|u.ReasoningOutputTokens|u.InputAudioTokens|u.OutputAudioTokens == 0 {
+		return input*p.rates[inputRate] + output*p.rates[outputRate], true
 	}
-	if u.CacheCreation1hInputTokens > 0 || read+written > u.InputTokens || reasoning > u.OutputTokens {
+	return costOfCommonParts(p, u)
+}
+
+// costOfCommonParts is costOfParts in fewer steps, for the parts that most usages have, up to the inputs of
+// plainInput.
+func costOfCommonParts(p *price, u *Usage) (int64, bool) {
+	rates, read, written, reasoning := p.rates, u.CacheReadInputTokens, u.CacheCreationInputTokens, u.ReasoningOutputTokens
+	if u.CacheCreation1hInputTokens|u.InputAudioTokens|u.OutputAudioTokens > 0 || read+written > u.InputTokens || reasoning > u.OutputTokens {
 		return costOfParts(p, u)
 	}
 	return (u.InputTokens-read-written)*rates[inputRate] + read*rates[cacheReadRate] + written*rates[cacheWriteRate] +

@@ -283,3 +283,12 @@ func TestPricesOfAFileAreReadAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestModelWithoutNameIsRefused is no case: Traefik's file provider panics at a name that is empty.
+func TestModelWithoutNameIsRefused(t *testing.T) {
+	bad := &problems{}
+	parsePrices(bad, Prices{Models: map[string]Price{"": {Input: "1"}}}, readSecrets(t, Secrets{}))
+	if want := "prices.models[]: must be the name of a model, of at most 256 bytes without control characters"; len(bad.found) != 1 || bad.found[0] != want {
+		t.Errorf("problems %q, want %q", bad.found, want)
+	}
+}

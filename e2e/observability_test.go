@@ -74,7 +74,6 @@ type query struct {
 // mayBeEmpty maps queries that may have no result in TestExampleQueriesHaveResults to the reason.
 var mayBeEmpty = map[string]string{
 	"alert ChatCompletionSeriesCapReached": "so few series do not reach the cap",
-
 }
 
 // dashboard has the fields of a Grafana dashboard that the tests check.
