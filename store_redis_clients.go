@@ -33,7 +33,7 @@ func useRedisStore(ctx context.Context, settings *redisSettings) *redisStore {
 	defer theRedisStoresMu.Unlock()
 	s := theRedisStores[settings.key]
 	if s == nil {
-		s = newRedisStore(settings, defaultRedisPace, healthOf(settings.endpoint))
+		s = newRedisStore(settings, defaultRedisPace, healthOf(settings.endpoint), theMemoryStore)
 		theRedisStores[settings.key] = s
 		s.health.stores.Add(1)
 	}
@@ -117,6 +117,13 @@ func endTending(s *redisStore) {
 	retireRedis(s)
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // retireRedis ends a store. An exchange that still has it can use it: each of its commands has a
 // connection of its own. The caller holds both locks.
 func retireRedis(s *redisStore) {
@@ -180,12 +187,11 @@ func nextSettlement(s *redisStore, isProbe bool) *settlement {
 
 // sendSettlement sends a settlement, for the first time or again.
 func sendSettlement(s *redisStore, sent *settlement) *redisFailure {
-	deadline := time.Now().Add(commandTimeout(s.settings))
-	c, err := acquireConn(s.pool, deadline)
+	c, err := acquireConn(s.pool)
 	if err != nil {
 		return &redisFailure{text: networkProblem(err)}
 	}
-	_, failure := runScript(s.pool, c, settleScript, sent.words, sent.tail, deadline)
+	_, failure := runScript(s.pool, c, settleScript, sent.words, sent.tail)
 	return failure
 }
 
@@ -212,7 +218,7 @@ func tidyConnections(s *redisStore, now time.Time) {
 		default:
 			return
 		}
-		c, err := openConn(p, now.Add(commandTimeout(p.settings)))
+		c, err := openConn(p, time.Now().Add(p.settings.dialTimeout))
 		if err != nil {
 			p.slots <- true
 			return
