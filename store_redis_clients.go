@@ -48,12 +48,13 @@ func useRedisStore(ctx context.Context, settings *redisSettings) *redisStore {
 // tendSoon has the store tended after a delay at the latest. The caller holds the lock.
 func tendSoon(s *redisStore, delay time.Duration) {
 	due := time.Now().Add(delay)
-	if s.timer == nil {
+	switch {
+	case s.timer == nil:
 		s.timer = time.AfterFunc(delay, tender(s))
-	} else if due.Before(s.due) && !s.tending {
-		s.timer.Reset(delay)
-	} else if !due.Before(s.due) {
+	case !due.Before(s.due):
 		return
+	case !s.tending:
+		s.timer.Reset(delay)
 	}
 	s.due = due
 }

@@ -257,7 +257,7 @@ func TestServerEqualsMemory(t *testing.T) {
 			isRefused := false
 			for i := range p.redis {
 				got, want := &p.redis[i], &p.memory[i]
-				if got.reserved != want.reserved && !isRefused && !(got.refused && got.enforce) || got.used != want.used || got.resetMs != want.resetMs ||
+				if got.reserved != want.reserved && !isRefused && (!got.refused || !got.enforce) || got.used != want.used || got.resetMs != want.resetMs ||
 					got.refused != want.refused || got.nowMs != want.nowMs {
 					t.Fatalf("seed %d, step %d, charge %d: got %+v, want %+v", seed, step, i, *got, *want)
 				}
