@@ -76,40 +76,68 @@ func newRedisPool(s *redisSettings, name string) *redisPool {
 	return p
 }
 
-// commandTimeout is the longest time that a command takes, the wait for a connection included.
-func commandTimeout(s *redisSettings) time.Duration {
-	return s.dialTimeout + s.writeTimeout + s.readTimeout
-}
-
-// acquireConn returns a connection that is idle, or a new one. The caller passes it to releaseConn or
-// discardConn.
-func acquireConn(p *redisPool, deadline time.Time) (*redisConn, error) {
+// acquireConn returns a connection that is idle, or a new one, after the dial timeout at the latest.
+// runScript returns it to the pool.
+func acquireConn(p *redisPool) (*redisConn, error) {
 	select {
 	case <-p.slots:
 	default:
-		if !awaitSlot(p.slots, deadline) {
-			return nil, errors.New("all " + strconv.Itoa(cap(p.slots)) + " connections are in use")
-		}
+		return awaitConn(p)
 	}
+	p.mu.Lock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		p.mu.Unlock()
+		return newConn(p, time.Now().Add(p.settings.dialTimeout))
+	}
+	c := p.idle[last]
+	p.idle = p.idle[:last]
+	p.mu.Unlock()
+	if time.Since(c.used) > idleCheckAfter && !isAlive(c) {
+		return replaceConn(p, c)
+	}
+	return c, nil
+}
+
+// awaitConn is acquireConn when all connections are in use.
+func awaitConn(p *redisPool) (*redisConn, error) {
+	deadline := time.Now().Add(p.settings.dialTimeout)
+	if !awaitSlot(p.slots, deadline) {
+		return nil, errors.New("all " + strconv.Itoa(cap(p.slots)) + " connections are in use")
+	}
+	return newConn(p, deadline)
+}
+
+// replaceConn closes a connection that the server has closed, and returns another one. The caller has
+// a slot.
+func replaceConn(p *redisPool, c *redisConn) (*redisConn, error) {
+	_ = c.conn.Close()
+	return newConn(p, time.Now().Add(p.settings.dialTimeout))
+}
+
+// newConn returns a connection that is idle and alive, or a new one. The caller has a slot, which is
+// free again if that fails.
+func newConn(p *redisPool, deadline time.Time) (*redisConn, error) {
 	for {
 		p.mu.Lock()
 		last := len(p.idle) - 1
 		if last < 0 {
 			p.mu.Unlock()
-			c, err := openConn(p, deadline)
-			if err != nil {
-				p.slots <- true
-			}
-			return c, err
+			break
 		}
 		c := p.idle[last]
 		p.idle = p.idle[:last]
 		p.mu.Unlock()
-		if time.Since(c.used) < idleCheckAfter || isAlive(c) {
+		if isAlive(c) {
 			return c, nil
 		}
 		_ = c.conn.Close()
 	}
+	c, err := openConn(p, deadline)
+	if err != nil {
+		p.slots <- true
+	}
+	return c, err
 }
 
 // awaitSlot waits for a connection that another request uses.
@@ -159,9 +187,6 @@ func discardConn(p *redisPool, c *redisConn) {
 // openConn opens a connection, and selects user and database.
 func openConn(p *redisPool, deadline time.Time) (*redisConn, error) {
 	s := p.settings
-	if last := time.Now().Add(s.dialTimeout); last.Before(deadline) {
-		deadline = last
-	}
 	dialer := &net.Dialer{Deadline: deadline, KeepAlive: keepAliveInterval}
 	conn, err := dialer.Dial("tcp", s.endpoint)
 	if err != nil {
@@ -241,11 +266,11 @@ func closePool(p *redisPool) {
 // runScript runs a script on a connection, and returns the reply. words is their number in the
 // command; tail holds those after the script, as the protocol has them. Redis is sent the text of the script only if it does not know it: any other
 // repetition could count twice. The connection returns to the pool, or is closed after a failure.
-func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string, deadline time.Time) ([]byte, *redisFailure) {
+func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string) ([]byte, *redisFailure) {
 	head := "*" + strconv.Itoa(words)
-	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail, deadline)
+	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail)
 	if kind == errorReply && strings.HasPrefix(string(text), "NOSCRIPT") {
-		kind, text, failure = exchangeCommand(p.settings, c, head+script.eval+tail, deadline)
+		kind, text, failure = exchangeCommand(p.settings, c, head+script.eval+tail)
 	}
 	if failure != nil {
 		discardConn(p, c)
@@ -260,25 +285,18 @@ func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail 
 
 // exchangeCommand sends a command on a connection, and reads the reply, which may be an error. After
 // a failure, the connection must be discarded.
-func exchangeCommand(s *redisSettings, c *redisConn, command string, deadline time.Time) (byte, []byte, *redisFailure) {
-	_ = c.conn.SetWriteDeadline(earlier(time.Now().Add(s.writeTimeout), deadline))
+func exchangeCommand(s *redisSettings, c *redisConn, command string) (byte, []byte, *redisFailure) {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	if written, err := c.conn.Write([]byte(command)); err != nil {
 		// Redis executes no part of a command. How much of it TLS has sent is not known.
 		return 0, nil, &redisFailure{networkProblem(err), written == len(command) || s.tls != nil}
 	}
-	_ = c.conn.SetReadDeadline(earlier(time.Now().Add(s.readTimeout), deadline))
+	_ = c.conn.SetReadDeadline(time.Now().Add(s.readTimeout))
 	kind, text, err := readReply(c.reader)
 	if err != nil {
 		return 0, nil, &redisFailure{networkProblem(err), true}
 	}
 	return kind, text, nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // networkProblem returns the text of an error of a connection.

@@ -259,9 +259,17 @@ func testStore(t *testing.T, f *fakeRedis, config Redis) *redisStore {
 		t.Fatal(bad.found)
 	}
 	settings.key += t.Name()
-	s := newRedisStore(settings, fastRedisPace, &storeHealth{})
+	s := newRedisStore(settings, fastRedisPace, &storeHealth{}, testMemory(t))
 	t.Cleanup(func() { closePool(s.pool) })
 	return s
+}
+
+var testMemories sync.Map // by the name of a test
+
+// testMemory returns the memory store of a test, so that its counters are in no other test's metrics.
+func testMemory(t *testing.T) *memoryStore {
+	m, _ := testMemories.LoadOrStore(t.Name(), newMemoryStore())
+	return m.(*memoryStore)
 }
 
 // Amounts of requests in tests: 10 is reserved, and what was used is settled.
@@ -271,7 +279,7 @@ func testAmounts(used int64) []int64 { return []int64{0, 10, used} }
 func testCharges(t *testing.T, keys ...string) []charge {
 	var charges []charge
 	for _, key := range keys {
-		g := useGroup(theMemoryStore, &counterGroup{key: t.Name() + ":", window: &window{lengthMs: dayMs}, maxSeries: 1000})
+		g := useGroup(testMemory(t), &counterGroup{key: t.Name() + ":", window: &window{lengthMs: dayMs}, maxSeries: 1000})
 		charges = append(charges, charge{
 			key: t.Name() + ":" + key, window: g.window, group: g, limit: 100, reserves: countRequest, counts: countInput, enforce: true,
 			hold: time.Hour, quota: &quota{},

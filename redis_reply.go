@@ -44,7 +44,8 @@ func readReply(r *bufio.Reader) (byte, []byte, error) {
 	if kind != integerReply && kind != statusReply && kind != errorReply {
 		return 0, nil, errReply
 	}
-	return kind, append([]byte(nil), line[1:end]...), nil // the next read overwrites the line
+	text := append([]byte(nil), line[1:end]...) // the next read overwrites the line; as a result of its own, see trap 28
+	return kind, text, nil
 }
 
 // replyError returns errReply for a line that is too long.

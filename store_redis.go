@@ -21,6 +21,7 @@ import (
 type redisStore struct {
 	settings *redisSettings
 	pool     *redisPool
+	memory   *memoryStore // that shows what Redis says, and goes on without it
 	health   *storeHealth
 	pace     redisPace
 	failures atomic.Int64 // consecutive; from failuresToOpen on, Redis counts as unavailable
@@ -46,10 +47,10 @@ type settlement struct {
 	sent  time.Time // the first time
 }
 
-func newRedisStore(s *redisSettings, pace redisPace, health *storeHealth) *redisStore {
+func newRedisStore(s *redisSettings, pace redisPace, health *storeHealth, memory *memoryStore) *redisStore {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random)
-	store := &redisStore{settings: s, pace: pace, health: health}
+	store := &redisStore{settings: s, pace: pace, health: health, memory: memory}
 	store.pool = newRedisPool(s, hex.EncodeToString(random))
 	store.deltas = map[string]*useDelta{}
 	ctx, release := context.WithCancel(context.Background())
@@ -62,12 +63,11 @@ func newRedisStore(s *redisSettings, pace redisPace, health *storeHealth) *redis
 // reserveRedis reserves charges on all their counters, or on none. It reports whether any has nothing
 // left.
 func reserveRedis(s *redisStore, charges []charge, amounts []int64) (bool, *redisFailure) {
-	deadline := time.Now().Add(commandTimeout(s.settings))
-	conn, err := acquireConn(s.pool, deadline)
+	conn, err := acquireConn(s.pool)
 	if err != nil {
 		return false, &redisFailure{text: networkProblem(err)}
 	}
-	reply, failure := runScript(s.pool, conn, reserveScript, len(charges)+reserveWords, reservationTail(s, charges, amounts), deadline)
+	reply, failure := runScript(s.pool, conn, reserveScript, len(charges)+reserveWords, reservationTail(s, charges, amounts))
 	if failure != nil {
 		return false, failure
 	}
@@ -129,21 +129,20 @@ func readReserved(s *redisStore, charges []charge, reply []byte) (bool, *redisFa
 			c.resetMs = math.MaxInt64
 		}
 	}
-	mirrorCharges(theMemoryStore, charges)
+	mirrorCharges(s.memory, charges)
 	return isOver, nil
 }
 
 // settleRedis settles charges with what was used. A settlement whose outcome is unknown is kept, and
 // sent again.
 func settleRedis(s *redisStore, charges []charge, amounts []int64) *redisFailure {
-	deadline := time.Now().Add(commandTimeout(s.settings))
-	conn, err := acquireConn(s.pool, deadline)
+	conn, err := acquireConn(s.pool)
 	if err != nil {
 		return &redisFailure{text: networkProblem(err)}
 	}
 	conn.sent++
 	tail := settlementTail(s, charges, amounts, conn.name, conn.sent)
-	_, failure := runScript(s.pool, conn, settleScript, len(charges)+settleWords, tail, deadline)
+	_, failure := runScript(s.pool, conn, settleScript, len(charges)+settleWords, tail)
 	if failure != nil && failure.isUncertain {
 		keepSettlement(s, &settlement{len(charges) + settleWords, tail, time.Now()})
 	}

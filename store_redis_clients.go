@@ -33,7 +33,7 @@ func useRedisStore(ctx context.Context, settings *redisSettings) *redisStore {
 	defer theRedisStoresMu.Unlock()
 	s := theRedisStores[settings.key]
 	if s == nil {
-		s = newRedisStore(settings, defaultRedisPace, healthOf(settings.endpoint))
+		s = newRedisStore(settings, defaultRedisPace, healthOf(settings.endpoint), theMemoryStore)
 		theRedisStores[settings.key] = s
 		s.health.stores.Add(1)
 	}
@@ -48,12 +48,13 @@ func useRedisStore(ctx context.Context, settings *redisSettings) *redisStore {
 // tendSoon has the store tended after a delay at the latest. The caller holds the lock.
 func tendSoon(s *redisStore, delay time.Duration) {
 	due := time.Now().Add(delay)
-	if s.timer == nil {
+	switch {
+	case s.timer == nil:
 		s.timer = time.AfterFunc(delay, tender(s))
-	} else if due.Before(s.due) && !s.tending {
-		s.timer.Reset(delay)
-	} else if !due.Before(s.due) {
+	case !due.Before(s.due):
 		return
+	case !s.tending:
+		s.timer.Reset(delay)
 	}
 	s.due = due
 }
@@ -115,6 +116,13 @@ func endTending(s *redisStore) {
 	}
 	s.timer = nil
 	retireRedis(s)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // retireRedis ends a store. An exchange that still has it can use it: each of its commands has a
@@ -180,12 +188,11 @@ func nextSettlement(s *redisStore, isProbe bool) *settlement {
 
 // sendSettlement sends a settlement, for the first time or again.
 func sendSettlement(s *redisStore, sent *settlement) *redisFailure {
-	deadline := time.Now().Add(commandTimeout(s.settings))
-	c, err := acquireConn(s.pool, deadline)
+	c, err := acquireConn(s.pool)
 	if err != nil {
 		return &redisFailure{text: networkProblem(err)}
 	}
-	_, failure := runScript(s.pool, c, settleScript, sent.words, sent.tail, deadline)
+	_, failure := runScript(s.pool, c, settleScript, sent.words, sent.tail)
 	return failure
 }
 
@@ -212,7 +219,7 @@ func tidyConnections(s *redisStore, now time.Time) {
 		default:
 			return
 		}
-		c, err := openConn(p, now.Add(commandTimeout(p.settings)))
+		c, err := openConn(p, time.Now().Add(p.settings.dialTimeout))
 		if err != nil {
 			p.slots <- true
 			return

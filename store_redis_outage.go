@@ -68,8 +68,8 @@ func reserveWithoutRedis(s *redisStore, charges []charge, amounts []int64, ms in
 	if place == nowhere {
 		return false, false
 	}
-	forgetConcurrent(theMemoryStore, charges)
-	return reserveMemory(theMemoryStore, charges, amounts, ms), false
+	forgetConcurrent(s.memory, charges)
+	return reserveMemory(s.memory, charges, amounts, ms), false
 }
 
 // mirrorCharges has the memory store show what Redis says, so that its counters go on from there in
@@ -139,12 +139,12 @@ func settleShared(s *redisStore, charges []charge, amounts []int64) {
 	case nowhere:
 		return
 	case inOutage:
-		settleMemory(theMemoryStore, charges, amounts)
+		settleMemory(s.memory, charges, amounts)
 		for i := range charges {
 			charges[i].reserved = 0 // there is nothing to release in Redis
 		}
 	default:
-		mirrorSettled(theMemoryStore, charges, amounts)
+		mirrorSettled(s.memory, charges, amounts)
 	}
 	failures := s.failures.Load()
 	if failures < failuresToOpen {

@@ -52,6 +52,8 @@ end
 // that window or it is not charged. The first key holds the number of the last settlement of a
 // connection, which is the second argument: a settlement that is sent again because its reply was
 // lost is executed once.
+//
+//nolint:dupword // calls in Lua
 const counterFunctions = `
 local floor = math.floor
 local billion = 1000000000

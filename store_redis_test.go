@@ -205,6 +205,7 @@ func TestSharedStore(t *testing.T) {
 	s := useRedisStore(first, settings)
 	s.mu.Lock()
 	s.pace = fastRedisPace
+	s.memory = testMemory(t)
 	tendSoon(s, 0)
 	s.mu.Unlock()
 	request(t, s, "a", 1)

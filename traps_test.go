@@ -142,6 +142,9 @@ var traps = []trap{
 	{26, setsRangeIndex,
 		[]string{`for i := range list { i = 0 }`, `for i, x := range list { if v > 0 { i++ }; use(x) }`, `for i := range list { for { i = f() } }`},
 		[]string{`for i := range list { n := i; n = 0; use(n) }`, `for i := 0; i < 3; i++ { i = 2 }`, `for _, x := range list { x = 0 }`, `for i := range list { i := i; i = 0 }`}},
+	{28, returnsAppended,
+		[]string{`func _() (int, []any, error) { return 1, append(list, 1), nil }`, `func _() ([]any, []any) { return list, append(list, 1) }`},
+		[]string{`func _() ([]any, error) { return append(list, 1), nil }`, `func _() []any { return append(list, 1) }`, `func _() (int, []any) { l := append(list, 1); return 1, l }`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -322,6 +325,22 @@ func mixesCalls(_ *source, path []ast.Node) bool {
 		}
 	}
 	return calls > 0 && calls < len(assignment.Rhs)
+}
+
+// returnsAppended reports whether a value of append is returned after another value.
+func returnsAppended(_ *source, path []ast.Node) bool {
+	statement, is := path[len(path)-1].(*ast.ReturnStmt)
+	if !is {
+		return false
+	}
+	for place, value := range statement.Results {
+		if call, is := value.(*ast.CallExpr); is && place > 0 {
+			if name, is := call.Fun.(*ast.Ident); is && name.Name == "append" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func assignsNil(s *source, path []ast.Node) bool {
