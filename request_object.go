@@ -54,10 +54,12 @@ const (
 
 // inlineLimits are the bounds on values of some names, instead of inlineMaxBytes. Free texts are left
 // out however short they are: no decision depends on them, and they differ from request to request.
+// So do the names of tools that are called, and the ids of the calls.
 var inlineLimits = map[string]int{
 	"model":   64,
 	"content": freeText, "text": freeText, "input": freeText, "output": freeText, "instructions": freeText, "arguments": freeText,
 	"user": freeText, "safety_identifier": freeText, "prompt_cache_key": freeText,
+	"name": freeText, "id": freeText, "call_id": freeText, "tool_call_id": freeText,
 }
 
 const freeText = -1
