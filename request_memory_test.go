@@ -357,8 +357,8 @@ func TestToolsThatBeginAlikeAreAllKnown(t *testing.T) {
 		}
 	}
 	for user, text := range texts {
-		if got := lookupValue(m, tools, text); got.length != len(text) {
-			t.Errorf("the tools of user %d: length %d, want %d", user, got.length, len(text))
+		if got := lookupValue(m, tools, text, 0); got.to != len(text) {
+			t.Errorf("the tools of user %d: length %d, want %d", user, got.to, len(text))
 		}
 	}
 }
