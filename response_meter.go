@@ -46,7 +46,12 @@ func scanFullWindow(w *responseWriter, err error) {
 // finishWindow reads the last window.
 func finishWindow(w *responseWriter) {
 	reader, seen := &w.reader, w.window.Bytes()
-	if reader.stream || reader.kind != completions || reader.capture != nil || len(seen) > smallResponseMaxBytes || !readSmallResponse(reader, seen) {
+	switch {
+	case reader.stream || reader.capture != nil || len(seen) > smallResponseMaxBytes:
+		scanLast(w, seen)
+	case reader.kind == completions && readSmallResponse(reader, seen):
+	case reader.kind == responses && readSmallItems(reader, seen):
+	default:
 		scanLast(w, seen)
 	}
 }
