@@ -13,7 +13,6 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep := newEndpoint(k, pr.preset)
 		ep.models = rules
 		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
-		ep.wantsDetails = p.telemetry.wantsDetails
 		ep.target = newTarget(p, pr, operations[k])
 		if k == completions {
 			ep.elsewhere = namesElsewhere(ep, p.routes)
@@ -31,6 +30,9 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep)
+		if p.telemetry.wantsDetails {
+			ep.shown = shownParameters(ep)
+		}
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {

@@ -51,23 +51,32 @@ func renameTokenLimit(name string, m *member, draft *decisionDraft) {
 
 // applyRule applies a rule to the member that the client sent.
 func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
-	reason := ""
 	switch {
 	case r.dropped:
-		m.removed, reason = true, "=dropped"
+		m.removed = true
+		draft.reasons = append(draft.reasons, m.name+"=dropped")
 	case obj.skeleton[m.start] == 'n':
 		replaceNull(r, m, draft)
 	case r.enforced:
-		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
-			m.replacement, reason = r.defaultValue, "=enforced"
-		}
+		enforce(r, obj, m, draft)
 	case r.hasCeiling:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
-			m.replacement, reason = r.ceilingRaw, "=limited"
-		}
+		limit(r, obj, m, draft)
 	}
-	if reason != "" {
-		draft.reasons = append(draft.reasons, m.name+reason)
+}
+
+// enforce replaces a value by another one than the default.
+func enforce(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
+	if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
+		m.replacement = r.defaultValue
+		draft.reasons = append(draft.reasons, m.name+"=enforced")
+	}
+}
+
+// limit replaces a value above the ceiling.
+func limit(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
+	if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
+		m.replacement = r.ceilingRaw
+		draft.reasons = append(draft.reasons, m.name+"=limited")
 	}
 }
 
@@ -87,19 +96,21 @@ func replaceNull(r *rule, m *member, draft *decisionDraft) {
 // mergeSpellings returns the place of the token limit in either spelling. If the client sent both,
 // the newer one with a value stays.
 func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
-	place, other := obj.found[r.id], obj.found[r.aliasID]
-	if other != 0 && obj.members[other-1].removed {
-		other = 0 // by its own rule
+	other := obj.found[r.aliasID]
+	if other == 0 || obj.members[other-1].removed { // by its own rule
+		return obj.found[r.id]
 	}
-	if place == 0 {
+	if obj.found[r.id] == 0 {
 		return other
 	}
-	if other == 0 {
-		return place
-	}
-	keep, lose := place, other
+	return newerSpelling(obj, r, draft)
+}
+
+// newerSpelling removes one of two spellings of the token limit, and returns the place of the other.
+func newerSpelling(obj *jsonObject, r *rule, draft *decisionDraft) int {
+	keep, lose := obj.found[r.id], obj.found[r.aliasID]
 	if r.name == maxTokens {
-		keep, lose = other, place
+		keep, lose = lose, keep
 	}
 	if obj.skeleton[obj.members[keep-1].start] == 'n' && obj.skeleton[obj.members[lose-1].start] != 'n' {
 		keep, lose = lose, keep
@@ -112,31 +123,23 @@ func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 // requestParameters returns the parameters that the provider is sent, after the rules have been
 // applied.
 func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
-	var shown []Parameter
-	for _, names := range spanParameters {
-		if value := finalValue(ep, obj, names[0]); value != "" {
-			shown = append(shown, Parameter{Name: names[1], Value: value})
+	var list []Parameter
+	for _, p := range ep.shown {
+		value := ""
+		if place := obj.found[p.id]; place != 0 {
+			value = finalValue(obj, &obj.members[place-1])
+		} else if r := p.rule; r != nil && (r.aliasID == p.id || obj.found[r.aliasID] == 0) {
+			value = string(r.defaultValue)
+		}
+		if value != "" {
+			list = append(list, Parameter{Name: p.name, Value: value})
 		}
 	}
-	return shown
+	return list
 }
 
-// finalValue returns the value of a parameter that the provider is sent, "" if there is none.
-func finalValue(ep *endpoint, obj *jsonObject, name string) string {
-	id, known := ep.parameters.ids[name]
-	if !known {
-		return ""
-	}
-	place := obj.found[id]
-	if place == 0 {
-		for _, r := range ep.rules {
-			if r.id == id && (r.aliasID == id || obj.found[r.aliasID] == 0) {
-				return string(r.defaultValue)
-			}
-		}
-		return ""
-	}
-	m := &obj.members[place-1]
+// finalValue returns the value of a member that the provider is sent, "" if none is to be shown.
+func finalValue(obj *jsonObject, m *member) string {
 	value := m.replacement
 	if value == nil {
 		value = bodyValue(obj, m)
@@ -145,6 +148,32 @@ func finalValue(ep *endpoint, obj *jsonObject, name string) string {
 		return ""
 	}
 	return string(value)
+}
+
+// shownParameter is a parameter of an endpoint that spans show.
+type shownParameter struct {
+	name string // in spans
+	id   int
+	rule *rule // nil: there is none
+}
+
+// shownParameters returns the parameters of an endpoint with all its rules that spans show.
+func shownParameters(ep *endpoint) []*shownParameter {
+	var shown []*shownParameter
+	for _, names := range spanParameters {
+		id, known := ep.parameters.ids[names[0]]
+		if !known {
+			continue
+		}
+		p := &shownParameter{name: names[1], id: id}
+		for _, r := range ep.rules {
+			if r.id == id {
+				p.rule = r
+			}
+		}
+		shown = append(shown, p)
+	}
+	return shown
 }
 
 // spanParameters are the parameters that a span shows, and their names there.

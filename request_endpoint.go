@@ -18,5 +18,5 @@ type endpoint struct {
 	memory         *conversationMemory // nil: requests are no conversations
 
 	maxRequestBodyBytes int64
-	wantsDetails        bool // decisions name the parameters that spans show
+	shown               []*shownParameter // decisions name them; nil: no one wants them
 }

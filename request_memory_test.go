@@ -43,7 +43,9 @@ func newObserver(t testing.TB, config *Config, remembers bool) *observer {
 	p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { o.records = append(o.records, c) }))
 	for _, pr := range p.providers {
 		for _, ep := range pr.endpoints {
-			ep.wantsDetails = true
+			if ep.parameters != nil {
+				ep.shown = shownParameters(ep)
+			}
 			if !remembers {
 				ep.memory = nil
 			}
