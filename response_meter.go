@@ -34,7 +34,7 @@ func scanFullWindow(w *responseWriter, err error) {
 	}
 	if w.window != nil {
 		meterChunks(w)
-		rest := scanWindow(&w.reader, w.window.Bytes(), false)
+		rest := scanWindow(w.reader, w.window.Bytes(), false)
 		if len(rest) < w.window.Len() {
 			w.window.Reset()
 			_, _ = w.window.Write(rest) // moves it to the front
@@ -45,7 +45,7 @@ func scanFullWindow(w *responseWriter, err error) {
 
 // finishWindow reads the last window.
 func finishWindow(w *responseWriter) {
-	reader, seen := &w.reader, w.window.Bytes()
+	reader, seen := w.reader, w.window.Bytes()
 	switch {
 	case reader.stream || reader.capture != nil || len(seen) > smallResponseMaxBytes:
 		scanLast(w, seen)
@@ -58,7 +58,7 @@ func finishWindow(w *responseWriter) {
 
 // scanLast scans a last window of any kind.
 func scanLast(w *responseWriter, window []byte) {
-	reader := &w.reader
+	reader := w.reader
 	reader.cut = !w.complete
 	if reader.stream {
 		meterChunks(w)
