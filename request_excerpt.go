@@ -38,7 +38,7 @@ type known struct {
 	from   int
 	to     int
 	value  *largeValue
-	filler []byte // what stands for it
+	filler []byte // what stands for it; nil: nothing does
 	counts counts
 }
 
@@ -135,7 +135,7 @@ func newExcerpt(m *conversationMemory, body []byte) *excerpt {
 		if v.name == toolsName {
 			before, after = value.from, value.to
 		}
-		if value.value != nil {
+		if value.filler != nil {
 			parts = addKnown(parts, value)
 		}
 	}

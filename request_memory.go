@@ -213,12 +213,7 @@ func lookupValue(m *conversationMemory, v *largeValue, body []byte, at int) *kno
 		if !isKnown || value.id != v.id || end > len(body) || maphash.Bytes(m.seed, body[at:end]) != value.hash {
 			continue
 		}
-		found := &known{from: at, to: end, counts: value.counts}
-		if v.filler != nil {
-			found.value = v
-			found.filler = v.filler
-		}
-		return found
+		return &known{from: at, to: end, value: v, filler: v.filler, counts: value.counts}
 	}
 	return &known{from: at, to: at}
 }
@@ -226,8 +221,8 @@ func lookupValue(m *conversationMemory, v *largeValue, body []byte, at int) *kno
 // outline is where a skeleton has what the memory remembers, and what the bounds count in it.
 type outline struct {
 	counts   counts
-	elements edit // the inside of the conversation; none if it is not an array
-	inside   counts
+	elements edit   // the inside of the conversation; none if it is not an array
+	inside   counts // with the comma that follows in the next turn
 	values   []outlinedValue
 }
 
@@ -251,6 +246,8 @@ func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 		o.inside.elements = int32(len(elements))
 		o.counts.elements = o.inside.elements
 		o.counts.objects = o.inside.objects
+		o.inside.bytes++
+		o.inside.commas++
 	}
 	for _, v := range m.values {
 		if place := obj.found[v.id]; place != 0 {
@@ -325,11 +322,9 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	}
 	_, _ = x.hash.Write(x.body[x.hashed:end])
 	turn := knownTurn{counts: o.inside}
-	turn.counts.bytes++
-	turn.counts.commas++
-	if x.turn != nil {
-		turn.start = x.turn.from
-		addCounts(&turn.counts, &x.turn.counts)
+	if before := x.turn; before != nil {
+		turn.start = before.from
+		addCounts(&turn.counts, &before.counts)
 	} else {
 		turn.start = bodyPlace(x, place.from+obj.elided[place.fromPlaceholders])
 	}
