@@ -259,6 +259,9 @@ func newGroupPolicy(bad *problems, configured *Config, group *ConsumerGroup, p *
 	own := *p
 	own.groups = nil
 	own.models = parseModels(bad, config, pattern)
+	if len(group.Quotas) > 0 {
+		own.quotas = parseQuotas(bad, config, &own, pattern)
+	}
 	own.providers = nil
 	for i, pr := range p.providers {
 		copied := *pr
@@ -268,9 +271,6 @@ func newGroupPolicy(bad *problems, configured *Config, group *ConsumerGroup, p *
 			rules = pr.endpoints[completions].models
 		}
 		copied.endpoints = newEndpoints(bad, config, &own, &copied, rules)
-	}
-	if len(group.Quotas) > 0 {
-		own.quotas = parseQuotas(bad, config, &own, pattern)
 	}
 	own.hasRules = hasRules(&own)
 	return &own

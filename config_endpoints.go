@@ -13,8 +13,6 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep := newEndpoint(k, pr.preset)
 		ep.models = rules
 		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
-		ep.wantsDetails = p.telemetry.wantsDetails
-		ep.wantsTokenLimit = p.quotas != nil
 		ep.target = newTarget(p, pr, operations[k])
 		if k == completions {
 			ep.elsewhere = namesElsewhere(ep, p.routes)
@@ -32,6 +30,12 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep)
+		if p.telemetry.wantsDetails {
+			ep.shown = sentParameters(ep, spanParameters)
+		}
+		if p.quotas != nil {
+			ep.tokenLimits = sentParameters(ep, tokenLimitParameters)
+		}
 		all[k] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {

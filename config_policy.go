@@ -16,6 +16,7 @@ import (
 type policy struct {
 	name                string // of the middleware, as Traefik has it
 	routes              []route
+	kinds               *kindCache     // of the routes
 	chainedRoutes       []route        // for what another instance has governed
 	modelPath           *regexp.Regexp // of one model below the list of models
 	models              *modelRules
@@ -43,7 +44,7 @@ type policy struct {
 func newPolicy(config *Config, name string) (*policy, error) {
 	bad := &problems{}
 	checkUnknown(bad, config)
-	p := &policy{name: name}
+	p := &policy{name: name, kinds: &kindCache{byPath: map[string]kind{}}}
 	p.reportOnly = parseOneOf(bad, "mode", config.Mode, modeEnforce, modeReport) == modeReport
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)

@@ -42,7 +42,7 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	call := &Call{Start: start, Target: ep.target}
 	w := &responseWriter{
 		ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start,
-		reader: responseReader{record: &call.Response, kind: ep.kind, wantsDetails: t.wantsDetails, wantsParts: p.wantsParts},
+		reader: &responseReader{record: &call.Response, kind: ep.kind, wantsDetails: t.wantsDetails, wantsParts: p.wantsParts},
 	}
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
@@ -68,10 +68,11 @@ func setKind(x *exchange, k kind) {
 
 // applyPlan has the response treated, and the call recorded, as a plan says.
 func applyPlan(x *exchange, pl *plan) {
-	x.decision = pl.decision
-	x.call.Request = pl.decision.request
-	x.response.streamRequested = pl.decision.request.Stream
-	x.response.unrequestedUsage = pl.usageAdded || pl.decision.addsUsage
+	d, w := pl.decision, x.response
+	x.decision = d
+	x.call.Request = d.request
+	w.streamRequested = d.request.Stream
+	w.unrequestedUsage = pl.usageAdded || d.addsUsage
 }
 
 // send sends the plan to the one provider, or to several until one has responded.
@@ -106,13 +107,18 @@ func limitResponses(p *policy, next http.Handler) http.Handler {
 }
 
 // startSpan gives the call its place in a trace, and has content captured where that is configured.
-func startSpan(x *exchange, pl *plan, header http.Header) {
-	t := x.firstPolicy.telemetry
-	if header[traceParentHeader] == nil && t.sampler.isAlways {
-		x.call.Trace = newTrace(header)
-	} else {
-		x.call.Trace = startTrace(t.sampler, header)
+func startSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
+	if t.contentMaxBytes == 0 && t.sampler.isAlways && header[traceParentHeader] == nil {
+		x.call.Trace = newTrace(header) // as startTrace
+		return
 	}
+	startUncommonSpan(t, x, pl, header)
+}
+
+// startUncommonSpan is startSpan for a call that the caller may have sampled, or whose content may be
+// captured.
+func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
+	x.call.Trace = startTrace(t.sampler, header)
 	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
 		captureContent(x, pl, t.contentMaxBytes)
 	}

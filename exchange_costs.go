@@ -17,7 +17,7 @@ func setCost(x *exchange, t *priceTable, header http.Header) {
 		return
 	}
 	if resp.details == nil || !isPlain(&resp.details.Usage) {
-		takeParts(&x.response.reader)
+		takeParts(x.response.reader)
 		if t.trustReported && x.response.reader.parts.cost != "" {
 			setReportedCost(c, x.response.reader.parts.cost, header)
 			return

@@ -87,7 +87,7 @@ const maxStatus = 599
 // endedBy returns the error.type of an exchange, "" if it ended as it should.
 func endedBy(x *exchange, ctx context.Context) string {
 	w := x.response
-	reader := &w.reader
+	reader := w.reader
 	switch {
 	case w.errorType != "":
 		return w.errorType

@@ -19,7 +19,9 @@ func newPolicyMiddleware(p *policy, next http.Handler) *middleware {
 func enableDetails(p *policy) {
 	p.telemetry.wantsDetails = true
 	for _, ep := range p.providers[0].endpoints {
-		ep.wantsDetails = true
+		if ep.parameters != nil {
+			ep.shown = sentParameters(ep, spanParameters)
+		}
 	}
 }
 

@@ -116,13 +116,18 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 // the provider's key.
 func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
 	if pr.isRebased || pr.path != "" || k == governedPassthrough {
-		path, apiErr := providerPath(pr, pr.endpoints[k], req)
-		if apiErr != nil {
+		if apiErr := movePath(pr, k, pl, req); apiErr != nil {
 			return apiErr
 		}
-		pl.path = path
 	}
 	return authorize(pr.auth, req)
+}
+
+// movePath sets the provider's path in the plan.
+func movePath(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
+	path, apiErr := providerPath(pr, pr.endpoints[k], req)
+	pl.path = path
+	return apiErr
 }
 
 // providerPath returns the provider's path for a request, escaped; "": the client's.

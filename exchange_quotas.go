@@ -260,7 +260,7 @@ func estimateUsage(x *exchange, charges []charge) {
 // estimatedOutput returns how many tokens a response may have: one for each event of a stream, or a
 // fourth of its bytes. Responses of other endpoints than those that generate text have none.
 func estimatedOutput(w *responseWriter) int64 {
-	reader := &w.reader
+	reader := w.reader
 	switch {
 	case reader.stream && reader.done:
 		return int64(reader.events) - 1

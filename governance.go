@@ -75,10 +75,10 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
-	if ep.wantsTokenLimit {
-		d.tokenLimit = tokenLimitOf(ep, obj)
+	if ep.tokenLimits != nil {
+		d.tokenLimit = tokenLimitOf(ep.tokenLimits, obj)
 	}
-	if ep.wantsDetails {
+	if ep.shown != nil {
 		d.request.Parameters = requestParameters(ep, obj)
 	}
 	if obj.outlined {

@@ -122,6 +122,27 @@ func TestCachedDecisionDependsOnSkeletonOnly(t *testing.T) {
 	}
 }
 
+func TestCallsOfToolsShareDecision(t *testing.T) {
+	handler, err := New(context.Background(), http.NotFoundHandler(), CreateConfig(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{
+		`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"%s","type":"function","function":{"name":"%s","arguments":"{}"}}]},{"role":"tool","tool_call_id":"%[1]s","content":"Yes."}]}`,
+		`{"model":"m","messages":[{"content":null,"role":"assistant","tool_calls":[{"function":{"arguments":"{}","name":"%[2]s"},"id":"%[1]s","type":"function"}]},{"content":"No.","name":"%[2]s","role":"tool","tool_call_id":"%[1]s"}]}`,
+	} {
+		cache := handler.(*middleware).policy.providers[0].endpoints[completions].cache
+		before := len(cache.bySkeleton)
+		for i, name := range []string{"grep", "read_file", "search_the_whole_web_for", ""} {
+			body := fmt.Sprintf(form, fmt.Sprint("call_", i*i*i), name)
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		}
+		if got := len(cache.bySkeleton) - before; got != 1 {
+			t.Errorf("%s: %d decisions, want 1", form, got)
+		}
+	}
+}
+
 func TestTemplatedModelIsNotCached(t *testing.T) {
 	config := CreateConfig()
 	config.Model = "$(headers.x-model)"

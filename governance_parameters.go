@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
@@ -51,23 +52,32 @@ func renameTokenLimit(name string, m *member, draft *decisionDraft) {
 
 // applyRule applies a rule to the member that the client sent.
 func applyRule(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
-	reason := ""
 	switch {
 	case r.dropped:
-		m.removed, reason = true, "=dropped"
+		m.removed = true
+		draft.reasons = append(draft.reasons, m.name+"=dropped")
 	case obj.skeleton[m.start] == 'n':
 		replaceNull(r, m, draft)
 	case r.enforced:
-		if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
-			m.replacement, reason = r.defaultValue, "=enforced"
-		}
+		enforce(r, obj, m, draft)
 	case r.hasCeiling:
-		if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
-			m.replacement, reason = r.ceilingRaw, "=limited"
-		}
+		limit(r, obj, m, draft)
 	}
-	if reason != "" {
-		draft.reasons = append(draft.reasons, m.name+reason)
+}
+
+// enforce replaces a value by another one than the default.
+func enforce(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
+	if !bytes.Equal(skeletonValue(obj, m), r.defaultValue) || !bytes.Equal(bodyValue(obj, m), r.defaultValue) {
+		m.replacement = r.defaultValue
+		draft.reasons = append(draft.reasons, m.name+"=enforced")
+	}
+}
+
+// limit replaces a value above the ceiling.
+func limit(r *rule, obj *jsonObject, m *member, draft *decisionDraft) {
+	if value, err := strconv.ParseFloat(string(skeletonValue(obj, m)), 64); err != nil || value > r.ceiling || value < r.lowest {
+		m.replacement = r.ceilingRaw
+		draft.reasons = append(draft.reasons, m.name+"=limited")
 	}
 }
 
@@ -87,19 +97,21 @@ func replaceNull(r *rule, m *member, draft *decisionDraft) {
 // mergeSpellings returns the place of the token limit in either spelling. If the client sent both,
 // the newer one with a value stays.
 func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
-	place, other := obj.found[r.id], obj.found[r.aliasID]
-	if other != 0 && obj.members[other-1].removed {
-		other = 0 // by its own rule
+	other := obj.found[r.aliasID]
+	if other == 0 || obj.members[other-1].removed { // by its own rule
+		return obj.found[r.id]
 	}
-	if place == 0 {
+	if obj.found[r.id] == 0 {
 		return other
 	}
-	if other == 0 {
-		return place
-	}
-	keep, lose := place, other
+	return newerSpelling(obj, r, draft)
+}
+
+// newerSpelling removes one of two spellings of the token limit, and returns the place of the other.
+func newerSpelling(obj *jsonObject, r *rule, draft *decisionDraft) int {
+	keep, lose := obj.found[r.id], obj.found[r.aliasID]
 	if r.name == maxTokens {
-		keep, lose = other, place
+		keep, lose = lose, keep
 	}
 	if obj.skeleton[obj.members[keep-1].start] == 'n' && obj.skeleton[obj.members[lose-1].start] != 'n' {
 		keep, lose = lose, keep
@@ -112,31 +124,28 @@ func mergeSpellings(obj *jsonObject, r *rule, draft *decisionDraft) int {
 // requestParameters returns the parameters that the provider is sent, after the rules have been
 // applied.
 func requestParameters(ep *endpoint, obj *jsonObject) []Parameter {
-	var shown []Parameter
-	for _, names := range spanParameters {
-		if value := finalValue(ep, obj, names[0]); value != "" {
-			shown = append(shown, Parameter{Name: names[1], Value: value})
+	var list []Parameter
+	for _, p := range ep.shown {
+		if value := sentValue(obj, p); value != "" {
+			list = append(list, Parameter{Name: p.name, Value: value})
 		}
 	}
-	return shown
+	return list
 }
 
-// finalValue returns the value of a parameter that the provider is sent, "" if there is none.
-func finalValue(ep *endpoint, obj *jsonObject, name string) string {
-	id, known := ep.parameters.ids[name]
-	if !known {
-		return ""
+// sentValue returns the value of a parameter that the provider is sent, "" if there is none.
+func sentValue(obj *jsonObject, p *sentParameter) string {
+	if place := obj.found[p.id]; place != 0 {
+		return finalValue(obj, &obj.members[place-1])
 	}
-	place := obj.found[id]
-	if place == 0 {
-		for _, r := range ep.rules {
-			if r.id == id && (r.aliasID == id || obj.found[r.aliasID] == 0) {
-				return string(r.defaultValue)
-			}
-		}
-		return ""
+	if r := p.rule; r != nil && (r.aliasID == p.id || obj.found[r.aliasID] == 0) {
+		return string(r.defaultValue)
 	}
-	m := &obj.members[place-1]
+	return ""
+}
+
+// finalValue returns the value of a member that the provider is sent, "" if none is to be shown.
+func finalValue(obj *jsonObject, m *member) string {
 	value := m.replacement
 	if value == nil {
 		value = bodyValue(obj, m)
@@ -149,24 +158,58 @@ func finalValue(ep *endpoint, obj *jsonObject, name string) string {
 
 // tokenLimitOf returns how many tokens a provider may generate for a request, all choices together,
 // after the rules have been applied; 0: the request has no limit.
-func tokenLimitOf(ep *endpoint, obj *jsonObject) int64 {
-	limit := 0.0
-	for _, name := range []string{maxTokens, maxCompletionTokens, maxOutputTokens} {
-		if value, err := strconv.ParseFloat(finalValue(ep, obj, name), 64); err == nil && value > limit {
-			limit = value
+func tokenLimitOf(limits []*sentParameter, obj *jsonObject) int64 {
+	limit, choices := 0.0, 1.0
+	for _, p := range limits {
+		value, err := strconv.ParseFloat(sentValue(obj, p), 64)
+		switch {
+		case err != nil:
+		case p.name == choicesParameter:
+			choices = math.Max(value, 1)
+		default:
+			limit = math.Max(value, limit)
 		}
 	}
-	if choices, err := strconv.ParseFloat(finalValue(ep, obj, "n"), 64); err == nil && choices > 1 {
-		limit *= choices
-	}
-	if limit > maxTokenCount {
-		limit = maxTokenCount
-	}
-	return int64(limit)
+	return int64(math.Min(limit*choices, maxTokenCount))
+}
+
+// choicesParameter is the number of responses to generate.
+const choicesParameter = "n"
+
+// tokenLimitParameters are the parameters that limit the tokens that a provider generates.
+var tokenLimitParameters = [][2]string{
+	{maxTokens, maxTokens}, {maxCompletionTokens, maxCompletionTokens}, {maxOutputTokens, maxOutputTokens}, {choicesParameter, choicesParameter},
 }
 
 // maxTokenCount is more than any model reads: a larger count is invalid.
 const maxTokenCount = 1e12
+
+// sentParameter is a parameter whose value is wanted as the provider is sent it.
+type sentParameter struct {
+	name string // where it is wanted, such as in spans
+	id   int
+	rule *rule // nil: there is none
+}
+
+// sentParameters returns those of the parameters that an endpoint with all its rules has. Each has two
+// names: its own, and the one where it is wanted.
+func sentParameters(ep *endpoint, wanted [][2]string) []*sentParameter {
+	var sent []*sentParameter
+	for _, names := range wanted {
+		id, known := ep.parameters.ids[names[0]]
+		if !known {
+			continue
+		}
+		p := &sentParameter{name: names[1], id: id}
+		for _, r := range ep.rules {
+			if r.id == id {
+				p.rule = r
+			}
+		}
+		sent = append(sent, p)
+	}
+	return sent
+}
 
 // spanParameters are the parameters that a span shows, and their names there.
 var spanParameters = [][2]string{

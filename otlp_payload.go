@@ -35,10 +35,11 @@ const maxRequestTexts = 1000
 // interpreted calls are expensive; members that few spans have are built in other functions.
 func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 	spans := make([]string, len(calls))
+	parameters := map[Parameter]string{} // attributes, of which many requests have the same
 	for i, c := range calls {
 		request, isKnown := texts[c.Request]
 		if !isKnown {
-			request = requestText(c)
+			request = requestText(c, parameters)
 			texts[c.Request] = request
 		}
 		said := c.Response.ID + "," + c.Response.Model + "," + strings.Join(c.Response.FinishReasons, ",") + "," + strings.Join(c.Labels, ",")
@@ -164,7 +165,7 @@ func textAttributes(pairs []string) string {
 
 // requestText returns the members of a span that describe the request: name, kind and attributes.
 // The list of attributes comes last and is left open.
-func requestText(c *Call) string {
+func requestText(c *Call, parameters map[Parameter]string) string {
 	request := c.Request
 	text := fmt.Sprintf(`"name":%s,"kind":%d,"attributes":[{"key":%q,"value":{"stringValue":%q}}`,
 		jsonText(strings.TrimSpace(c.Target.Operation+" "+request.Model)), kindClient, operationAttribute, c.Target.Operation)
@@ -182,7 +183,12 @@ func requestText(c *Call) string {
 		// If nothing is configured for the token limit, a request may hold both spellings; the
 		// newer one counts.
 		if i+1 == len(request.Parameters) || request.Parameters[i+1].Name != p.Name {
-			text += parameterAttribute(p)
+			shown, isKnown := parameters[p]
+			if !isKnown {
+				shown = parameterAttribute(p)
+				parameters[p] = shown
+			}
+			text += shown
 		}
 	}
 	if request.Policy != "" {

@@ -160,7 +160,7 @@ func TestSpanShowsNewerTokenLimit(t *testing.T) {
 	c := &Call{Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{Parameters: []Parameter{
 		{"gen_ai.request.max_tokens", "1"}, {"gen_ai.request.max_tokens", "2"}, {"gen_ai.request.seed", "3"},
 	}}}
-	sameJSON(t, []byte("{"+requestText(c)+"]}"), `{"name":"chat","kind":3,"attributes":[
+	sameJSON(t, []byte("{"+requestText(c, map[Parameter]string{})+"]}"), `{"name":"chat","kind":3,"attributes":[
 		{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
 		{"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
 		{"key":"gen_ai.request.max_tokens","value":{"intValue":"2"}},

@@ -112,7 +112,7 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	delete(req.Header, p.modelHeader)
 	k := completions
 	if p.routes != nil {
-		k = kindOf(p.routes, req.URL)
+		k = cachedKindOf(p.kinds, p.routes, req.URL)
 	}
 	ep := p.providers[0].endpoints[k]
 	if !ep.postOnly || req.Method != http.MethodPost {
@@ -145,7 +145,7 @@ func serveGoverned(x *exchange, req *http.Request) {
 		apiErr = addressProvider(pr, x.kind, pl, req)
 	}
 	if t.spans {
-		startSpan(x, pl, req.Header)
+		startSpan(t, x, pl, req.Header)
 	}
 	if apiErr != nil {
 		rejectExchange(x, apiErr)

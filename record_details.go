@@ -42,6 +42,39 @@ type cacheWriteMembers struct {
 	For1h float64 `json:"ephemeral_1h_input_tokens"`
 }
 
+// smallItems is what is read of a small response of the Responses API: the members below that
+// chat completions do not have, and those that decide whether it is one without oddities.
+type smallItems struct {
+	ID           string            `json:"id"`
+	Model        string            `json:"model"`
+	Status       string            `json:"status"`
+	Usage        json.RawMessage   `json:"usage"`
+	Object       string            `json:"object"`
+	Type         string            `json:"type"`
+	StopReason   string            `json:"stop_reason"`
+	FinishReason string            `json:"finish_reason"`
+	Error        any               `json:"error"`
+	Choices      []json.RawMessage `json:"choices"`
+	XGroq        json.RawMessage   `json:"x_groq"`
+	Response     json.RawMessage   `json:"response"`
+	Delta        json.RawMessage   `json:"delta"`
+}
+
+type smallItemsUsage struct {
+	InputTokens  int64        `json:"input_tokens"`
+	OutputTokens int64        `json:"output_tokens"`
+	TotalTokens  int64        `json:"total_tokens"`
+	Input        usageDetails `json:"input_tokens_details"`
+	Output       usageDetails `json:"output_tokens_details"`
+	// What usages of other protocols have.
+	PromptTokens     any `json:"prompt_tokens"`
+	CompletionTokens any `json:"completion_tokens"`
+	Prompt           any `json:"prompt_tokens_details"`
+	Completion       any `json:"completion_tokens_details"`
+	CacheCreation    any `json:"cache_creation_input_tokens"`
+	CacheRead        any `json:"cache_read_input_tokens"`
+}
+
 // fillDetails sets the fields of small responses that only spans and log lines have. It is kept out
 // of the handling of requests where it can be, since it costs less for many calls at once.
 func fillDetails(calls []*Call) {

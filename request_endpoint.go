@@ -18,6 +18,6 @@ type endpoint struct {
 	memory         *conversationMemory // nil: requests are no conversations
 
 	maxRequestBodyBytes int64
-	wantsDetails        bool // decisions name the parameters that spans show
-	wantsTokenLimit     bool // decisions have the token limit of the request
+	tokenLimits         []*sentParameter // decisions have the limit of the request; nil: no one wants it
+	shown               []*sentParameter // decisions name them; nil: no one wants them
 }

@@ -20,7 +20,7 @@ type excerpt struct {
 	text   []byte // what is left to read
 	gaps   []gap  // in the order of the text
 	counts counts // of all gaps
-	turn   counts // of the known turn
+	turn   *known // nil: none is known
 	hash   *maphash.Hash
 	hashed int // bytes of the body that the hash is of
 }
@@ -38,6 +38,7 @@ type known struct {
 	from   int
 	to     int
 	value  *largeValue
+	filler []byte // what stands for it; nil: nothing does
 	counts counts
 }
 
@@ -109,7 +110,7 @@ func holdsForWhole(m *conversationMemory, x *excerpt, obj *jsonObject, o *outlin
 			return false
 		}
 	}
-	return areBounded(m, addCounts(x.counts, o.counts))
+	return areBounded(m, &x.counts, &o.counts)
 }
 
 // wholeExcerpt returns an excerpt that lacks nothing.
@@ -122,70 +123,86 @@ func wholeExcerpt(m *conversationMemory, body []byte) *excerpt {
 // newExcerpt leaves out what the memory knows of a body.
 func newExcerpt(m *conversationMemory, body []byte) *excerpt {
 	x := wholeExcerpt(m, body)
-	separator, colon := separators(body)
-	var parts []known
+	form := spellingOf(body)
+	var parts []*known
 	before := len(body) // where the tools begin: elements are sought before them, then after them
 	after := before
 	for _, v := range seenValues(m) {
-		value := findValue(m, body, v, colon)
-		if v.name == toolsName && value.from > 0 {
+		value := findValue(m, body, v, form.colon)
+		if value == nil {
+			continue
+		}
+		if v.name == toolsName {
 			before, after = value.from, value.to
 		}
-		if value.value != nil {
+		if value.filler != nil {
 			parts = addKnown(parts, value)
 		}
 	}
-	turn := findTurn(m, x, separator, 0, before)
-	if turn.to == 0 && after < len(body) {
-		turn = findTurn(m, x, separator, after, len(body))
+	x.turn = findTurn(m, x, form.separator, 0, before)
+	if x.turn == nil && after < len(body) {
+		x.turn = findTurn(m, x, form.separator, after, len(body))
 	}
-	if turn.to != 0 {
-		x.turn = turn.counts
-		parts = addKnown(parts, turn)
+	if x.turn != nil {
+		parts = addKnown(parts, x.turn)
 	}
-	leaveOut(x, parts)
+	if parts != nil {
+		leaveOut(x, parts)
+	}
 	return x
 }
 
-// separators returns what is between two elements of a conversation in the body, and between a name
-// and its value, as machines write JSON: without spaces, with one, or indented.
-func separators(body []byte) ([]byte, string) {
-	indent := body[1 : 1+bytes.IndexByte(body[1:], '"')]
-	if len(indent) > 1 && indent[0] == '\n' && len(indent) <= maxIndent && len(bytes.Trim(indent, jsonSpace)) == 0 {
-		return bytes.Join([][]byte{[]byte("},"), indent, indent[1:], openingBrace}, nil), colonSpace
+// spelling is how a body is written.
+type spelling struct {
+	separator []byte // between two elements of a conversation
+	colon     string // between a name and its value
+}
+
+var (
+	compactSpelling = &spelling{[]byte(`},{"`), colon}
+	spacedSpelling  = &spelling{[]byte(`}, {"`), colonSpace}
+	space           = []byte{' '}
+)
+
+// spellingOf returns how a body is written, as machines write JSON: without spaces, with one, or
+// indented.
+func spellingOf(body []byte) *spelling {
+	if body[1] == '\n' {
+		return indentedSpelling(body)
 	}
 	if bytes.HasPrefix(body[1+bytes.IndexByte(body, ':'):], space) {
-		return spacedElements, colonSpace
+		return spacedSpelling
 	}
-	return plainElements, colon
+	return compactSpelling
+}
+
+// indentedSpelling returns the spelling of a body whose members begin in lines of their own.
+func indentedSpelling(body []byte) *spelling {
+	indent := body[1 : 1+bytes.IndexByte(body[1:], '"')]
+	if len(indent) < 2 || len(indent) > maxIndent || len(bytes.Trim(indent, jsonSpace)) > 0 {
+		return spacedSpelling
+	}
+	return &spelling{bytes.Join([][]byte{[]byte("},"), indent, indent[1:], openingBrace}, nil), colonSpace}
 }
 
 const maxIndent = 16
 
-var (
-	plainElements  = []byte(`},{"`)
-	spacedElements = []byte(`}, {"`)
-	space          = []byte{' '}
-)
-
-// findValue returns a large value that is known and need not be read. If there is none, it returns
-// where the last one that was tried begins, and ends if that is known, too.
-func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) known {
+// findValue returns a large value that is known and need not be read; nil if the body has no such
+// value. If none is known, it returns where the last one that was tried begins, and ends if that is
+// known, too.
+func findValue(m *conversationMemory, body []byte, v *largeValue, colon string) *known {
 	pattern := []byte(`"` + v.name + `"` + colon)
-	at, found := 0, known{}
+	var found *known
+	at := 0
 	for tries := 0; tries < valueTries; tries++ {
 		at = findName(body, pattern, at)
 		if at < 0 || len(body)-at < largeValueMinBytes {
-			break
+			return found
 		}
-		value := lookupValue(m, v, body[at:])
-		found = known{from: at, to: at + value.length, counts: value.counts}
-		if value.length > 0 {
-			break
+		found = lookupValue(m, v, body, at)
+		if found.to > at {
+			return found
 		}
-	}
-	if found.to > found.from && v.filler != nil {
-		found.value = v
 	}
 	return found
 }
@@ -208,40 +225,56 @@ func findName(body, name []byte, at int) int {
 }
 
 // findTurn returns the longest known turn that ends between two bytes of a body, and is followed by
-// an element; none if its end is 0.
-func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int) known {
+// an element; nil if there is none.
+func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int) *known {
 	if from < to-lookBackBytes {
 		from = to - lookBackBytes
 	}
 	if from < endBytes {
 		from = endBytes
 	}
-	hashes := 0
-	for tries := 0; tries < turnTries && hashes < turnHashes && from < to; tries++ {
-		i := bytes.LastIndex(x.body[from:to], separator)
-		if i < 0 {
+	tries := 0
+	for hashes := 0; hashes < turnHashes; hashes++ {
+		to, tries = findEnd(m, x.body, separator, from, to, tries)
+		if to < from {
 			break
 		}
-		to = from + i
-		if !mayEnd(m, endKey(m, x.body, to+1)) {
-			continue
-		}
-		hashes++
 		x.hash.Reset()
-		x.hashed = to + 1
-		_, _ = x.hash.Write(x.body[:x.hashed])
+		_, _ = x.hash.Write(x.body[:to+1])
 		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
-			return known{from: turn.start, to: to + 2, counts: turn.counts}
+			x.hashed = to + 1
+			return &known{from: turn.start, to: to + 2, counts: turn.counts}
 		}
 	}
 	x.hash.Reset()
-	x.hashed = 0
-	return known{}
+	return nil
+}
+
+// findEnd returns the last place between two bytes of a body where a turn may end, with one tried
+// for each separator, and the tries so far; -1 if there is none.
+func findEnd(m *conversationMemory, body, separator []byte, from, to, tries int) (int, int) {
+	m.mu.RLock()
+	for ; tries < turnTries && from < to; tries++ {
+		to = bytes.LastIndex(body[from:to], separator) + from
+		if to < from {
+			break
+		}
+		end := endKey(m, body, to+1)
+		if m.recent.ends[end] || m.older.ends[end] {
+			m.mu.RUnlock()
+			return to, tries + 1
+		}
+	}
+	m.mu.RUnlock()
+	return -1, tries
 }
 
 // addKnown inserts a part in the order of the body. Of two that overlap, the longer one stays.
-func addKnown(parts []known, part known) []known {
-	var before, after []known
+func addKnown(parts []*known, part *known) []*known {
+	if parts == nil {
+		return []*known{part}
+	}
+	var before, after []*known
 	for _, other := range parts {
 		switch {
 		case other.to <= part.from:
@@ -256,31 +289,19 @@ func addKnown(parts []known, part known) []known {
 }
 
 // leaveOut makes the text of an excerpt without the parts.
-func leaveOut(x *excerpt, parts []known) {
-	if parts == nil {
-		return
-	}
+func leaveOut(x *excerpt, parts []*known) {
 	var pieces [][]byte
 	copied, at := 0, 0
-	for i := range parts {
-		part := &parts[i]
+	for _, part := range parts {
+		filler := part.filler
 		at += part.from - copied
-		filler := fillerOf(part.value)
 		x.gaps = append(x.gaps, gap{at, part.to - part.from - len(filler), part.value})
-		x.counts = addCounts(x.counts, part.counts)
+		addCounts(&x.counts, &part.counts)
 		pieces = append(pieces, x.body[copied:part.from], filler)
 		at += len(filler)
 		copied = part.to
 	}
 	x.text = bytes.Join(append(pieces, x.body[copied:]), nil)
-}
-
-// fillerOf returns what stands for a large value, and nothing for a turn.
-func fillerOf(value *largeValue) []byte {
-	if value == nil {
-		return nil
-	}
-	return value.filler
 }
 
 // bodyPlace returns the offset in the body of an offset in the text of an excerpt, which is not
@@ -295,15 +316,27 @@ func bodyPlace(x *excerpt, offset int) int {
 	return place
 }
 
-// spliceExcerpt applies edits to the whole body of an excerpt, as splice does.
+// spliceExcerpt applies edits to the whole body of an excerpt, as splice does. It finds their places
+// as bodyPlace does, whose calls would cost more.
 func spliceExcerpt(x *excerpt, obj *jsonObject, list []edit) [][]byte {
 	pieces := make([][]byte, 0, 2*len(list)+1)
-	copied := 0
+	copied, from, to, skippedFrom, skippedTo := 0, 0, 0, 0, 0
 	for i := range list {
 		change := &list[i]
-		from := bodyPlace(x, change.from+obj.elided[change.fromPlaceholders])
-		pieces = append(pieces, x.body[copied:from], change.value)
-		copied = bodyPlace(x, change.to+obj.elided[change.toPlaceholders])
+		from = change.from + obj.elided[change.fromPlaceholders]
+		to = change.to + obj.elided[change.toPlaceholders]
+		skippedFrom, skippedTo = 0, 0
+		for j := range x.gaps {
+			missing := &x.gaps[j]
+			if from > missing.at {
+				skippedFrom += missing.bytes
+			}
+			if to > missing.at {
+				skippedTo += missing.bytes
+			}
+		}
+		pieces = append(pieces, x.body[copied:from+skippedFrom], change.value)
+		copied = to + skippedTo
 	}
 	return append(pieces, x.body[copied:])
 }

@@ -136,7 +136,9 @@ func beginningKey(m *conversationMemory, value []byte) uint64 {
 // storeTurn remembers a turn.
 func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
 	m.mu.Lock()
-	forgetOldest(m)
+	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
+		forgetOldest(m)
+	}
 	m.recent.turns[hash] = turn
 	m.recent.ends[end] = true
 	m.mu.Unlock()
@@ -145,7 +147,9 @@ func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
 // storeValue remembers a large value of a parameter.
 func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value knownValue) {
 	m.mu.Lock()
-	forgetOldest(m)
+	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
+		forgetOldest(m)
+	}
 	m.recent.values[beginning+slotFor(m, beginning, value.hash)] = value
 	isSeen := false
 	for _, other := range m.seen {
@@ -157,28 +161,22 @@ func storeValue(m *conversationMemory, beginning uint64, v *largeValue, value kn
 	m.mu.Unlock()
 }
 
-// slotFor returns the slot for a value: its own, else a free one, else one by its hash. The caller
-// holds the lock.
+// slotFor returns the slot for a value: its own, else the first free one, else one by its hash. The
+// caller holds the lock.
 func slotFor(m *conversationMemory, beginning, hash uint64) uint64 {
-	free := hash % valueSlots
 	for slot := uint64(0); slot < valueSlots; slot++ {
 		value, isTaken := m.recent.values[beginning+slot]
-		if isTaken && value.hash == hash {
+		if !isTaken || value.hash == hash {
 			return slot
 		}
-		if !isTaken {
-			free = slot
-		}
 	}
-	return free
+	return hash % valueSlots
 }
 
-// forgetOldest begins a new generation if this one is full. The caller holds the lock.
+// forgetOldest begins a new generation. The caller holds the lock.
 func forgetOldest(m *conversationMemory) {
-	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
-		m.older = m.recent
-		m.recent = newGeneration()
-	}
+	m.older = m.recent
+	m.recent = newGeneration()
 }
 
 // seenValues returns the parameters of which a large value has been remembered.
@@ -187,14 +185,6 @@ func seenValues(m *conversationMemory) []*largeValue {
 	seen := m.seen
 	m.mu.RUnlock()
 	return seen
-}
-
-// mayEnd reports whether a turn with a key of its end has been remembered.
-func mayEnd(m *conversationMemory, end uint64) bool {
-	m.mu.RLock()
-	is := m.recent.ends[end] || m.older.ends[end]
-	m.mu.RUnlock()
-	return is
 }
 
 // lookupTurn returns the turn with a hash, and reports whether it is known.
@@ -208,10 +198,10 @@ func lookupTurn(m *conversationMemory, hash uint64) (knownTurn, bool) {
 	return turn, isKnown
 }
 
-// lookupValue returns the known value of a parameter with which a text begins; its length is 0 if
+// lookupValue returns the known value of a parameter at a place of a body; it ends where it begins if
 // there is none.
-func lookupValue(m *conversationMemory, v *largeValue, text []byte) knownValue {
-	key := beginningKey(m, text)
+func lookupValue(m *conversationMemory, v *largeValue, body []byte, at int) *known {
+	key := beginningKey(m, body[at:])
 	for slot := uint64(0); slot < valueSlots; slot++ {
 		m.mu.RLock()
 		value, isKnown := m.recent.values[key+slot]
@@ -219,18 +209,20 @@ func lookupValue(m *conversationMemory, v *largeValue, text []byte) knownValue {
 			value, isKnown = m.older.values[key+slot]
 		}
 		m.mu.RUnlock()
-		if isKnown && value.id == v.id && value.length <= len(text) && maphash.Bytes(m.seed, text[:value.length]) == value.hash {
-			return value
+		end := at + value.length
+		if !isKnown || value.id != v.id || end > len(body) || maphash.Bytes(m.seed, body[at:end]) != value.hash {
+			continue
 		}
+		return &known{from: at, to: end, value: v, filler: v.filler, counts: value.counts}
 	}
-	return knownValue{}
+	return &known{from: at, to: at}
 }
 
 // outline is where a skeleton has what the memory remembers, and what the bounds count in it.
 type outline struct {
 	counts   counts
-	elements edit // the inside of the conversation; none if it is not an array
-	inside   counts
+	elements edit   // the inside of the conversation; none if it is not an array
+	inside   counts // with the comma that follows in the next turn
 	values   []outlinedValue
 }
 
@@ -254,6 +246,8 @@ func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 		o.inside.elements = int32(len(elements))
 		o.counts.elements = o.inside.elements
 		o.counts.objects = o.inside.objects
+		o.inside.bytes++
+		o.inside.commas++
 	}
 	for _, v := range m.values {
 		if place := obj.found[v.id]; place != 0 {
@@ -283,21 +277,28 @@ func skeletonCounts(skeleton []byte) counts {
 	return counts{bytes: int32(len(skeleton)), quotes: int32(bytes.Count(skeleton, quote)), commas: int32(bytes.Count(skeleton, comma))}
 }
 
-func addCounts(a, b counts) counts {
-	return counts{a.bytes + b.bytes, a.quotes + b.quotes, a.commas + b.commas, a.elements + b.elements, a.objects + b.objects}
+// addCounts adds counts to a sum. They are not passed as values, which the interpreter would copy.
+func addCounts(sum, more *counts) {
+	sum.bytes += more.bytes
+	sum.quotes += more.quotes
+	sum.commas += more.commas
+	sum.elements += more.elements
+	sum.objects += more.objects
 }
 
-// areBounded reports whether a body with these counts surely keeps the bounds of its endpoint, and
-// is one of which a skeleton is made.
-func areBounded(m *conversationMemory, c counts) bool {
-	return c.bytes <= maxSkeletonBytes && c.quotes <= skeletonMaxEnds && c.commas < maxValues && int(c.elements) <= m.maxElements &&
-		c.objects <= objectsMax && c.objects-c.elements <= elementsMax
+// areBounded reports whether a body with these counts, of what is left out and of the rest, surely
+// keeps the bounds of its endpoint, and is one of which a skeleton is made.
+func areBounded(m *conversationMemory, leftOut, rest *counts) bool {
+	sum := *leftOut
+	addCounts(&sum, rest)
+	return sum.bytes <= maxSkeletonBytes && sum.quotes <= skeletonMaxEnds && sum.commas < maxValues && int(sum.elements) <= m.maxElements &&
+		sum.objects <= objectsMax && sum.objects-sum.elements <= elementsMax
 }
 
 // rememberGood remembers the turn and the large values of a body that has been found good. x has
 // the hash of the turn before.
 func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) {
-	if x.gaps == nil && !areBounded(m, o.counts) {
+	if x.gaps == nil && !areBounded(m, &x.counts, &o.counts) {
 		return
 	}
 	if o.inside.elements > 0 {
@@ -313,17 +314,21 @@ func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 // rememberTurn remembers a body up to the end of its last element, with the comma that follows in
 // the next turn.
 func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline) {
-	start := bodyPlace(x, o.elements.from+obj.elided[o.elements.fromPlaceholders])
-	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
+	place := &o.elements
+	end := bodyPlace(x, place.to+obj.elided[place.toPlaceholders])
 	end = len(bytes.TrimRight(x.body[:end], jsonSpace))
 	if end < endBytes || end < x.hashed || x.body[end-1] != '}' {
 		return
 	}
 	_, _ = x.hash.Write(x.body[x.hashed:end])
-	turn := addCounts(x.turn, o.inside)
-	turn.bytes++
-	turn.commas++
-	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), knownTurn{start, turn})
+	turn := knownTurn{counts: o.inside}
+	if before := x.turn; before != nil {
+		turn.start = before.from
+		addCounts(&turn.counts, &before.counts)
+	} else {
+		turn.start = bodyPlace(x, place.from+obj.elided[place.fromPlaceholders])
+	}
+	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), turn)
 }
 
 func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {

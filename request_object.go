@@ -54,10 +54,12 @@ const (
 
 // inlineLimits are the bounds on values of some names, instead of inlineMaxBytes. Free texts are left
 // out however short they are: no decision depends on them, and they differ from request to request.
+// So do the names of tools that are called, and the ids of the calls.
 var inlineLimits = map[string]int{
 	"model":   64,
 	"content": freeText, "text": freeText, "input": freeText, "output": freeText, "instructions": freeText, "arguments": freeText,
 	"user": freeText, "safety_identifier": freeText, "prompt_cache_key": freeText,
+	"name": freeText, "id": freeText, "call_id": freeText, "tool_call_id": freeText,
 }
 
 const freeText = -1
@@ -315,12 +317,7 @@ type edit struct {
 func edits(obj *jsonObject, additions []byte) []edit {
 	var list []edit
 	if removesAll(obj) {
-		end := bytes.LastIndexByte(obj.skeleton, '}')
-		start := end
-		if len(obj.members) > 0 {
-			start = nameStart(obj, 0)
-		}
-		return countPlaceholders(obj, []edit{{from: start, to: end, value: bytes.TrimPrefix(additions, comma)}})
+		return replaceAll(obj, additions)
 	}
 	nothingBefore := true
 	for i := range obj.members {
@@ -343,6 +340,16 @@ func edits(obj *jsonObject, additions []byte) []edit {
 	return countPlaceholders(obj, list)
 }
 
+// replaceAll returns the edit that replaces all members, if there are any, by additions.
+func replaceAll(obj *jsonObject, additions []byte) []edit {
+	end := bytes.LastIndexByte(obj.skeleton, '}')
+	start := end
+	if len(obj.members) > 0 {
+		start = nameStart(obj, 0)
+	}
+	return countPlaceholders(obj, []edit{{from: start, to: end, value: bytes.TrimPrefix(additions, comma)}})
+}
+
 // removesAll reports whether all members are removed, or there are none.
 func removesAll(obj *jsonObject) bool {
 	for i := range obj.members {
@@ -355,9 +362,13 @@ func removesAll(obj *jsonObject) bool {
 
 // countPlaceholders records in each edit how many placeholders are before it.
 func countPlaceholders(obj *jsonObject, list []edit) []edit {
+	if len(obj.elided) == 1 {
+		return list // as in placeholdersBefore, whose calls would cost more
+	}
 	for i := range list {
-		list[i].fromPlaceholders = placeholdersBefore(obj, list[i].from)
-		list[i].toPlaceholders = placeholdersBefore(obj, list[i].to)
+		e := &list[i]
+		e.fromPlaceholders = bytes.Count(obj.skeleton[:e.from], placeholder)
+		e.toPlaceholders = bytes.Count(obj.skeleton[:e.to], placeholder)
 	}
 	return list
 }

@@ -30,7 +30,7 @@ func joinedBody(pl *plan) []byte {
 func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if !ep.postOnly || req.Method != http.MethodPost {
 		if apiErr := methodError(ep.kind, req.Method); apiErr != nil {
-			return &plan{}, apiErr
+			return new(plan), apiErr
 		}
 	}
 	body, apiErr := readBody(req, ep.maxRequestBodyBytes)

@@ -19,15 +19,20 @@ var (
 // checked, and the last one with its name counts, as it does for most parsers.
 func isStream(ep *endpoint, obj *jsonObject) bool {
 	if ep.kind == governedPassthrough {
-		for i := len(obj.members) - 1; i >= 0; i-- {
-			if obj.members[i].name == "stream" {
-				return obj.skeleton[obj.members[i].start] == 't'
-			}
-		}
-		return false
+		return lastIsStream(obj)
 	}
 	place := obj.found[ep.parameters.ids["stream"]] // id 0, the model, which is a string, at endpoints without streams
 	return place != 0 && obj.skeleton[obj.members[place-1].start] == 't'
+}
+
+// lastIsStream reports whether the last member with the name says that the request is for a stream.
+func lastIsStream(obj *jsonObject) bool {
+	for i := len(obj.members) - 1; i >= 0; i-- {
+		if obj.members[i].name == "stream" {
+			return obj.skeleton[obj.members[i].start] == 't'
+		}
+	}
+	return false
 }
 
 // excludesUsage reports whether a request has a parameter beside which usage cannot be requested.

@@ -154,7 +154,7 @@ func endLimit(w *responseWriter, isBroken bool) {
 		return
 	}
 	scanFullWindow(w, nil)
-	reader := &w.reader
+	reader := w.reader
 	if reader.ended || (reader.finished && !isBroken) {
 		return
 	}

@@ -34,7 +34,7 @@ func scanFullWindow(w *responseWriter, err error) {
 	}
 	if w.window != nil {
 		meterChunks(w)
-		rest := scanWindow(&w.reader, w.window.Bytes(), false)
+		rest := scanWindow(w.reader, w.window.Bytes(), false)
 		if len(rest) < w.window.Len() {
 			w.scanned += w.window.Len() - len(rest)
 			w.window.Reset()
@@ -46,15 +46,20 @@ func scanFullWindow(w *responseWriter, err error) {
 
 // finishWindow reads the last window.
 func finishWindow(w *responseWriter) {
-	reader, seen := &w.reader, w.window.Bytes()
-	if reader.stream || reader.kind != completions || reader.capture != nil || len(seen) > smallResponseMaxBytes || !readSmallResponse(reader, seen) {
+	reader, seen := w.reader, w.window.Bytes()
+	switch {
+	case reader.stream || reader.capture != nil || len(seen) > smallResponseMaxBytes:
+		scanLast(w, seen)
+	case reader.kind == completions && readSmallResponse(reader, seen):
+	case reader.kind == responses && readSmallItems(reader, seen):
+	default:
 		scanLast(w, seen)
 	}
 }
 
 // scanLast scans a last window of any kind.
 func scanLast(w *responseWriter, window []byte) {
-	reader := &w.reader
+	reader := w.reader
 	reader.cut = !w.complete
 	if reader.stream {
 		meterChunks(w)

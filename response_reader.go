@@ -176,6 +176,33 @@ func readSmallResponse(reader *responseReader, body []byte) bool {
 	return true
 }
 
+// readSmallItems is readSmallResponse for the Responses API.
+func readSmallItems(reader *responseReader, body []byte) bool {
+	members, u := &smallItems{}, &smallItemsUsage{}
+	if json.Unmarshal(body, members) != nil || json.Unmarshal(members.Usage, u) != nil || !areUsualItems(members, u) {
+		return false
+	}
+	reader.record.Model = members.Model
+	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
+	if reader.wantsDetails {
+		reader.record.details = &smallResponse{
+			ID: members.ID, Usage: smallUsage{Prompt: u.Input, Completion: u.Output}, Choices: []smallChoice{{FinishReason: members.Status}},
+		}
+	}
+	return true
+}
+
+// areUsualItems reports whether a response of the Responses API is complete, and has nothing that
+// another protocol has, and usage without oddities.
+func areUsualItems(members *smallItems, u *smallItemsUsage) bool {
+	input, output := u.InputTokens, u.OutputTokens
+	return members.Status == "completed" && members.Error == nil && members.Object != errorValue && members.Type+members.StopReason+members.FinishReason == "" &&
+		len(members.Choices)+len(members.XGroq)+len(members.Response)+len(members.Delta) == 0 &&
+		input > 0 && output > 0 && input <= maxTokenCount && output <= maxTokenCount && u.TotalTokens <= input+output &&
+		u.PromptTokens == nil && u.CompletionTokens == nil && u.Prompt == nil && u.Completion == nil && u.CacheCreation == nil && u.CacheRead == nil &&
+		isModelName(members.Model) && isModelName(members.ID)
+}
+
 // errorName is part of every response that says that it is an error.
 var errorName = []byte(`"error"`)
 

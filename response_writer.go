@@ -38,7 +38,7 @@ type responseWriter struct {
 
 	charges          []charge // what is reserved on quotas; nil: nothing is
 	call             *Call
-	reader           responseReader
+	reader           *responseReader
 	start            time.Time       // of the call
 	streamRequested  bool            // the client requested a stream
 	unrequestedUsage bool            // the usage was requested from the provider, but not by the client
@@ -111,8 +111,13 @@ func uncountStream(w *responseWriter) {
 // passes through here, and Yaegi allocates memory for every expression of a function that it
 // enters: rare cases are therefore in other functions. An error of flush shows at the next write.
 func (w *responseWriter) Write(chunk []byte) (int, error) {
-	if !w.fastPath || (w.filtersUsage && (!bytes.HasSuffix(chunk, blankLine) || bytes.Contains(chunk, tokensKey))) {
+	if !w.fastPath {
 		return writeUncommon(w, chunk)
+	}
+	if w.filtersUsage {
+		if bytes.Contains(chunk, tokensKey) || !bytes.HasSuffix(chunk, blankLine) {
+			return writeUncommon(w, chunk)
+		}
 	}
 	n, err := w.out.Write(chunk)
 	if w.flush != nil {
@@ -210,7 +215,7 @@ func beginResponse(w *responseWriter, status int, header http.Header) bool {
 		return beginUncommon(w, status, header)
 	}
 	w.fastPath = true
-	w.window = &bytes.Buffer{}
+	w.window = new(bytes.Buffer)
 	w.out = io.MultiWriter(w.window, w.client) // window first: what does not reach a client that left was used, too
 	if header["Content-Length"] == nil {
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
@@ -257,7 +262,7 @@ func beginWindow(w *responseWriter, status int, events bool, header http.Header)
 	if status >= http.StatusBadRequest {
 		return
 	}
-	w.window = &bytes.Buffer{}
+	w.window = new(bytes.Buffer)
 	w.out = io.MultiWriter(w.window, w.client) // as in beginResponse
 	if events {
 		beginStream(w, header)

@@ -34,7 +34,7 @@ func (r *writeRecorder) Flush() { r.calls = append(r.calls, "flush") }
 func newTestWriter(t *testing.T, rw http.ResponseWriter) *responseWriter {
 	t.Helper()
 	call := &Call{}
-	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: responseReader{record: &call.Response}}
+	return &responseWriter{ResponseWriter: rw, client: rw, registry: newRegistry(), call: call, reader: &responseReader{record: &call.Response}}
 }
 
 func TestResponseFlushing(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // kind is the kind of an endpoint, which determines how its requests are handled.
@@ -204,6 +205,44 @@ func kindOf(routes []route, target *url.URL) kind {
 		return r.kind
 	}
 	return completions
+}
+
+// Bounds of a kindCache.
+const (
+	maxCachedKinds     = 256
+	cachedPathMaxBytes = 256
+)
+
+// kindCache remembers the kinds of the endpoints at paths: applications call few.
+type kindCache struct {
+	mu     sync.RWMutex
+	byPath map[string]kind
+}
+
+// cachedKindOf is kindOf for routes that a cache belongs to.
+func cachedKindOf(cache *kindCache, routes []route, target *url.URL) kind {
+	cache.mu.RLock()
+	k, isKnown := cache.byPath[target.Path]
+	cache.mu.RUnlock()
+	if !isKnown || target.RawPath != "" {
+		return storeKind(cache, target, kindOf(routes, target))
+	}
+	return k
+}
+
+// storeKind remembers the kind of an endpoint, unless it depends on more than the path, and returns
+// it.
+func storeKind(cache *kindCache, target *url.URL, k kind) kind {
+	if target.RawPath != "" || len(target.Path) > cachedPathMaxBytes {
+		return k
+	}
+	cache.mu.Lock()
+	if len(cache.byPath) >= maxCachedKinds {
+		cache.byPath = map[string]kind{}
+	}
+	cache.byPath[target.Path] = k
+	cache.mu.Unlock()
+	return k
 }
 
 // isAmbiguous reports whether a path that would be passed through has an escaped slash. Some servers

@@ -179,9 +179,15 @@ func validate(obj *jsonObject, set *parameterSet) *apiError {
 			}
 			continue
 		}
-		value := skeletonValue(obj, m)
+		value := obj.skeleton[m.start:m.end]
 		if p.whole {
 			value = bodyValue(obj, m)
+		}
+		if p.number { // most parameters, which are spared checkParameter
+			number, err := strconv.ParseFloat(string(value), 64)
+			if err == nil && number >= p.minimum && number <= p.maximum && (!p.integer || number == math.Trunc(number)) {
+				continue
+			}
 		}
 		if apiErr := checkParameter(p, p.name, value); apiErr != nil {
 			return apiErr
