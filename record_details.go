@@ -58,14 +58,16 @@ type smallItems struct {
 	XGroq        json.RawMessage   `json:"x_groq"`
 	Response     json.RawMessage   `json:"response"`
 	Delta        json.RawMessage   `json:"delta"`
+	ServiceTier  string            `json:"service_tier"` // counts for costs only
 }
 
 type smallItemsUsage struct {
-	InputTokens  int64        `json:"input_tokens"`
-	OutputTokens int64        `json:"output_tokens"`
-	TotalTokens  int64        `json:"total_tokens"`
-	Input        usageDetails `json:"input_tokens_details"`
-	Output       usageDetails `json:"output_tokens_details"`
+	InputTokens  int64           `json:"input_tokens"`
+	OutputTokens int64           `json:"output_tokens"`
+	TotalTokens  int64           `json:"total_tokens"`
+	Input        usageDetails    `json:"input_tokens_details"`
+	Output       usageDetails    `json:"output_tokens_details"`
+	Cost         json.RawMessage `json:"cost"` // counts for costs only
 	// What usages of other protocols have.
 	PromptTokens     any `json:"prompt_tokens"`
 	CompletionTokens any `json:"completion_tokens"`

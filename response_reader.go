@@ -186,7 +186,8 @@ func readSmallItems(reader *responseReader, body []byte) bool {
 	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
 	if reader.wantsDetails {
 		reader.record.details = &smallResponse{
-			ID: members.ID, Usage: smallUsage{Prompt: u.Input, Completion: u.Output}, Choices: []smallChoice{{FinishReason: members.Status}},
+			ID: members.ID, ServiceTier: members.ServiceTier, Usage: smallUsage{Prompt: u.Input, Completion: u.Output, Cost: u.Cost},
+			Choices: []smallChoice{{FinishReason: members.Status}},
 		}
 	}
 	return true
