@@ -41,16 +41,21 @@ type known struct {
 	counts counts
 }
 
-// Bodies that are shorter, or have fewer strings, cost less to read than to recognise.
+// Bodies that are shorter, or have fewer strings, cost less to read than to recognise. One with fewer
+// objects, itself included, does not continue a conversation: that takes a message, its response and
+// the next message.
 const (
-	excerptMinBytes  = 4 << 10
-	excerptMinQuotes = 200
+	excerptMinBytes   = 4 << 10
+	excerptMinQuotes  = 200
+	excerptMinObjects = 4
 )
 
 // Bounds on the search for what is known.
 const (
 	lookBackBytes = 128 << 10 // of the end of a body
 	lookAtBytes   = 32 << 10  // of its beginning
+	lookNearBytes = 4 << 10   // of the end at first; each further part is lookFartherBy times as long
+	lookFartherBy = 8
 	turnTries     = 40        // ends of objects
 	turnHashes    = 3         // hashes of a body up to there
 	valueTries    = 4         // places of a name
@@ -61,7 +66,7 @@ const jsonSpace = " \t\r\n"
 
 // mayContinue reports whether a body may be worth an excerpt.
 func mayContinue(ep *endpoint, body []byte) bool {
-	return ep.memory != nil && bytes.Count(body, quote) >= excerptMinQuotes
+	return ep.memory != nil && bytes.Count(body, quote) >= excerptMinQuotes && bytes.Count(body, openingBrace) >= excerptMinObjects
 }
 
 // planContinued plans for a body that may continue a conversation.
@@ -208,7 +213,8 @@ func findName(body, name []byte, at int) int {
 }
 
 // findTurn returns the longest known turn that ends between two bytes of a body, and is followed by
-// an element; none if its end is 0.
+// an element; none if its end is 0. It looks at one part after the other, from the end, each with
+// bytes.Split, since bytes.LastIndex takes more than ten times as long.
 func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int) known {
 	if from < to-lookBackBytes {
 		from = to - lookBackBytes
@@ -216,26 +222,53 @@ func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int)
 	if from < endBytes {
 		from = endBytes
 	}
-	hashes := 0
-	for tries := 0; tries < turnTries && hashes < turnHashes && from < to; tries++ {
-		i := bytes.LastIndex(x.body[from:to], separator)
-		if i < 0 {
+	s := &turnSearch{tries: turnTries, hashes: turnHashes}
+	for part := lookNearBytes; s.tries > 0 && s.hashes > 0 && from < to; part *= lookFartherBy {
+		start := to - part
+		if start < from {
+			start = from
+		}
+		if turn := findTurnIn(m, x, s, separator, start, to); turn.to != 0 {
+			return turn
+		}
+		if start == from {
 			break
 		}
-		to = from + i
-		if !mayEnd(m, endKey(m, x.body, to+1)) {
-			continue
-		}
-		hashes++
-		x.hash.Reset()
-		x.hashed = to + 1
-		_, _ = x.hash.Write(x.body[:x.hashed])
-		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
-			return known{from: turn.start, to: to + 2, counts: turn.counts}
-		}
+		to = start + len(separator) - 1 // one separator may begin in the next part
 	}
 	x.hash.Reset()
 	x.hashed = 0
+	return known{}
+}
+
+// turnSearch is what is left of the bounds on the search for a turn.
+type turnSearch struct {
+	tries  int
+	hashes int
+}
+
+// findTurnIn is findTurn for one part of a body.
+func findTurnIn(m *conversationMemory, x *excerpt, s *turnSearch, separator []byte, from, to int) known {
+	pieces := bytes.Split(x.body[from:to], separator)
+	if len(pieces)-1 > s.tries {
+		pieces = pieces[len(pieces)-1-s.tries:]
+	}
+	s.tries -= len(pieces) - 1
+	for _, end := range turnEnds(m, pieces, len(separator), to) {
+		if s.hashes == 0 {
+			break
+		}
+		if !mayEnd(m, endKey(m, x.body, end)) {
+			continue
+		}
+		s.hashes--
+		x.hash.Reset()
+		x.hashed = end
+		_, _ = x.hash.Write(x.body[:x.hashed])
+		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
+			return known{from: turn.start, to: end + 1, counts: turn.counts}
+		}
+	}
 	return known{}
 }
 

@@ -32,7 +32,8 @@ type conversationMemory struct {
 // generation is what was remembered in a time.
 type generation struct {
 	turns  map[uint64]knownTurn  // by the hash of the body up to its end
-	ends   map[uint64]bool       // by the hash of their last bytes: whether a turn may end there
+	places map[int]bool          // in a body: whether a turn may end there
+	ends   map[uint64]bool       // by the hash of their last bytes: the same
 	values map[uint64]knownValue // by the hash of their first bytes, and a slot
 }
 
@@ -70,7 +71,7 @@ type counts struct {
 	objects  int32 // in the conversation
 }
 
-// Bounds of the memory. A turn takes about 130 bytes: all of them take less than 5 MB.
+// Bounds of the memory. A turn takes about 150 bytes: all of them take less than 5 MB.
 const (
 	generationMax      = 16 << 10 // turns and values; then the generation before is forgotten
 	endBytes           = 64       // of a turn, by which its end is found
@@ -120,7 +121,7 @@ func hasRule(ep *endpoint, id int) bool {
 }
 
 func newGeneration() *generation {
-	return &generation{map[uint64]knownTurn{}, map[uint64]bool{}, map[uint64]knownValue{}}
+	return &generation{map[uint64]knownTurn{}, map[int]bool{}, map[uint64]bool{}, map[uint64]knownValue{}}
 }
 
 // endKey returns the key of the turns that end at a byte of a body and have the same last bytes.
@@ -133,12 +134,13 @@ func beginningKey(m *conversationMemory, value []byte) uint64 {
 	return maphash.Bytes(m.seed, value[:beginningBytes])
 }
 
-// storeTurn remembers a turn.
-func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
+// storeTurn remembers a turn that ends at a byte of a body.
+func storeTurn(m *conversationMemory, hash uint64, end int, key uint64, turn knownTurn) {
 	m.mu.Lock()
 	forgetOldest(m)
 	m.recent.turns[hash] = turn
-	m.recent.ends[end] = true
+	m.recent.places[end] = true
+	m.recent.ends[key] = true
 	m.mu.Unlock()
 }
 
@@ -187,6 +189,21 @@ func seenValues(m *conversationMemory) []*largeValue {
 	seen := m.seen
 	m.mu.RUnlock()
 	return seen
+}
+
+// turnEnds returns after which first bytes of the separators between some pieces of a body a turn may
+// end, the last one first. end is that of the last piece.
+func turnEnds(m *conversationMemory, pieces [][]byte, separatorBytes, end int) []int {
+	var ends []int
+	m.mu.RLock()
+	for i := len(pieces) - 1; i > 0; i-- {
+		end -= len(pieces[i]) + separatorBytes
+		if m.recent.places[end+1] || m.older.places[end+1] {
+			ends = append(ends, end+1)
+		}
+	}
+	m.mu.RUnlock()
+	return ends
 }
 
 // mayEnd reports whether a turn with a key of its end has been remembered.
@@ -323,7 +340,7 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	turn := addCounts(x.turn, o.inside)
 	turn.bytes++
 	turn.commas++
-	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), knownTurn{start, turn})
+	storeTurn(m, x.hash.Sum64(), end, endKey(m, x.body, end), knownTurn{start, turn})
 }
 
 func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {
