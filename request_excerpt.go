@@ -56,9 +56,9 @@ const (
 	lookAtBytes   = 32 << 10  // of its beginning
 	lookNearBytes = 4 << 10   // of the end at first; each further part is lookFartherBy times as long
 	lookFartherBy = 8
-	turnTries     = 40        // ends of objects
-	turnHashes    = 3         // hashes of a body up to there
-	valueTries    = 4         // places of a name
+	turnTries     = 40 // ends of objects
+	turnHashes    = 3  // hashes of a body up to there
+	valueTries    = 4  // places of a name
 )
 
 // jsonSpace is the white space of JSON.
