@@ -54,7 +54,7 @@ const (
 const (
 	lookBackBytes = 128 << 10 // of the end of a body
 	lookAtBytes   = 32 << 10  // of its beginning
-	lookNearBytes = 4 << 10   // of the end at first; each further part is lookFartherBy times as long
+	lookNearBytes = 16 << 10  // of the end at first; each further part is lookFartherBy times as long
 	lookFartherBy = 8
 	turnTries     = 40 // ends of objects
 	turnHashes    = 3  // hashes of a body up to there

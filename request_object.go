@@ -122,7 +122,7 @@ func coverEscapes(body []byte) []byte {
 	return body
 }
 
-// A body of at least splitMinBytes is examined in splitParts parts.
+// A body of at least splitMinBytes is examined in about splitParts parts.
 const (
 	splitMinBytes = 64 << 10
 	splitParts    = 8
@@ -133,7 +133,7 @@ const (
 // which need not be covered: it is the content of a long string, or is not JSON.
 func cutAroundTexts(obj *jsonObject) bool {
 	body := obj.body
-	if bytes.Contains(body, backslashesAndQuote) || bytes.Count(body, quote) > skeletonMaxEnds {
+	if bytes.Count(body, quote) > skeletonMaxEnds {
 		return false
 	}
 	s := &splitBody{body: body}
@@ -154,27 +154,27 @@ func cutAroundTexts(obj *jsonObject) bool {
 	return found
 }
 
-// partEnd returns where the part of a large body ends that begins at an offset: not within an
-// escape.
+// partEnd returns where the part of a large body ends that begins at an offset: not after a
+// backslash, which may escape what follows.
 func partEnd(body []byte, at int) int {
-	end := at + len(body)/splitParts
-	if end < len(body) && body[end-1] == '\\' {
-		end++
+	end := at + len(body)/splitParts + 1
+	if end >= len(body) {
+		return len(body)
 	}
-	if end > len(body) {
+	end = at + len(bytes.TrimRight(body[at:end], `\`))
+	if end == at {
 		return len(body)
 	}
 	return end
 }
 
-// isInsideString reports whether all quotes of a part are escaped. A backslash before a quote
-// escapes it: the body has no backslashesAndQuote.
+// isInsideString reports whether all quotes of a part are escaped.
 func isInsideString(part []byte) bool {
 	first := bytes.IndexByte(part, '"')
 	if first <= 0 || part[first-1] != '\\' {
 		return first < 0
 	}
-	return bytes.Count(part, quote) == bytes.Count(part, escapedQuote)
+	return !bytes.Contains(part, backslashesAndQuote) && bytes.Count(part, quote) == bytes.Count(part, escapedQuote)
 }
 
 // splitBody is a body that is being split at the quotes that begin or end a string.

@@ -17,7 +17,8 @@ func TestLongTextIsNotCopied(t *testing.T) {
 		{"two long texts", `{"messages":[{"role":"user","content":"` + text + `"},{"role":"user","content":"` + text + `"}]}`, true},
 		{"an image after a text", `{"messages":[{"content":[{"text":"\n"},{"url":"` + strings.Repeat("base64", 20000) + `"}]}]}`, true},
 		{"many short strings", `{"messages":[` + strings.Repeat(`{"role":"user","content":"\"Hi\""},`, 4000) + `{"content":"\n"}]}`, false},
-		{"an escaped backslash before a quote", `{"messages":[{"role":"user","content":"` + text + `\\"}]}`, false},
+		{"a long text that ends in a backslash", `{"messages":[{"role":"user","content":"` + text + `\\"}]}`, true},
+		{"a text with escaped backslashes before quotes", `{"messages":[{"role":"user","content":"` + strings.Repeat(text[:1000]+`\\\"`, 150) + `"}]}`, false},
 		{"more quotes than are counted", `{"x":"` + strings.Repeat(`\"`, skeletonMaxEnds) + `"}`, false},
 	}
 	for _, test := range tests {
