@@ -20,6 +20,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
+	x.restricted = false // unless this instance identifies the consumer
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
 		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
@@ -87,6 +88,9 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 			writePolicyError(rw, apiErr)
 			return out
 		}
+		if x.consumer != nil {
+			p = consumerPolicy(p, x.consumer)
+		}
 	}
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
@@ -94,7 +98,7 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 		writePolicyError(rw, denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
-	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
+	case (p.models.allowed != nil || p.models.consumers != nil) && prior.suffix == "" && !p.reportOnly:
 		filterModels(p, rw, req, "")
 	default:
 		out = forwardedModels(p, rw, req, prior.suffix)

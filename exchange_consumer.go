@@ -146,34 +146,37 @@ func passthroughDenied() *apiError {
 // planConsumer is planRequest for a consumer that may use some models only.
 func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := planRequest(ep, req)
-	if apiErr != nil {
-		return pl, apiErr
+	if apiErr == nil {
+		apiErr = checkConsumerModel(x.consumer, p, ep, pl.decision)
 	}
-	c, d := x.consumer, pl.decision
+	return pl, apiErr
+}
+
+// checkConsumerModel returns the error for a model that a consumer may not use, nil if it may.
+func checkConsumerModel(c *consumer, p *policy, ep *endpoint, d *decision) *apiError {
 	switch {
 	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
-		return pl, noModel()
+		return noModel()
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
-		return pl, nil
+		return nil
 	}
 	name := d.requestedModel
 	if name == "" || !ep.models.override {
 		name = d.model[0]
 	}
-	apiErr = modelNotFound(name)
+	apiErr := modelNotFound(name)
 	apiErr.message += " Use one of: " + c.allowedText + "."
-	return pl, apiErr
+	return apiErr
 }
 
 // chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,
 // if it has one. The first instance with consumers identifies.
 func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiError) {
 	if x.consumer == nil {
-		var apiErr *apiError
 		if who := callerOf(req); who != nil {
 			x.consumer = newConsumer(who.name, who.group)
 		} else if p.consumers != nil {
-			if apiErr = identifyChained(x, p, req); apiErr != nil {
+			if apiErr := identifyChained(x, p, req); apiErr != nil {
 				return p, apiErr
 			}
 		}
@@ -184,14 +187,21 @@ func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiErro
 	return p, nil
 }
 
-// identifyChained identifies the consumer of a request after an instance that has not.
+// identifyChained identifies the consumer of a request after an instance that has not. The instance
+// then does what the first one does else: it needs the group, and enforces the models.
 func identifyChained(x *exchange, p *policy, req *http.Request) *apiError {
 	c, apiErr := identifyConsumer(p.consumers, req, time.Now())
-	if c == nil || x.call == nil {
-		x.consumer = c
+	x.consumer = c
+	if c == nil {
 		return apiErr
 	}
-	x.consumer = c
+	x.restricted = c.allowed != nil
+	if group := c.caller.group; apiErr == nil && group != "" && p.groups != nil && p.groups[group] == nil && !p.consumers.onlyGroups {
+		apiErr = unknownGroup()
+	}
+	if x.call == nil {
+		return apiErr // a request for models
+	}
 	x.call.Consumer, x.call.Group = c.caller.name, c.caller.group
 	if !containsText(x.call.Labels, consumerLabel) && !containsText(x.call.Labels, groupLabel) {
 		x.call.Labels = append(append([]string{}, c.labels...), x.call.Labels...)
