@@ -21,6 +21,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
 	x.restricted = false // unless this instance identifies the consumer
+	x.response.refused = nil
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
 		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {

@@ -46,8 +46,8 @@ func finish(x *exchange, ctx context.Context) {
 // rejectExchange responds with an error before a provider is called, and records the call.
 func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
-	if w.charges != nil {
-		setLimitHeaders(w.ResponseWriter.Header(), w.charges)
+	if w.charges != nil || w.refused != nil {
+		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
 	}
 	writePolicyError(w.ResponseWriter, apiErr)
 	w.status = apiErr.status

@@ -31,7 +31,10 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 			return apiErr
 		}
 	}
-	if w.charges = append(w.charges, charges...); rules.hasCost {
+	if w.charges != nil {
+		charges = append(w.charges, charges...)
+	}
+	if w.charges = charges; rules.hasCost { // not nil, also if there are none
 		x.countsCost = true
 	}
 	return nil
@@ -165,9 +168,8 @@ func refuseQuota(x *exchange, charges []charge, rw http.ResponseWriter) *apiErro
 			continue
 		}
 		x.call.Quota = c.quota.name
-		header := rw.Header()
-		setLimitHeaders(header, charges)
-		setRetryHeaders(header, c)
+		x.response.refused = charges
+		setRetryHeaders(rw.Header(), c)
 		return quotaExceeded(c)
 	}
 	return nil

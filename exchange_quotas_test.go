@@ -488,3 +488,33 @@ func TestCostIsCharged(t *testing.T) {
 		}
 	}
 }
+
+// informationalRecorder keeps the header of an informational response.
+type informationalRecorder struct {
+	*httptest.ResponseRecorder
+	informational http.Header
+}
+
+func (r *informationalRecorder) WriteHeader(status int) {
+	if status < http.StatusOK {
+		r.informational = r.Header().Clone()
+		return
+	}
+	r.ResponseRecorder.WriteHeader(status)
+}
+
+func TestInformationalResponseHasNoLimitsOfTheProvider(t *testing.T) {
+	config := CreateConfig()
+	config.Quotas = []Quota{{Unit: unitRequests, Limit: 10, Window: "1M"}}
+	m, _ := newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Link", "</a>")
+		rw.Header().Set("X-Ratelimit-Remaining-Tokens", "7")
+		rw.WriteHeader(http.StatusEarlyHints)
+		rw.WriteHeader(http.StatusOK)
+	}), config)
+	rw := &informationalRecorder{ResponseRecorder: httptest.NewRecorder()}
+	m.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(quotaBody)))
+	if got := rw.informational; len(got) != 1 || got.Get("Link") == "" {
+		t.Errorf("header %v, want the link only", got)
+	}
+}

@@ -51,16 +51,17 @@ func TestLeastLeftIsShown(t *testing.T) {
 	q := func(headers []string, limit string) *quota {
 		return &quota{headers: headers, limitValue: []string{limit}}
 	}
-	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"1s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
+	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"9s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
 	setLimitHeaders(header, []charge{
 		{quota: q(tokenLimitHeaders, "100"), limit: 100, used: 10, reserved: 5, resetMs: 360_000, competes: true},
 		{quota: q(tokenLimitHeaders, "90"), limit: 90, used: 10, reserved: 5, resetMs: 86_399_001, competes: true},
 		{quota: q(tokenLimitHeaders, "500"), limit: 500, used: 10, reserved: 5, resetMs: 1, competes: true},
 		{quota: q(nil, "1"), limit: 1, used: 1},
-	})
+		{quota: q(requestLimitHeaders, "5"), limit: 5, used: 8, resetMs: 1000},
+	}, nil)
 	for name, want := range map[string]string{
 		"X-Ratelimit-Limit-Tokens": "90", "X-Ratelimit-Remaining-Tokens": "75", "X-Ratelimit-Reset-Tokens": "24h0m0s",
-		"X-Ratelimit-Reset-Requests": "", "Anthropic-Ratelimit-Input-Tokens-Reset": "", "Retry-After": "7",
+		"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "1s", "Anthropic-Ratelimit-Input-Tokens-Reset": "", "Retry-After": "7",
 	} {
 		if got := header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)

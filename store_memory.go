@@ -130,7 +130,10 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 // enforced count all the same.
 func reserveRest(c *charge) bool {
 	left := c.limit - c.used
-	c.refused = left <= 0
+	if left <= 0 {
+		c.refused = true
+		left = 0
+	}
 	if c.enforce && c.reserved > left {
 		c.reserved = left
 	}

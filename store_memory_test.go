@@ -82,7 +82,7 @@ func TestReservationIsAtMostWhatIsLeft(t *testing.T) {
 		{"less is left", 100, 50, 51, true, 50, false},
 		{"nothing is wanted", 100, 99, 0, true, 0, false},
 		{"nothing is left", 100, 100, 0, true, 0, true},
-		{"more is used than the limit", 100, 200, 5, true, -100, true},
+		{"more is used than the limit", 100, 200, 5, true, 0, true},
 		{"in report mode, less is left", 100, 50, 80, false, 80, false},
 		{"in report mode, nothing is left", 100, 100, 80, false, 80, true},
 	} {
