@@ -61,8 +61,11 @@ func parseQuota(bad *problems, config *Config, keys *Quota, prefix string, p *po
 	if !quotaName.MatchString(q.name) {
 		bad.add(prefix+"name", "must be a name of at most 64 letters, digits, dots, underscores and hyphens, got %q", shortened(keys.Name))
 	}
-	q.unit = parseUnitName(bad, prefix+"unit", keys.Unit)
-	if q.unit == unitCost && p.prices == nil {
+	q.unit = parseOneOf(bad, prefix+"unit", keys.Unit, unitRequests, unitTokens, unitInputTokens, unitOutputTokens, unitCost, unitConcurrent)
+	switch {
+	case strings.TrimSpace(keys.Unit) == "":
+		bad.add(prefix+"unit", "must be set, such as %q", unitTokens)
+	case q.unit == unitCost && p.prices == nil:
 		bad.add(prefix+"unit", "%q requires %q", unitCost, "prices")
 	}
 	parseReserve(bad, keys, prefix, c)
@@ -130,53 +133,31 @@ func parseReserve(bad *problems, keys *Quota, prefix string, c *charge) {
 	c.counts = countedAmounts[unit]
 }
 
-// parseUnitName returns a unit in the spelling of the reference.
-func parseUnitName(bad *problems, key, text string) string {
-	units := []string{unitRequests, unitTokens, unitInputTokens, unitOutputTokens, unitCost, unitConcurrent}
-	for _, unit := range units {
-		if strings.EqualFold(strings.TrimSpace(text), unit) {
-			return unit
-		}
-	}
-	bad.add(key, `must be "%s", got %q`, strings.Join(units, `" or "`), shortened(text))
-	return ""
-}
-
 // Bounds of Quota.Limit.
 const (
 	maxLimit     = 1_000_000_000_000_000
 	maxLimitCost = 9_000_000 // USD; the next digit does not fit in picodollars
-
-	moneyDecimals = 12 // of an amount in USD
 )
 
 // parseLimit parses Quota.Limit: a whole number, or an amount of money.
 func parseLimit(bad *problems, keys *Quota, prefix string, c *charge) {
-	q, ok := c.quota, false
+	q, text, ok := c.quota, string(numberText(keys.Limit)), false
 	if q.unit == unitCost {
-		c.limit, ok = decimal(string(numberText(keys.Limit)), moneyDecimals)
+		c.limit, ok = decimal(text, unitPlaces)
 		if !ok || c.limit < 1 || c.limit > maxLimitCost*dollarPicos {
-			bad.add(prefix+"limit", "must be an amount in USD from 0.000000000001 to %d, such as \"25.00\", got %q", maxLimitCost, fmt.Sprint(keys.Limit))
+			bad.add(prefix+"limit", "must be an amount in USD from 0.000000000001 to %d, such as \"25.00\", got %q", maxLimitCost, shortened(text))
 			return
 		}
 	} else {
 		number, isNumber := parseNumber(keys.Limit)
 		if !isNumber || isUnset(keys.Limit) || number != math.Trunc(number) || number < 1 || number > maxLimit {
-			bad.add(prefix+"limit", "must be an integer from 1 to %d, got %q", int64(maxLimit), limitText(keys.Limit))
+			bad.add(prefix+"limit", "must be an integer from 1 to %d, got %q", int64(maxLimit), shortened(text))
 			return
 		}
 		c.limit = int64(number)
 	}
 	q.limitText = amountText(q.unit, c.limit)
 	q.limitValue = []string{q.limitText}
-}
-
-// limitText returns a configured limit for an error message; a missing one is empty.
-func limitText(value any) string {
-	if value == nil {
-		return ""
-	}
-	return fmt.Sprint(value)
 }
 
 // calendarWindows are the windows that are not durations in Go's syntax, or whose beginning is not

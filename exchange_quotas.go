@@ -64,7 +64,7 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 			}
 		}
 		if c.counts == countCost {
-			if apiErr := setCosts(c, p, model, amounts); apiErr != nil {
+			if apiErr := setCosts(c, p, x.provider, model, amounts); apiErr != nil {
 				return nil, apiErr
 			}
 		}
@@ -119,31 +119,24 @@ func addSubject(c *charge, req *http.Request, model string) *apiError {
 	return nil
 }
 
-// setCosts sets what a request may cost. A model without a price costs nothing that is known.
-func setCosts(c *charge, p *policy, model string, amounts []int64) *apiError {
-	c.price = priceOf(p.prices, model)
+// setCosts sets what a request to a provider may cost. A model without a price costs nothing that is
+// known.
+func setCosts(c *charge, p *policy, pr *provider, model string, amounts []int64) *apiError {
+	c.price = servedPrice(p.prices, pr.preset.name, "", model)
 	if c.price == nil {
 		if c.enforce && p.prices.deniesUnpriced {
 			return modelNotPriced(c.quota, model)
 		}
 		return nil
 	}
-	amounts[countCost] = estimatedCost(c.price, amounts[countInput], 0)
-	amounts[countFullCost] = estimatedCost(c.price, amounts[countInput], amounts[countOutput])
+	input := amounts[countInput]
+	amounts[countCost] = atMost(estimateCost(c.price, input, 0), maxCallCost)
+	amounts[countFullCost] = atMost(estimateCost(c.price, input, amounts[countOutput]), maxCallCost)
 	return nil
 }
 
 // maxCallCost bounds the cost of one call, 100,000 USD, so that sums do not overflow.
 const maxCallCost = 100_000 * dollarPicos
-
-// estimatedCost returns what tokens may cost.
-func estimatedCost(p *price, input, output int64) int64 {
-	cost := estimateCost(p, input, output)
-	if cost > maxCallCost {
-		return maxCallCost
-	}
-	return cost
-}
 
 // costOfTokens returns what tokens cost of which nothing else is known.
 func costOfTokens(p *price, input, output int64) int64 {
@@ -222,10 +215,7 @@ func settleUncommon(x *exchange, charges []charge) {
 			cost = costOfTokens(c.price, u.InputTokens, u.OutputTokens)
 		}
 	}
-	if cost > maxCallCost {
-		cost = maxCallCost
-	}
-	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, cost})
+	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, atMost(cost, maxCallCost)})
 }
 
 // hasServed reports whether a provider has worked for a request: it has responded, or the client has

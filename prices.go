@@ -152,14 +152,9 @@ func withDefaults(rates []int64) []int64 {
 	return all
 }
 
-// priceOf returns the price of a model; nil: it has none. The result is remembered.
-func priceOf(t *priceTable, model string) *price {
-	return servedPrice(t, "", model, "")
-}
-
 // servedPrice returns the price of a model that a provider has served: that of the model which its
 // response names, else that of the one which it was sent. Either may be empty, and so may the name of
-// the provider.
+// the provider. nil: it has none. The result is remembered.
 func servedPrice(t *priceTable, providerName, responseModel, requestModel string) *price {
 	var list *priceList
 	if t.secret != nil {

@@ -163,10 +163,10 @@ func quotient(a, b, divisor int64) int64 {
 	return int64(whole)
 }
 
-// dollar is one USD.
-const dollar = 1000000000000
+// dollarPicos is a dollar in picodollars.
+const dollarPicos = 1_000_000_000_000
 
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollar, picodollars%dollar), "0"), ".")
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollarPicos, picodollars%dollarPicos), "0"), ".")
 }

@@ -209,7 +209,7 @@ func parseRates(bad *problems, key string, texts []json.Number) []int64 {
 		}
 		places, most := tokenPlaces, int64(maxPrice*1000000)
 		if kind >= tokenRates {
-			places, most = unitPlaces, maxPrice*1000000000000
+			places, most = unitPlaces, maxPrice*dollarPicos
 		}
 		rate, isNumber := decimal(string(texts[kind]), places)
 		if !isNumber || rate > most {

@@ -292,3 +292,6 @@ func TestModelWithoutNameIsRefused(t *testing.T) {
 		t.Errorf("problems %q, want %q", bad.found, want)
 	}
 }
+
+// priceOf returns the price of a model at any provider.
+func priceOf(t *priceTable, model string) *price { return servedPrice(t, "", "", model) }

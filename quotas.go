@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -91,21 +92,16 @@ func dataURLBytes(body []byte) int {
 	return total
 }
 
-// dollarPicos is a dollar in picodollars.
-const dollarPicos = 1_000_000_000_000
-
-// amountText returns an amount in a unit, as messages show it.
+// amountText returns an amount in a unit, as messages show it: money exactly, with two decimals at least.
 func amountText(unit string, amount int64) string {
 	if unit != unitCost {
 		return strconv.FormatInt(amount, 10)
 	}
-	const centPicos = dollarPicos / 100
-	cents := amount / centPicos
-	text := strconv.FormatInt(cents%100, 10)
-	if len(text) < 2 {
-		text = "0" + text
+	whole, decimals, _ := strings.Cut(dollars(amount), ".")
+	for len(decimals) < 2 {
+		decimals += "0"
 	}
-	return strconv.FormatInt(cents/100, 10) + "." + text
+	return whole + "." + decimals
 }
 
 // quickWindowMs is the longest window after whose quota a client is told to slow down. Beyond it, the
