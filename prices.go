@@ -237,12 +237,15 @@ type pricePattern struct {
 }
 
 // newPatterns returns the patterns among names, the longest first, in an order that does not depend
-// on that of the names.
+// on that of the names. Those longer than the name of any model match none.
 func newPatterns(names []string) []*pricePattern {
 	var patterns []*pricePattern
 	for _, name := range names {
-		if stars := strings.Count(name, "*"); stars > 0 {
-			expression := regexp.MustCompile(`^(?s:` + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, `.*`) + `)$`)
+		stars := strings.Count(name, "*")
+		if stars == 0 || len(name) > modelMaxBytes {
+			continue
+		}
+		if expression, err := compilePatterns([]string{name}); err == nil {
 			patterns = append(patterns, &pricePattern{name: name, literal: len(name) - stars, expression: expression})
 		}
 	}

@@ -295,3 +295,21 @@ func TestModelWithoutNameIsRefused(t *testing.T) {
 
 // priceOf returns the price of a model at any provider.
 func priceOf(t *priceTable, model string) *price { return servedPrice(t, "", "", model) }
+
+// TestHostilePricesOfAFile: nobody checks the names and prices of a file that is looked up before they are used.
+func TestHostilePricesOfAFile(t *testing.T) {
+	list, problem := parsePriceList([]byte(`{"models":{"` + strings.Repeat("*", 1<<22) + `":{"input":"1"},"bad-*":{"input":"9000001"}}}`))
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	logged := logOutput(t, func() {
+		for i := 0; i < 3; i++ {
+			if findPrice([]*priceList{list}, "", "bad-model") != nil {
+				t.Error("an invalid price counts")
+			}
+		}
+	})
+	if got := strings.Count(logged, "the price is unknown"); got != 1 {
+		t.Errorf("logged %d times, want once: %s", got, logged)
+	}
+}
