@@ -38,6 +38,9 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	x.provider = pr
 	setKind(x, chainedKind(p, x, req.URL))
 	pl, apiErr := planFor(x, p, pr, req)
+	if apiErr == nil && x.foundLate && !p.reportOnly {
+		apiErr = checkConsumerModel(x, p, pr.endpoints[x.kind], pl.decision)
+	}
 	if apiErr == nil {
 		x.plan = pl // also if it cannot be sent: a failover service may call another instance with the same exchange
 	}
@@ -87,6 +90,9 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 			writePolicyError(rw, apiErr)
 			return out
 		}
+		if x.consumer != nil {
+			p = consumerPolicy(p, x.consumer)
+		}
 	}
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
@@ -94,7 +100,7 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 		writePolicyError(rw, denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
-	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
+	case (p.models.allowed != nil || p.models.consumers != nil) && prior.suffix == "" && !p.reportOnly:
 		filterModels(p, rw, req, "")
 	default:
 		out = forwardedModels(p, rw, req, prior.suffix)

@@ -149,20 +149,25 @@ func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*pla
 	if apiErr != nil {
 		return pl, apiErr
 	}
-	c, d := x.consumer, pl.decision
+	return pl, checkConsumerModel(x, p, ep, pl.decision)
+}
+
+// checkConsumerModel returns an error if the consumer may not use the model of a decision.
+func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiError {
+	c := x.consumer
 	switch {
 	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
-		return pl, noModel()
+		return noModel()
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
-		return pl, nil
+		return nil
 	}
 	name := d.requestedModel
 	if name == "" || !ep.models.override {
 		name = d.model[0]
 	}
-	apiErr = modelNotFound(name)
+	apiErr := modelNotFound(name)
 	apiErr.message += " Use one of: " + c.allowedText + "."
-	return pl, apiErr
+	return apiErr
 }
 
 // chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,
@@ -187,11 +192,13 @@ func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiErro
 // identifyChained identifies the consumer of a request after an instance that has not.
 func identifyChained(x *exchange, p *policy, req *http.Request) *apiError {
 	c, apiErr := identifyConsumer(p.consumers, req, time.Now())
+	if apiErr == nil {
+		x.consumer = c // else a failover service would call another instance with a consumer that is not valid
+		x.foundLate = c != nil
+	}
 	if c == nil || x.call == nil {
-		x.consumer = c
 		return apiErr
 	}
-	x.consumer = c
 	x.call.Consumer, x.call.Group = c.caller.name, c.caller.group
 	if !containsText(x.call.Labels, consumerLabel) && !containsText(x.call.Labels, groupLabel) {
 		x.call.Labels = append(append([]string{}, c.labels...), x.call.Labels...)
