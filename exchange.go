@@ -29,7 +29,8 @@ type exchange struct {
 	response      *responseWriter
 	call          *Call
 	consumer      *consumer      // that sent the request; nil: it is unknown
-	restricted    bool           // the latest instance has to check the models of the consumer, or of its group
+	restricted    bool           // the consumer, or its group, may use some models only
+	foundLate     bool           // a chained instance has found the consumer out
 	countsCost    bool           // a quota counts money
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record

@@ -20,7 +20,6 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
-	x.restricted = false // unless this instance identifies the consumer
 	x.response.refused = nil
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError

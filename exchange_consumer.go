@@ -64,18 +64,24 @@ func passedConsumer(req *http.Request, apiErr *apiError) (*consumer, *apiError) 
 
 // enterGroup has the policy of the consumer's group applied.
 func enterGroup(x *exchange, p *policy) *apiError {
-	own := p.groups[x.call.Group]
-	if own == nil && p.consumers.onlyGroups {
-		return nil // as at a chained instance
-	}
-	if own == nil {
-		logWarnOnce("middleware %q: consumers.groups does not have the group %q of a consumer; its requests get status 403", p.name, x.call.Group)
+	if lacksGroup(p, x.call.Group) {
 		return unknownGroup()
 	}
-	x.firstPolicy = own
-	x.latestPolicy = own
-	x.provider = own.providers[0]
+	if own := p.groups[x.call.Group]; own != nil {
+		x.firstPolicy = own
+		x.latestPolicy = own
+		x.provider = own.providers[0]
+	}
 	return nil
+}
+
+// lacksGroup reports whether a policy that identifies consumers does not have the group of one.
+func lacksGroup(p *policy, group string) bool {
+	if group == "" || p.groups == nil || p.groups[group] != nil || p.consumers.onlyGroups {
+		return false
+	}
+	logWarnOnce("middleware %q: consumers.groups does not have the group %q of a consumer; its requests get status 403", p.name, group)
+	return true
 }
 
 // withCaller returns a request whose templates can refer to its consumer.
@@ -147,13 +153,14 @@ func passthroughDenied() *apiError {
 func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := planRequest(ep, req)
 	if apiErr == nil {
-		apiErr = checkConsumerModel(x.consumer, p, ep, pl.decision)
+		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
 	return pl, apiErr
 }
 
 // checkConsumerModel returns the error for a model that a consumer may not use, nil if it may.
-func checkConsumerModel(c *consumer, p *policy, ep *endpoint, d *decision) *apiError {
+func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiError {
+	c := x.consumer
 	switch {
 	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
 		return noModel()
@@ -191,16 +198,15 @@ func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiErro
 // then does what the first one does else: it needs the group, and enforces the models.
 func identifyChained(x *exchange, p *policy, req *http.Request) *apiError {
 	c, apiErr := identifyConsumer(p.consumers, req, time.Now())
-	x.consumer = c
-	if c == nil {
-		return apiErr
-	}
-	x.restricted = c.allowed != nil
-	if group := c.caller.group; apiErr == nil && group != "" && p.groups != nil && p.groups[group] == nil && !p.consumers.onlyGroups {
+	if c != nil && apiErr == nil && lacksGroup(p, c.caller.group) {
 		apiErr = unknownGroup()
 	}
-	if x.call == nil {
-		return apiErr // a request for models
+	if apiErr == nil {
+		x.consumer = c // else a failover service would call another instance with a consumer that is not valid
+		x.foundLate = c != nil
+	}
+	if c == nil || x.call == nil {
+		return apiErr
 	}
 	x.call.Consumer, x.call.Group = c.caller.name, c.caller.group
 	if !containsText(x.call.Labels, consumerLabel) && !containsText(x.call.Labels, groupLabel) {

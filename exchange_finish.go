@@ -33,7 +33,7 @@ func finish(x *exchange, ctx context.Context) {
 		settleQuotas(x)
 	}
 	setLogHeaders(header, x.decision, c)
-	if x.consumer != nil {
+	if c.Consumer != "" {
 		setConsumerHeaders(header, c)
 	}
 	if x.attempts != nil {
@@ -59,7 +59,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	}
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
-	if x.consumer != nil {
+	if c.Consumer != "" {
 		setConsumerHeaders(w.ResponseWriter.Header(), c)
 	}
 	c.Duration = time.Since(c.Start)

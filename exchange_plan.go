@@ -93,8 +93,8 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
-	if apiErr == nil && x.restricted {
-		apiErr = checkConsumerModel(x.consumer, p, ep, pl.decision)
+	if apiErr == nil && x.foundLate {
+		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
 	if p.reportOnly {
 		pl = asReport(ep.models, pl, apiErr)

@@ -57,7 +57,7 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 			c.key += x.call.Group
 		case q.per != nil:
 			value := req.Header[q.header]
-			if value != nil && len(value[0]) <= subjectMaxBytes && value[0] != "" {
+			if len(value) > 0 && len(value[0]) <= subjectMaxBytes && value[0] != "" {
 				c.key += value[0]
 			} else if apiErr := addSubject(c, req, model); apiErr != nil {
 				return nil, apiErr
@@ -138,9 +138,12 @@ func setCosts(c *charge, p *policy, pr *provider, model string, amounts []int64)
 // maxCallCost bounds the cost of one call, 100,000 USD, so that sums do not overflow.
 const maxCallCost = 100_000 * dollarPicos
 
-// costOfTokens returns what tokens cost of which nothing else is known.
-func costOfTokens(p *price, input, output int64) int64 {
-	cost, _ := costOf(p, &Usage{InputKnown: true, OutputKnown: true, InputTokens: input, OutputTokens: output}, &Response{})
+// costOfCounts returns what the counts of a usage cost, whether they are known or estimated.
+func costOfCounts(p *price, u *Usage) int64 {
+	own := *u
+	own.InputKnown = true
+	own.OutputKnown = true
+	cost, _ := costOf(p, &own, &Response{})
 	return cost
 }
 
@@ -187,7 +190,7 @@ func settleQuotas(x *exchange) {
 	w, call := x.response, x.call
 	charges, u := w.charges, &call.Response.Usage
 	w.charges = nil
-	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" {
+	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" || call.ErrorType != "" {
 		settleUncommon(x, charges)
 		return
 	}
@@ -209,13 +212,35 @@ func settleUncommon(x *exchange, charges []charge) {
 	if !u.InputKnown || !u.OutputKnown {
 		estimateUsage(x, charges)
 	}
-	cost := x.call.Cost.Picodollars
+	used, cost := *u, x.call.Cost.Picodollars
+	isCut := x.response.reader.stream && x.call.ErrorType != ""
+	if isCut {
+		completeCut(x, &used)
+	}
 	for i := range charges {
-		if c := &charges[i]; c.price != nil && !x.call.Cost.Known {
-			cost = costOfTokens(c.price, u.InputTokens, u.OutputTokens)
+		if c := &charges[i]; c.price != nil && (!x.call.Cost.Known || isCut) {
+			cost = atLeast(cost, costOfCounts(c.price, &used))
 		}
 	}
-	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, atMost(cost, maxCallCost)})
+	input, output := used.InputTokens, used.OutputTokens
+	settleCharges(charges, []int64{0, 1, input, output, input + output, atMost(cost, maxCallCost)})
+}
+
+// completeCut completes the usage of a stream that ended early. The counts of the beginning are not
+// those of the end: some providers report 0, and Anthropic a first token.
+func completeCut(x *exchange, u *Usage) {
+	if u.InputTokens == 0 && x.plan != nil {
+		u.InputTokens = estimatedTokens(x.plan.decoded)
+	}
+	u.OutputTokens = atLeast(u.OutputTokens, limitedOutput(x))
+}
+
+// atLeast returns an amount, or another one if that is more.
+func atLeast(amount, other int64) int64 {
+	if amount < other {
+		return other
+	}
+	return amount
 }
 
 // hasServed reports whether a provider has worked for a request: it has responded, or the client has
@@ -228,7 +253,7 @@ func hasServed(x *exchange) bool {
 
 // estimateUsage estimates the counts that a response has not reported, for charges that need them.
 func estimateUsage(x *exchange, charges []charge) {
-	w, u := x.response, &x.call.Response.Usage
+	u := &x.call.Response.Usage
 	isNeeded := false
 	for i := range charges {
 		isNeeded = isNeeded || charges[i].counts > countRequest
@@ -240,32 +265,49 @@ func estimateUsage(x *exchange, charges []charge) {
 		u.Estimated = true
 		u.InputTokens = estimatedTokens(x.plan.decoded)
 	}
-	if output := estimatedOutput(w); !u.OutputKnown && output > 0 {
+	if output := limitedOutput(x); !u.OutputKnown && output > 0 {
 		u.Estimated = true
 		u.OutputTokens = output
-		if limit := x.decision.tokenLimit; limit > 0 && output > limit {
-			u.OutputTokens = limit
-		}
 	}
 }
 
-// estimatedOutput returns how many tokens a response may have: one for each event of a stream, or a
-// fourth of its bytes. Responses of other endpoints than those that generate text have none.
+// limitedOutput returns how many tokens a response may have, at most the token limit.
+func limitedOutput(x *exchange) int64 {
+	output := estimatedOutput(x.response)
+	if limit := x.decision.tokenLimit; limit > 0 {
+		return atMost(output, limit)
+	}
+	return output
+}
+
+// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers.
+const eventMaxBytes = 512
+
+// estimatedOutput returns how many tokens a response may have: one for each event of a stream, and a
+// fourth of the bytes beyond what is around them, since some providers send many tokens at once; or a
+// fourth of its bytes. Responses of other endpoints than those that generate text have none. The events
+// of the Responses API repeat what the client sent.
 func estimatedOutput(w *responseWriter) int64 {
-	reader := w.reader
+	reader, length := w.reader, w.scanned
+	if w.window != nil {
+		length += w.window.Len()
+	}
 	switch {
-	case reader.stream && reader.done:
-		return int64(reader.events) - 1
 	case reader.stream:
-		return int64(reader.events)
+		events := reader.events
+		if reader.done {
+			events--
+		}
+		if text := length - events*eventMaxBytes; text > 0 && reader.kind != responses {
+			events += text / 4
+		}
+		return int64(events)
 	case reader.kind != completions && reader.kind != responses:
 		return 0
 	case w.limit != nil && w.limit.replaced:
 		return w.limit.maxBytes / 4
-	case w.window == nil:
-		return 0
 	}
-	return int64(w.scanned+w.window.Len()) / 4
+	return int64(length) / 4
 }
 
 // settlePanicked settles the charges of an exchange that ends with a panic.

@@ -107,6 +107,10 @@ func TestEachEndingIsSettledOnce(t *testing.T) {
 		{name: "stream without usage", next: events(3, "data: [DONE]\n\n"), wantRequests: 1, wantTokens: 18 + 3, wantEstimated: true},
 		{name: "stream that is cut", next: events(4, ""), wantRequests: 1, wantTokens: 18 + 4, wantEstimated: true},
 		{name: "stream that is aborted", next: events(5, "abort"), wantRequests: 1, wantTokens: 18 + 5, wantEstimated: true},
+		{name: "stream that is cut after the first count", next: events(20, "data: {\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":1,\"total_tokens\":31}}\n\n"), wantRequests: 1, wantTokens: 30 + 21},
+		{name: "stream that is cut after counts of 0", next: events(20, "data: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}\n\n"), wantRequests: 1, wantTokens: 18 + 21},
+		{name: "stream of large events that is cut", next: events(1, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\""+strings.Repeat("a", 1080)+"\"}}]}\n\n"),
+			body: `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, wantRequests: 1, wantTokens: 14 + 2 + 42, wantEstimated: true},
 		{name: "stream with a fault", next: events(0, "panic"), wantRequests: 1, wantTokens: 18, wantEstimated: true},
 		{name: "fault before the response", next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("fault") })},
 		{name: "refused by the provider", next: status(http.StatusTooManyRequests)},
@@ -468,6 +472,7 @@ func TestCostIsCharged(t *testing.T) {
 		{"reserved input", "", quotaBody, answeredJSON, false, 200, 18 * 2_500_000, 220_000_000},
 		{"reserved input and limit", reserveFull, quotaBody, answeredJSON, false, 200, 18*2_500_000 + 50*10_000_000, 220_000_000},
 		{"no usage", reserveNone, quotaBody, `{"object":"x"}`, false, 200, 0, 18*2_500_000 + 3*10_000_000},
+		{"stream that is cut after the first count", reserveNone, quotaBody, "data: {\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":1}}\n\n" + strings.Repeat("data: {}\n\n", 8), false, 200, 0, 20*2_500_000 + 9*10_000_000},
 		{"no price", reserveFull, strings.Replace(quotaBody, `"m"`, `"n"`, 1), answeredJSON, false, 200, 0, 0},
 		{"no price, denied", "", strings.Replace(quotaBody, `"m"`, `"n"`, 1), answeredJSON, true, 400, 0, 0},
 	} {
@@ -480,6 +485,9 @@ func TestCostIsCharged(t *testing.T) {
 		m, reserved := (*middleware)(nil), int64(0)
 		m, _ = newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			_, reserved = usedOf(m, 0, "")
+			if strings.HasPrefix(test.respond, "data: ") {
+				startEventStream(rw)
+			}
 			respondWith(test.respond).ServeHTTP(rw, req)
 		}), config)
 		got := quotaRequest(m, context.Background(), test.body)

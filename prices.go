@@ -28,8 +28,8 @@ type knownPrice struct {
 	list  *priceList // of the file at that time
 }
 
-// maxKnownPrices bounds the results that a table remembers: providers could make up any number of
-// models. Further ones are looked up each time.
+// maxKnownPrices bounds the results that a table remembers, since clients and providers could make up
+// any number of models. Before further ones it forgets all.
 const maxKnownPrices = 1000
 
 // Kinds of prices, in the order of rateNames.
@@ -176,11 +176,21 @@ func lookUpPrice(t *priceTable, list *priceList, key string) *price {
 			p = findPrice([]*priceList{t.own, t.inline, list}, parts[0], model)
 		}
 	}
-	_, isKnown := t.known.Load(key)
-	if isKnown || t.knownCount.Add(1) <= maxKnownPrices {
-		t.known.Store(key, &knownPrice{price: p, list: list})
+	if _, isKnown := t.known.Load(key); !isKnown && t.knownCount.Add(1) > maxKnownPrices {
+		forgetPrices(t)
 	}
+	t.known.Store(key, &knownPrice{price: p, list: list})
 	return p
+}
+
+// forgetPrices forgets all results of a table: those of models that nobody uses would else keep out those
+// of the others for ever.
+func forgetPrices(t *priceTable) {
+	t.knownCount.Store(1)
+	t.known.Range(func(key, _ any) bool {
+		t.known.Delete(key)
+		return true
+	})
 }
 
 // findPrice returns the price of a model in the first list that names it, else that of the longest

@@ -168,6 +168,9 @@ func TestPricesAreRememberedWithinABound(t *testing.T) {
 	if remembered > maxKnownPrices {
 		t.Errorf("%d prices are remembered, want at most %d", remembered, maxKnownPrices)
 	}
+	if latest := priceOf(table, "latest"); latest != nil || priceOf(table, "m-latest") != priceOf(table, "m-latest") {
+		t.Errorf("invented models keep out the price of a later one")
+	}
 }
 
 // litellmList returns a list in LiteLLM's shape with this many models.

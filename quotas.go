@@ -63,9 +63,14 @@ var unitNames = map[string]string{
 const (
 	dataURLMinTokens = 1 << 10
 	maxDataURLs      = 64
+	mediaTypeMax     = 128 // bytes before the mark
 )
 
 var dataURLMark = []byte(";base64,")
+
+// dataURLStart matches the beginning of a data URL as a member whose value providers take for one: an
+// image or a file. Elsewhere, what looks like one is text.
+var dataURLStart = regexp.MustCompile(`(?:url|file_data)"\s*:\s*"data:[^"]*$`)
 
 // estimatedTokens returns how many tokens a request with a body may have as its input: a fourth of the
 // bytes of its text.
@@ -81,12 +86,18 @@ func dataURLBytes(body []byte) int {
 		if at < 0 {
 			break
 		}
+		before := body[:at]
+		if at > mediaTypeMax {
+			before = body[at-mediaTypeMax : at]
+		}
 		body = body[at+len(dataURLMark):]
 		end := bytes.IndexByte(body, '"')
 		if end < 0 {
 			break
 		}
-		total += end
+		if dataURLStart.Match(before) {
+			total += end
+		}
 		body = body[end:]
 	}
 	return total

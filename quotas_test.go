@@ -9,17 +9,23 @@ import (
 
 func TestEstimatedTokens(t *testing.T) {
 	text, image := strings.Repeat("a", 8000), strings.Repeat("A", 1<<20)
-	url := `"data:image/png;base64,` + image + `"`
+	url := `"url":"data:image/png;base64,` + image + `"`
+	small := `"url":"data:;base64,AAAAAAAA"`
 	for _, test := range []struct {
 		name, body string
 		want       int64
 	}{
 		{"nothing", "", 0},
 		{"text", text, 2000},
-		{"an image", text + url, 2000 + 6},
-		{"many images", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs) + text, (15*maxDataURLs + 8000) / 4},
-		{"more images than are searched for", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs+2) + text, (15*(maxDataURLs+2) + 16 + 8000) / 4},
-		{"an image without an end", `"data:;base64,` + text, (14 + 8000) / 4},
+		{"an image", text + url, 2000 + 7},
+		{"many images", strings.Repeat(small, maxDataURLs) + text, (21*maxDataURLs + 8000) / 4},
+		{"more images than are searched for", strings.Repeat(small, maxDataURLs+2) + text, (21*(maxDataURLs+2) + 16 + 8000) / 4},
+		{"an image without an end", `"url":"data:;base64,` + text, (20 + 8000) / 4},
+		{"an image of the Responses API", `"image_url" : "data:image/png;base64,` + image + `"`, 9},
+		{"a file", `"file_data":"data:application/pdf;base64,` + image + `"`, 10},
+		{"text that begins as an image", `"content":"data:image/png;base64,` + text + `"`, 2008},
+		{"text that contains the mark", `"content":";base64,` + text + `"`, 2005},
+		{"text that contains a member", `"content":"\"url\":\"data:;base64,` + text + `"`, 2008},
 	} {
 		if got := estimatedTokens([]byte(test.body)); got != test.want {
 			t.Errorf("%s: %d tokens, want %d", test.name, got, test.want)

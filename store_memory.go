@@ -111,7 +111,7 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 		c.resetMs = c.group.endMs
 		c.used = k.taken
 		c.reserved = amounts[c.reserves]
-		if c.used+c.reserved >= c.limit {
+		if c.used >= c.limit-c.reserved { // a sum could be more than an integer holds
 			isOver = reserveRest(c) || isOver
 			if c.refused && c.enforce {
 				undoCharges(m, charges, i, ms)
@@ -136,6 +136,8 @@ func reserveRest(c *charge) bool {
 	}
 	if c.enforce && c.reserved > left {
 		c.reserved = left
+	} else if c.reserved > math.MaxInt64-c.used {
+		c.reserved = math.MaxInt64 - c.used
 	}
 	return c.refused
 }
@@ -227,11 +229,20 @@ func settleMemory(m *memoryStore, charges []charge, amounts []int64) {
 		}
 		c.reservations.amount -= c.reserved
 		c.counter.taken += amounts[c.counts] - c.reserved
-		if c.counter.taken <= 0 && c.window == nil {
-			dropIdle(c)
+		if c.counter.taken <= 0 {
+			settleEmpty(c)
 		}
 	}
 	m.mu.Unlock()
+}
+
+// settleEmpty treats a counter that has nothing, or more than an integer holds: it stays above any limit.
+func settleEmpty(c *charge) {
+	if c.counter.taken < 0 {
+		c.counter.taken = math.MaxInt64
+	} else if c.window == nil {
+		dropIdle(c)
+	}
 }
 
 // dropIdle drops a counter without a window that nothing is reserved on, if there are many.

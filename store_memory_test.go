@@ -100,6 +100,25 @@ func TestReservationIsAtMostWhatIsLeft(t *testing.T) {
 }
 
 // TestReservationExpires: a request that never settles pins nothing, and one that settles later counts what it has used.
+// TestCounterStaysAboveItsLimit: use beyond what an integer holds, as in report mode, does not begin at zero.
+func TestCounterStaysAboveItsLimit(t *testing.T) {
+	m := newMemoryStore()
+	reported := testCharge(m, "shared", maxLimitCost*dollarPicos, func(c *charge) { c.enforce = false })
+	enforced := reported
+	enforced.enforce = true
+	for i := 0; i < 200; i++ {
+		charges := []charge{reported}
+		reserveTokens(m, charges, maxCallCost, noon)
+		if i > 95 && !reserveTokens(m, []charge{enforced}, 1, noon) {
+			t.Fatalf("call %d: a request passes", i)
+		}
+		settleTokens(m, charges, maxCallCost)
+		if i > 95 && !reserveTokens(m, []charge{enforced}, 1, noon) {
+			t.Fatalf("after call %d: a request passes", i)
+		}
+	}
+}
+
 func TestReservationExpires(t *testing.T) {
 	m := newMemoryStore()
 	c := testCharge(m, "q", 100, func(c *charge) { c.hold = 5 * time.Minute })
