@@ -31,6 +31,7 @@ type exchange struct {
 	consumer      *consumer      // that sent the request; nil: it is unknown
 	restricted    bool           // the consumer, or its group, may use some models only
 	countsCost    bool           // a quota counts money
+	sharesCharges bool           // charges may be in Redis
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

@@ -35,7 +35,10 @@ func setLimitHeaders(header http.Header, charges []charge) {
 		c := &charges[i]
 		q := c.quota
 		names := q.headers
-		if names == nil || (c.competes && !isLeast(charges, c)) {
+		if names == nil {
+			continue
+		}
+		if c.competes && !isLeast(charges, c) {
 			continue
 		}
 		header[names[0]] = q.limitValue

@@ -111,9 +111,9 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 		c.resetMs = c.group.endMs
 		c.used = k.taken
 		c.reserved = amounts[c.reserves]
-		if c.used+c.reserved >= c.limit {
-			isOver = reserveRest(c) || isOver
-			if c.refused && c.enforce {
+		if c.used+c.reserved >= c.limit && reserveRest(c) {
+			isOver = true
+			if c.enforce {
 				undoCharges(m, charges, i, ms)
 				break
 			}
@@ -219,12 +219,13 @@ func settleMemory(m *memoryStore, charges []charge, amounts []int64) {
 	m.mu.Lock()
 	for i := range charges {
 		c := &charges[i]
-		if c.reservations.expired {
+		r, k := c.reservations, c.counter
+		if r.expired {
 			c.reserved = 0
 		}
-		c.reservations.amount -= c.reserved
-		c.counter.taken += amounts[c.counts] - c.reserved
-		if c.counter.taken <= 0 && c.window == nil {
+		r.amount -= c.reserved
+		k.taken += amounts[c.counts] - c.reserved
+		if c.window == nil {
 			dropIdle(c)
 		}
 	}
@@ -233,7 +234,7 @@ func settleMemory(m *memoryStore, charges []charge, amounts []int64) {
 
 // dropIdle drops a counter without a window that nothing is reserved on, if there are many.
 func dropIdle(c *charge) {
-	if len(c.group.counters) > maxIdleCounters {
+	if c.counter.taken <= 0 && len(c.group.counters) > maxIdleCounters {
 		delete(c.group.counters, c.key)
 	}
 }
