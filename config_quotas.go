@@ -32,7 +32,8 @@ func parseQuotas(bad *problems, config *Config, p *policy, pattern *regexp.Regex
 		}
 		rules.charges = append(rules.charges, *c)
 		rules.hasCost = rules.hasCost || c.counts == countCost
-		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil || q.byConsumer || q.byGroup
+		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil
+		rules.byCaller = rules.byCaller || q.byConsumer || q.byGroup
 		rules.reservesOutput = rules.reservesOutput || c.reserves == countOutput || c.reserves == countTokens || c.reserves == countFullCost
 	}
 	for i := range rules.charges {

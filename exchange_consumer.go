@@ -10,30 +10,42 @@ import (
 // of the consumer's group applied. It returns the request, or nil if it has responded.
 func identify(x *exchange, req *http.Request) *http.Request {
 	p := x.firstPolicy
-	c, apiErr := identifyConsumer(p.consumers, req, x.call.Start)
+	c := commonConsumer(p.consumers, req)
 	if c == nil {
-		if c, apiErr = passedConsumer(req, apiErr); c == nil {
-			return unidentifiedRequest(x, req, apiErr)
-		}
+		return identifyUncommonly(x, p, req)
 	}
-	x.consumer = c
-	call, who := x.call, c.caller
-	call.Consumer = who.name
-	call.Group = who.group
-	call.Labels = c.labels
-	if apiErr != nil || p.groups != nil || p.namesConsumer || c.allowed != nil {
-		return applyConsumer(x, p, req, apiErr)
+	setConsumer(x, c)
+	switch {
+	case p.groups != nil, p.namesConsumer, c.allowed != nil:
+		return applyConsumer(x, p, req, nil)
 	}
 	return req
 }
 
-// unidentifiedRequest returns a request whose consumer is unknown and not required, or nil if it is.
-func unidentifiedRequest(x *exchange, req *http.Request, apiErr *apiError) *http.Request {
+// setConsumer sets the consumer of an exchange.
+func setConsumer(x *exchange, c *consumer) {
+	call, who := x.call, c.caller
+	x.consumer = c
+	call.Consumer = who.name
+	call.Group = who.group
+	call.Labels = c.labels
+}
+
+// identifyUncommonly is identify for requests whose consumer takes more steps to find, or is not valid.
+func identifyUncommonly(x *exchange, p *policy, req *http.Request) *http.Request {
+	c, apiErr := identifyUncommon(p.consumers, req, x.call.Start)
+	if c == nil {
+		c, apiErr = passedConsumer(req, apiErr)
+	}
+	if c != nil {
+		setConsumer(x, c)
+		return applyConsumer(x, p, req, apiErr)
+	}
 	if apiErr != nil {
 		rejectExchange(x, apiErr)
 		return nil
 	}
-	return req
+	return req // it is unknown, and not required
 }
 
 // applyConsumer applies what is particular to the consumer of a request. It returns the request, or

@@ -9,13 +9,30 @@ import (
 // reserveQuotas reserves what a request may use on all quotas of a policy that apply to it, or returns
 // the error of one that has nothing left. rw gets the headers of that error.
 func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
-	rules, d, w := p.quotas, pl.decision, x.response
+	rules, output, w := p.quotas, pl.decision.tokenLimit, x.response
 	input := int64(len(pl.decoded)) / 4
 	if input >= dataURLMinTokens {
 		input = estimatedTokens(pl.decoded)
 	}
-	amounts := []int64{0, 1, input, d.tokenLimit, input + d.tokenLimit, 0, 0}
-	charges := append([]charge(nil), rules.charges...)
+	amounts := []int64{0, 1, input, output, input + output, 0, 0}
+	charges := append([]charge(nil), callerCharges(rules, x.call)...)
+	switch {
+	case rules.vary, p.store != nil, w.charges != nil:
+		return reserveUncommon(x, p, pl, rw, req, charges, amounts)
+	}
+	if reserveMemory(theMemoryStore, charges, amounts, rules.clock().UnixMilli()) {
+		if apiErr := refuseQuota(x, charges, rw); apiErr != nil {
+			return apiErr
+		}
+	}
+	w.charges = charges
+	return nil
+}
+
+// reserveUncommon is reserveQuotas for quotas that depend on the request, or are in Redis, and for
+// chained instances.
+func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request, charges []charge, amounts []int64) *apiError {
+	rules, w := p.quotas, x.response
 	if rules.vary || w.charges != nil {
 		var apiErr *apiError
 		if charges, apiErr = chooseCharges(x, p, pl, req, charges, amounts); apiErr != nil {
@@ -34,14 +51,40 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 	if w.charges != nil {
 		charges = append(w.charges, charges...)
 	}
-	if w.charges = charges; rules.hasCost { // not nil, also if there are none
-		x.countsCost = true
-	}
+	w.charges = charges // not nil, also if there are none
+	x.countsCost = x.countsCost || rules.hasCost
+	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
 }
 
-// chooseCharges returns the charges of the quotas that apply to a request, with its subjects and what
-// it may cost.
+// callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
+// on the request. The caller copies it. It is remembered: few callers send most requests.
+func callerCharges(rules *quotaRules, call *Call) []charge {
+	if !rules.byCaller {
+		return rules.charges
+	}
+	key := call.Consumer + "\x00" + call.Group
+	found, isKnown := rules.known.Load(key)
+	if isKnown {
+		return found.(*callerSet).charges
+	}
+	set := &callerSet{charges: append([]charge(nil), rules.charges...)}
+	for i := range set.charges {
+		c := &set.charges[i]
+		if c.quota.byConsumer {
+			c.key += call.Consumer
+		} else if c.quota.byGroup {
+			c.key += call.Group
+		}
+	}
+	if rules.knownCount.Add(1) <= maxKnownCallers {
+		rules.known.Store(key, set)
+	}
+	return set.charges
+}
+
+// chooseCharges returns the charges of the quotas that apply to a request, with the subjects that
+// depend on it and what it may cost.
 func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []charge, amounts []int64) ([]charge, *apiError) {
 	charges, model := all[:0], pl.decision.request.Model
 	for i := range all {
@@ -50,12 +93,7 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 		if q.models != nil && !q.models.MatchString(model) {
 			continue
 		}
-		switch {
-		case q.byConsumer:
-			c.key += x.call.Consumer
-		case q.byGroup:
-			c.key += x.call.Group
-		case q.per != nil:
+		if q.per != nil {
 			value := req.Header[q.header]
 			if len(value) > 0 && len(value[0]) <= subjectMaxBytes && value[0] != "" {
 				c.key += value[0]
@@ -194,7 +232,12 @@ func settleQuotas(x *exchange) {
 		settleUncommon(x, charges)
 		return
 	}
-	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens})
+	amounts := []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens}
+	if x.sharesCharges {
+		settleCharges(charges, amounts)
+		return
+	}
+	settleMemory(theMemoryStore, charges, amounts)
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,12 +30,24 @@ const (
 
 // quotaRules are the quotas of a policy.
 type quotaRules struct {
-	charges        []charge         // one for each quota, which requests copy
-	vary           bool             // they depend on the request: on its model, or on who sends it
+	charges        []charge // one for each quota, which requests copy
+	vary           bool     // they depend on the request: on its model, or on what templates refer to
+	byCaller       bool     // they depend on who sends it
+	known          sync.Map // charges of callers, *callerSet by consumer and group
+	knownCount     atomic.Int64
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
 }
+
+// callerSet are the charges of a caller.
+type callerSet struct {
+	charges []charge
+}
+
+// maxKnownCallers bounds the callers whose charges a policy remembers. Those of further ones are made
+// for each request.
+const maxKnownCallers = 1000
 
 // quota bounds what each subject may use in a window.
 type quota struct {

@@ -36,7 +36,10 @@ func setLimitHeaders(header http.Header, charges, refused []charge) {
 		c := &charges[i]
 		q := c.quota
 		names := q.headers
-		if names == nil || (c.competes && !isLeast(charges, c)) {
+		if names == nil {
+			continue
+		}
+		if c.competes && !isLeast(charges, c) {
 			continue
 		}
 		left := c.limit - c.used - c.reserved

@@ -111,9 +111,9 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 		c.resetMs = c.group.endMs
 		c.used = k.taken
 		c.reserved = amounts[c.reserves]
-		if c.used >= c.limit-c.reserved { // a sum could be more than an integer holds
-			isOver = reserveRest(c) || isOver
-			if c.refused && c.enforce {
+		if c.used >= c.limit-c.reserved && reserveRest(c) { // a sum could be more than an integer holds
+			isOver = true
+			if c.enforce {
 				undoCharges(m, charges, i, ms)
 				break
 			}
@@ -224,12 +224,13 @@ func settleMemory(m *memoryStore, charges []charge, amounts []int64) {
 	m.mu.Lock()
 	for i := range charges {
 		c := &charges[i]
-		if c.reservations.expired {
+		r, k := c.reservations, c.counter
+		if r.expired {
 			c.reserved = 0
 		}
-		c.reservations.amount -= c.reserved
-		c.counter.taken += amounts[c.counts] - c.reserved
-		if c.counter.taken <= 0 {
+		r.amount -= c.reserved
+		k.taken += amounts[c.counts] - c.reserved
+		if k.taken <= 0 {
 			settleEmpty(c)
 		}
 	}
@@ -247,7 +248,7 @@ func settleEmpty(c *charge) {
 
 // dropIdle drops a counter without a window that nothing is reserved on, if there are many.
 func dropIdle(c *charge) {
-	if len(c.group.counters) > maxIdleCounters {
+	if len(c.group.counters) > maxIdleCounters && c.group.counters[c.key] == c.counter {
 		delete(c.group.counters, c.key)
 	}
 }
