@@ -20,7 +20,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
-	x.response.refused = nil
+	forgetRefusal(x)
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
 		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
@@ -58,6 +58,15 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	}
 	if len(x.response.charges) > reservedBefore {
 		releaseUnserved(x, reservedBefore)
+	}
+}
+
+// forgetRefusal forgets what an instance has responded whose response a failover service has discarded.
+func forgetRefusal(x *exchange) {
+	x.errorType = ""
+	if x.response.refused != nil {
+		x.response.refused = nil
+		x.call.Quota = ""
 	}
 }
 

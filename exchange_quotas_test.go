@@ -526,3 +526,31 @@ func TestInformationalResponseHasNoLimitsOfTheProvider(t *testing.T) {
 		t.Errorf("header %v, want the link only", got)
 	}
 }
+
+// TestFailoverAfterRefusal: what a failover service serves by another instance was not refused.
+func TestFailoverAfterRefusal(t *testing.T) {
+	stream := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		startEventStream(rw)
+		_, _ = io.WriteString(rw, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3,\"total_tokens\":8}}\n\ndata: [DONE]\n\n")
+	})
+	limited := CreateConfig()
+	limited.Quotas = []Quota{{Unit: unitRequests, Limit: 1, Window: "1M"}}
+	first, _ := newQuotaMiddleware(t, stream, limited)
+	second, _ := newQuotaMiddleware(t, stream, CreateConfig())
+	config := CreateConfig()
+	config.Quotas = []Quota{{Unit: unitRequests, Limit: 100, Window: "1M"}}
+	m, sink := newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		held := httptest.NewRecorder()
+		if first.ServeHTTP(held, req.Clone(req.Context())); held.Code != http.StatusOK {
+			second.ServeHTTP(rw, req)
+		}
+	}), config)
+	quotaRequest(first, context.Background(), quotaBody)
+	got := quotaRequest(m, context.Background(), quotaBody)
+	if header := got.Header(); got.Code != http.StatusOK || header.Get("X-Ratelimit-Limit-Requests") != "100" || header.Get("Retry-After") != "" || header.Get(quotaHeader) != "" {
+		t.Errorf("status %d, header %v", got.Code, header)
+	}
+	if len(sink.calls) != 1 || sink.calls[0].Quota != "" || sink.calls[0].ErrorType != "" {
+		t.Errorf("records %+v, want one without a quota and an error", sink.calls)
+	}
+}
