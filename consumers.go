@@ -63,6 +63,9 @@ const digestPrefix = "sha256:"
 // digestForm matches a digest of a key.
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
+// emptyDigest is the digest of no key: of a variable that was not set, for instance.
+const emptyDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 // newConsumer returns a consumer that is valid without end.
 func newConsumer(name, group string) *consumer {
 	c := &consumer{caller: &caller{name: name, group: group}, labels: []string{consumerLabel, name}}
@@ -287,6 +290,10 @@ func resolveKeys(cs *consumers) {
 			continue // the log says so
 		}
 		id := keyDigest(key)
+		if id == emptyDigest {
+			logWarn("%s: is the SHA-256 of no text; it identifies nobody", k.key)
+			continue
+		}
 		if other := cs.resolved[id]; other != nil || cs.list[id] != nil {
 			logWarn("%s: another consumer has the same key; this one is ignored", k.key)
 			continue
