@@ -121,9 +121,8 @@ func identifyConsumer(cs *consumers, req *http.Request, now time.Time) (*consume
 func commonConsumer(cs *consumers, req *http.Request) *consumer {
 	header := req.Header
 	bearer := header[authorization]
-	switch {
-	case cs.isUncommon, len(bearer) != 1, req.URL.RawQuery != "", header["X-Api-Key"] != nil, header["Api-Key"] != nil,
-		header["X-Goog-Api-Key"] != nil, !strings.HasPrefix(bearer[0], bearerPrefix):
+	if cs.isUncommon || len(bearer) != 1 || !strings.HasPrefix(bearer[0], bearerPrefix) || req.URL.RawQuery != "" ||
+		header["X-Api-Key"] != nil || header["Api-Key"] != nil || header["X-Goog-Api-Key"] != nil {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(bearer[0][len(bearerPrefix):])))

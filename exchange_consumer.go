@@ -15,8 +15,7 @@ func identify(x *exchange, req *http.Request) *http.Request {
 		return identifyUncommonly(x, p, req)
 	}
 	setConsumer(x, c)
-	switch {
-	case p.groups != nil, p.namesConsumer, c.allowed != nil:
+	if p.groups != nil || p.namesConsumer || c.allowed != nil {
 		return applyConsumer(x, p, req, nil)
 	}
 	return req

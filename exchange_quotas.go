@@ -16,8 +16,7 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
 	charges := append([]charge(nil), callerCharges(rules, x.call)...)
-	switch {
-	case rules.vary, p.store != nil, w.charges != nil:
+	if rules.vary || p.store != nil || w.charges != nil {
 		return reserveUncommon(x, p, pl, rw, req, charges, amounts)
 	}
 	if reserveMemory(theMemoryStore, charges, amounts, rules.clock().UnixMilli()) {

@@ -153,22 +153,24 @@ func withDefaults(rates []int64) []int64 {
 // response names, else that of the one which it was sent. Either may be empty, and so may the name of
 // the provider. nil: it has none. The result is remembered.
 func servedPrice(t *priceTable, providerName, responseModel, requestModel string) *price {
+	key := providerName + "\x00" + responseModel + "\x00" + requestModel
+	found, isKnown := t.known.Load(key)
+	if !isKnown {
+		return lookUpPrice(t, key)
+	}
+	k := found.(*knownPrice)
+	if t.secret != nil && k.list != currentPrices(t) {
+		return lookUpPrice(t, key)
+	}
+	return k.price
+}
+
+// lookUpPrice looks up a price in the lists of a table, and remembers it.
+func lookUpPrice(t *priceTable, key string) *price {
 	var list *priceList
 	if t.secret != nil {
 		list = currentPrices(t)
 	}
-	key := providerName + "\x00" + responseModel + "\x00" + requestModel
-	if found, isKnown := t.known.Load(key); isKnown {
-		k, is := found.(*knownPrice)
-		if is && k.list == list {
-			return k.price
-		}
-	}
-	return lookUpPrice(t, list, key)
-}
-
-// lookUpPrice looks up a price in the lists of a table, and remembers it.
-func lookUpPrice(t *priceTable, list *priceList, key string) *price {
 	parts := strings.Split(key, "\x00")
 	var p *price
 	for _, model := range parts[1:] {
