@@ -56,6 +56,8 @@ type quota struct {
 	byConsumer bool           // the consumer is the subject, or
 	byGroup    bool           // its group
 	per        []*template    // parts of the subject, an empty one stands for the model; nil: one for all
+	separators string         // the characters between several values of the subject; empty: it has one
+	adjoins    bool           // nothing is between two of them
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
 	limitText  string         // for the client
