@@ -210,7 +210,7 @@ func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.R
 	}
 	for i, piece := range strings.Split(text, perModel) {
 		if i > 0 {
-			q.per = append(q.per, &template{}) // not nil, which Yaegi does not append
+			q.per = append(q.per, &template{})
 		}
 		if piece != "" {
 			t := parseLabel(bad, key, piece, config.AuthHeader.Name, pattern)

@@ -25,7 +25,7 @@ func setCost(x *exchange, t *priceTable, header http.Header) {
 	resp.ServiceTier = small.ServiceTier
 	input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
 	p := servedPrice(t, x.provider.preset.name, resp.Model, c.Request.Model)
-	if p == nil || p.services != nil || input > p.plainInput || output > plainTokens {
+	if p == nil || p.byService || input > p.plainInput || output > plainTokens {
 		setPricedCost(x, p, header)
 		return
 	}

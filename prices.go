@@ -64,8 +64,9 @@ type price struct {
 	byTokens bool         // false: only requests, images and seconds cost something
 	// By the service tier of the response: factors in millionths, and prices of its own, which are
 	// *price. Yaegi cannot set a field whose type leads back to its struct through a map or another type.
-	factors  map[string]int64
-	services map[string]any
+	factors   map[string]int64
+	services  map[string]any
+	byService bool // one of the two is set
 
 	// Most calls cost their tokens, at rates whose products cannot overflow. Up to this input, no tier
 	// and no other rate counts; -1: never.

@@ -13,7 +13,7 @@ import (
 // costOf returns what a call cost in picodollars, and reports whether that is known: tokens that cost something have
 // been counted, and those that have been counted have a price.
 func costOf(p *price, u *Usage, r *Response) (int64, bool) {
-	if r.ServiceTier != "" && (p.factors != nil || p.services != nil) {
+	if p.byService && r.ServiceTier != "" {
 		return serviceCost(p, u, r)
 	}
 	input, output := u.InputTokens, u.OutputTokens

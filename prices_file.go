@@ -183,6 +183,7 @@ func priceFrom(bad *problems, key string, m *priceMembers) *price {
 	}
 	p := newPrice(rates, parseTiers(bad, key, m.Tiers))
 	p.factors = parseServiceTiers(bad, key, m.ServiceTiers)
+	p.byService = p.factors != nil
 	return p
 }
 
