@@ -169,11 +169,6 @@ func addSubject(c *charge, req *http.Request, model string) *apiError {
 	return nil
 }
 
-// isReference reports whether a part of a subject is a value of the request.
-func isReference(part *template) bool {
-	return part.parts == nil || part.parts[0].source != ""
-}
-
 // subjectHash returns what stands for a subject that is too long, or whose values could be parted in
 // another way: who chooses one of them could else choose the counter of others.
 func subjectHash(text string) string {

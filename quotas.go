@@ -66,6 +66,11 @@ type quota struct {
 	windowText string
 }
 
+// isReference reports whether a part of a subject is a value of the request.
+func isReference(part *template) bool {
+	return part.parts == nil || part.parts[0].source != ""
+}
+
 // subjectMaxBytes bounds the subject of a counter. The hash stands for a longer one.
 const subjectMaxBytes = 128
 
