@@ -210,14 +210,18 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// parseOneOf returns the value in lower case, if it is one of the given ones or empty; otherwise it
-// reports the problem and returns "".
+// parseOneOf returns the one of the values that is configured, in any case; "": none is, or another
+// one, which it reports.
 func parseOneOf(bad *problems, key, value string, values ...string) string {
-	parsed := strings.ToLower(strings.TrimSpace(value))
-	if parsed == "" || containsText(values, parsed) {
-		return parsed
+	text := strings.TrimSpace(value)
+	for _, allowed := range values {
+		if strings.EqualFold(text, allowed) {
+			return allowed
+		}
 	}
-	bad.add(key, `must be "%s", got %q`, strings.Join(values, `" or "`), shortened(value))
+	if text != "" {
+		bad.add(key, `must be "%s", got %q`, strings.Join(values, `" or "`), shortened(value))
+	}
 	return ""
 }
 
