@@ -145,6 +145,9 @@ var traps = []trap{
 	{28, returnsAppended,
 		[]string{`func _() (int, []any, error) { return 1, append(list, 1), nil }`, `func _() ([]any, []any) { return list, append(list, 1) }`},
 		[]string{`func _() ([]any, error) { return append(list, 1), nil }`, `func _() []any { return append(list, 1) }`, `func _() (int, []any) { l := append(list, 1); return 1, l }`}},
+	{29, listsConditions,
+		[]string{`switch { case ok, v > 0: }`, `switch { case v > 1: case v < w, w > 2: default: }`},
+		[]string{`switch { case ok || v > 0: }`, `switch v { case 1, 2: }`, `switch { case ok: case v > 0: }`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -383,6 +386,20 @@ func switchesOnInterface(s *source, path []ast.Node) bool {
 			if !s.info.Types[value].IsNil() && !s.isInterface(value) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// listsConditions finds a case with several conditions.
+func listsConditions(_ *source, path []ast.Node) bool {
+	choice, is := last[*ast.SwitchStmt](path)
+	if !is || choice.Tag != nil {
+		return false
+	}
+	for _, clause := range choice.Body.List {
+		if len(clause.(*ast.CaseClause).List) > 1 {
+			return true
 		}
 	}
 	return false
