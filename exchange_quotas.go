@@ -69,6 +69,11 @@ func callerCharges(rules *quotaRules, call *Call) []charge {
 	if isKnown {
 		return found.(*callerSet).charges
 	}
+	return newCallerCharges(rules, call, key)
+}
+
+// newCallerCharges is callerCharges for a caller that is not known yet.
+func newCallerCharges(rules *quotaRules, call *Call, key string) []charge {
 	set := &callerSet{charges: append([]charge(nil), rules.charges...)}
 	for i := range set.charges {
 		c := &set.charges[i]

@@ -30,14 +30,14 @@ const (
 
 // quotaRules are the quotas of a policy.
 type quotaRules struct {
-	charges        []charge // one for each quota, which requests copy
-	vary           bool     // they depend on the request: on its model, or on what templates refer to
-	byCaller       bool     // they depend on who sends it
-	known          sync.Map // charges of callers, *callerSet by consumer and group
-	knownCount     atomic.Int64
+	charges        []charge         // one for each quota, which requests copy
+	vary           bool             // they depend on the request: on its model, or on what templates refer to
+	byCaller       bool             // they depend on who sends it
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
+	known          sync.Map         // charges of callers, *callerSet by consumer and group
+	knownCount     atomic.Int64
 }
 
 // callerSet are the charges of a caller.
