@@ -39,9 +39,6 @@ func parseQuotas(bad *problems, config *Config, p *policy, pattern *regexp.Regex
 	for i := range rules.charges {
 		c := &rules.charges[i]
 		c.competes = c.quota.headers != nil && headers[c.quota.headers[0]] > 1
-		if len(bad.found) == 0 {
-			useCounters(c, p)
-		}
 	}
 	return rules
 }
@@ -93,15 +90,21 @@ var limitHeaders = map[string][]string{
 	unitRequests: requestLimitHeaders, unitTokens: tokenLimitHeaders, unitInputTokens: tokenLimitHeaders, unitOutputTokens: tokenLimitHeaders,
 }
 
-// useCounters connects a charge with its counters, which outlive the configuration.
-func useCounters(c *charge, p *policy) {
-	scope := p.name
-	if strings.HasPrefix(c.key, ":") {
-		scope = "" // shared
+// useCounters connects the quotas of a policy with their counters, which outlive the configuration.
+func useCounters(p *policy) {
+	if p.quotas == nil {
+		return
 	}
-	c.group = useGroup(theMemoryStore, &counterGroup{
-		key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
-	})
+	for i := range p.quotas.charges {
+		c := &p.quotas.charges[i]
+		scope := p.name
+		if strings.HasPrefix(c.key, ":") {
+			scope = "" // shared
+		}
+		c.group = useGroup(theMemoryStore, &counterGroup{
+			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
+		})
+	}
 }
 
 // reservedAmounts are what a quota reserves in each unit and for each value of Quota.Reserve. What is

@@ -71,14 +71,18 @@ func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	return byDefault
 }
 
-// parseInteger parses an integer from 1 to maximum.
-func parseInteger(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
+// parseInteger parses an integer in a unit, which may be empty.
+func parseInteger(bad *problems, key string, value any, byDefault, least, most int, unit string) int {
 	if isUnset(value) {
 		return byDefault
 	}
 	number, ok := parseNumber(value)
-	if !ok || number != math.Trunc(number) || number < 1 || number > float64(maximum) {
-		bad.add(key, "must be an integer from 1 to %d (%s), got %q", maximum, unit, fmt.Sprint(value))
+	if !ok || number != math.Trunc(number) || number < float64(least) || number > float64(most) {
+		if unit != "" {
+			unit = " (" + unit + ")"
+		}
+		bad.add(key, "must be an integer from %d to %d%s, got %q", least, most, unit, shortened(fmt.Sprint(value)))
+		return byDefault
 	}
 	return int(number)
 }

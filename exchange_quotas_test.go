@@ -582,3 +582,23 @@ func TestFailoverAfterRefusal(t *testing.T) {
 		t.Errorf("records %+v, want one without a quota and an error", sink.calls)
 	}
 }
+
+func TestRefusedConfigurationHasNoCounters(t *testing.T) {
+	quotas := []Quota{{Name: "test-" + strconv.FormatInt(quotaNames.Add(1), 10), Unit: unitRequests, Limit: 1, Window: "1M"}}
+	config := CreateConfig()
+	config.Quotas = quotas
+	config.Token = "sk-provider"
+	config.Consumers = Consumers{List: []Consumer{{Name: "blue", Key: keyID("sk-blue")}}, Groups: map[string]ConsumerGroup{"eng": {Quotas: quotas}}}
+	config.Redis.OnError = "retry"
+	theMemoryStore.mu.Lock()
+	before := len(theMemoryStore.groups)
+	theMemoryStore.mu.Unlock()
+	if _, err := New(context.Background(), http.NotFoundHandler(), config, "test"); err == nil {
+		t.Fatal("the configuration is accepted")
+	}
+	theMemoryStore.mu.Lock()
+	defer theMemoryStore.mu.Unlock()
+	if got := len(theMemoryStore.groups); got != before {
+		t.Errorf("%d quotas have counters, want %d", got, before)
+	}
+}
