@@ -115,6 +115,9 @@ type Redis struct {
 
 	// Address is its host:port.
 	Address string
+
+	// Password is what Command authenticates with. Default: not at all.
+	Password string
 }
 
 // StartRedis starts a redis-server with further arguments, and returns once it accepts connections;
@@ -161,13 +164,7 @@ func (r *Redis) Freeze() error { return syscall.Kill(r.process.Pid(), syscall.SI
 func (r *Redis) Thaw() error { return syscall.Kill(r.process.Pid(), syscall.SIGCONT) }
 
 // Kill ends the server at once, as a machine that fails.
-func (r *Redis) Kill() error {
-	if err := syscall.Kill(r.process.Pid(), syscall.SIGKILL); err != nil {
-		return err
-	}
-	<-r.process.Done()
-	return nil
-}
+func (r *Redis) Kill() { r.process.Kill() }
 
 // commandTimeout bounds a command.
 const commandTimeout = 10 * time.Second
@@ -183,6 +180,17 @@ func (r *Redis) Command(words ...string) ([]string, error) {
 	if err := conn.SetDeadline(time.Now().Add(commandTimeout)); err != nil {
 		return nil, err
 	}
+	reader := bufio.NewReader(conn)
+	if r.Password != "" {
+		if _, err := exchange(conn, reader, "AUTH", r.Password); err != nil {
+			return nil, err
+		}
+	}
+	return exchange(conn, reader, words...)
+}
+
+// exchange sends a command, and returns its reply.
+func exchange(conn net.Conn, reader *bufio.Reader, words ...string) ([]string, error) {
 	command := fmt.Sprintf("*%d\r\n", len(words))
 	for _, word := range words {
 		command += fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
@@ -190,7 +198,7 @@ func (r *Redis) Command(words ...string) ([]string, error) {
 	if _, err := io.WriteString(conn, command); err != nil {
 		return nil, err
 	}
-	return readReply(bufio.NewReader(conn))
+	return readReply(reader)
 }
 
 // readReply reads a reply in the Redis protocol.
