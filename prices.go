@@ -61,8 +61,11 @@ const noRate = -1
 type price struct {
 	rates    []int64
 	tiers    []*priceTier // by the input that they begin above, the lowest first
-	services map[string]*servicePrice
-	byTokens bool // false: only requests, images and seconds cost something
+	byTokens bool         // false: only requests, images and seconds cost something
+	// By the service tier of the response: factors in millionths, and prices of its own, which are
+	// *price. Yaegi cannot set a field whose type leads back to its struct through a map or another type.
+	factors  map[string]int64
+	services map[string]any
 
 	// Most calls cost their tokens, at rates whose products cannot overflow. Up to this input, no tier
 	// and no other rate counts; -1: never.
@@ -75,12 +78,6 @@ type priceTier struct {
 	rates []int64
 }
 
-// servicePrice is what a service tier costs: a factor in millionths, or prices of its own.
-type servicePrice struct {
-	factor int64
-	price  *price // nil: the factor counts
-}
-
 // The bounds of plain products: their sum is below 1<<62.
 const (
 	plainTokens = 1 << 30
@@ -88,8 +85,8 @@ const (
 )
 
 // newPrice returns the price with these rates, of which those that are not there are noRate.
-func newPrice(rates []int64, tiers []*priceTier, services map[string]*servicePrice) *price {
-	p := &price{services: services, tiers: tiers, plainInput: -1}
+func newPrice(rates []int64, tiers []*priceTier) *price {
+	p := &price{tiers: tiers, plainInput: -1}
 	for _, rate := range rates[:tokenRates] {
 		p.byTokens = p.byTokens || rate != noRate
 	}

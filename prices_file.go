@@ -187,7 +187,9 @@ func priceFrom(bad *problems, key string, m *priceMembers) *price {
 	if !hasRate(rates) && len(bad.found) == 0 {
 		bad.add(key, "has no price; set input and output, or what else the model costs")
 	}
-	return newPrice(rates, parseTiers(bad, key, m.Tiers), parseServiceTiers(bad, key, m.ServiceTiers))
+	p := newPrice(rates, parseTiers(bad, key, m.Tiers))
+	p.factors = parseServiceTiers(bad, key, m.ServiceTiers)
+	return p
 }
 
 func hasRate(rates []int64) bool {
@@ -251,17 +253,17 @@ func parseTiers(bad *problems, key string, members []*tierMembers) []*priceTier 
 const maxTokenBound = 1000000000000
 
 // parseServiceTiers parses the factors of service tiers.
-func parseServiceTiers(bad *problems, key string, factors map[string]json.Number) map[string]*servicePrice {
+func parseServiceTiers(bad *problems, key string, factors map[string]json.Number) map[string]int64 {
 	if len(factors) == 0 {
 		return nil
 	}
-	services := map[string]*servicePrice{}
+	parsed := map[string]int64{}
 	for _, name := range sortedKeys(factors) {
 		factor, isNumber := decimal(string(factors[name]), factorPlaces)
 		if !isNumber || factor > maxFactor*1000000 {
 			bad.add(key+".serviceTiers."+name, `must be a number from 0 to %d, such as "0.5", got %q`, maxFactor, shortened(string(factors[name])))
 		}
-		services[name] = &servicePrice{factor: factor}
+		parsed[name] = factor
 	}
-	return services
+	return parsed
 }
