@@ -397,9 +397,9 @@ func switchesOnInterface(s *source, path []ast.Node) bool {
 	}
 	for _, clause := range choice.Body.List {
 		for _, value := range clause.(*ast.CaseClause).List {
-	for _, clause := range choice.Body.List {
-		if len(clause.(*ast.CaseClause).List) > 1 {
-			return true
+			if !s.info.Types[value].IsNil() && !s.isInterface(value) {
+				return true
+			}
 		}
 	}
 	return false
