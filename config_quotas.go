@@ -216,10 +216,34 @@ func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.R
 			q.per = append(q.per, &template{})
 		}
 		if piece != "" {
-			q.per = append(q.per, parseLabel(bad, key, piece, config.AuthHeader.Name, pattern))
+			t := parseLabel(bad, key, piece, config.AuthHeader.Name, pattern)
+			for _, part := range t.parts {
+				q.per = append(q.per, &template{pattern: t.pattern, parts: []templatePart{part}})
+			}
 		}
 	}
+	setSeparators(q)
 	if len(q.per) == 1 && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
 		q.header = http.CanonicalHeaderKey(q.per[0].parts[0].key)
+	}
+}
+
+// setSeparators sets what keeps the values of a subject apart, if it has several.
+func setSeparators(q *quota) {
+	values, separators, follows := 0, "", false
+	for _, part := range q.per {
+		isValue := isReference(part)
+		if isValue {
+			values++
+			q.adjoins = q.adjoins || follows
+		} else {
+			separators += part.parts[0].text
+		}
+		follows = isValue
+	}
+	if values > 1 {
+		q.separators = separators
+	} else {
+		q.adjoins = false
 	}
 }

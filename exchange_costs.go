@@ -13,17 +13,13 @@ const (
 func setCost(x *exchange, t *priceTable, header http.Header) {
 	c := x.call
 	resp := &c.Response
-	small := resp.details
-	if small == nil {
-		setUncommonCost(x, t, header)
-		return
-	}
-	if c.Status != http.StatusOK || !isPlain(&small.Usage) {
+	u, small := &resp.Usage, resp.details
+	if small == nil || c.Status != http.StatusOK || !isPlain(&small.Usage) {
 		setUncommonCost(x, t, header)
 		return
 	}
 	resp.ServiceTier = small.ServiceTier
-	input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
+	input, output := u.InputTokens, u.OutputTokens
 	p := servedPrice(t, x.provider.preset.name, resp.Model, c.Request.Model)
 	if p == nil || p.byService || input > p.plainInput || output > plainTokens {
 		setPricedCost(x, p, header)

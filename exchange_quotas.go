@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // reserveQuotas reserves what a request may use on all quotas of a policy that apply to it, or returns
@@ -67,6 +69,11 @@ func callerCharges(rules *quotaRules, call *Call) []charge {
 	if isKnown {
 		return found.(*callerSet).charges
 	}
+	return newCallerCharges(rules, call, key)
+}
+
+// newCallerCharges is callerCharges for a caller that is not known yet.
+func newCallerCharges(rules *quotaRules, call *Call, key string) []charge {
 	set := &callerSet{charges: append([]charge(nil), rules.charges...)}
 	for i := range set.charges {
 		c := &set.charges[i]
@@ -134,26 +141,44 @@ func chainedCharges(before, all []charge) []charge {
 // addSubject adds to the key of a charge whose counter a request takes from. A quota in report mode
 // refuses nothing: requests that lack the value share one counter there.
 func addSubject(c *charge, req *http.Request, model string) *apiError {
-	subject := ""
-	for _, part := range c.quota.per {
+	q, subject, exact, before := c.quota, "", "", ""
+	isAmbiguous := q.adjoins
+	for _, part := range q.per {
 		text := model
 		if part.parts != nil {
 			rendered, apiErr := render(part, req)
 			if apiErr != nil && c.enforce {
 				return apiErr
 			}
-			if text = rendered; apiErr != nil {
-				text = other
+			if apiErr != nil {
+				c.key += other
+				return nil
 			}
+			text = rendered
 		}
 		subject += text
+		if isReference(part) && (q.separators != "" || q.adjoins) {
+			exact += strconv.Itoa(len(text)) + ":" + text
+			isAmbiguous = isAmbiguous || strings.ContainsAny(before, q.separators) // the last value may have them
+			before = text
+		}
+	}
+	if isAmbiguous {
+		c.key += subjectHash(exact)
+		return nil
 	}
 	if len(subject) > subjectMaxBytes {
-		hash := sha256.Sum256([]byte(subject))
-		subject = "sha256:" + hex.EncodeToString(hash[:])
+		subject = subjectHash(subject)
 	}
 	c.key += subject
 	return nil
+}
+
+// subjectHash returns what stands for a subject that is too long, or whose values could be parted in
+// another way: who chooses one of them could else choose the counter of others.
+func subjectHash(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(hash[:])
 }
 
 // setCosts sets what a request to a provider may cost. A model without a price costs nothing that is

@@ -358,12 +358,40 @@ func TestSubjectsHaveOwnCounters(t *testing.T) {
 			t.Errorf("team %q: status %d, want %d", shortened(test.team), got.Code, test.want)
 		}
 	}
-	if used, _ := usedOf(m, 1, "m"+other); used != 6 {
+	if used, _ := usedOf(m, 1, other); used != 6 {
 		t.Errorf("%d requests without the value that a quota in report mode counts by, want 6", used)
 	}
 }
 
 // TestDiscardedResponseOfChainedInstanceCountsNothing has a service between two instances call the second one several times.
+// TestValuesOfSubjectsAreKeptApart: nobody takes from the counter of others by a value that looks like two of theirs.
+func TestValuesOfSubjectsAreKeptApart(t *testing.T) {
+	for _, test := range []struct {
+		per  string
+		sent [][2]string // team and user
+		show string      // subject of the last one; empty: a hash
+	}{
+		{"$(headers.x-team):$(headers.x-user)", [][2]string{{"a", "b:c"}, {"a:b", "c"}}, ""},
+		{"$(headers.x-team):$(headers.x-user)", [][2]string{{"a:b", "c"}, {"a", "b:c"}}, "a:b:c"},
+		{"$(headers.x-team)$(headers.x-user)", [][2]string{{"a", "bc"}, {"ab", "c"}, {"abc", "d"}}, ""},
+		{"$(headers.x-team)/$(headers.x-user)", [][2]string{{"a", "b"}, {"a", "c"}}, "a/c"},
+		{"$(model)$(headers.x-user)", [][2]string{{"", "b"}, {"", "c"}}, ""},
+		{"team $(headers.x-team)", [][2]string{{"a m", "b"}, {"a  m", "b"}}, "team a  m"},
+	} {
+		config := CreateConfig()
+		config.Quotas = []Quota{{Unit: unitRequests, Limit: 1, Window: "1M", Per: test.per}}
+		m, _ := newQuotaMiddleware(t, respondWith(answeredJSON), config)
+		for _, sent := range test.sent {
+			if got := quotaRequest(m, context.Background(), quotaBody, "X-Team", sent[0], "X-User", sent[1]); got.Code != http.StatusOK {
+				t.Errorf("%s: %q gets status %d, want 200", test.per, sent, got.Code)
+			}
+		}
+		if used, _ := usedOf(m, 0, test.show); test.show != "" && used != 1 {
+			t.Errorf("%s: %q has used %d, want 1", test.per, test.show, used)
+		}
+	}
+}
+
 func TestDiscardedResponseOfChainedInstanceCountsNothing(t *testing.T) {
 	status := http.StatusBadGateway
 	chainedConfig := CreateConfig()

@@ -30,14 +30,14 @@ const (
 
 // quotaRules are the quotas of a policy.
 type quotaRules struct {
-	charges        []charge // one for each quota, which requests copy
-	vary           bool     // they depend on the request: on its model, or on what templates refer to
-	byCaller       bool     // they depend on who sends it
-	known          sync.Map // charges of callers, *callerSet by consumer and group
-	knownCount     atomic.Int64
+	charges        []charge         // one for each quota, which requests copy
+	vary           bool             // they depend on the request: on its model, or on what templates refer to
+	byCaller       bool             // they depend on who sends it
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
+	known          sync.Map         // charges of callers, *callerSet by consumer and group
+	knownCount     atomic.Int64
 }
 
 // callerSet are the charges of a caller.
@@ -56,12 +56,19 @@ type quota struct {
 	byConsumer bool           // the consumer is the subject, or
 	byGroup    bool           // its group
 	per        []*template    // parts of the subject, an empty one stands for the model; nil: one for all
+	separators string         // the characters between several values of the subject; empty: it has one
+	adjoins    bool           // nothing is between two of them
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
 	limitText  string         // for the client
 	limitValue []string       // of the header that has it
 	headers    []string       // about limits, which show the quota: limit, remaining, reset; nil: none
 	windowText string
+}
+
+// isReference reports whether a part of a subject is a value of the request.
+func isReference(part *template) bool {
+	return part.parts == nil || part.parts[0].source != ""
 }
 
 // subjectMaxBytes bounds the subject of a counter. The hash stands for a longer one.
