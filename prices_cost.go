@@ -13,7 +13,7 @@ import (
 // costOf returns what a call cost in picodollars, and reports whether that is known: tokens that cost something have
 // been counted, and those that have been counted have a price.
 func costOf(p *price, u *Usage, r *Response) (int64, bool) {
-	if r.ServiceTier != "" && (p.factors != nil || p.services != nil) {
+	if p.byService && r.ServiceTier != "" {
 		return serviceCost(p, u, r)
 	}
 	input, output := u.InputTokens, u.OutputTokens
@@ -162,10 +162,10 @@ func quotient(a, b, divisor int64) int64 {
 	return int64(whole)
 }
 
-// dollar is one USD.
-const dollar = 1000000000000
+// dollarPicos is a dollar in picodollars.
+const dollarPicos = 1_000_000_000_000
 
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollar, picodollars%dollar), "0"), ".")
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollarPicos, picodollars%dollarPicos), "0"), ".")
 }

@@ -123,13 +123,7 @@ func parseOwnList(text []byte) (*priceList, string) {
 
 // newPriceList returns the prices of models by their names.
 func newPriceList(members map[string]*priceMembers) *priceList {
-	var names []string
-	for name := range members {
-		if strings.Contains(name, "*") {
-			names = append(names, name)
-		}
-	}
-	return &priceList{members: members, patterns: newPatterns(names)}
+	return &priceList{members: members, patterns: newPatterns(sortedKeys(members))}
 }
 
 // exactPrice returns the price of the model with a name; nil: the list has none.
@@ -159,7 +153,7 @@ func priceNamed(list *priceList, name string) *price {
 	bad := &problems{}
 	p := priceFrom(bad, strconv.Quote(shortened(name)), members)
 	if len(bad.found) > 0 {
-		logWarn("prices: %s; the price is unknown", strings.Join(bad.found, "; "))
+		logWarnOnce("prices: %s; the price is unknown", strings.Join(bad.found, "; "))
 		return nil
 	}
 	return p
@@ -189,6 +183,7 @@ func priceFrom(bad *problems, key string, m *priceMembers) *price {
 	}
 	p := newPrice(rates, parseTiers(bad, key, m.Tiers))
 	p.factors = parseServiceTiers(bad, key, m.ServiceTiers)
+	p.byService = p.factors != nil
 	return p
 }
 
@@ -211,7 +206,7 @@ func parseRates(bad *problems, key string, texts []json.Number) []int64 {
 		}
 		places, most := tokenPlaces, int64(maxPrice*1000000)
 		if kind >= tokenRates {
-			places, most = unitPlaces, maxPrice*1000000000000
+			places, most = unitPlaces, maxPrice*dollarPicos
 		}
 		rate, isNumber := decimal(string(texts[kind]), places)
 		if !isNumber || rate > most {

@@ -56,6 +56,7 @@ func litellmPrice(entry json.RawMessage) *price {
 	delete(services, "")
 	p := newPrice(base[0], tiersOf(base, base))
 	p.services = litellmServicePrices(base, services)
+	p.byService = p.services != nil
 	return p
 }
 
