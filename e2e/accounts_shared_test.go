@@ -176,7 +176,11 @@ func (k accountedKind) modelName() string {
 // used returns what a call has used by what the reference says.
 func (k accountedKind) used(number int) tokenCounts {
 	if k.counts == countsUsage {
-		return tokenCounts{int64(inputTokens(number)), int64(cachedTokens(number)), int64(outputTokens(number)), int64(reasoningTokens(number))}
+		used := tokenCounts{int64(inputTokens(number)), int64(cachedTokens(number)), int64(outputTokens(number)), int64(reasoningTokens(number))}
+		if k.ending == endingCutUsage {
+			used.output = max(used.output, contentEvents+2) // those of the finish reason and of the usage
+		}
+		return used
 	}
 	output := k.events
 	if k.ending == endingSilent && !k.stream {
