@@ -102,8 +102,10 @@ func usesCaptures(config *Config) bool {
 // model.
 func templateTexts(config *Config) string {
 	texts := []string{config.Path}
+	quotas := config.Quotas
 	for _, group := range config.Consumers.Groups {
 		texts = append(texts, group.Model)
+		quotas = append(quotas[:len(quotas):len(quotas)], group.Quotas...)
 	}
 	for _, fallback := range config.Fallbacks {
 		texts = append(texts, fallback.Path, fallback.Model)
@@ -111,7 +113,7 @@ func templateTexts(config *Config) string {
 	for _, text := range config.Telemetry.Labels {
 		texts = append(texts, text)
 	}
-	for _, quota := range config.Quotas {
+	for _, quota := range quotas {
 		texts = append(texts, quota.Per)
 	}
 	return strings.Join(texts, " ")
