@@ -148,6 +148,9 @@ func parseConsumerKey(bad *problems, cs *consumers, key, text string, c *consume
 		bad.add(key, "must be sha256: and the 64 hexadecimal digits of the key's SHA-256")
 		return
 	}
+	if id == emptyDigest {
+		bad.add(key, "is the SHA-256 of no text; the command that made it had no key")
+	}
 	if cs.list[id] != nil {
 		bad.add(key, "is also a key of %q", cs.list[id].caller.name)
 	}

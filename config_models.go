@@ -102,10 +102,10 @@ func usesCaptures(config *Config) bool {
 // model.
 func templateTexts(config *Config) string {
 	texts := []string{config.Path}
-	quotas := config.Quotas
+	quotas := append([]Quota(nil), config.Quotas...)
 	for _, group := range config.Consumers.Groups {
 		texts = append(texts, group.Model)
-		quotas = append(quotas[:len(quotas):len(quotas)], group.Quotas...)
+		quotas = append(quotas, group.Quotas...)
 	}
 	for _, fallback := range config.Fallbacks {
 		texts = append(texts, fallback.Path, fallback.Model)

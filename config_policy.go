@@ -49,7 +49,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.modelHeader = parseModelHeader(bad, config)
 	secrets := parseSecrets(bad, config.Secrets, os.Getenv)
 	secrets.resolvedByTraefik = strings.HasSuffix(name, "@kubernetescrd")
-	p.maxRequestBodyBytes = int64(parseInteger(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, math.MaxInt32, "bytes"))
+	p.maxRequestBodyBytes = int64(parseInteger(bad, "maxRequestBodySize", config.MaxRequestBodySize, defaultMaxRequestBodyBytes, 1, math.MaxInt32, "bytes"))
 	parseResponseLimits(bad, config, p)
 	pattern := parseModelPattern(bad, config.ModelPattern)
 	p.models = parseModels(bad, config, pattern)
@@ -114,7 +114,7 @@ func parseModelHeader(bad *problems, config *Config) string {
 // parseResponseLimits reads Config.MaxResponseBytes and Config.MaxStreamDuration.
 func parseResponseLimits(bad *problems, config *Config, p *policy) {
 	if !isUnset(config.MaxResponseBytes) {
-		p.maxResponseBytes = int64(parseInteger(bad, "maxResponseBytes", config.MaxResponseBytes, 0, math.MaxInt32, "bytes"))
+		p.maxResponseBytes = int64(parseInteger(bad, "maxResponseBytes", config.MaxResponseBytes, 0, 1, math.MaxInt32, "bytes"))
 	}
 	p.maxStreamDuration = parseDuration(bad, "maxStreamDuration", config.MaxStreamDuration, time.Second, 24*time.Hour, "from 1s to 24h")
 }

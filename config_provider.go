@@ -161,7 +161,7 @@ func parseUpstream(bad *problems, provider *providerConfig, known *preset) *upst
 	if known.port != 0 {
 		byDefault = known.port
 	}
-	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, math.MaxUint16, "TCP port")
+	port := parseInteger(bad, provider.prefix+"port", keys.Port, byDefault, 1, math.MaxUint16, "TCP port")
 	u.port = strconv.Itoa(port)
 	u.authority = net.JoinHostPort(address, u.port)
 	if port == schemesPort {

@@ -32,15 +32,13 @@ func parseQuotas(bad *problems, config *Config, p *policy, pattern *regexp.Regex
 		}
 		rules.charges = append(rules.charges, *c)
 		rules.hasCost = rules.hasCost || c.counts == countCost
-		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil || q.byConsumer || q.byGroup
+		rules.vary = rules.vary || rules.hasCost || q.models != nil || q.per != nil
+		rules.byCaller = rules.byCaller || q.byConsumer || q.byGroup
 		rules.reservesOutput = rules.reservesOutput || c.reserves == countOutput || c.reserves == countTokens || c.reserves == countFullCost
 	}
 	for i := range rules.charges {
 		c := &rules.charges[i]
 		c.competes = c.quota.headers != nil && headers[c.quota.headers[0]] > 1
-		if len(bad.found) == 0 {
-			useCounters(c, p)
-		}
 	}
 	return rules
 }
@@ -61,8 +59,11 @@ func parseQuota(bad *problems, config *Config, keys *Quota, prefix string, p *po
 	if !quotaName.MatchString(q.name) {
 		bad.add(prefix+"name", "must be a name of at most 64 letters, digits, dots, underscores and hyphens, got %q", shortened(keys.Name))
 	}
-	q.unit = parseUnitName(bad, prefix+"unit", keys.Unit)
-	if q.unit == unitCost && p.prices == nil {
+	q.unit = parseOneOf(bad, prefix+"unit", keys.Unit, unitRequests, unitTokens, unitInputTokens, unitOutputTokens, unitCost, unitConcurrent)
+	switch {
+	case strings.TrimSpace(keys.Unit) == "":
+		bad.add(prefix+"unit", "must be set, such as %q", unitTokens)
+	case q.unit == unitCost && p.prices == nil:
 		bad.add(prefix+"unit", "%q requires %q", unitCost, "prices")
 	}
 	parseReserve(bad, keys, prefix, c)
@@ -89,15 +90,21 @@ var limitHeaders = map[string][]string{
 	unitRequests: requestLimitHeaders, unitTokens: tokenLimitHeaders, unitInputTokens: tokenLimitHeaders, unitOutputTokens: tokenLimitHeaders,
 }
 
-// useCounters connects a charge with its counters, which outlive the configuration.
-func useCounters(c *charge, p *policy) {
-	scope := p.name
-	if strings.HasPrefix(c.key, ":") {
-		scope = "" // shared
+// useCounters connects the quotas of a policy with their counters, which outlive the configuration.
+func useCounters(p *policy) {
+	if p.quotas == nil {
+		return
 	}
-	c.group = useGroup(theMemoryStore, &counterGroup{
-		key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
-	})
+	for i := range p.quotas.charges {
+		c := &p.quotas.charges[i]
+		scope := p.name
+		if strings.HasPrefix(c.key, ":") {
+			scope = "" // shared
+		}
+		c.group = useGroup(theMemoryStore, &counterGroup{
+			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
+		})
+	}
 }
 
 // reservedAmounts are what a quota reserves in each unit and for each value of Quota.Reserve. What is
@@ -130,53 +137,31 @@ func parseReserve(bad *problems, keys *Quota, prefix string, c *charge) {
 	c.counts = countedAmounts[unit]
 }
 
-// parseUnitName returns a unit in the spelling of the reference.
-func parseUnitName(bad *problems, key, text string) string {
-	units := []string{unitRequests, unitTokens, unitInputTokens, unitOutputTokens, unitCost, unitConcurrent}
-	for _, unit := range units {
-		if strings.EqualFold(strings.TrimSpace(text), unit) {
-			return unit
-		}
-	}
-	bad.add(key, `must be "%s", got %q`, strings.Join(units, `" or "`), shortened(text))
-	return ""
-}
-
 // Bounds of Quota.Limit.
 const (
 	maxLimit     = 1_000_000_000_000_000
 	maxLimitCost = 9_000_000 // USD; the next digit does not fit in picodollars
-
-	moneyDecimals = 12 // of an amount in USD
 )
 
 // parseLimit parses Quota.Limit: a whole number, or an amount of money.
 func parseLimit(bad *problems, keys *Quota, prefix string, c *charge) {
-	q, ok := c.quota, false
+	q, text, ok := c.quota, string(numberText(keys.Limit)), false
 	if q.unit == unitCost {
-		c.limit, ok = decimal(string(numberText(keys.Limit)), moneyDecimals)
+		c.limit, ok = decimal(text, unitPlaces)
 		if !ok || c.limit < 1 || c.limit > maxLimitCost*dollarPicos {
-			bad.add(prefix+"limit", "must be an amount in USD from 0.000000000001 to %d, such as \"25.00\", got %q", maxLimitCost, fmt.Sprint(keys.Limit))
+			bad.add(prefix+"limit", "must be an amount in USD from 0.000000000001 to %d, such as \"25.00\", got %q", maxLimitCost, shortened(text))
 			return
 		}
 	} else {
 		number, isNumber := parseNumber(keys.Limit)
 		if !isNumber || isUnset(keys.Limit) || number != math.Trunc(number) || number < 1 || number > maxLimit {
-			bad.add(prefix+"limit", "must be an integer from 1 to %d, got %q", int64(maxLimit), limitText(keys.Limit))
+			bad.add(prefix+"limit", "must be an integer from 1 to %d, got %q", int64(maxLimit), shortened(text))
 			return
 		}
 		c.limit = int64(number)
 	}
 	q.limitText = amountText(q.unit, c.limit)
 	q.limitValue = []string{q.limitText}
-}
-
-// limitText returns a configured limit for an error message; a missing one is empty.
-func limitText(value any) string {
-	if value == nil {
-		return ""
-	}
-	return fmt.Sprint(value)
 }
 
 // calendarWindows are the windows that are not durations in Go's syntax, or whose beginning is not
@@ -228,13 +213,37 @@ func parsePer(bad *problems, key, text string, config *Config, pattern *regexp.R
 	}
 	for i, piece := range strings.Split(text, perModel) {
 		if i > 0 {
-			q.per = append(q.per, &template{}) // not nil, which Yaegi does not append
+			q.per = append(q.per, &template{})
 		}
 		if piece != "" {
-			q.per = append(q.per, parseLabel(bad, key, piece, config.AuthHeader.Name, pattern))
+			t := parseLabel(bad, key, piece, config.AuthHeader.Name, pattern)
+			for _, part := range t.parts {
+				q.per = append(q.per, &template{pattern: t.pattern, parts: []templatePart{part}})
+			}
 		}
 	}
+	setSeparators(q)
 	if len(q.per) == 1 && len(q.per[0].parts) == 1 && q.per[0].parts[0].source == headers {
 		q.header = http.CanonicalHeaderKey(q.per[0].parts[0].key)
+	}
+}
+
+// setSeparators sets what keeps the values of a subject apart, if it has several.
+func setSeparators(q *quota) {
+	values, separators, follows := 0, "", false
+	for _, part := range q.per {
+		isValue := isReference(part)
+		if isValue {
+			values++
+			q.adjoins = q.adjoins || follows
+		} else {
+			separators += part.parts[0].text
+		}
+		follows = isValue
+	}
+	if values > 1 {
+		q.separators = separators
+	} else {
+		q.adjoins = false
 	}
 }

@@ -52,8 +52,8 @@ func TestLimitOfMoney(t *testing.T) {
 		want  int64 // 0: refused
 		text  string
 	}{
-		{"25.00", 25 * dollarPicos, "25.00"}, {25, 25 * dollarPicos, "25.00"}, {0.5, dollarPicos / 2, "0.50"}, {"0.009", 9 * dollarPicos / 1000, "0.00"},
-		{"9000000", 9_000_000 * dollarPicos, "9000000.00"}, {0.0000001, 100_000, "0.00"},
+		{"25.00", 25 * dollarPicos, "25.00"}, {25, 25 * dollarPicos, "25.00"}, {0.5, dollarPicos / 2, "0.50"}, {"0.009", 9 * dollarPicos / 1000, "0.009"},
+		{"9000000", 9_000_000 * dollarPicos, "9000000.00"}, {0.0000001, 100_000, "0.0000001"},
 		{"9000000.01", 0, ""}, {"0", 0, ""}, {nil, 0, ""}, {"", 0, ""}, {"25 USD", 0, ""}, {"1,000", 0, ""}, {true, 0, ""}, {-5, 0, ""},
 	} {
 		bad := &problems{}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -30,15 +29,15 @@ func parseRedis(bad *problems, config *Redis, secrets *secretSettings) *redisSet
 	if s.username != nil && s.password == nil {
 		bad.add("redis.username", `has no effect without "redis.password"`)
 	}
-	s.db = parseCount(bad, "redis.db", config.DB, maxRedisDB)
-	s.poolSize = parseCount(bad, "redis.poolSize", config.PoolSize, maxRedisConnections)
+	s.db = parseInteger(bad, "redis.db", config.DB, 0, 0, maxRedisDB, "")
+	s.poolSize = parseInteger(bad, "redis.poolSize", config.PoolSize, 0, 0, maxRedisConnections, "")
 	if s.poolSize == 0 {
 		s.poolSize = redisConnectionsPerCPU * runtime.GOMAXPROCS(0)
 	}
-	if most := parseCount(bad, "redis.maxActiveConns", config.MaxActiveConns, maxRedisConnections); most > 0 && most < s.poolSize {
+	if most := parseInteger(bad, "redis.maxActiveConns", config.MaxActiveConns, 0, 0, maxRedisConnections, ""); most > 0 && most < s.poolSize {
 		s.poolSize = most
 	}
-	s.minIdle = parseCount(bad, "redis.minIdleConns", config.MinIdleConns, maxRedisConnections)
+	s.minIdle = parseInteger(bad, "redis.minIdleConns", config.MinIdleConns, 0, 0, maxRedisConnections, "")
 	if s.minIdle > s.poolSize {
 		s.minIdle = s.poolSize
 	}
@@ -98,19 +97,6 @@ func parseRedisEndpoint(bad *problems, endpoints []string) string {
 		bad.add("redis.endpoints", "must be host:port, such as redis:6379") // not repeated: a URL may contain a password
 	}
 	return endpoints[0]
-}
-
-// parseCount parses an integer from 0.
-func parseCount(bad *problems, key string, value any, maximum int) int {
-	if isUnset(value) {
-		return 0
-	}
-	number, ok := parseNumber(value)
-	if !ok || number != float64(int(number)) || number < 0 || number > float64(maximum) {
-		bad.add(key, "must be an integer from 0 to %d, got %q", maximum, shortened(fmt.Sprint(value)))
-		return 0
-	}
-	return int(number)
 }
 
 // parseRedisTimeout parses a timeout. As in Traefik's RateLimit, a number without a unit is one of

@@ -16,7 +16,7 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secre
 	t.target.Provider = settings.Provider
 	checkAttribute(bad, "telemetry.provider", settings.Provider)
 	t.labels = parseLabels(bad, config, pattern)
-	t.target.MaxSeries = parseInteger(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 100000, "series")
+	t.target.MaxSeries = parseInteger(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 1, 100000, "series")
 	if log := parseLog(bad, settings.Log); log != nil {
 		t.sinks = append(t.sinks, log)
 		t.wantsDetails = true
@@ -25,7 +25,7 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secre
 	t.otlp = newOTLPSettings(bad, settings.OTLP, secrets, os.Getenv)
 	t.spans = t.otlp != nil && t.otlp.traces != nil
 	t.wantsDetails = t.wantsDetails || t.spans
-	maxBytes := parseInteger(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1<<20, "bytes")
+	maxBytes := parseInteger(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1, 1<<20, "bytes")
 	if parseBool(bad, "telemetry.traces.captureContent", settings.Traces.CaptureContent, false) {
 		t.contentMaxBytes = maxBytes
 	}

@@ -71,14 +71,18 @@ func parseBool(bad *problems, key string, value any, byDefault bool) bool {
 	return byDefault
 }
 
-// parseInteger parses an integer from 1 to maximum.
-func parseInteger(bad *problems, key string, value any, byDefault, maximum int, unit string) int {
+// parseInteger parses an integer in a unit, which may be empty.
+func parseInteger(bad *problems, key string, value any, byDefault, least, most int, unit string) int {
 	if isUnset(value) {
 		return byDefault
 	}
 	number, ok := parseNumber(value)
-	if !ok || number != math.Trunc(number) || number < 1 || number > float64(maximum) {
-		bad.add(key, "must be an integer from 1 to %d (%s), got %q", maximum, unit, fmt.Sprint(value))
+	if !ok || number != math.Trunc(number) || number < float64(least) || number > float64(most) {
+		if unit != "" {
+			unit = " (" + unit + ")"
+		}
+		bad.add(key, "must be an integer from %d to %d%s, got %q", least, most, unit, shortened(fmt.Sprint(value)))
+		return byDefault
 	}
 	return int(number)
 }
@@ -210,14 +214,18 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// parseOneOf returns the value in lower case, if it is one of the given ones or empty; otherwise it
-// reports the problem and returns "".
+// parseOneOf returns the one of the values that is configured, in any case; "": none is, or another
+// one, which it reports.
 func parseOneOf(bad *problems, key, value string, values ...string) string {
-	parsed := strings.ToLower(strings.TrimSpace(value))
-	if parsed == "" || containsText(values, parsed) {
-		return parsed
+	text := strings.TrimSpace(value)
+	for _, allowed := range values {
+		if strings.EqualFold(text, allowed) {
+			return allowed
+		}
 	}
-	bad.add(key, `must be "%s", got %q`, strings.Join(values, `" or "`), shortened(value))
+	if text != "" {
+		bad.add(key, `must be "%s", got %q`, strings.Join(values, `" or "`), shortened(value))
+	}
 	return ""
 }
 

@@ -63,6 +63,9 @@ const digestPrefix = "sha256:"
 // digestForm matches a digest of a key.
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
+// emptyDigest is the digest of no key: of a variable that was not set, for instance.
+const emptyDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 // newConsumer returns a consumer that is valid without end.
 func newConsumer(name, group string) *consumer {
 	c := &consumer{caller: &caller{name: name, group: group}, labels: []string{consumerLabel, name}}
@@ -105,39 +108,54 @@ func setAllowedModels(c *consumer, patterns []string) {
 
 var noModels = regexp.MustCompile(`^\x00$`)
 
-// identifyConsumer returns the consumer of a request, nil if none is known and none is required. Nearly
-// all clients send a bearer token and no other key, and most consumers have been found before.
+// identifyConsumer returns the consumer of a request, nil if none is known and none is required.
 func identifyConsumer(cs *consumers, req *http.Request, now time.Time) (*consumer, *apiError) {
+	if c := commonConsumer(cs, req); c != nil {
+		return c, nil
+	}
+	return identifyUncommon(cs, req, now)
+}
+
+// commonConsumer returns the consumer of a request if few steps tell that it is known and valid; nil:
+// identifyUncommon tells. Nearly all clients send a bearer token and no other key.
+func commonConsumer(cs *consumers, req *http.Request) *consumer {
 	header := req.Header
 	bearer := header[authorization]
 	if cs.isUncommon || len(bearer) != 1 || !strings.HasPrefix(bearer[0], bearerPrefix) || req.URL.RawQuery != "" ||
 		header["X-Api-Key"] != nil || header["Api-Key"] != nil || header["X-Goog-Api-Key"] != nil {
-		return identifyUncommon(cs, req, now)
+		return nil
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(bearer[0][len(bearerPrefix):])))
 	id := digestPrefix + hex.EncodeToString(sum[:])
 	c := cs.list[id]
 	if c == nil {
-		list, has := cs.more.Load().(*consumerList)
-		if !has {
-			return findConsumer(cs, id, now)
-		}
-		known, isKnown := list.known.Load(id)
-		if !isKnown {
-			return findConsumer(cs, id, now)
-		}
-		c = known.(*consumer)
-		if cs.names[c.caller.name] {
-			return findConsumer(cs, id, now)
-		}
+		c = commonEntry(cs, id)
 	}
-	if c.lapses {
-		return c, lapsed(cs, c, now)
+	if c == nil || c.lapses {
+		return nil
 	}
-	return c, nil
+	return c
 }
 
-// identifyUncommon is identifyConsumer for all requests.
+// commonEntry returns the consumer of an id that has been found before beside the list of the
+// configuration; nil: findConsumer tells. Most consumers have been.
+func commonEntry(cs *consumers, id string) *consumer {
+	list, has := cs.more.Load().(*consumerList)
+	if !has {
+		return nil
+	}
+	known, isKnown := list.known.Load(id)
+	if !isKnown {
+		return nil
+	}
+	c := known.(*consumer)
+	if cs.names[c.caller.name] {
+		return nil
+	}
+	return c
+}
+
+// identifyUncommon is identifyConsumer for all requests, in more steps.
 func identifyUncommon(cs *consumers, req *http.Request, now time.Time) (*consumer, *apiError) {
 	switch {
 	case cs.onlyGroups:
@@ -271,6 +289,10 @@ func resolveKeys(cs *consumers) {
 			continue // the log says so
 		}
 		id := keyDigest(key)
+		if id == emptyDigest {
+			logWarn("%s: is the SHA-256 of no text; it identifies nobody", k.key)
+			continue
+		}
 		if other := cs.resolved[id]; other != nil || cs.list[id] != nil {
 			logWarn("%s: another consumer has the same key; this one is ignored", k.key)
 			continue

@@ -196,7 +196,8 @@ func checkKeys(keys []string, byKey map[string]int) string {
 	all := strings.Join(keys, "")
 	digests := strings.ReplaceAll(all, digestPrefix, "")
 	_, err := hex.DecodeString(digests)
-	isPlain := err == nil && len(byKey) == len(keys) && len(digests) == 64*len(keys) && len(all) == digestBytes*len(keys) &&
+	_, hasEmpty := byKey[emptyDigest]
+	isPlain := err == nil && !hasEmpty && len(byKey) == len(keys) && len(digests) == 64*len(keys) && len(all) == digestBytes*len(keys) &&
 		strings.ToLower(all) == all
 	if isPlain {
 		return ""
@@ -217,6 +218,9 @@ const digestBytes = 71
 
 // keyProblem returns the problem of a key in a list, "" if it is a digest.
 func keyProblem(key string) string {
+	if key == emptyDigest {
+		return "is the SHA-256 of no text; the command that made it had no key"
+	}
 	if digestForm.MatchString(key) {
 		return ""
 	}

@@ -30,7 +30,9 @@ type exchange struct {
 	call          *Call
 	consumer      *consumer      // that sent the request; nil: it is unknown
 	restricted    bool           // the consumer, or its group, may use some models only
+	foundLate     bool           // a chained instance has found the consumer out
 	countsCost    bool           // a quota counts money
+	sharesCharges bool           // charges may be in Redis
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

@@ -20,6 +20,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if priorKey := x.provider.auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
+	forgetRefusal(x)
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
 		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
@@ -60,6 +61,15 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	}
 }
 
+// forgetRefusal forgets what an instance has responded whose response a failover service has discarded.
+func forgetRefusal(x *exchange) {
+	x.errorType = ""
+	if x.response.refused != nil {
+		x.response.refused = nil
+		x.call.Quota = ""
+	}
+}
+
 // chainedKind returns the kind of endpoint that a request is for at a chained instance. A request
 // that an instance before has governed stays governed, and a request that is denied under the
 // client's path or the present one is denied.
@@ -87,6 +97,9 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 			writePolicyError(rw, apiErr)
 			return out
 		}
+		if x.consumer != nil {
+			p = consumerPolicy(p, x.consumer)
+		}
 	}
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
@@ -94,7 +107,7 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 		writePolicyError(rw, denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
 		writePolicyError(rw, modelNotFound(name))
-	case p.models.allowed != nil && prior.suffix == "" && !p.reportOnly:
+	case (p.models.allowed != nil || p.models.consumers != nil) && prior.suffix == "" && !p.reportOnly:
 		filterModels(p, rw, req, "")
 	default:
 		out = forwardedModels(p, rw, req, prior.suffix)

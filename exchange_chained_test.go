@@ -88,3 +88,35 @@ func TestUsageAfterFailoverOfKinds(t *testing.T) {
 		t.Errorf("access-log headers %v with output %v, want an input of 9 and no output", recorder.Header(), got)
 	}
 }
+
+// TestFailoverAfterRefusedConsumer: what one chained instance has refused a consumer, the next one does not serve.
+func TestFailoverAfterRefusedConsumer(t *testing.T) {
+	tests := map[string]Consumer{
+		"disabled":   {Name: "blue", Key: keyID("sk-blue"), Disabled: true},
+		"restricted": {Name: "blue", Key: keyID("sk-blue"), AllowedModels: []string{"o1"}},
+	}
+	for name, who := range tests {
+		t.Run(name, func(t *testing.T) {
+			config := CreateConfig()
+			config.Token = "sk-provider"
+			config.Consumers.List = []Consumer{who}
+			served := 0
+			provider := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
+			first, second := newInstance(t, config, provider), newInstance(t, config, provider)
+			code := 0
+			handler := newInstance(t, CreateConfig(), http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				for _, instance := range []http.Handler{first, second} {
+					rw := httptest.NewRecorder()
+					instance.ServeHTTP(rw, req.Clone(req.Context()))
+					code = rw.Code
+				}
+			}))
+			req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(plainRequest))
+			req.Header.Set("Authorization", "Bearer sk-blue")
+			handler.ServeHTTP(httptest.NewRecorder(), req)
+			if served != 0 || code < http.StatusBadRequest {
+				t.Errorf("%d requests were served, the last status is %d", served, code)
+			}
+		})
+	}
+}

@@ -10,30 +10,41 @@ import (
 // of the consumer's group applied. It returns the request, or nil if it has responded.
 func identify(x *exchange, req *http.Request) *http.Request {
 	p := x.firstPolicy
-	c, apiErr := identifyConsumer(p.consumers, req, x.call.Start)
+	c := commonConsumer(p.consumers, req)
 	if c == nil {
-		if c, apiErr = passedConsumer(req, apiErr); c == nil {
-			return unidentifiedRequest(x, req, apiErr)
-		}
+		return identifyUncommonly(x, p, req)
 	}
-	x.consumer = c
-	call, who := x.call, c.caller
-	call.Consumer = who.name
-	call.Group = who.group
-	call.Labels = c.labels
-	if apiErr != nil || p.groups != nil || p.namesConsumer || c.allowed != nil {
-		return applyConsumer(x, p, req, apiErr)
+	setConsumer(x, c)
+	if p.groups != nil || p.namesConsumer || c.allowed != nil {
+		return applyConsumer(x, p, req, nil)
 	}
 	return req
 }
 
-// unidentifiedRequest returns a request whose consumer is unknown and not required, or nil if it is.
-func unidentifiedRequest(x *exchange, req *http.Request, apiErr *apiError) *http.Request {
+// setConsumer sets the consumer of an exchange.
+func setConsumer(x *exchange, c *consumer) {
+	call, who := x.call, c.caller
+	x.consumer = c
+	call.Consumer = who.name
+	call.Group = who.group
+	call.Labels = c.labels
+}
+
+// identifyUncommonly is identify for requests whose consumer takes more steps to find, or is not valid.
+func identifyUncommonly(x *exchange, p *policy, req *http.Request) *http.Request {
+	c, apiErr := identifyUncommon(p.consumers, req, x.call.Start)
+	if c == nil {
+		c, apiErr = passedConsumer(req, apiErr)
+	}
+	if c != nil {
+		setConsumer(x, c)
+		return applyConsumer(x, p, req, apiErr)
+	}
 	if apiErr != nil {
 		rejectExchange(x, apiErr)
 		return nil
 	}
-	return req
+	return req // it is unknown, and not required
 }
 
 // applyConsumer applies what is particular to the consumer of a request. It returns the request, or
@@ -64,18 +75,24 @@ func passedConsumer(req *http.Request, apiErr *apiError) (*consumer, *apiError) 
 
 // enterGroup has the policy of the consumer's group applied.
 func enterGroup(x *exchange, p *policy) *apiError {
-	own := p.groups[x.call.Group]
-	if own == nil && p.consumers.onlyGroups {
-		return nil // as at a chained instance
-	}
-	if own == nil {
-		logWarnOnce("middleware %q: consumers.groups does not have the group %q of a consumer; its requests get status 403", p.name, x.call.Group)
+	if lacksGroup(p, x.call.Group) {
 		return unknownGroup()
 	}
-	x.firstPolicy = own
-	x.latestPolicy = own
-	x.provider = own.providers[0]
+	if own := p.groups[x.call.Group]; own != nil {
+		x.firstPolicy = own
+		x.latestPolicy = own
+		x.provider = own.providers[0]
+	}
 	return nil
+}
+
+// lacksGroup reports whether a policy that identifies consumers does not have the group of one.
+func lacksGroup(p *policy, group string) bool {
+	if group == "" || p.groups == nil || p.groups[group] != nil || p.consumers.onlyGroups {
+		return false
+	}
+	logWarnOnce("middleware %q: consumers.groups does not have the group %q of a consumer; its requests get status 403", p.name, group)
+	return true
 }
 
 // withCaller returns a request whose templates can refer to its consumer.
@@ -146,34 +163,38 @@ func passthroughDenied() *apiError {
 // planConsumer is planRequest for a consumer that may use some models only.
 func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := planRequest(ep, req)
-	if apiErr != nil {
-		return pl, apiErr
+	if apiErr == nil {
+		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
-	c, d := x.consumer, pl.decision
+	return pl, apiErr
+}
+
+// checkConsumerModel returns the error for a model that a consumer may not use, nil if it may.
+func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiError {
+	c := x.consumer
 	switch {
 	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
-		return pl, noModel()
+		return noModel()
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
-		return pl, nil
+		return nil
 	}
 	name := d.requestedModel
 	if name == "" || !ep.models.override {
 		name = d.model[0]
 	}
-	apiErr = modelNotFound(name)
+	apiErr := modelNotFound(name)
 	apiErr.message += " Use one of: " + c.allowedText + "."
-	return pl, apiErr
+	return apiErr
 }
 
 // chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,
 // if it has one. The first instance with consumers identifies.
 func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiError) {
 	if x.consumer == nil {
-		var apiErr *apiError
 		if who := callerOf(req); who != nil {
 			x.consumer = newConsumer(who.name, who.group)
 		} else if p.consumers != nil {
-			if apiErr = identifyChained(x, p, req); apiErr != nil {
+			if apiErr := identifyChained(x, p, req); apiErr != nil {
 				return p, apiErr
 			}
 		}
@@ -184,14 +205,20 @@ func chainedPolicy(x *exchange, p *policy, req *http.Request) (*policy, *apiErro
 	return p, nil
 }
 
-// identifyChained identifies the consumer of a request after an instance that has not.
+// identifyChained identifies the consumer of a request after an instance that has not. The instance
+// then does what the first one does else: it needs the group, and enforces the models.
 func identifyChained(x *exchange, p *policy, req *http.Request) *apiError {
 	c, apiErr := identifyConsumer(p.consumers, req, time.Now())
+	if c != nil && apiErr == nil && lacksGroup(p, c.caller.group) {
+		apiErr = unknownGroup()
+	}
+	if apiErr == nil {
+		x.consumer = c // else a failover service would call another instance with a consumer that is not valid
+		x.foundLate = c != nil
+	}
 	if c == nil || x.call == nil {
-		x.consumer = c
 		return apiErr
 	}
-	x.consumer = c
 	x.call.Consumer, x.call.Group = c.caller.name, c.caller.group
 	if !containsText(x.call.Labels, consumerLabel) && !containsText(x.call.Labels, groupLabel) {
 		x.call.Labels = append(append([]string{}, c.labels...), x.call.Labels...)

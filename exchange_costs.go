@@ -13,30 +13,35 @@ const (
 func setCost(x *exchange, t *priceTable, header http.Header) {
 	c := x.call
 	resp := &c.Response
+	u, small := &resp.Usage, resp.details
+	if small == nil || c.Status != http.StatusOK || !isPlain(&small.Usage) {
+		setUncommonCost(x, t, header)
+		return
+	}
+	resp.ServiceTier = small.ServiceTier
+	input, output := u.InputTokens, u.OutputTokens
+	p := servedPrice(t, x.provider.preset.name, resp.Model, c.Request.Model)
+	if p == nil || p.byService || input > p.plainInput || output > plainTokens {
+		setPricedCost(x, p, header)
+		return
+	}
+	cost := input*p.rates[inputRate] + output*p.rates[outputRate] // as costOf
+	c.Cost = Cost{Known: true, Picodollars: cost, Source: costFromTable}
+	header[costHeader] = []string{dollars(cost)}
+}
+
+// setUncommonCost is setCost for all but small responses without parts that could have a price of their own.
+func setUncommonCost(x *exchange, t *priceTable, header http.Header) {
+	c, reader := x.call, x.response.reader
 	if c.Status < http.StatusOK || c.Status >= http.StatusMultipleChoices {
 		return
 	}
-	if resp.details == nil || !isPlain(&resp.details.Usage) {
-		takeParts(x.response.reader)
-		if t.trustReported && x.response.reader.parts.cost != "" {
-			setReportedCost(c, x.response.reader.parts.cost, header)
-			return
-		}
-	} else {
-		resp.ServiceTier = resp.details.ServiceTier
-	}
-	p := servedPrice(t, x.provider.preset.name, resp.Model, c.Request.Model)
-	if p == nil || !resp.Usage.OutputKnown {
-		setUncommonCost(x, p, header)
+	takeParts(reader)
+	if t.trustReported && reader.parts.cost != "" {
+		setReportedCost(c, reader.parts.cost, header)
 		return
 	}
-	cost, isKnown := costOf(p, &resp.Usage, resp)
-	if !isKnown {
-		countUnknownCost(x.firstPolicy.telemetry.registry, c, unknownUsage)
-		return
-	}
-	c.Cost = Cost{Known: true, Picodollars: cost, Source: costFromTable}
-	header[costHeader] = []string{dollars(cost)}
+	setPricedCost(x, servedPrice(t, x.provider.preset.name, c.Response.Model, c.Request.Model), header)
 }
 
 // setReportedCost sets the cost that a provider reports, a decimal text.
@@ -46,9 +51,9 @@ func setReportedCost(c *Call, text string, header http.Header) {
 	header[costHeader] = []string{dollars(cost)}
 }
 
-// setUncommonCost sets the cost of a call without a price, which is unknown, and of one without output.
-// Endpoints other than those that generate text may have none: it then costs nothing.
-func setUncommonCost(x *exchange, p *price, header http.Header) {
+// setPricedCost sets the cost of a call by its price; nil: it has none, and the cost is unknown. Endpoints
+// other than those that generate text may have no output: it then costs nothing.
+func setPricedCost(x *exchange, p *price, header http.Header) {
 	c := x.call
 	if p == nil {
 		countUnknownCost(x.firstPolicy.telemetry.registry, c, unknownPrice)

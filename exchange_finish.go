@@ -33,7 +33,7 @@ func finish(x *exchange, ctx context.Context) {
 		settleQuotas(x)
 	}
 	setLogHeaders(header, x.decision, c)
-	if x.consumer != nil {
+	if c.Consumer != "" {
 		setConsumerHeaders(header, c)
 	}
 	if x.attempts != nil {
@@ -46,8 +46,8 @@ func finish(x *exchange, ctx context.Context) {
 // rejectExchange responds with an error before a provider is called, and records the call.
 func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
-	if w.charges != nil {
-		setLimitHeaders(w.ResponseWriter.Header(), w.charges)
+	if w.charges != nil || w.refused != nil {
+		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
 	}
 	writePolicyError(w.ResponseWriter, apiErr)
 	w.status = apiErr.status
@@ -59,7 +59,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	}
 	w.complete = true
 	w.ResponseWriter.Header()[errorTypeHeader] = []string{apiErr.code}
-	if x.consumer != nil {
+	if c.Consumer != "" {
 		setConsumerHeaders(w.ResponseWriter.Header(), c)
 	}
 	c.Duration = time.Since(c.Start)

@@ -93,6 +93,9 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
+	if apiErr == nil && x.foundLate {
+		apiErr = checkConsumerModel(x, p, ep, pl.decision)
+	}
 	if p.reportOnly {
 		pl = asReport(ep.models, pl, apiErr)
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there

@@ -4,18 +4,36 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // reserveQuotas reserves what a request may use on all quotas of a policy that apply to it, or returns
 // the error of one that has nothing left. rw gets the headers of that error.
 func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
-	rules, d, w := p.quotas, pl.decision, x.response
+	rules, output, w := p.quotas, pl.decision.tokenLimit, x.response
 	input := int64(len(pl.decoded)) / 4
 	if input >= dataURLMinTokens {
 		input = estimatedTokens(pl.decoded)
 	}
-	amounts := []int64{0, 1, input, d.tokenLimit, input + d.tokenLimit, 0, 0}
-	charges := append([]charge(nil), rules.charges...)
+	amounts := []int64{0, 1, input, output, input + output, 0, 0}
+	charges := append([]charge(nil), callerCharges(rules, x.call)...)
+	if rules.vary || p.store != nil || w.charges != nil {
+		return reserveUncommon(x, p, pl, rw, req, charges, amounts)
+	}
+	if reserveMemory(theMemoryStore, charges, amounts, rules.clock().UnixMilli()) {
+		if apiErr := refuseQuota(x, charges, rw); apiErr != nil {
+			return apiErr
+		}
+	}
+	w.charges = charges
+	return nil
+}
+
+// reserveUncommon is reserveQuotas for quotas that depend on the request, or are in Redis, and for
+// chained instances.
+func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request, charges []charge, amounts []int64) *apiError {
+	rules, w := p.quotas, x.response
 	if rules.vary || w.charges != nil {
 		var apiErr *apiError
 		if charges, apiErr = chooseCharges(x, p, pl, req, charges, amounts); apiErr != nil {
@@ -31,14 +49,48 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 			return apiErr
 		}
 	}
-	if w.charges = append(w.charges, charges...); rules.hasCost {
-		x.countsCost = true
+	if w.charges != nil {
+		charges = append(w.charges, charges...)
 	}
+	w.charges = charges // not nil, also if there are none
+	x.countsCost = x.countsCost || rules.hasCost
+	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
 }
 
-// chooseCharges returns the charges of the quotas that apply to a request, with its subjects and what
-// it may cost.
+// callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
+// on the request. The caller copies it. It is remembered: few callers send most requests.
+func callerCharges(rules *quotaRules, call *Call) []charge {
+	if !rules.byCaller {
+		return rules.charges
+	}
+	key := call.Consumer + "\x00" + call.Group
+	found, isKnown := rules.known.Load(key)
+	if isKnown {
+		return found.(*callerSet).charges
+	}
+	return newCallerCharges(rules, call, key)
+}
+
+// newCallerCharges is callerCharges for a caller that is not known yet.
+func newCallerCharges(rules *quotaRules, call *Call, key string) []charge {
+	set := &callerSet{charges: append([]charge(nil), rules.charges...)}
+	for i := range set.charges {
+		c := &set.charges[i]
+		if c.quota.byConsumer {
+			c.key += call.Consumer
+		} else if c.quota.byGroup {
+			c.key += call.Group
+		}
+	}
+	if rules.knownCount.Add(1) <= maxKnownCallers {
+		rules.known.Store(key, set)
+	}
+	return set.charges
+}
+
+// chooseCharges returns the charges of the quotas that apply to a request, with the subjects that
+// depend on it and what it may cost.
 func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []charge, amounts []int64) ([]charge, *apiError) {
 	charges, model := all[:0], pl.decision.request.Model
 	for i := range all {
@@ -47,21 +99,16 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 		if q.models != nil && !q.models.MatchString(model) {
 			continue
 		}
-		switch {
-		case q.byConsumer:
-			c.key += x.call.Consumer
-		case q.byGroup:
-			c.key += x.call.Group
-		case q.per != nil:
+		if q.per != nil {
 			value := req.Header[q.header]
-			if value != nil && len(value[0]) <= subjectMaxBytes && value[0] != "" {
+			if len(value) > 0 && len(value[0]) <= subjectMaxBytes && value[0] != "" {
 				c.key += value[0]
 			} else if apiErr := addSubject(c, req, model); apiErr != nil {
 				return nil, apiErr
 			}
 		}
 		if c.counts == countCost {
-			if apiErr := setCosts(c, p, model, amounts); apiErr != nil {
+			if apiErr := setCosts(c, p, x.provider, model, amounts); apiErr != nil {
 				return nil, apiErr
 			}
 		}
@@ -94,57 +141,71 @@ func chainedCharges(before, all []charge) []charge {
 // addSubject adds to the key of a charge whose counter a request takes from. A quota in report mode
 // refuses nothing: requests that lack the value share one counter there.
 func addSubject(c *charge, req *http.Request, model string) *apiError {
-	subject := ""
-	for _, part := range c.quota.per {
+	q, subject, exact, before := c.quota, "", "", ""
+	isAmbiguous := q.adjoins
+	for _, part := range q.per {
 		text := model
 		if part.parts != nil {
 			rendered, apiErr := render(part, req)
 			if apiErr != nil && c.enforce {
 				return apiErr
 			}
-			if text = rendered; apiErr != nil {
-				text = other
+			if apiErr != nil {
+				c.key += other
+				return nil
 			}
+			text = rendered
 		}
 		subject += text
+		if isReference(part) && (q.separators != "" || q.adjoins) {
+			exact += strconv.Itoa(len(text)) + ":" + text
+			isAmbiguous = isAmbiguous || strings.ContainsAny(before, q.separators) // the last value may have them
+			before = text
+		}
+	}
+	if isAmbiguous {
+		c.key += subjectHash(exact)
+		return nil
 	}
 	if len(subject) > subjectMaxBytes {
-		hash := sha256.Sum256([]byte(subject))
-		subject = "sha256:" + hex.EncodeToString(hash[:])
+		subject = subjectHash(subject)
 	}
 	c.key += subject
 	return nil
 }
 
-// setCosts sets what a request may cost. A model without a price costs nothing that is known.
-func setCosts(c *charge, p *policy, model string, amounts []int64) *apiError {
-	c.price = priceOf(p.prices, model)
+// subjectHash returns what stands for a subject that is too long, or whose values could be parted in
+// another way: who chooses one of them could else choose the counter of others.
+func subjectHash(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(hash[:])
+}
+
+// setCosts sets what a request to a provider may cost. A model without a price costs nothing that is
+// known.
+func setCosts(c *charge, p *policy, pr *provider, model string, amounts []int64) *apiError {
+	c.price = servedPrice(p.prices, pr.preset.name, "", model)
 	if c.price == nil {
 		if c.enforce && p.prices.deniesUnpriced {
 			return modelNotPriced(c.quota, model)
 		}
 		return nil
 	}
-	amounts[countCost] = estimatedCost(c.price, amounts[countInput], 0)
-	amounts[countFullCost] = estimatedCost(c.price, amounts[countInput], amounts[countOutput])
+	input := amounts[countInput]
+	amounts[countCost] = atMost(estimateCost(c.price, input, 0), maxCallCost)
+	amounts[countFullCost] = atMost(estimateCost(c.price, input, amounts[countOutput]), maxCallCost)
 	return nil
 }
 
 // maxCallCost bounds the cost of one call, 100,000 USD, so that sums do not overflow.
 const maxCallCost = 100_000 * dollarPicos
 
-// estimatedCost returns what tokens may cost.
-func estimatedCost(p *price, input, output int64) int64 {
-	cost := estimateCost(p, input, output)
-	if cost > maxCallCost {
-		return maxCallCost
-	}
-	return cost
-}
-
-// costOfTokens returns what tokens cost of which nothing else is known.
-func costOfTokens(p *price, input, output int64) int64 {
-	cost, _ := costOf(p, &Usage{InputKnown: true, OutputKnown: true, InputTokens: input, OutputTokens: output}, &Response{})
+// costOfCounts returns what the counts of a usage cost, whether they are known or estimated.
+func costOfCounts(p *price, u *Usage) int64 {
+	own := *u
+	own.InputKnown = true
+	own.OutputKnown = true
+	cost, _ := costOf(p, &own, &Response{})
 	return cost
 }
 
@@ -165,9 +226,8 @@ func refuseQuota(x *exchange, charges []charge, rw http.ResponseWriter) *apiErro
 			continue
 		}
 		x.call.Quota = c.quota.name
-		header := rw.Header()
-		setLimitHeaders(header, charges)
-		setRetryHeaders(header, c)
+		x.response.refused = charges
+		setRetryHeaders(rw.Header(), c)
 		return quotaExceeded(c)
 	}
 	return nil
@@ -192,11 +252,16 @@ func settleQuotas(x *exchange) {
 	w, call := x.response, x.call
 	charges, u := w.charges, &call.Response.Usage
 	w.charges = nil
-	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" {
+	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" || call.ErrorType != "" {
 		settleUncommon(x, charges)
 		return
 	}
-	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens})
+	amounts := []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens}
+	if x.sharesCharges {
+		settleCharges(charges, amounts)
+		return
+	}
+	settleMemory(theMemoryStore, charges, amounts)
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a
@@ -214,16 +279,35 @@ func settleUncommon(x *exchange, charges []charge) {
 	if !u.InputKnown || !u.OutputKnown {
 		estimateUsage(x, charges)
 	}
-	cost := x.call.Cost.Picodollars
+	used, cost := *u, x.call.Cost.Picodollars
+	isCut := x.response.reader.stream && x.call.ErrorType != ""
+	if isCut {
+		completeCut(x, &used)
+	}
 	for i := range charges {
-		if c := &charges[i]; c.price != nil && !x.call.Cost.Known {
-			cost = costOfTokens(c.price, u.InputTokens, u.OutputTokens)
+		if c := &charges[i]; c.price != nil && (!x.call.Cost.Known || isCut) {
+			cost = atLeast(cost, costOfCounts(c.price, &used))
 		}
 	}
-	if cost > maxCallCost {
-		cost = maxCallCost
+	input, output := used.InputTokens, used.OutputTokens
+	settleCharges(charges, []int64{0, 1, input, output, input + output, atMost(cost, maxCallCost)})
+}
+
+// completeCut completes the usage of a stream that ended early. The counts of the beginning are not
+// those of the end: some providers report 0, and Anthropic a first token.
+func completeCut(x *exchange, u *Usage) {
+	if u.InputTokens == 0 && x.plan != nil {
+		u.InputTokens = estimatedTokens(x.plan.decoded)
 	}
-	settleCharges(charges, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens, cost})
+	u.OutputTokens = atLeast(u.OutputTokens, limitedOutput(x))
+}
+
+// atLeast returns an amount, or another one if that is more.
+func atLeast(amount, other int64) int64 {
+	if amount < other {
+		return other
+	}
+	return amount
 }
 
 // hasServed reports whether a provider has worked for a request: it has responded, or the client has
@@ -236,7 +320,7 @@ func hasServed(x *exchange) bool {
 
 // estimateUsage estimates the counts that a response has not reported, for charges that need them.
 func estimateUsage(x *exchange, charges []charge) {
-	w, u := x.response, &x.call.Response.Usage
+	u := &x.call.Response.Usage
 	isNeeded := false
 	for i := range charges {
 		isNeeded = isNeeded || charges[i].counts > countRequest
@@ -248,32 +332,49 @@ func estimateUsage(x *exchange, charges []charge) {
 		u.Estimated = true
 		u.InputTokens = estimatedTokens(x.plan.decoded)
 	}
-	if output := estimatedOutput(w); !u.OutputKnown && output > 0 {
+	if output := limitedOutput(x); !u.OutputKnown && output > 0 {
 		u.Estimated = true
 		u.OutputTokens = output
-		if limit := x.decision.tokenLimit; limit > 0 && output > limit {
-			u.OutputTokens = limit
-		}
 	}
 }
 
-// estimatedOutput returns how many tokens a response may have: one for each event of a stream, or a
-// fourth of its bytes. Responses of other endpoints than those that generate text have none.
+// limitedOutput returns how many tokens a response may have, at most the token limit.
+func limitedOutput(x *exchange) int64 {
+	output := estimatedOutput(x.response)
+	if limit := x.decision.tokenLimit; limit > 0 {
+		return atMost(output, limit)
+	}
+	return output
+}
+
+// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers.
+const eventMaxBytes = 512
+
+// estimatedOutput returns how many tokens a response may have: one for each event of a stream, and a
+// fourth of the bytes beyond what is around them, since some providers send many tokens at once; or a
+// fourth of its bytes. Responses of other endpoints than those that generate text have none. The events
+// of the Responses API repeat what the client sent.
 func estimatedOutput(w *responseWriter) int64 {
-	reader := w.reader
+	reader, length := w.reader, w.scanned
+	if w.window != nil {
+		length += w.window.Len()
+	}
 	switch {
-	case reader.stream && reader.done:
-		return int64(reader.events) - 1
 	case reader.stream:
-		return int64(reader.events)
+		events := reader.events
+		if reader.done {
+			events--
+		}
+		if text := length - events*eventMaxBytes; text > 0 && reader.kind != responses {
+			events += text / 4
+		}
+		return int64(events)
 	case reader.kind != completions && reader.kind != responses:
 		return 0
 	case w.limit != nil && w.limit.replaced:
 		return w.limit.maxBytes / 4
-	case w.window == nil:
-		return 0
 	}
-	return int64(w.scanned+w.window.Len()) / 4
+	return int64(length) / 4
 }
 
 // settlePanicked settles the charges of an exchange that ends with a panic.

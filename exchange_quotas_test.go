@@ -107,6 +107,10 @@ func TestEachEndingIsSettledOnce(t *testing.T) {
 		{name: "stream without usage", next: events(3, "data: [DONE]\n\n"), wantRequests: 1, wantTokens: 18 + 3, wantEstimated: true},
 		{name: "stream that is cut", next: events(4, ""), wantRequests: 1, wantTokens: 18 + 4, wantEstimated: true},
 		{name: "stream that is aborted", next: events(5, "abort"), wantRequests: 1, wantTokens: 18 + 5, wantEstimated: true},
+		{name: "stream that is cut after the first count", next: events(20, "data: {\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":1,\"total_tokens\":31}}\n\n"), wantRequests: 1, wantTokens: 30 + 21},
+		{name: "stream that is cut after counts of 0", next: events(20, "data: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}\n\n"), wantRequests: 1, wantTokens: 18 + 21},
+		{name: "stream of large events that is cut", next: events(1, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\""+strings.Repeat("a", 1080)+"\"}}]}\n\n"),
+			body: `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, wantRequests: 1, wantTokens: 14 + 2 + 42, wantEstimated: true},
 		{name: "stream with a fault", next: events(0, "panic"), wantRequests: 1, wantTokens: 18, wantEstimated: true},
 		{name: "fault before the response", next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("fault") })},
 		{name: "refused by the provider", next: status(http.StatusTooManyRequests)},
@@ -354,12 +358,40 @@ func TestSubjectsHaveOwnCounters(t *testing.T) {
 			t.Errorf("team %q: status %d, want %d", shortened(test.team), got.Code, test.want)
 		}
 	}
-	if used, _ := usedOf(m, 1, "m"+other); used != 6 {
+	if used, _ := usedOf(m, 1, other); used != 6 {
 		t.Errorf("%d requests without the value that a quota in report mode counts by, want 6", used)
 	}
 }
 
 // TestDiscardedResponseOfChainedInstanceCountsNothing has a service between two instances call the second one several times.
+// TestValuesOfSubjectsAreKeptApart: nobody takes from the counter of others by a value that looks like two of theirs.
+func TestValuesOfSubjectsAreKeptApart(t *testing.T) {
+	for _, test := range []struct {
+		per  string
+		sent [][2]string // team and user
+		show string      // subject of the last one; empty: a hash
+	}{
+		{"$(headers.x-team):$(headers.x-user)", [][2]string{{"a", "b:c"}, {"a:b", "c"}}, ""},
+		{"$(headers.x-team):$(headers.x-user)", [][2]string{{"a:b", "c"}, {"a", "b:c"}}, "a:b:c"},
+		{"$(headers.x-team)$(headers.x-user)", [][2]string{{"a", "bc"}, {"ab", "c"}, {"abc", "d"}}, ""},
+		{"$(headers.x-team)/$(headers.x-user)", [][2]string{{"a", "b"}, {"a", "c"}}, "a/c"},
+		{"$(model)$(headers.x-user)", [][2]string{{"", "b"}, {"", "c"}}, ""},
+		{"team $(headers.x-team)", [][2]string{{"a m", "b"}, {"a  m", "b"}}, "team a  m"},
+	} {
+		config := CreateConfig()
+		config.Quotas = []Quota{{Unit: unitRequests, Limit: 1, Window: "1M", Per: test.per}}
+		m, _ := newQuotaMiddleware(t, respondWith(answeredJSON), config)
+		for _, sent := range test.sent {
+			if got := quotaRequest(m, context.Background(), quotaBody, "X-Team", sent[0], "X-User", sent[1]); got.Code != http.StatusOK {
+				t.Errorf("%s: %q gets status %d, want 200", test.per, sent, got.Code)
+			}
+		}
+		if used, _ := usedOf(m, 0, test.show); test.show != "" && used != 1 {
+			t.Errorf("%s: %q has used %d, want 1", test.per, test.show, used)
+		}
+	}
+}
+
 func TestDiscardedResponseOfChainedInstanceCountsNothing(t *testing.T) {
 	status := http.StatusBadGateway
 	chainedConfig := CreateConfig()
@@ -468,6 +500,7 @@ func TestCostIsCharged(t *testing.T) {
 		{"reserved input", "", quotaBody, answeredJSON, false, 200, 18 * 2_500_000, 220_000_000},
 		{"reserved input and limit", reserveFull, quotaBody, answeredJSON, false, 200, 18*2_500_000 + 50*10_000_000, 220_000_000},
 		{"no usage", reserveNone, quotaBody, `{"object":"x"}`, false, 200, 0, 18*2_500_000 + 3*10_000_000},
+		{"stream that is cut after the first count", reserveNone, quotaBody, "data: {\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":1}}\n\n" + strings.Repeat("data: {}\n\n", 8), false, 200, 0, 20*2_500_000 + 9*10_000_000},
 		{"no price", reserveFull, strings.Replace(quotaBody, `"m"`, `"n"`, 1), answeredJSON, false, 200, 0, 0},
 		{"no price, denied", "", strings.Replace(quotaBody, `"m"`, `"n"`, 1), answeredJSON, true, 400, 0, 0},
 	} {
@@ -480,11 +513,92 @@ func TestCostIsCharged(t *testing.T) {
 		m, reserved := (*middleware)(nil), int64(0)
 		m, _ = newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			_, reserved = usedOf(m, 0, "")
+			if strings.HasPrefix(test.respond, "data: ") {
+				startEventStream(rw)
+			}
 			respondWith(test.respond).ServeHTTP(rw, req)
 		}), config)
 		got := quotaRequest(m, context.Background(), test.body)
 		if used, left := usedOf(m, 0, ""); got.Code != test.wantStatus || reserved != test.wantReserved || used != test.want || left != 0 {
 			t.Errorf("%s: status %d, %d reserved, %d used, %d left reserved, want %d, %d, %d, 0", test.name, got.Code, reserved, used, left, test.wantStatus, test.wantReserved, test.want)
 		}
+	}
+}
+
+// informationalRecorder keeps the header of an informational response.
+type informationalRecorder struct {
+	*httptest.ResponseRecorder
+	informational http.Header
+}
+
+func (r *informationalRecorder) WriteHeader(status int) {
+	if status < http.StatusOK {
+		r.informational = r.Header().Clone()
+		return
+	}
+	r.ResponseRecorder.WriteHeader(status)
+}
+
+func TestInformationalResponseHasNoLimitsOfTheProvider(t *testing.T) {
+	config := CreateConfig()
+	config.Quotas = []Quota{{Unit: unitRequests, Limit: 10, Window: "1M"}}
+	m, _ := newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Link", "</a>")
+		rw.Header().Set("X-Ratelimit-Remaining-Tokens", "7")
+		rw.WriteHeader(http.StatusEarlyHints)
+		rw.WriteHeader(http.StatusOK)
+	}), config)
+	rw := &informationalRecorder{ResponseRecorder: httptest.NewRecorder()}
+	m.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(quotaBody)))
+	if got := rw.informational; len(got) != 1 || got.Get("Link") == "" {
+		t.Errorf("header %v, want the link only", got)
+	}
+}
+
+// TestFailoverAfterRefusal: what a failover service serves by another instance was not refused.
+func TestFailoverAfterRefusal(t *testing.T) {
+	stream := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		startEventStream(rw)
+		_, _ = io.WriteString(rw, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3,\"total_tokens\":8}}\n\ndata: [DONE]\n\n")
+	})
+	limited := CreateConfig()
+	limited.Quotas = []Quota{{Unit: unitRequests, Limit: 1, Window: "1M"}}
+	first, _ := newQuotaMiddleware(t, stream, limited)
+	second, _ := newQuotaMiddleware(t, stream, CreateConfig())
+	config := CreateConfig()
+	config.Quotas = []Quota{{Unit: unitRequests, Limit: 100, Window: "1M"}}
+	m, sink := newQuotaMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		held := httptest.NewRecorder()
+		if first.ServeHTTP(held, req.Clone(req.Context())); held.Code != http.StatusOK {
+			second.ServeHTTP(rw, req)
+		}
+	}), config)
+	quotaRequest(first, context.Background(), quotaBody)
+	got := quotaRequest(m, context.Background(), quotaBody)
+	if header := got.Header(); got.Code != http.StatusOK || header.Get("X-Ratelimit-Limit-Requests") != "100" || header.Get("Retry-After") != "" || header.Get(quotaHeader) != "" {
+		t.Errorf("status %d, header %v", got.Code, header)
+	}
+	if len(sink.calls) != 1 || sink.calls[0].Quota != "" || sink.calls[0].ErrorType != "" {
+		t.Errorf("records %+v, want one without a quota and an error", sink.calls)
+	}
+}
+
+func TestRefusedConfigurationHasNoCounters(t *testing.T) {
+	quotas := []Quota{{Name: "test-" + strconv.FormatInt(quotaNames.Add(1), 10), Unit: unitRequests, Limit: 1, Window: "1M"}}
+	config := CreateConfig()
+	config.Quotas = quotas
+	config.Token = "sk-provider"
+	config.Consumers = Consumers{List: []Consumer{{Name: "blue", Key: keyID("sk-blue")}}, Groups: map[string]ConsumerGroup{"eng": {Quotas: quotas}}}
+	config.Redis.OnError = "retry"
+	theMemoryStore.mu.Lock()
+	before := len(theMemoryStore.groups)
+	theMemoryStore.mu.Unlock()
+	if _, err := New(context.Background(), http.NotFoundHandler(), config, "test"); err == nil {
+		t.Fatal("the configuration is accepted")
+	}
+	theMemoryStore.mu.Lock()
+	defer theMemoryStore.mu.Unlock()
+	if got := len(theMemoryStore.groups); got != before {
+		t.Errorf("%d quotas have counters, want %d", got, before)
 	}
 }

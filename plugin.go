@@ -59,13 +59,11 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return nil, err
 	}
 	startTelemetry(ctx, p.telemetry)
-	startPrices(ctx, p.prices)
 	if p.exposes {
 		return &exposition{registry: p.telemetry.registry, name: name}, nil
 	}
-	if p.redis != nil {
-		startStore(ctx, p)
-	}
+	startPrices(ctx, p.prices)
+	startStore(ctx, p)
 	for i, pr := range p.providers {
 		startCredential(ctx, pr.auth.credential)
 		pr.handler = newHandler(p, pr, next)
@@ -77,11 +75,15 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	return &middleware{policy: p}, nil
 }
 
-// startStore connects a policy, and those of its groups, with the store of their counters.
+// startStore connects a policy, and those of its groups, with their counters.
 func startStore(ctx context.Context, p *policy) {
-	p.store = useRedisStore(ctx, p.redis)
+	if p.redis != nil {
+		p.store = useRedisStore(ctx, p.redis)
+	}
+	useCounters(p)
 	for _, group := range p.groups {
 		group.store = p.store
+		useCounters(group)
 	}
 }
 

@@ -28,8 +28,8 @@ type knownPrice struct {
 	list  *priceList // of the file at that time
 }
 
-// maxKnownPrices bounds the results that a table remembers: providers could make up any number of
-// models. Further ones are looked up each time.
+// maxKnownPrices bounds the results that a table remembers, since clients and providers could make up
+// any number of models. Before further ones it forgets all.
 const maxKnownPrices = 1000
 
 // Kinds of prices, in the order of rateNames.
@@ -61,8 +61,12 @@ const noRate = -1
 type price struct {
 	rates    []int64
 	tiers    []*priceTier // by the input that they begin above, the lowest first
-	services map[string]*servicePrice
-	byTokens bool // false: only requests, images and seconds cost something
+	byTokens bool         // false: only requests, images and seconds cost something
+	// By the service tier of the response: factors in millionths, and prices of its own, which are
+	// *price. Yaegi cannot set a field whose type leads back to its struct through a map or another type.
+	factors   map[string]int64
+	services  map[string]any
+	byService bool // one of the two is set
 
 	// Most calls cost their tokens, at rates whose products cannot overflow. Up to this input, no tier
 	// and no other rate counts; -1: never.
@@ -75,12 +79,6 @@ type priceTier struct {
 	rates []int64
 }
 
-// servicePrice is what a service tier costs: a factor in millionths, or prices of its own.
-type servicePrice struct {
-	factor int64
-	price  *price // nil: the factor counts
-}
-
 // The bounds of plain products: their sum is below 1<<62.
 const (
 	plainTokens = 1 << 30
@@ -88,8 +86,8 @@ const (
 )
 
 // newPrice returns the price with these rates, of which those that are not there are noRate.
-func newPrice(rates []int64, tiers []*priceTier, services map[string]*servicePrice) *price {
-	p := &price{services: services, tiers: tiers, plainInput: -1}
+func newPrice(rates []int64, tiers []*priceTier) *price {
+	p := &price{tiers: tiers, plainInput: -1}
 	for _, rate := range rates[:tokenRates] {
 		p.byTokens = p.byTokens || rate != noRate
 	}
@@ -152,31 +150,28 @@ func withDefaults(rates []int64) []int64 {
 	return all
 }
 
-// priceOf returns the price of a model; nil: it has none. The result is remembered.
-func priceOf(t *priceTable, model string) *price {
-	return servedPrice(t, "", model, "")
-}
-
 // servedPrice returns the price of a model that a provider has served: that of the model which its
 // response names, else that of the one which it was sent. Either may be empty, and so may the name of
-// the provider.
+// the provider. nil: it has none. The result is remembered.
 func servedPrice(t *priceTable, providerName, responseModel, requestModel string) *price {
+	key := providerName + "\x00" + responseModel + "\x00" + requestModel
+	found, isKnown := t.known.Load(key)
+	if !isKnown {
+		return lookUpPrice(t, key)
+	}
+	k := found.(*knownPrice)
+	if t.secret != nil && k.list != currentPrices(t) {
+		return lookUpPrice(t, key)
+	}
+	return k.price
+}
+
+// lookUpPrice looks up a price in the lists of a table, and remembers it.
+func lookUpPrice(t *priceTable, key string) *price {
 	var list *priceList
 	if t.secret != nil {
 		list = currentPrices(t)
 	}
-	key := providerName + "\x00" + responseModel + "\x00" + requestModel
-	if found, isKnown := t.known.Load(key); isKnown {
-		k, is := found.(*knownPrice)
-		if is && k.list == list {
-			return k.price
-		}
-	}
-	return lookUpPrice(t, list, key)
-}
-
-// lookUpPrice looks up a price in the lists of a table, and remembers it.
-func lookUpPrice(t *priceTable, list *priceList, key string) *price {
 	parts := strings.Split(key, "\x00")
 	var p *price
 	for _, model := range parts[1:] {
@@ -184,11 +179,21 @@ func lookUpPrice(t *priceTable, list *priceList, key string) *price {
 			p = findPrice([]*priceList{t.own, t.inline, list}, parts[0], model)
 		}
 	}
-	_, isKnown := t.known.Load(key)
-	if isKnown || t.knownCount.Add(1) <= maxKnownPrices {
-		t.known.Store(key, &knownPrice{price: p, list: list})
+	if _, isKnown := t.known.Load(key); !isKnown && t.knownCount.Add(1) > maxKnownPrices {
+		forgetPrices(t)
 	}
+	t.known.Store(key, &knownPrice{price: p, list: list})
 	return p
+}
+
+// forgetPrices forgets all results of a table: those of models that nobody uses would else keep out those
+// of the others for ever.
+func forgetPrices(t *priceTable) {
+	t.knownCount.Store(1)
+	t.known.Range(func(key, _ any) bool {
+		t.known.Delete(key)
+		return true
+	})
 }
 
 // findPrice returns the price of a model in the first list that names it, else that of the longest
@@ -242,12 +247,15 @@ type pricePattern struct {
 }
 
 // newPatterns returns the patterns among names, the longest first, in an order that does not depend
-// on that of the names.
+// on that of the names. Those longer than the name of any model match none.
 func newPatterns(names []string) []*pricePattern {
 	var patterns []*pricePattern
 	for _, name := range names {
-		if stars := strings.Count(name, "*"); stars > 0 {
-			expression := regexp.MustCompile(`^(?s:` + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, `.*`) + `)$`)
+		stars := strings.Count(name, "*")
+		if stars == 0 || len(name) > modelMaxBytes {
+			continue
+		}
+		if expression, err := compilePatterns([]string{name}); err == nil {
 			patterns = append(patterns, &pricePattern{name: name, literal: len(name) - stars, expression: expression})
 		}
 	}

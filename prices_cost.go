@@ -13,7 +13,7 @@ import (
 // costOf returns what a call cost in picodollars, and reports whether that is known: tokens that cost something have
 // been counted, and those that have been counted have a price.
 func costOf(p *price, u *Usage, r *Response) (int64, bool) {
-	if p.services != nil && r.ServiceTier != "" {
+	if p.byService && r.ServiceTier != "" {
 		return serviceCost(p, u, r)
 	}
 	input, output := u.InputTokens, u.OutputTokens
@@ -40,15 +40,14 @@ func costOfCommonParts(p *price, u *Usage) (int64, bool) {
 // serviceCost returns what a call cost whose response names a service tier.
 func serviceCost(p *price, u *Usage, r *Response) (int64, bool) {
 	plain := &Response{}
-	service := p.services[r.ServiceTier]
-	switch {
-	case service == nil:
-		return costOf(p, u, plain)
-	case service.price != nil:
-		return costOf(service.price, u, plain)
+	if own, has := p.services[r.ServiceTier].(*price); has {
+		return costOf(own, u, plain)
 	}
 	cost, isKnown := costOf(p, u, plain)
-	return multiplied(cost, service.factor), isKnown
+	if factor, has := p.factors[r.ServiceTier]; has {
+		cost = multiplied(cost, factor)
+	}
+	return cost, isKnown
 }
 
 // costOfParts returns what a call cost by its parts, which are disjoint.
@@ -163,10 +162,10 @@ func quotient(a, b, divisor int64) int64 {
 	return int64(whole)
 }
 
-// dollar is one USD.
-const dollar = 1000000000000
+// dollarPicos is a dollar in picodollars.
+const dollarPicos = 1_000_000_000_000
 
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollar, picodollars%dollar), "0"), ".")
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollarPicos, picodollars%dollarPicos), "0"), ".")
 }

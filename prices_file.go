@@ -123,13 +123,7 @@ func parseOwnList(text []byte) (*priceList, string) {
 
 // newPriceList returns the prices of models by their names.
 func newPriceList(members map[string]*priceMembers) *priceList {
-	var names []string
-	for name := range members {
-		if strings.Contains(name, "*") {
-			names = append(names, name)
-		}
-	}
-	return &priceList{members: members, patterns: newPatterns(names)}
+	return &priceList{members: members, patterns: newPatterns(sortedKeys(members))}
 }
 
 // exactPrice returns the price of the model with a name; nil: the list has none.
@@ -159,7 +153,7 @@ func priceNamed(list *priceList, name string) *price {
 	bad := &problems{}
 	p := priceFrom(bad, strconv.Quote(shortened(name)), members)
 	if len(bad.found) > 0 {
-		logWarn("prices: %s; the price is unknown", strings.Join(bad.found, "; "))
+		logWarnOnce("prices: %s; the price is unknown", strings.Join(bad.found, "; "))
 		return nil
 	}
 	return p
@@ -187,7 +181,10 @@ func priceFrom(bad *problems, key string, m *priceMembers) *price {
 	if !hasRate(rates) && len(bad.found) == 0 {
 		bad.add(key, "has no price; set input and output, or what else the model costs")
 	}
-	return newPrice(rates, parseTiers(bad, key, m.Tiers), parseServiceTiers(bad, key, m.ServiceTiers))
+	p := newPrice(rates, parseTiers(bad, key, m.Tiers))
+	p.factors = parseServiceTiers(bad, key, m.ServiceTiers)
+	p.byService = p.factors != nil
+	return p
 }
 
 func hasRate(rates []int64) bool {
@@ -209,7 +206,7 @@ func parseRates(bad *problems, key string, texts []json.Number) []int64 {
 		}
 		places, most := tokenPlaces, int64(maxPrice*1000000)
 		if kind >= tokenRates {
-			places, most = unitPlaces, maxPrice*1000000000000
+			places, most = unitPlaces, maxPrice*dollarPicos
 		}
 		rate, isNumber := decimal(string(texts[kind]), places)
 		if !isNumber || rate > most {
@@ -251,17 +248,17 @@ func parseTiers(bad *problems, key string, members []*tierMembers) []*priceTier 
 const maxTokenBound = 1000000000000
 
 // parseServiceTiers parses the factors of service tiers.
-func parseServiceTiers(bad *problems, key string, factors map[string]json.Number) map[string]*servicePrice {
+func parseServiceTiers(bad *problems, key string, factors map[string]json.Number) map[string]int64 {
 	if len(factors) == 0 {
 		return nil
 	}
-	services := map[string]*servicePrice{}
+	parsed := map[string]int64{}
 	for _, name := range sortedKeys(factors) {
 		factor, isNumber := decimal(string(factors[name]), factorPlaces)
 		if !isNumber || factor > maxFactor*1000000 {
 			bad.add(key+".serviceTiers."+name, `must be a number from 0 to %d, such as "0.5", got %q`, maxFactor, shortened(string(factors[name])))
 		}
-		services[name] = &servicePrice{factor: factor}
+		parsed[name] = factor
 	}
-	return services
+	return parsed
 }

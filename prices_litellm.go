@@ -54,7 +54,10 @@ func litellmPrice(entry json.RawMessage) *price {
 		return nil
 	}
 	delete(services, "")
-	return newPrice(base[0], tiersOf(base, base), litellmServicePrices(base, services))
+	p := newPrice(base[0], tiersOf(base, base))
+	p.services = litellmServicePrices(base, services)
+	p.byService = p.services != nil
+	return p
 }
 
 func emptyRates() []int64 {
@@ -141,17 +144,17 @@ func tiersOf(base, rates litellmRates) []*priceTier {
 
 // litellmServicePrices returns the prices of service tiers. What such a price lacks is that of the
 // whole model.
-func litellmServicePrices(base litellmRates, services map[string]litellmRates) map[string]*servicePrice {
+func litellmServicePrices(base litellmRates, services map[string]litellmRates) map[string]any {
 	if len(services) == 0 {
 		return nil
 	}
-	prices := map[string]*servicePrice{}
+	prices := map[string]any{}
 	for name, rates := range services {
 		own := base[0]
 		if rates[0] != nil {
 			own = overlaid(base[0], rates[0])
 		}
-		prices[name] = &servicePrice{price: newPrice(own, tiersOf(base, rates), nil)}
+		prices[name] = newPrice(own, tiersOf(base, rates))
 	}
 	return prices
 }

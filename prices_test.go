@@ -168,6 +168,9 @@ func TestPricesAreRememberedWithinABound(t *testing.T) {
 	if remembered > maxKnownPrices {
 		t.Errorf("%d prices are remembered, want at most %d", remembered, maxKnownPrices)
 	}
+	if latest := priceOf(table, "latest"); latest != nil || priceOf(table, "m-latest") != priceOf(table, "m-latest") {
+		t.Errorf("invented models keep out the price of a later one")
+	}
 }
 
 // litellmList returns a list in LiteLLM's shape with this many models.
@@ -290,5 +293,26 @@ func TestModelWithoutNameIsRefused(t *testing.T) {
 	parsePrices(bad, Prices{Models: map[string]Price{"": {Input: "1"}}}, readSecrets(t, Secrets{}))
 	if want := "prices.models[]: must be the name of a model, of at most 256 bytes without control characters"; len(bad.found) != 1 || bad.found[0] != want {
 		t.Errorf("problems %q, want %q", bad.found, want)
+	}
+}
+
+// priceOf returns the price of a model at any provider.
+func priceOf(t *priceTable, model string) *price { return servedPrice(t, "", "", model) }
+
+// TestHostilePricesOfAFile: nobody checks the names and prices of a file that is looked up before they are used.
+func TestHostilePricesOfAFile(t *testing.T) {
+	list, problem := parsePriceList([]byte(`{"models":{"` + strings.Repeat("*", 1<<22) + `":{"input":"1"},"bad-*":{"input":"9000001"}}}`))
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	logged := logOutput(t, func() {
+		for i := 0; i < 3; i++ {
+			if findPrice([]*priceList{list}, "", "bad-model") != nil {
+				t.Error("an invalid price counts")
+			}
+		}
+	})
+	if got := strings.Count(logged, "the price is unknown"); got != 1 {
+		t.Errorf("logged %d times, want once: %s", got, logged)
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,11 +31,23 @@ const (
 // quotaRules are the quotas of a policy.
 type quotaRules struct {
 	charges        []charge         // one for each quota, which requests copy
-	vary           bool             // they depend on the request: on its model, or on who sends it
+	vary           bool             // they depend on the request: on its model, or on what templates refer to
+	byCaller       bool             // they depend on who sends it
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
+	known          sync.Map         // charges of callers, *callerSet by consumer and group
+	knownCount     atomic.Int64
 }
+
+// callerSet are the charges of a caller.
+type callerSet struct {
+	charges []charge
+}
+
+// maxKnownCallers bounds the callers whose charges a policy remembers. Those of further ones are made
+// for each request.
+const maxKnownCallers = 1000
 
 // quota bounds what each subject may use in a window.
 type quota struct {
@@ -41,12 +56,19 @@ type quota struct {
 	byConsumer bool           // the consumer is the subject, or
 	byGroup    bool           // its group
 	per        []*template    // parts of the subject, an empty one stands for the model; nil: one for all
+	separators string         // the characters between several values of the subject; empty: it has one
+	adjoins    bool           // nothing is between two of them
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
 	limitText  string         // for the client
 	limitValue []string       // of the header that has it
 	headers    []string       // about limits, which show the quota: limit, remaining, reset; nil: none
 	windowText string
+}
+
+// isReference reports whether a part of a subject is a value of the request.
+func isReference(part *template) bool {
+	return part.parts == nil || part.parts[0].source != ""
 }
 
 // subjectMaxBytes bounds the subject of a counter. The hash stands for a longer one.
@@ -62,9 +84,14 @@ var unitNames = map[string]string{
 const (
 	dataURLMinTokens = 1 << 10
 	maxDataURLs      = 64
+	mediaTypeMax     = 128 // bytes before the mark
 )
 
 var dataURLMark = []byte(";base64,")
+
+// dataURLStart matches the beginning of a data URL as a member whose value providers take for one: an
+// image or a file. Elsewhere, what looks like one is text.
+var dataURLStart = regexp.MustCompile(`(?:url|file_data)"\s*:\s*"data:[^"]*$`)
 
 // estimatedTokens returns how many tokens a request with a body may have as its input: a fourth of the
 // bytes of its text.
@@ -80,32 +107,33 @@ func dataURLBytes(body []byte) int {
 		if at < 0 {
 			break
 		}
+		before := body[:at]
+		if at > mediaTypeMax {
+			before = body[at-mediaTypeMax : at]
+		}
 		body = body[at+len(dataURLMark):]
 		end := bytes.IndexByte(body, '"')
 		if end < 0 {
 			break
 		}
-		total += end
+		if dataURLStart.Match(before) {
+			total += end
+		}
 		body = body[end:]
 	}
 	return total
 }
 
-// dollarPicos is a dollar in picodollars.
-const dollarPicos = 1_000_000_000_000
-
-// amountText returns an amount in a unit, as messages show it.
+// amountText returns an amount in a unit, as messages show it: money exactly, with two decimals at least.
 func amountText(unit string, amount int64) string {
 	if unit != unitCost {
 		return strconv.FormatInt(amount, 10)
 	}
-	const centPicos = dollarPicos / 100
-	cents := amount / centPicos
-	text := strconv.FormatInt(cents%100, 10)
-	if len(text) < 2 {
-		text = "0" + text
+	whole, decimals, _ := strings.Cut(dollars(amount), ".")
+	for len(decimals) < 2 {
+		decimals += "0"
 	}
-	return strconv.FormatInt(cents/100, 10) + "." + text
+	return whole + "." + decimals
 }
 
 // quickWindowMs is the longest window after whose quota a client is told to slow down. Beyond it, the

@@ -12,36 +12,53 @@ var (
 	tokenLimitHeaders   = []string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
 )
 
-// providerLimits are headers of providers about limits, which are those of the operator's account.
-var providerLimits = []string{
-	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
-	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
-	"Anthropic-Ratelimit-Requests-Limit", "Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset",
-	"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset",
-	"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining", "Anthropic-Ratelimit-Input-Tokens-Reset",
-	"Anthropic-Ratelimit-Output-Tokens-Limit", "Anthropic-Ratelimit-Output-Tokens-Remaining", "Anthropic-Ratelimit-Output-Tokens-Reset",
-}
-
 // quotaHeader is the access-log header that names the quota that refused a request.
 const quotaHeader = "X-Ai-Quota"
 
-// setLimitHeaders replaces the provider's headers about limits with those of the charges of a request:
-// of each kind, those of the quota with the least left.
-func setLimitHeaders(header http.Header, charges []charge) {
-	for _, name := range providerLimits {
-		delete(header, name)
+// removeLimits removes the provider's headers about limits, which are those of the operator's account:
+// whatever begins with X-Ratelimit- or Anthropic-Ratelimit-. Comparing texts costs less than calls.
+func removeLimits(header http.Header) {
+	for name := range header {
+		if (name >= "X-Ratelimit-" && name < "X-Ratelimit.") || (name >= "Anthropic-Ratelimit-" && name < "Anthropic-Ratelimit.") {
+			delete(header, name)
+		}
+	}
+}
+
+// setLimitHeaders replaces the provider's headers about limits with those of the charges of a request,
+// and of those that a chained instance has refused: of each kind, those of the quota with the least left.
+func setLimitHeaders(header http.Header, charges, refused []charge) {
+	removeLimits(header)
+	if refused != nil {
+		charges = competing(charges, refused)
 	}
 	for i := range charges {
 		c := &charges[i]
 		q := c.quota
 		names := q.headers
-		if names == nil || (c.competes && !isLeast(charges, c)) {
+		if names == nil {
 			continue
 		}
+		if c.competes && !isLeast(charges, c) {
+			continue
+		}
+		left := c.limit - c.used - c.reserved
+		if left < 0 {
+			left = 0
+		}
 		header[names[0]] = q.limitValue
-		header[names[1]] = []string{strconv.FormatInt(c.limit-c.used-c.reserved, 10)}
+		header[names[1]] = []string{strconv.FormatInt(left, 10)}
 		header[names[2]] = []string{(time.Duration((c.resetMs-c.nowMs+999)/1000) * time.Second).String()} // such as 6m0s
 	}
+}
+
+// competing returns charges and refused ones, which may be of the same kind.
+func competing(charges, refused []charge) []charge {
+	all := append(append([]charge(nil), charges...), refused...)
+	for i := range all {
+		all[i].competes = true
+	}
+	return all
 }
 
 // isLeast reports whether no other charge of the same kind has less left.

@@ -9,17 +9,23 @@ import (
 
 func TestEstimatedTokens(t *testing.T) {
 	text, image := strings.Repeat("a", 8000), strings.Repeat("A", 1<<20)
-	url := `"data:image/png;base64,` + image + `"`
+	url := `"url":"data:image/png;base64,` + image + `"`
+	small := `"url":"data:;base64,AAAAAAAA"`
 	for _, test := range []struct {
 		name, body string
 		want       int64
 	}{
 		{"nothing", "", 0},
 		{"text", text, 2000},
-		{"an image", text + url, 2000 + 6},
-		{"many images", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs) + text, (15*maxDataURLs + 8000) / 4},
-		{"more images than are searched for", strings.Repeat(`"data:;base64,AAAAAAAA"`, maxDataURLs+2) + text, (15*(maxDataURLs+2) + 16 + 8000) / 4},
-		{"an image without an end", `"data:;base64,` + text, (14 + 8000) / 4},
+		{"an image", text + url, 2000 + 7},
+		{"many images", strings.Repeat(small, maxDataURLs) + text, (21*maxDataURLs + 8000) / 4},
+		{"more images than are searched for", strings.Repeat(small, maxDataURLs+2) + text, (21*(maxDataURLs+2) + 16 + 8000) / 4},
+		{"an image without an end", `"url":"data:;base64,` + text, (20 + 8000) / 4},
+		{"an image of the Responses API", `"image_url" : "data:image/png;base64,` + image + `"`, 9},
+		{"a file", `"file_data":"data:application/pdf;base64,` + image + `"`, 10},
+		{"text that begins as an image", `"content":"data:image/png;base64,` + text + `"`, 2008},
+		{"text that contains the mark", `"content":";base64,` + text + `"`, 2005},
+		{"text that contains a member", `"content":"\"url\":\"data:;base64,` + text + `"`, 2008},
 	} {
 		if got := estimatedTokens([]byte(test.body)); got != test.want {
 			t.Errorf("%s: %d tokens, want %d", test.name, got, test.want)
@@ -51,16 +57,17 @@ func TestLeastLeftIsShown(t *testing.T) {
 	q := func(headers []string, limit string) *quota {
 		return &quota{headers: headers, limitValue: []string{limit}}
 	}
-	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"1s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
+	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"9s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
 	setLimitHeaders(header, []charge{
 		{quota: q(tokenLimitHeaders, "100"), limit: 100, used: 10, reserved: 5, resetMs: 360_000, competes: true},
 		{quota: q(tokenLimitHeaders, "90"), limit: 90, used: 10, reserved: 5, resetMs: 86_399_001, competes: true},
 		{quota: q(tokenLimitHeaders, "500"), limit: 500, used: 10, reserved: 5, resetMs: 1, competes: true},
 		{quota: q(nil, "1"), limit: 1, used: 1},
-	})
+		{quota: q(requestLimitHeaders, "5"), limit: 5, used: 8, resetMs: 1000},
+	}, nil)
 	for name, want := range map[string]string{
 		"X-Ratelimit-Limit-Tokens": "90", "X-Ratelimit-Remaining-Tokens": "75", "X-Ratelimit-Reset-Tokens": "24h0m0s",
-		"X-Ratelimit-Reset-Requests": "", "Anthropic-Ratelimit-Input-Tokens-Reset": "", "Retry-After": "7",
+		"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "1s", "Anthropic-Ratelimit-Input-Tokens-Reset": "", "Retry-After": "7",
 	} {
 		if got := header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)

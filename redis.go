@@ -269,34 +269,55 @@ func closePool(p *redisPool) {
 func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string) ([]byte, *redisFailure) {
 	head := "*" + strconv.Itoa(words)
 	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail)
-	if kind == errorReply && strings.HasPrefix(string(text), "NOSCRIPT") {
-		kind, text, failure = exchangeCommand(p.settings, c, head+script.eval+tail)
-	}
 	if failure != nil {
 		discardConn(p, c)
 		return nil, failure
 	}
-	releaseConn(p, c)
 	if kind == errorReply {
-		return nil, &redisFailure{text: truncated(string(text), problemMaxBytes)}
+		return runUnknown(p, c, head+script.eval+tail, string(text))
 	}
+	releaseConn(p, c)
 	return text, nil
+}
+
+// runUnknown is runScript after an error: Redis may not know the script. command has its text.
+func runUnknown(p *redisPool, c *redisConn, command, problem string) ([]byte, *redisFailure) {
+	if strings.HasPrefix(problem, "NOSCRIPT") {
+		kind, text, failure := exchangeCommand(p.settings, c, command)
+		if failure != nil {
+			discardConn(p, c)
+			return nil, failure
+		}
+		if kind != errorReply {
+			releaseConn(p, c)
+			return text, nil
+		}
+		problem = string(text)
+	}
+	releaseConn(p, c)
+	return nil, &redisFailure{text: truncated(problem, problemMaxBytes)}
 }
 
 // exchangeCommand sends a command on a connection, and reads the reply, which may be an error. After
 // a failure, the connection must be discarded.
 func exchangeCommand(s *redisSettings, c *redisConn, command string) (byte, []byte, *redisFailure) {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
-	if written, err := c.conn.Write([]byte(command)); err != nil {
+	conn := c.conn
+	_ = conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+	if written, err := conn.Write([]byte(command)); err != nil {
 		// Redis executes no part of a command. How much of it TLS has sent is not known.
-		return 0, nil, &redisFailure{networkProblem(err), written == len(command) || s.tls != nil}
+		return 0, nil, failedConn(err, written == len(command) || s.tls != nil)
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(s.readTimeout))
+	_ = conn.SetReadDeadline(time.Now().Add(s.readTimeout))
 	kind, text, err := readReply(c.reader)
 	if err != nil {
-		return 0, nil, &redisFailure{networkProblem(err), true}
+		return 0, nil, failedConn(err, true)
 	}
 	return kind, text, nil
+}
+
+// failedConn returns the failure of a command on a connection that has an error.
+func failedConn(err error, isUncertain bool) *redisFailure {
+	return &redisFailure{networkProblem(err), isUncertain}
 }
 
 // networkProblem returns the text of an error of a connection.

@@ -42,19 +42,24 @@ type known struct {
 	counts counts
 }
 
-// Bodies that are shorter, or have fewer strings, cost less to read than to recognise.
+// Bodies that are shorter, or have fewer strings, cost less to read than to recognise. One with fewer
+// objects, itself included, does not continue a conversation: that takes a message, its response and
+// the next message.
 const (
-	excerptMinBytes  = 4 << 10
-	excerptMinQuotes = 200
+	excerptMinBytes   = 4 << 10
+	excerptMinQuotes  = 200
+	excerptMinObjects = 4
 )
 
 // Bounds on the search for what is known.
 const (
 	lookBackBytes = 128 << 10 // of the end of a body
 	lookAtBytes   = 32 << 10  // of its beginning
-	turnTries     = 40        // ends of objects
-	turnHashes    = 3         // hashes of a body up to there
-	valueTries    = 4         // places of a name
+	lookNearBytes = 16 << 10  // of the end at first; each further part is lookFartherBy times as long
+	lookFartherBy = 8
+	turnTries     = 40 // ends of objects
+	turnHashes    = 3  // hashes of a body up to there
+	valueTries    = 4  // places of a name
 )
 
 // jsonSpace is the white space of JSON.
@@ -62,7 +67,7 @@ const jsonSpace = " \t\r\n"
 
 // mayContinue reports whether a body may be worth an excerpt.
 func mayContinue(ep *endpoint, body []byte) bool {
-	return ep.memory != nil && bytes.Count(body, quote) >= excerptMinQuotes
+	return ep.memory != nil && bytes.Count(body, quote) >= excerptMinQuotes && bytes.Count(body, openingBrace) >= excerptMinObjects
 }
 
 // planContinued plans for a body that may continue a conversation.
@@ -225,7 +230,8 @@ func findName(body, name []byte, at int) int {
 }
 
 // findTurn returns the longest known turn that ends between two bytes of a body, and is followed by
-// an element; nil if there is none.
+// an element; nil if there is none. It looks at one part after the other, from the end, each with
+// bytes.Split, since bytes.LastIndex takes more than ten times as long.
 func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int) *known {
 	if from < to-lookBackBytes {
 		from = to - lookBackBytes
@@ -233,40 +239,50 @@ func findTurn(m *conversationMemory, x *excerpt, separator []byte, from, to int)
 	if from < endBytes {
 		from = endBytes
 	}
-	tries := 0
-	for hashes := 0; hashes < turnHashes; hashes++ {
-		to, tries = findEnd(m, x.body, separator, from, to, tries)
-		if to < from {
+	s := &turnSearch{tries: turnTries, hashes: turnHashes}
+	for part := lookNearBytes; s.tries > 0 && s.hashes > 0 && from < to; part *= lookFartherBy {
+		start := to - part
+		if start < from {
+			start = from
+		}
+		if turn := findTurnIn(m, x, s, separator, start, to); turn != nil {
+			return turn
+		}
+		if start == from {
 			break
 		}
-		x.hash.Reset()
-		_, _ = x.hash.Write(x.body[:to+1])
-		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
-			x.hashed = to + 1
-			return &known{from: turn.start, to: to + 2, counts: turn.counts}
-		}
+		to = start + len(separator) - 1 // one separator may begin in the next part
 	}
 	x.hash.Reset()
 	return nil
 }
 
-// findEnd returns the last place between two bytes of a body where a turn may end, with one tried
-// for each separator, and the tries so far; -1 if there is none.
-func findEnd(m *conversationMemory, body, separator []byte, from, to, tries int) (int, int) {
-	m.mu.RLock()
-	for ; tries < turnTries && from < to; tries++ {
-		to = bytes.LastIndex(body[from:to], separator) + from
-		if to < from {
+// turnSearch is what is left of the bounds on the search for a turn.
+type turnSearch struct {
+	tries  int
+	hashes int
+}
+
+// findTurnIn is findTurn for one part of a body.
+func findTurnIn(m *conversationMemory, x *excerpt, s *turnSearch, separator []byte, from, to int) *known {
+	pieces := bytes.Split(x.body[from:to], separator)
+	if len(pieces)-1 > s.tries {
+		pieces = pieces[len(pieces)-1-s.tries:]
+	}
+	s.tries -= len(pieces) - 1
+	for _, end := range turnEnds(m, x.body, pieces, len(separator), to) {
+		if s.hashes == 0 {
 			break
 		}
-		end := endKey(m, body, to+1)
-		if m.recent.ends[end] || m.older.ends[end] {
-			m.mu.RUnlock()
-			return to, tries + 1
+		s.hashes--
+		x.hash.Reset()
+		_, _ = x.hash.Write(x.body[:end])
+		if turn, isKnown := lookupTurn(m, x.hash.Sum64()); isKnown {
+			x.hashed = end
+			return &known{from: turn.start, to: end + 1, counts: turn.counts}
 		}
 	}
-	m.mu.RUnlock()
-	return -1, tries
+	return nil
 }
 
 // addKnown inserts a part in the order of the body. Of two that overlap, the longer one stays.

@@ -387,7 +387,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("10,000 conversations take %d bytes, want less than 4 MB", grown)
 	}
 	for i := 0; i < 3*generationMax; i++ {
-		storeTurn(ep.memory, uint64(i)*0x9e3779b97f4a7c15, uint64(i)*0x9e3779b97f4a7c15, knownTurn{})
+		storeTurn(ep.memory, uint64(i)*0x9e3779b97f4a7c15, i, uint64(i)*0x9e3779b97f4a7c15, knownTurn{})
 	}
 	if got := len(ep.memory.recent.turns) + len(ep.memory.older.turns); got > 2*generationMax {
 		t.Errorf("%d known texts, want at most %d", got, 2*generationMax)

@@ -32,7 +32,8 @@ type conversationMemory struct {
 // generation is what was remembered in a time.
 type generation struct {
 	turns  map[uint64]knownTurn  // by the hash of the body up to its end
-	ends   map[uint64]bool       // by the hash of their last bytes: whether a turn may end there
+	places map[int]bool          // in a body: whether a turn may end there
+	ends   map[uint64]bool       // by the hash of their last bytes: the same
 	values map[uint64]knownValue // by the hash of their first bytes, and a slot
 }
 
@@ -70,7 +71,7 @@ type counts struct {
 	objects  int32 // in the conversation
 }
 
-// Bounds of the memory. A turn takes about 130 bytes: all of them take less than 5 MB.
+// Bounds of the memory. A turn takes about 150 bytes: all of them take less than 5 MB.
 const (
 	generationMax      = 16 << 10 // turns and values; then the generation before is forgotten
 	endBytes           = 64       // of a turn, by which its end is found
@@ -120,7 +121,7 @@ func hasRule(ep *endpoint, id int) bool {
 }
 
 func newGeneration() *generation {
-	return &generation{map[uint64]knownTurn{}, map[uint64]bool{}, map[uint64]knownValue{}}
+	return &generation{map[uint64]knownTurn{}, map[int]bool{}, map[uint64]bool{}, map[uint64]knownValue{}}
 }
 
 // endKey returns the key of the turns that end at a byte of a body and have the same last bytes.
@@ -133,14 +134,15 @@ func beginningKey(m *conversationMemory, value []byte) uint64 {
 	return maphash.Bytes(m.seed, value[:beginningBytes])
 }
 
-// storeTurn remembers a turn.
-func storeTurn(m *conversationMemory, hash, end uint64, turn knownTurn) {
+// storeTurn remembers a turn that ends at a byte of a body.
+func storeTurn(m *conversationMemory, hash uint64, end int, key uint64, turn knownTurn) {
 	m.mu.Lock()
 	if len(m.recent.turns)+len(m.recent.values) >= generationMax {
 		forgetOldest(m)
 	}
 	m.recent.turns[hash] = turn
-	m.recent.ends[end] = true
+	m.recent.places[end] = true
+	m.recent.ends[key] = true
 	m.mu.Unlock()
 }
 
@@ -185,6 +187,25 @@ func seenValues(m *conversationMemory) []*largeValue {
 	seen := m.seen
 	m.mu.RUnlock()
 	return seen
+}
+
+// turnEnds returns after which first bytes of the separators between some pieces of a body a turn may
+// end, the last one first: one has ended at such a place, and one with such an end. end is that of the
+// last piece.
+func turnEnds(m *conversationMemory, body []byte, pieces [][]byte, separatorBytes, end int) []int {
+	var ends []int
+	m.mu.RLock()
+	for i := len(pieces) - 1; i > 0; i-- {
+		end -= len(pieces[i]) + separatorBytes
+		if place := end + 1; m.recent.places[place] || m.older.places[place] {
+			key := endKey(m, body, place)
+			if m.recent.ends[key] || m.older.ends[key] {
+				ends = append(ends, place)
+			}
+		}
+	}
+	m.mu.RUnlock()
+	return ends
 }
 
 // lookupTurn returns the turn with a hash, and reports whether it is known.
@@ -328,7 +349,7 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	} else {
 		turn.start = bodyPlace(x, place.from+obj.elided[place.fromPlaceholders])
 	}
-	storeTurn(m, x.hash.Sum64(), endKey(m, x.body, end), turn)
+	storeTurn(m, x.hash.Sum64(), end, endKey(m, x.body, end), turn)
 }
 
 func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlinedValue) {

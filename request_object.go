@@ -93,13 +93,16 @@ func newJSONObject(body []byte) *jsonObject {
 	obj := &jsonObject{body: body, skeleton: body, elided: []int{0}} // as wholeJSONObject, whose call would cost every request
 	covered := body
 	if bytes.IndexByte(body, '\\') >= 0 {
+		if len(body) >= splitMinBytes && cutAroundTexts(obj) {
+			return obj
+		}
 		covered = coverEscapes(body)
 	}
 	if bytes.Count(covered, quote) > skeletonMaxEnds {
 		obj.partial = true
 		return obj
 	}
-	cutLongStrings(obj, covered)
+	cutLongStrings(obj, bytes.Split(covered, quote))
 	return obj
 }
 
@@ -121,10 +124,87 @@ func coverEscapes(body []byte) []byte {
 	return body
 }
 
-// cutLongStrings makes the skeleton of a body in which every quote begins or ends a string: every
-// second piece between quotes is then the content of a string.
-func cutLongStrings(obj *jsonObject, covered []byte) {
-	pieces := bytes.Split(covered, quote)
+// A body of at least splitMinBytes is examined in about splitParts parts.
+const (
+	splitMinBytes = 64 << 10
+	splitParts    = 8
+)
+
+// cutAroundTexts makes the skeleton of a large body without a copy of it for coverEscapes, and
+// reports whether it could. A part without quotes that begin or end a string is inside of one piece,
+// which need not be covered: it is the content of a long string, or is not JSON.
+func cutAroundTexts(obj *jsonObject) bool {
+	body := obj.body
+	if bytes.Count(body, quote) > skeletonMaxEnds {
+		return false
+	}
+	s := &splitBody{body: body}
+	from, found := 0, false // from: of what is not split yet
+	for at := 0; at < len(body); {
+		end := partEnd(body, at)
+		if isInsideString(body[at:end]) {
+			addPieces(s, from, at)
+			from = end
+			found = true
+		}
+		at = end
+	}
+	if found {
+		addPieces(s, from, len(body))
+		cutLongStrings(obj, s.pieces)
+	}
+	return found
+}
+
+// partEnd returns where the part of a large body ends that begins at an offset: not after a
+// backslash, which may escape what follows.
+func partEnd(body []byte, at int) int {
+	end := at + len(body)/splitParts + 1
+	if end >= len(body) {
+		return len(body)
+	}
+	end = at + len(bytes.TrimRight(body[at:end], `\`))
+	if end == at {
+		return len(body)
+	}
+	return end
+}
+
+// isInsideString reports whether all quotes of a part are escaped.
+func isInsideString(part []byte) bool {
+	first := bytes.IndexByte(part, '"')
+	if first <= 0 || part[first-1] != '\\' {
+		return first < 0
+	}
+	return !bytes.Contains(part, backslashesAndQuote) && bytes.Count(part, quote) == bytes.Count(part, escapedQuote)
+}
+
+// splitBody is a body that is being split at the quotes that begin or end a string.
+type splitBody struct {
+	body   []byte
+	pieces [][]byte
+	start  int // of the last piece
+}
+
+// addPieces splits a part of the body. All quotes between the last piece and the part are escaped:
+// the last piece goes on to the first quote of the part.
+func addPieces(s *splitBody, from, to int) {
+	pieces := bytes.Split(coverEscapes(s.body[from:to]), quote)
+	last := len(s.pieces) - 1
+	if last < 0 {
+		s.pieces = pieces
+	} else {
+		s.pieces[last] = s.body[s.start : from+len(pieces[0])]
+		s.pieces = append(s.pieces, pieces[1:]...)
+	}
+	if last < 0 || len(pieces) > 1 {
+		s.start = to - len(pieces[len(pieces)-1])
+	}
+}
+
+// cutLongStrings makes the skeleton of a body from the pieces between the quotes that begin or end a
+// string: every second one is the content of a string.
+func cutLongStrings(obj *jsonObject, pieces [][]byte) {
 	gone, elided := 0, obj.elided
 	limit, special := 0, 0 // not in the loop: the interpreter would allocate them for each string
 	for i := 1; i < len(pieces); i += 2 {
@@ -145,7 +225,7 @@ func cutLongStrings(obj *jsonObject, covered []byte) {
 	}
 	skeleton := bytes.Join(pieces, quote)
 	if bytes.Count(skeleton, placeholder) >= len(elided) {
-		cutAroundPlaceholders(obj, covered)
+		cutAroundPlaceholders(obj)
 		return
 	}
 	obj.skeleton = skeleton
@@ -156,8 +236,9 @@ func cutLongStrings(obj *jsonObject, covered []byte) {
 // cutAroundPlaceholders makes the skeleton of a body with placeholders of the client's own in what
 // stays, which bodyOffset would count. They are covered with a byte that no text has. Since the
 // skeleton is then that of other bodies, too, the decision must not be cached.
-func cutAroundPlaceholders(obj *jsonObject, covered []byte) {
-	cutLongStrings(obj, bytes.ReplaceAll(covered, placeholder, notUTF8))
+func cutAroundPlaceholders(obj *jsonObject) {
+	covered := bytes.ReplaceAll(coverEscapes(obj.body), placeholder, notUTF8)
+	cutLongStrings(obj, bytes.Split(covered, quote))
 	obj.partial = true
 }
 

@@ -261,3 +261,45 @@ func decodeObject(t *testing.T, text []byte) map[string]any {
 	}
 	return members
 }
+
+// expansions are what stands for some bytes of a fuzzed body, to make it large.
+var expansions = strings.NewReplacer(
+	"~", strings.Repeat(`a text with a \"quote\" and a line\n, `, 800),
+	"^", strings.Repeat(`\"`, 20<<10),
+	"@", strings.Repeat("base64", 5<<10),
+	"#", strings.Repeat("10,", 10<<10),
+	"%", strings.Repeat(`{"role":"user","content":"Hi"},`, 800),
+	"$", strings.Repeat(" ", 20<<10),
+	"*", strings.Repeat(`\\`, 10<<10),
+	"!", strings.Repeat("\x7f", 10<<10),
+)
+
+// FuzzLargeObject compares the skeleton of a large body with that of a covered copy of it.
+func FuzzLargeObject(f *testing.F) {
+	for _, body := range append([]string{
+		`{"model":"m","messages":[{"role":"user","content":"~~~"}]}`, `{"messages":[{"content":"^^^^","role":"user"},{"content":"^~^@"}],"model":"x"}`,
+		`{"input":[####],"x":"~"}`, `{"messages":[%%%{"role":"user","content":"~^"},%%{"content":"a\"b~"}]}`, `{"x":"*~~~"}`, `{"x":"~~*","y":"^^^"}`,
+		`{"x":"@@@@","y":"\n","z":"!~~~"}`, `$$$${"x":"~^~^"}$$`, `{"x":"~~~","y":^^^}`, `{"x":^^"~~~"}`, `{"~~~":"^^^","\"":1}`, `{"x":"^^^`, `^^^^`, `{"x":"\\^^^"}`, `{"x":"^^^\\"}`, `{"x":"^^^\"}`,
+	}, bodySeeds...) {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		body := []byte(expansions.Replace(string(text)))
+		if len(body) < splitMinBytes || len(body) > 20*splitMinBytes {
+			return
+		}
+		got, want := newJSONObject(body), wholeJSONObject(body)
+		if covered := coverEscapes(body); bytes.Count(covered, quote) > skeletonMaxEnds {
+			want.partial = true
+		} else {
+			cutLongStrings(want, bytes.Split(covered, quote))
+		}
+		gotErr, wantErr := readMembers(got), readMembers(want)
+		if !reflect.DeepEqual(gotErr, wantErr) {
+			t.Fatalf("error %v, want %v", gotErr, wantErr)
+		}
+		if gotErr == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%.200q: skeleton %.300q, elided %v, partial %v; want %.300q, %v, %v", text, got.skeleton, got.elided, got.partial, want.skeleton, want.elided, want.partial)
+		}
+	})
+}

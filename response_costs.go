@@ -69,7 +69,7 @@ func recordReportedCost(parts *usageParts, value json.RawMessage) {
 	}
 	text := strings.Trim(string(value), `"`)
 	cost, isNumber := decimal(text, unitPlaces)
-	if isNumber && cost <= maxPrice*1000000000000 && (cost > 0 || parts.cost == "") {
+	if isNumber && cost <= maxPrice*dollarPicos && (cost > 0 || parts.cost == "") {
 		parts.cost = text
 	}
 }

@@ -36,7 +36,8 @@ type responseWriter struct {
 	mayRetry  bool      // a fallback may replace this response
 	errorType string    // error.type of a response that the middleware ended or replaced; empty: it did neither
 
-	charges          []charge // what is reserved on quotas; nil: nothing is
+	charges          []charge // what is reserved on quotas; nil: none have been looked at
+	refused          []charge // those of which one has refused the request
 	call             *Call
 	reader           *responseReader
 	start            time.Time       // of the call
@@ -80,6 +81,9 @@ func (w *responseWriter) WriteHeader(status int) {
 func forwardInformational(w *responseWriter, status int) {
 	if !w.mayRetry && status != http.StatusContinue {
 		removeLogHeaders(w.ResponseWriter.Header())
+		if w.charges != nil {
+			removeLimits(w.ResponseWriter.Header())
+		}
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -206,8 +210,8 @@ var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 // beginResponse prepares for the body of a response, and reports whether it is an event stream.
 func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
-	if w.charges != nil {
-		setLimitHeaders(header, w.charges)
+	if w.charges != nil || w.refused != nil {
+		setLimitHeaders(header, w.charges, w.refused)
 	}
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||

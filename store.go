@@ -30,6 +30,9 @@ type charge struct {
 
 	redis *redisStore // that has the counter; nil: the memory store has
 	place int         // where redis has reserved it
+
+	keyWord     string // of the counter, as a command has it; empty: it was in none
+	windowWords string // as a command has the window
 }
 
 // Places where a charge of a counter in Redis is reserved.

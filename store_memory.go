@@ -111,9 +111,9 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 		c.resetMs = c.group.endMs
 		c.used = k.taken
 		c.reserved = amounts[c.reserves]
-		if c.used+c.reserved >= c.limit {
-			isOver = reserveRest(c) || isOver
-			if c.refused && c.enforce {
+		if c.used >= c.limit-c.reserved && reserveRest(c) { // a sum could be more than an integer holds
+			isOver = true
+			if c.enforce {
 				undoCharges(m, charges, i, ms)
 				break
 			}
@@ -130,9 +130,14 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 // enforced count all the same.
 func reserveRest(c *charge) bool {
 	left := c.limit - c.used
-	c.refused = left <= 0
+	if left <= 0 {
+		c.refused = true
+		left = 0
+	}
 	if c.enforce && c.reserved > left {
 		c.reserved = left
+	} else if c.reserved > math.MaxInt64-c.used {
+		c.reserved = math.MaxInt64 - c.used
 	}
 	return c.refused
 }
@@ -219,21 +224,31 @@ func settleMemory(m *memoryStore, charges []charge, amounts []int64) {
 	m.mu.Lock()
 	for i := range charges {
 		c := &charges[i]
-		if c.reservations.expired {
+		r, k := c.reservations, c.counter
+		if r.expired {
 			c.reserved = 0
 		}
-		c.reservations.amount -= c.reserved
-		c.counter.taken += amounts[c.counts] - c.reserved
-		if c.counter.taken <= 0 && c.window == nil {
-			dropIdle(c)
+		r.amount -= c.reserved
+		k.taken += amounts[c.counts] - c.reserved
+		if k.taken <= 0 {
+			settleEmpty(c)
 		}
 	}
 	m.mu.Unlock()
 }
 
+// settleEmpty treats a counter that has nothing, or more than an integer holds: it stays above any limit.
+func settleEmpty(c *charge) {
+	if c.counter.taken < 0 {
+		c.counter.taken = math.MaxInt64
+	} else if c.window == nil {
+		dropIdle(c)
+	}
+}
+
 // dropIdle drops a counter without a window that nothing is reserved on, if there are many.
 func dropIdle(c *charge) {
-	if len(c.group.counters) > maxIdleCounters {
+	if len(c.group.counters) > maxIdleCounters && c.group.counters[c.key] == c.counter {
 		delete(c.group.counters, c.key)
 	}
 }

@@ -82,7 +82,7 @@ func TestReservationIsAtMostWhatIsLeft(t *testing.T) {
 		{"less is left", 100, 50, 51, true, 50, false},
 		{"nothing is wanted", 100, 99, 0, true, 0, false},
 		{"nothing is left", 100, 100, 0, true, 0, true},
-		{"more is used than the limit", 100, 200, 5, true, -100, true},
+		{"more is used than the limit", 100, 200, 5, true, 0, true},
 		{"in report mode, less is left", 100, 50, 80, false, 80, false},
 		{"in report mode, nothing is left", 100, 100, 80, false, 80, true},
 	} {
@@ -100,6 +100,25 @@ func TestReservationIsAtMostWhatIsLeft(t *testing.T) {
 }
 
 // TestReservationExpires: a request that never settles pins nothing, and one that settles later counts what it has used.
+// TestCounterStaysAboveItsLimit: use beyond what an integer holds, as in report mode, does not begin at zero.
+func TestCounterStaysAboveItsLimit(t *testing.T) {
+	m := newMemoryStore()
+	reported := testCharge(m, "shared", maxLimitCost*dollarPicos, func(c *charge) { c.enforce = false })
+	enforced := reported
+	enforced.enforce = true
+	for i := 0; i < 200; i++ {
+		charges := []charge{reported}
+		reserveTokens(m, charges, maxCallCost, noon)
+		if i > 95 && !reserveTokens(m, []charge{enforced}, 1, noon) {
+			t.Fatalf("call %d: a request passes", i)
+		}
+		settleTokens(m, charges, maxCallCost)
+		if i > 95 && !reserveTokens(m, []charge{enforced}, 1, noon) {
+			t.Fatalf("after call %d: a request passes", i)
+		}
+	}
+}
+
 func TestReservationExpires(t *testing.T) {
 	m := newMemoryStore()
 	c := testCharge(m, "q", 100, func(c *charge) { c.hold = 5 * time.Minute })

@@ -85,26 +85,26 @@ func reservationTail(s *redisStore, charges []charge, amounts []int64) string {
 	keys, numbers := "", ""
 	for i := range charges {
 		c := &charges[i]
-		key, windowOf := chargeWords(s, c)
+		setChargeWords(s, c)
 		enforce := 0
 		if c.enforce {
 			enforce = 1
 		}
-		keys += key
-		numbers += windowOf + fmt.Sprintf("%d %d %d %d ", c.limit, amounts[c.reserves], enforce, int64(c.hold/time.Millisecond))
+		keys += c.keyWord
+		numbers += c.windowWords + fmt.Sprintf("%d %d %d %d ", c.limit, amounts[c.reserves], enforce, int64(c.hold/time.Millisecond))
 	}
 	count := strconv.Itoa(len(charges))
 	return fmt.Sprintf("$%d\r\n%s\r\n%s$%d\r\n%s\r\n", len(count), count, keys, len(numbers), numbers)
 }
 
-// chargeWords returns the key of a charge's counter, as the protocol has it, and its window.
-func chargeWords(s *redisStore, c *charge) (string, string) {
+// setChargeWords sets the key of a charge's counter, as the protocol has it, and its window.
+func setChargeWords(s *redisStore, c *charge) {
 	name := s.settings.keyPrefix + "quota:" + c.key
-	numbers := "-1 0 "
+	c.keyWord = fmt.Sprintf("$%d\r\n%s\r\n", len(name), name)
+	c.windowWords = "-1 0 "
 	if c.window != nil {
-		numbers = fmt.Sprintf("%d %d ", c.window.lengthMs, c.window.offsetMs)
+		c.windowWords = fmt.Sprintf("%d %d ", c.window.lengthMs, c.window.offsetMs)
 	}
-	return fmt.Sprintf("$%d\r\n%s\r\n", len(name), name), numbers
 }
 
 // readReserved sets what the store sets of charges. It reports whether any has nothing left.
@@ -154,9 +154,11 @@ func settlementTail(s *redisStore, charges []charge, amounts []int64, name strin
 	keys, numbers := "", ""
 	for i := range charges {
 		c := &charges[i]
-		key, windowOf := chargeWords(s, c)
-		keys += key
-		numbers += windowOf + fmt.Sprintf("%d %d %d %d ", c.windowStartMs, c.nowMs/minuteMs, c.reserved, amounts[c.counts])
+		if c.keyWord == "" {
+			setChargeWords(s, c) // it was reserved without Redis
+		}
+		keys += c.keyWord
+		numbers += c.windowWords + fmt.Sprintf("%d %d %d %d ", c.windowStartMs, c.nowMs/minuteMs, c.reserved, amounts[c.counts])
 	}
 	token := s.settings.keyPrefix + "sent:" + name
 	count, numberText := strconv.Itoa(len(charges)+1), strconv.Itoa(number)

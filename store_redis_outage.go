@@ -31,6 +31,9 @@ type useDelta struct {
 // says. It reports whether any has nothing left, as reserveMemory does, and whether the request must
 // be denied because there is no store.
 func reserveShared(s *redisStore, charges []charge, amounts []int64, ms int64) (bool, bool) {
+	if len(charges) == 0 {
+		return false, false // no quota applies to the request
+	}
 	failures := s.failures.Load()
 	if failures >= failuresToOpen {
 		return reserveWithoutRedis(s, charges, amounts, ms)

@@ -30,6 +30,9 @@ func newRedisScript(text string) *redisScript {
 // Numbers reach Redis as the text that came from Go or from another reply: a Lua number has 53 bits.
 // Where the scripts calculate, a number is a pair: its value divided by a billion, and the rest.
 //
+// What someone else has written is no number, or no counter: it must not make a script fail, since
+// three failures are an outage for all counters.
+//
 // serverTime declares the time of a script. It stands apart from the functions, so that tests can
 // give them any time.
 const serverTime = `
@@ -63,6 +66,7 @@ local function whole(number)
 end
 
 local function pair(text)
+  if not string.match(text, '^%d+$') then return 0, 0 end
   return tonumber(string.sub(text, 1, -10)) or 0, tonumber(string.sub(text, -9))
 end
 
@@ -124,7 +128,8 @@ local function reserve(time)
     c.limitHigh, c.limitLow = pair(word())
     c.wanted, c.enforce, c.hold = word(), word(), tonumber(word())
     c.start, c.stop = windowOf(time, c.length, c.offset)
-    local fields, high, low, known = redis.call('HGETALL', key), 0, 0, nil
+    local fields, high, low, known = redis.pcall('HGETALL', key), 0, 0, nil
+    if fields.err then fields = {} end
     for j = 1, #fields, 2 do
       if fields[j] == 'w' then known = fields[j + 1] end
     end
@@ -132,7 +137,7 @@ local function reserve(time)
     if c.isKnown then
       for j = 1, #fields, 2 do
         local field = fields[j]
-        if string.sub(field, 1, 1) == 'r' and tonumber(string.sub(field, 2)) * 60000 + c.hold <= time then
+        if string.sub(field, 1, 1) == 'r' and (tonumber(string.sub(field, 2)) or 0) * 60000 + c.hold <= time then
           table.insert(c.expired, field)
         elseif field ~= 'w' then
           local h, l = pair(fields[j + 1])
@@ -172,13 +177,13 @@ end
 
 local function release(key, minute, reserved)
   local field = 'r' .. minute
-  if redis.call('HEXISTS', key, field) == 1 and redis.call('HINCRBY', key, field, '-' .. reserved) <= 0 then
-    redis.call('HDEL', key, field)
-  end
+  if redis.call('HEXISTS', key, field) == 0 then return end
+  local left = redis.pcall('HINCRBY', key, field, '-' .. reserved)
+  if type(left) == 'table' or left <= 0 then redis.call('HDEL', key, field) end
 end
 
 local function settle(time)
-  if redis.call('GET', KEYS[1]) == ARGV[2] then return 0 end
+  if redis.pcall('GET', KEYS[1]) == ARGV[2] then return 0 end
   redis.call('SET', KEYS[1], ARGV[2], 'PX', '86400000')
   local word = string.gmatch(ARGV[1], '%S+')
   for i = 2, #KEYS do
@@ -186,7 +191,7 @@ local function settle(time)
     local minute, reserved, actual = word(), word(), word()
     local start, stop = windowOf(time, length, offset)
     if whole(start) == charged then
-      local isKnown = redis.call('HGET', key, 'w') == charged
+      local isKnown = redis.pcall('HGET', key, 'w') == charged
       if isKnown and reserved ~= '0' then release(key, minute, reserved) end
       if actual ~= '0' then
         if not isKnown then begin(key, start, stop) end

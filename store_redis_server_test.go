@@ -452,6 +452,32 @@ func TestServerSharesCounters(t *testing.T) {
 	}
 }
 
+// TestServerHasForeignValues: what someone else has written under the name of a counter is no outage for the others.
+func TestServerHasForeignValues(t *testing.T) {
+	r := startServer(t)
+	s := r.store(t, Redis{})
+	start, _ := windowBounds(testCharges(t, "a")[0].window, time.Now().UnixMilli())
+	window, minute := fmt.Sprint(start), fmt.Sprint("r", time.Now().UnixMilli()/minuteMs)
+	for i, value := range [][]string{
+		{"SET", "text"}, {"RPUSH", "1"}, {"HSET", "w", "x"}, {"HSET", "u", "1"}, {"HSET", "w", window, "u", "x"}, {"HSET", "w", window, "u", ""}, {"HSET", "w", window, "u", "nan"},
+		{"HSET", "w", window, "u", "-5"}, {"HSET", "w", window, "u", "1e3"}, {"HSET", "w", window, "r", "1"}, {"HSET", "w", window, "rx", "1"}, {"HSET", "w", window, minute, "x"},
+		{"HSET", "w", window, minute, "9223372036854775807"}, {"HSET", "w", window, "u", strings.Repeat("9", 400)}, {"HSET", "w", window, "x", "y"},
+	} {
+		subject := fmt.Sprint("foreign-", i)
+		key := s.settings.keyPrefix + "quota:" + testCharges(t, subject)[0].key
+		r.do(append([]string{value[0], key}, value[1:]...)...)
+		charges := testCharges(t, subject)
+		if _, failure := reserveRedis(s, charges, testAmounts(3)); failure != nil {
+			t.Errorf("%q: reserve: %s", value, failure.text)
+		}
+		r.do("DEL", key)
+		r.do(append([]string{value[0], key}, value[1:]...)...)
+		if failure := settleRedis(s, charges, testAmounts(7)); failure != nil {
+			t.Errorf("%q: settle: %s", value, failure.text)
+		}
+	}
+}
+
 func TestServerUsers(t *testing.T) {
 	user := "gateway on >pw ~chat-completion:* +select +eval +evalsha +time +get +set +del +hget +hgetall +hset +hdel +hexists +hincrby " +
 		"+pexpire +pexpireat" // as documented

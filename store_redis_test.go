@@ -280,3 +280,20 @@ func TestStoreUnavailableIsTold(t *testing.T) {
 		t.Errorf("got %d %s", apiErr.status, apiErr.code)
 	}
 }
+
+func TestRequestWithoutQuotasNeedsNoStore(t *testing.T) {
+	f := newFakeRedis(t, "")
+	s := testStore(t, f, Redis{OnError: onErrorDeny})
+	for i := 0; i < 2; i++ { // the second time without a server
+		if isOver, isDenied := reserveCharges(s, []charge{}, testAmounts(0), time.Now().UnixMilli()); isOver || isDenied {
+			t.Errorf("over %t, denied %t, want neither", isOver, isDenied)
+		}
+		if got := f.sent(); got != "" {
+			t.Errorf("commands %q, want none", got)
+		}
+		f.stop()
+	}
+	if got := s.health.fallbacks.Load(); got != 0 {
+		t.Errorf("%d fallbacks, want none", got)
+	}
+}

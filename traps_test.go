@@ -145,6 +145,9 @@ var traps = []trap{
 	{28, returnsAppended,
 		[]string{`func _() (int, []any, error) { return 1, append(list, 1), nil }`, `func _() ([]any, []any) { return list, append(list, 1) }`},
 		[]string{`func _() ([]any, error) { return append(list, 1), nil }`, `func _() []any { return append(list, 1) }`, `func _() (int, []any) { l := append(list, 1); return 1, l }`}},
+	{29, listsConditions,
+		[]string{`switch { case ok, v > 0: }`, `switch w := v; { case w > 0: default: switch { case ok, w > 1: } }`},
+		[]string{`switch { case ok || v > 0: }`, `switch v { case 1, 2: }`, `switch any1.(type) { case int, string: }`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -338,6 +341,20 @@ func returnsAppended(_ *source, path []ast.Node) bool {
 			if name, is := call.Fun.(*ast.Ident); is && name.Name == "append" {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// listsConditions finds a case with several conditions.
+func listsConditions(_ *source, path []ast.Node) bool {
+	statement, is := last[*ast.SwitchStmt](path)
+	if !is || statement.Tag != nil {
+		return false
+	}
+	for _, clause := range statement.Body.List {
+		if len(clause.(*ast.CaseClause).List) > 1 {
+			return true
 		}
 	}
 	return false

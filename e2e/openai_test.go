@@ -1,10 +1,14 @@
 package e2e_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +31,11 @@ func TestOpenAISDK(t *testing.T) {
 	for name, models := range sdkModels {
 		providers[name] = newSecureFake(t, name, demo.Handler(demo.Options{Models: models}), authority)
 	}
-	g := start(t, gateway.Options{Env: []string{"OPENAI_API_KEY=sk-openai", "MISTRAL_API_KEY=sk-mistral", "DEEPSEEK_API_KEY=sk-deepseek"}})
+	g := start(t, gateway.Options{
+		Env:       []string{"OPENAI_API_KEY=sk-openai", "MISTRAL_API_KEY=sk-mistral", "DEEPSEEK_API_KEY=sk-deepseek"},
+		AccessLog: true,
+		Static:    map[string]any{"accessLog": map[string]any{"addInternals": true}},
+	})
 	configure(t, g, sdkRoutes(t, providers, authority.File))
 
 	tests := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "./...")
@@ -47,7 +55,7 @@ func TestOpenAISDK(t *testing.T) {
 			if got, want := request.header.Get("Authorization"), "Bearer sk-"+name; got != want {
 				t.Errorf("%s gets the key %q at %s, want %q", name, got, path, want)
 			}
-			if strings.Contains(fmt.Sprint(request.header), "sk-key-of-the-client") {
+			if sent := fmt.Sprint(request.header); strings.Contains(sent, "sk-key-of-the-client") || strings.Contains(sent, "sk-consumer") {
 				t.Errorf("%s gets the client's key: %v", name, request.header)
 			}
 		}
@@ -62,7 +70,51 @@ func TestOpenAISDK(t *testing.T) {
 	if got := operations["embeddings/output"]; got != 0 {
 		t.Errorf("%v embeddings calls have output tokens, want none", got)
 	}
-	checkNoErrors(t, g)
+	checkArrived(t, g)
+	if logged, err := g.Errors(); err != nil || len(logged) != 1 || !strings.Contains(logged[0], `does not have the group "engineering"`) {
+		t.Errorf("Traefik logged %q, want only that a group is unknown (%v)", logged, err)
+	}
+}
+
+// checkArrived compares the requests that arrived from an SDK with the calls that it made: it tries
+// again only what may succeed.
+func checkArrived(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	want := map[string]string{
+		"/consumers-unknown": "401 once", "/consumers-models": "404 once", "/consumers-group": "403 once",
+		"/quota-spent":  "200 once, 429 once",
+		"/quota-second": "200 3 times, 429 some times",
+	}
+	got := map[string]string{}
+	await(t, "the access log has all requests", func() bool {
+		for route := range want {
+			got[route] = arrived(accessLog(t, g), route)
+		}
+		return maps.Equal(got, want)
+	})
+}
+
+// arrived says how many requests of a route had each status.
+func arrived(log []map[string]any, route string) string {
+	counts := map[int]int{}
+	for _, line := range log {
+		if path, _ := line["RequestPath"].(string); strings.HasPrefix(path, route+"/") {
+			status, _ := line["DownstreamStatus"].(float64)
+			counts[int(status)]++
+		}
+	}
+	var texts []string
+	for _, status := range slices.Sorted(maps.Keys(counts)) {
+		times := fmt.Sprint(counts[status], " times")
+		switch {
+		case counts[status] == 1 && route != "/quota-second":
+			times = "once"
+		case status == http.StatusTooManyRequests && route == "/quota-second":
+			times = "some times" // of three calls, at least two are in a second of another
+		}
+		texts = append(texts, fmt.Sprint(status, " ", times))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // sdkRoutes returns the routes that the tests in openai use.
@@ -98,6 +150,11 @@ func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.
 			"routes":        map[string]string{"/v1/chat/completions": "completions", "/v1/models": "models"},
 		}),
 	})
+	for name, keys := range accountRoutes(t) {
+		keys["provider"], keys["token"], keys["model"], keys["allowModelOverride"] = "openai", "urn:env:OPENAI_API_KEY", "gpt-4o-mini", true
+		dynamic.Middlewares[name] = gateway.Plugin(hosting("openai", keys))
+		dynamic.Routers[name] = gateway.Router{Rule: "PathPrefix(`/" + name + "/`)", Middlewares: []string{name}, Service: "noop@internal"}
+	}
 	// Kong: the model is in the path.
 	dynamic.Middlewares["kong"] = gateway.Plugin(hosting("openai", map[string]any{
 		"provider": "openai", "token": "urn:env:OPENAI_API_KEY", "model": "$(uri_captures.model)", "modelPattern": "~/(?<model>[^#?/]+)/chat/completions$",
@@ -129,4 +186,26 @@ func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.
 	}}}
 	dynamic.ServersTransports = map[string]any{"trusting": map[string]any{"rootCAs": []string{caFile}}}
 	return dynamic
+}
+
+// accountRoutes returns the routes with consumers and quotas.
+func accountRoutes(t *testing.T) map[string]map[string]any {
+	restricted, grouped := consumersOf("blue"), consumersOf("blue")
+	restricted["list"].([]any)[0].(map[string]any)["allowedModels"] = []string{"gpt-4o-mini"}
+	sum := sha256.Sum256([]byte(consumerKey("blue")))
+	file := filepath.Join(t.TempDir(), "consumers.json")
+	write(t, file, `[{"name": "blue", "group": "engineering", "key": "sha256:`+hex.EncodeToString(sum[:])+`"}]`)
+	grouped["from"] = "urn:file:" + file
+	delete(grouped, "list")
+	grouped["groups"] = map[string]any{"sales": map[string]any{"model": "gpt-4o"}}
+	limited := func(window string) []any {
+		return []any{map[string]any{"name": "requests", "unit": "requests", "limit": 1, "window": window}}
+	}
+	return map[string]map[string]any{
+		"consumers-unknown": {"consumers": consumersOf("blue")},
+		"consumers-models":  {"consumers": restricted},
+		"consumers-group":   {"consumers": grouped},
+		"quota-spent":       {"consumers": consumersOf("blue"), "quotas": limited(accountWindow)},
+		"quota-second":      {"consumers": consumersOf("blue"), "quotas": limited("1s")},
+	}
 }

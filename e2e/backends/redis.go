@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -8,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/program"
 	"github.com/modelroute/chatcompletion/e2e/progress"
@@ -106,25 +109,28 @@ func runIn(ctx context.Context, folder, name string, arguments ...string) error 
 	return nil
 }
 
-// Redis is a redis-server that keeps nothing on disk.
+// Redis is a redis-server that keeps nothing on disk unless its arguments say so.
 type Redis struct {
 	backend
 
 	// Address is its host:port.
 	Address string
+
+	// Password is what Command authenticates with. Default: not at all.
+	Password string
 }
 
-// StartRedis starts a redis-server, and returns once it accepts connections; the caller must call
-// Close.
-func StartRedis(ctx context.Context) (*Redis, error) {
+// StartRedis starts a redis-server with further arguments, and returns once it accepts connections;
+// the caller must call Close.
+func StartRedis(ctx context.Context, arguments ...string) (*Redis, error) {
 	binary, err := RedisServerBinary(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	return firstStart(ctx, func() (*Redis, error) { return newRedis(binary) })
+	return firstStart(ctx, func() (*Redis, error) { return newRedis(binary, arguments) })
 }
 
-func newRedis(binary string) (*Redis, error) {
+func newRedis(binary string, arguments []string) (*Redis, error) {
 	address, err := program.FreeAddress()
 	if err != nil {
 		return nil, err
@@ -140,6 +146,7 @@ func newRedis(binary string) (*Redis, error) {
 	r := &Redis{Address: address}
 	r.binary, r.dir = binary, dir
 	r.arguments = []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", dir}
+	r.arguments = append(r.arguments, arguments...)
 	r.ready = func(ctx context.Context) bool {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -155,3 +162,77 @@ func (r *Redis) Freeze() error { return syscall.Kill(r.process.Pid(), syscall.SI
 
 // Thaw ends Freeze.
 func (r *Redis) Thaw() error { return syscall.Kill(r.process.Pid(), syscall.SIGCONT) }
+
+// Kill ends the server at once, as a machine that fails.
+func (r *Redis) Kill() { r.process.Kill() }
+
+// commandTimeout bounds a command.
+const commandTimeout = 10 * time.Second
+
+// Command runs a command on a connection of its own. The reply is a string, or a list of them; nil is
+// an empty string.
+func (r *Redis) Command(words ...string) ([]string, error) {
+	conn, err := net.DialTimeout("tcp", r.Address, commandTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(commandTimeout)); err != nil {
+		return nil, err
+	}
+	reader := bufio.NewReader(conn)
+	if r.Password != "" {
+		if _, err := exchange(conn, reader, "AUTH", r.Password); err != nil {
+			return nil, err
+		}
+	}
+	return exchange(conn, reader, words...)
+}
+
+// exchange sends a command, and returns its reply.
+func exchange(conn net.Conn, reader *bufio.Reader, words ...string) ([]string, error) {
+	command := fmt.Sprintf("*%d\r\n", len(words))
+	for _, word := range words {
+		command += fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
+	}
+	if _, err := io.WriteString(conn, command); err != nil {
+		return nil, err
+	}
+	return readReply(reader)
+}
+
+// readReply reads a reply in the Redis protocol.
+func readReply(reader *bufio.Reader) ([]string, error) {
+	line, err := reader.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	kind, text := line[0], strings.TrimSpace(line[1:])
+	switch kind {
+	case '+', ':':
+		return []string{text}, nil
+	case '$', '*':
+	default:
+		return nil, fmt.Errorf("redis: %s", text)
+	}
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, err
+	}
+	if kind == '$' {
+		content := make([]byte, max(count+2, 0))
+		if _, err := io.ReadFull(reader, content); err != nil || count < 0 {
+			return []string{""}, err
+		}
+		return []string{string(content[:count])}, nil
+	}
+	var all []string
+	for range count {
+		item, err := readReply(reader)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item...)
+	}
+	return all, nil
+}

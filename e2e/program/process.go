@@ -49,9 +49,14 @@ func (p *Process) Stop() {
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		_ = p.process.Kill()
-		<-p.done
+		p.Kill()
 	}
+}
+
+// Kill ends the process at once, without a chance to do anything.
+func (p *Process) Kill() {
+	_ = p.process.Kill() // fails only if the process has exited
+	<-p.done
 }
 
 // FreeAddress returns a loopback address on which nothing currently listens.

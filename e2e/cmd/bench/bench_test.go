@@ -30,6 +30,11 @@ func TestEachCaseIsMeasured(t *testing.T) {
 			t.Errorf("no row %q in\n%s", c.name, table)
 		}
 	}
+	for _, a := range accounts() {
+		if !regexp.MustCompile(`\n\| ` + a.name + `( \| [0-9.]+ (µs|ms) \| [0-9.]+ \| [0-9.]+){2}( \| [0-9.]+ (µs|ms) \| [0-9.]+){2} \|\n`).MatchString(table) {
+			t.Errorf("no row %q of accounts in\n%s", a.name, table)
+		}
+	}
 }
 
 func TestEachSizeIsMeasured(t *testing.T) {

@@ -95,6 +95,9 @@ func times(above, below float64) string {
 	return fmt.Sprintf("%.1f", above/below)
 }
 
+// hundredths formats a ratio.
+func hundredths(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
+
 // kilobytes formats a size.
 func kilobytes(bytes float64) string { return fmt.Sprintf("%.0f KB", bytes/1024) }
 

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// table writes the cost of each case without and with the plugin, interpreted and compiled in.
+// table writes the cost of each case without and with the plugin, interpreted and compiled in, and what accounts add.
 func (b *bench) table(ctx context.Context, out io.Writer) error {
 	head := []string{"case", "CPU bare", "CPU plugin", "ratio", "CPU compiled", "ratio", "p50 bare", "p50 plugin", "ratio", "p50 compiled", "ratio"}
 	if _, err := io.WriteString(out, tableHead(head...)); err != nil {
@@ -23,11 +23,11 @@ func (b *bench) table(ctx context.Context, out io.Writer) error {
 		}
 		cpu := func(i int) string { return rounded(median(measured[i].cpu)) }
 		ratio := func(above, below int) string {
-			return fmt.Sprintf("%.2f", median(ratios(measured[above].cpu, measured[below].cpu)))
+			return hundredths(median(ratios(measured[above].cpu, measured[below].cpu)))
 		}
 		if _, err := io.WriteString(out, tableRow(c.name,
 			cpu(0), cpu(1), ratio(1, 0), cpu(3), ratio(3, 2),
-			rounded(p50[0]), rounded(p50[1]), fmt.Sprintf("%.2f", p50[1]/p50[0]), rounded(p50[3]), fmt.Sprintf("%.2f", p50[3]/p50[2]))); err != nil {
+			rounded(p50[0]), rounded(p50[1]), hundredths(p50[1]/p50[0]), rounded(p50[3]), hundredths(p50[3]/p50[2]))); err != nil {
 			return err
 		}
 		if b.options.profiles == "" {
@@ -39,5 +39,5 @@ func (b *bench) table(ctx context.Context, out io.Writer) error {
 			}
 		}
 	}
-	return nil
+	return b.accountsTable(ctx, out)
 }

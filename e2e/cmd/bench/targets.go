@@ -108,30 +108,35 @@ func (b *bench) startPeers(ctx context.Context) (peers []target, stop func()) {
 	return peers, stop
 }
 
-// routes returns two routes to the same upstream. The plugin has every feature enabled that costs
-// time per request, including a span that it exports to the collector.
+// routes returns two routes to the same upstream.
 func routes(upstream, collector string) gateway.Dynamic {
 	return gateway.Dynamic{
 		Routers: map[string]gateway.Router{
 			"bare":   {Rule: "PathPrefix(`/bare/`)", Service: "upstream"},
 			"plugin": {Rule: "PathPrefix(`/plugin/`)", Service: "upstream", Middlewares: []string{"governed"}},
 		},
-		Middlewares: map[string]any{"governed": gateway.Plugin(map[string]any{
-			"token":               enforcedKey,
-			"model":               enforcedModel,
-			"allowModelOverride":  false,
-			"allowParamsOverride": false,
-			"routes":              map[string]any{"*": "completions", responsesPath: "responses"},
-			"params":              map[string]any{"temperature": enforced["temperature"], "topP": enforced["top_p"], "maxTokens": enforced["max_tokens"]},
-			"limits":              map[string]any{"maxTokens": 1024, "n": 1},
-			"dropParams":          []string{"seed"},
-			"allowedModels":       []string{"gpt-4o*"},
-			"modelAliases":        map[string]any{"fast": enforcedModel},
-			"telemetry": map[string]any{
-				"labels": map[string]string{"team": "$(headers." + teamHeader + ")"},
-				"otlp":   map[string]any{"endpoint": collector, "interval": "1s"},
-			},
-		})},
-		Services: map[string]string{"upstream": upstream},
+		Middlewares: map[string]any{"governed": gateway.Plugin(pluginSettings(collector))},
+		Services:    map[string]string{"upstream": upstream},
+	}
+}
+
+// pluginSettings returns the configuration of the plugin: every feature that costs time per request,
+// including a span that it exports to the collector, without accounts.
+func pluginSettings(collector string) map[string]any {
+	return map[string]any{
+		"token":               enforcedKey,
+		"model":               enforcedModel,
+		"allowModelOverride":  false,
+		"allowParamsOverride": false,
+		"routes":              map[string]any{"*": "completions", responsesPath: "responses"},
+		"params":              map[string]any{"temperature": enforced["temperature"], "topP": enforced["top_p"], "maxTokens": enforced["max_tokens"]},
+		"limits":              map[string]any{"maxTokens": 1024, "n": 1},
+		"dropParams":          []string{"seed"},
+		"allowedModels":       []string{"gpt-4o*"},
+		"modelAliases":        map[string]any{"fast": enforcedModel},
+		"telemetry": map[string]any{
+			"labels": map[string]string{"team": "$(headers." + teamHeader + ")"},
+			"otlp":   map[string]any{"endpoint": collector, "interval": "1s"},
+		},
 	}
 }
