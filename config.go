@@ -299,28 +299,29 @@ type Limits struct {
 // at the same time. Its counters are those of this Traefik.
 type Quota struct {
 	// Name is the name of the quota in errors, metrics and X-Ai-Quota.
-	// Default: none. Refused: no name, more than 64 characters, others than letters, digits, dots,
-	// underscores and hyphens, and the name of another quota.
+	// Refused: none, more than 64 characters, others than letters, digits, dots, underscores and
+	// hyphens, and the name of another quota.
 	Name string
 	// Per is whose use is counted: each different value has a counter of its own. It may refer to the
 	// request as Config.Model does, and with $(model) to the model that the provider is sent. A request
 	// without a consumer, or without a group, shares the counter of all such requests if Per is one
 	// reference to it.
-	// Default: $(consumer.name) with Config.Consumers, else one counter for all. Refused: invalid references, and those to headers and query
-	// parameters that carry credentials.
+	// Default: $(consumer.name) with Config.Consumers, else one counter for all. Refused: invalid
+	// references, and those to headers and query parameters that carry credentials.
 	Per string
 	// Unit is what is counted: requests, tokens, inputTokens, outputTokens, cost, or concurrent, the
 	// requests that have not ended.
-	// Default: none. Refused: other values, and cost without prices.
+	// Refused: none, other values, and cost without Config.Prices.
 	Unit string
-	// Limit is what may be used in a window. With Unit cost, it is an amount in USD as decimal text.
-	// Default: none. Refused: less than 1, more than 1000000000000000, fractions; with Unit cost more
-	// than 9000000 and more than 12 decimals.
+	// Limit is what may be used in a window: an integer, or with Unit cost an amount in USD as decimal
+	// text, such as "25.00".
+	// Refused: none, less than 0.000000000001, more than 1000000000000000; with Unit cost more than
+	// 9000000, else fractions.
 	Limit any
 	// Window is the span of time after which a counter begins at zero: 1d, 1w or 1M for a day, a week
 	// from Monday or a month of the calendar in UTC, or a duration, which is aligned to the epoch.
-	// Default: none. Refused: no window, less than 1s, more than 8784h, fractions of milliseconds, and
-	// any window with Unit concurrent.
+	// Default: none, with Unit concurrent. Refused: less than 1s, more than 8784h, fractions of
+	// milliseconds, no window without Unit concurrent, and a window with it.
 	Window string
 	// Models are patterns of the models that the quota applies to, as in Config.AllowedModels. They
 	// are matched against the model that the provider is sent.
@@ -329,8 +330,12 @@ type Quota struct {
 	// Mode is enforce or report. In report mode, the quota counts, and refuses nothing.
 	// Default: enforce; in report mode of the middleware report. Refused: other values.
 	Mode string
-	// Reserve is what is reserved until the usage is known: none, input for the estimated tokens of the
-	// input, or full, which adds the token limit that the provider is sent.
+	// Reserve is what is reserved until the usage is known:
+	//
+	//	none     nothing
+	//	input    the estimated tokens of the input
+	//	full     these, and the token limit that the provider is sent
+	//
 	// Default: input. Refused: other values, and any with Unit requests or concurrent.
 	Reserve string
 	// Shared selects whether all middlewares that have a shared quota of this name, with the same unit
@@ -433,7 +438,7 @@ type Consumer struct {
 	// Default: none. Refused: a group that Consumers.Groups does not have, if it has any.
 	Group string
 	// Expires is when the consumer ends, in the form of RFC 3339, such as 2027-01-01T00:00:00Z.
-	// Default: never. Refused: other forms.
+	// Default: none; the consumer does not end. Refused: other forms.
 	Expires string
 	// PreviousKey is a second key for a while, so that a key can be replaced without a failed
 	// request.
@@ -511,18 +516,18 @@ type Redis struct {
 	// MinIdleConns is the number of idle connections that are kept open, up to PoolSize.
 	// Default: 0. Refused: less than 0, more than 10000.
 	MinIdleConns any
-	// MaxActiveConns bounds PoolSize, if it is not 0.
+	// MaxActiveConns is the number of connections that PoolSize is lowered to; 0 lowers nothing.
 	// Default: 0. Refused: less than 0, more than 10000.
 	MaxActiveConns any
 	// ReadTimeout is the time that a reply may take. In the timeouts, a number without a unit is one
 	// of seconds, as in Traefik.
 	// Default: 3s. Refused: less than 1ms, more than 1m; also 0, which means no timeout in Traefik.
 	ReadTimeout string
-	// WriteTimeout is the time that sending a command may take. Default and refused: as ReadTimeout.
+	// WriteTimeout is like Redis.ReadTimeout, for sending a command.
 	WriteTimeout string
-	// DialTimeout is the time that a new connection may take, with its TLS handshake and
+	// DialTimeout is like Redis.ReadTimeout, for a new connection, with its TLS handshake and its
 	// authentication.
-	// Default: 5s. Refused: as ReadTimeout.
+	// Default: 5s.
 	DialTimeout string
 	// TLS configures TLS.
 	TLS RedisTLS
@@ -579,9 +584,9 @@ type AuthHeader struct {
 }
 
 // Prices are what models cost, in USD. Prices are decimal text, such as "2.50", which is exact; a
-// number is read as its shortest decimal text, and Traefik's file provider cuts it to six decimals. Costs are integers in picodollars (1e-12 USD). A price
-// that is finer than a picodollar per token, request, image or second is rounded to the nearest, up
-// from the middle.
+// number is read as its shortest decimal text, and Traefik's file provider cuts it to six decimals.
+// Costs are integers in picodollars (1e-12 USD). A price that is finer than a picodollar per token,
+// request, image or second is rounded to the nearest, up from the middle.
 //
 // The price of a call is that of the model that the response names, else that of the model that the
 // provider was sent. A name with the provider's before it, such as groq/llama-3.3-70b-versatile, is
@@ -616,7 +621,7 @@ type Prices struct {
 // Price is what a model costs: per million tokens, per request, per image and per second. Tokens are
 // counted once: cached input and audio are not input as well. A price of tokens that a call has and
 // that is not configured, nor replaced by another as below, leaves the cost unknown.
-// Refused in each: numbers below 0, above 9000000, and what is no number.
+// Refused in each: numbers below 0, above 9000000, and what is not a decimal number.
 type Price struct {
 	// Input is the price of a million input tokens.
 	Input any

@@ -11,12 +11,13 @@
 //  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
-//  4. identify finds out who sends the request, and which policy that consumer has, if consumers are configured.
+//  4. identify finds out which consumer sends the request, and which policy that consumer's group has.
 //  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
-//  6. addressProvider sets the path and the key of the provider.
-//  7. send forwards the plan to the provider, or to several in turn until one responds.
-//  8. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
-//  9. finish sets the access-log headers, and publishes the record of the call to metrics, spans and sinks.
+//  6. reserveQuotas reserves what the request may use, or refuses it because a quota has nothing left.
+//  7. addressProvider sets the path and the key of the provider.
+//  8. send forwards the plan to the provider, or to several in turn until one responds.
+//  9. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
+//  10. finish prices the usage, settles the quotas, and publishes the record of the call to metrics, spans and sinks.
 //
 // # Layers
 //
@@ -125,8 +126,9 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	serveGoverned(newExchange(p, ep, start, rw, req), req)
 }
 
-// serveGoverned is the life of a governed request: what the provider is sent is decided, the
-// provider is called, and the call is recorded.
+// serveGoverned is the life of a governed request: its consumer is identified, what the provider is
+// sent is decided, what it may use is reserved, the provider is called, and the call is settled and
+// recorded.
 func serveGoverned(x *exchange, req *http.Request) {
 	defer recoverExchange(x, req)
 	if x.firstPolicy.consumers != nil {

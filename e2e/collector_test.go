@@ -17,7 +17,7 @@ import (
 )
 
 // instruments are the plugin's metrics, according to the GenAI semantic conventions. All points
-// have the attributes in always, and may have those in sometimes.
+// have the attributes in always, and may have those in sometimes. The store's exist with Redis only.
 var instruments = map[string]struct {
 	unit              string
 	bounds            []float64 // nil: a counter
@@ -51,7 +51,19 @@ var instruments = map[string]struct {
 	},
 	"chat_completion.active_streams":    {"{stream}", nil, nil, nil},
 	"chat_completion.telemetry.dropped": {"{record}", nil, []string{"chat_completion.record"}, nil},
+	"chat_completion.cost": {
+		"{USD}", nil, []string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, nil,
+	},
+	"chat_completion.cost.unknown": {
+		"{call}", nil, []string{"chat_completion.reason"}, []string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"},
+	},
+	"chat_completion.quota.used":    {"1", nil, []string{"chat_completion.quota.name", "chat_completion.quota.unit", "chat_completion.middleware"}, nil},
+	"chat_completion.quota.limit":   {"1", nil, []string{"chat_completion.quota.name", "chat_completion.quota.unit", "chat_completion.middleware"}, nil},
+	"chat_completion.quota.refused": {"{request}", nil, []string{"chat_completion.quota.name", "chat_completion.quota.unit", "chat_completion.middleware", "chat_completion.mode"}, nil},
 }
+
+// gauges are the instruments whose values may fall.
+var gauges = []string{"chat_completion.active_streams", "chat_completion.quota.used", "chat_completion.quota.limit"}
 
 const (
 	pause       = 100 * time.Millisecond // a busy machine delays an event by less
@@ -119,6 +131,8 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 	}})
 	configure(t, g, metered(map[string]any{
 		"model": "gpt-4o", "allowModelOverride": true, "allowedModels": []string{"gpt-4o"}, "telemetry": otlp(collector.URL),
+		"prices": map[string]any{"models": map[string]any{"gpt-4o": map[string]any{"input": "1000000", "output": "1000000"}}},
+		"quotas": []any{map[string]any{"name": "all", "unit": "tokens", "limit": 1000000, "window": "8784h"}},
 	}, upstream(t, counting(pause)).URL))
 	began, ended := send(t, g.URL)
 
@@ -139,6 +153,9 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 		"gen_ai.client.operation.time_to_first_chunk": 2,
 		"chat_completion.gateway.duration":            6,
 		"chat_completion.policy.decisions":            1,
+		"chat_completion.cost":                        sentTokens()["input"] + sentTokens()["output"], // a dollar a token
+		"chat_completion.quota.used":                  sentTokens()["input"] + sentTokens()["output"],
+		"chat_completion.quota.limit":                 1000000,
 	} {
 		if got := counts[metric]; got != want {
 			t.Errorf("%s: %v values, want %v", metric, got, want)
@@ -171,7 +188,7 @@ func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	if p.Unit != instrument.unit || !reflect.DeepEqual(p.Bounds, instrument.bounds) || p.Description == "" {
 		t.Errorf("%s: unit %q, bounds %v, description %q, want %q, %v and some text", p.Metric, p.Unit, p.Bounds, p.Description, instrument.unit, instrument.bounds)
 	}
-	isCounter := instrument.bounds == nil && p.Metric != "chat_completion.active_streams"
+	isCounter := instrument.bounds == nil && !slices.Contains(gauges, p.Metric)
 	if !p.Cumulative || p.Monotonic != isCounter || p.Histogram != (instrument.bounds != nil) {
 		t.Errorf("%s: cumulative %t, histogram %t, monotonic %t, want a cumulative histogram, counter or gauge", p.Metric, p.Cumulative, p.Histogram, p.Monotonic)
 	}

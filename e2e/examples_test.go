@@ -29,6 +29,7 @@ import (
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
@@ -150,13 +151,22 @@ func checkManifest(t *testing.T, builder *plugins.Builder, document string) {
 	}
 	for _, raw := range middleware.Spec.Plugin {
 		var configuration map[string]any
-		// Traefik inserts the value of the Secret here.
-		if err := json.Unmarshal(regexp.MustCompile(`urn:k8s:secret:[\w:-]+`).ReplaceAll(raw.Raw, []byte("sk-provider")), &configuration); err != nil {
+		// Traefik inserts the values of the Secrets here.
+		resolved := documentInSecret.ReplaceAll(raw.Raw, []byte(`"from":"[]"`))
+		resolved = valueInSecret.ReplaceAll(digestInSecret.ReplaceAll(resolved, []byte(`"key":"`+someDigest+`"`)), []byte("sk-provider"))
+		if err := json.Unmarshal(resolved, &configuration); err != nil {
 			t.Fatal(err)
 		}
 		construct(t, t.Context(), builder, configuration, http.NotFoundHandler())
 	}
 }
+
+// References to Secrets with a list of consumers, with the digest of a key, and with any other value.
+var (
+	documentInSecret = regexp.MustCompile(`"from": ?"urn:k8s:secret:[^"]+"`)
+	digestInSecret   = regexp.MustCompile(`"key": ?"urn:k8s:secret:[^"]+"`)
+	valueInSecret    = regexp.MustCompile(`urn:k8s:secret:[\w:-]+`)
+)
 
 // TestExampleHelmValuesAreTraefikOptions decodes the values that the chart passes to Traefik. The
 // chart itself is not available here.
@@ -284,7 +294,7 @@ func exampleGateway(t *testing.T, name string, replacements ...string) *gateway.
 			return false
 		}
 		_ = response.Body.Close()
-		return response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusMethodNotAllowed
+		return slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed}, response.StatusCode)
 	})
 	return g
 }
@@ -428,6 +438,81 @@ func TestFallbacksExampleServes(t *testing.T) {
 		return all
 	})
 	checkNoErrors(t, g)
+}
+
+// TestConsumersExampleServes sends requests of the consumers, without Redis and with it.
+func TestConsumersExampleServes(t *testing.T) {
+	t.Run("without Redis", func(t *testing.T) {
+		checkConsumersExample(t)
+	})
+	t.Run("with Redis", func(t *testing.T) {
+		redis, err := backends.StartRedis(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = redis.Close() })
+		g := checkConsumersExample(t, "# redis:\n          #   endpoints: [localhost:6379]\n          #   readTimeout: 250ms\n",
+			"redis:\n            endpoints: ["+redis.Address+"]\n            readTimeout: 250ms\n")
+		awaitTotals(t, "stores in use", totals{"": 1}, func() totals { return exposed(t, g, "chat_completion_store_up") })
+	})
+}
+
+// checkConsumersExample runs the example with replacements, and checks what its consumers may do.
+func checkConsumersExample(t *testing.T, replacements ...string) *gateway.Gateway {
+	t.Helper()
+	var seen string // the key that the provider sees
+	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Get("Authorization")
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, `{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}`)
+	}))
+	lists := t.TempDir()
+	for _, name := range []string{"consumers.json", "prices.json"} {
+		write(t, filepath.Join(lists, name), readReplaced(t, filepath.Join(examples(t), "consumers", name)))
+	}
+	g := exampleGateway(t, "consumers", append(replacements, "/etc/traefik", lists, "host: api.openai.com", hostLines(t, "          ", provider.URL))...)
+	const blue, red = "sk-demo-blue-0f5a7c1e9b3d", "sk-demo-red-4c8e2a6d1b7f"
+	for _, test := range []struct {
+		name, key, model string
+		status           int
+		pace, consumer   string // x-ratelimit-limit-requests, and X-Ai-Consumer with the cost
+	}{
+		{"nobody", "", "gpt-4o-mini", http.StatusUnauthorized, "", ""},
+		{"an unknown key", "sk-demo-green", "gpt-4o-mini", http.StatusUnauthorized, "", ""},
+		{"a model for others", blue, "gpt-4o", http.StatusNotFound, "", "blue"},
+		{"a consumer", blue, "gpt-4o-mini", http.StatusOK, "20", "blue 0.00021"},
+		{"a member of a group", red, "gpt-4o", http.StatusOK, "60", "red research 0.0035"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath,
+				`{"model":"`+test.model+`","messages":[{"role":"user","content":"Hi"}]}`, map[string]string{"Authorization": "Bearer " + test.key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if got := response.Header.Get("X-Ratelimit-Limit-Requests"); response.StatusCode != test.status || got != test.pace {
+				t.Errorf("status %d, %q requests a minute, want %d, %q", response.StatusCode, got, test.status, test.pace)
+			}
+			if test.status == http.StatusOK && seen != "Bearer sk-openai" {
+				t.Errorf("the provider sees %q", seen)
+			}
+			await(t, test.consumer+" in the access log", func() bool {
+				lines := accessLog(t, g)
+				if len(lines) == 0 {
+					return false
+				}
+				var got []string
+				for _, name := range []string{"Consumer", "Group", "Cost"} {
+					if value, _ := lines[len(lines)-1]["downstream_X-Ai-"+name].(string); value != "" {
+						got = append(got, value)
+					}
+				}
+				return strings.Join(got, " ") == test.consumer
+			})
+		})
+	}
+	checkNoErrors(t, g)
+	return g
 }
 
 // decodeLabels decodes the labels of a container, with a different path for the provider's key.

@@ -2,10 +2,15 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -13,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
@@ -237,13 +243,15 @@ func (j *judge) load(config map[string]any) error {
 // beyondJSONSchema are the problems, as parts of the plugin's errors, that the JSON Schema does not
 // know, with the reasons.
 var beyondJSONSchema = []struct{ reason, problems string }{
-	{"it depends on other keys", `has no effect|requires a model|requires "modelPattern"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|only serves metrics|carries the model|would publish credentials|must be set with`},
-	{"it depends on other names", `duplicate header name|is another spelling|the same name in Prometheus|mean the same paths`},
-	{"it depends on the environment", `cannot be read|no PEM certificate|urn:k8s:secret`},
+	{"it depends on other keys", `has no effect|requires a model|requires "modelPattern"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|only serves metrics|carries the model|would publish credentials|must be set with|require "token"|must be an amount in USD|is set by "consumers"|must be set, such as|quotas\[0\]\.window: must be .* got ""|must not be false beside`},
+	{"it depends on other names", `duplicate header name|is another spelling|the same name in Prometheus|mean the same paths|unknown group|is also a (?:name|key)|is also the (?:name|key) of|is also a key of|has no price`},
+	{"it depends on the environment", `cannot be read|can be read|no PEM certificate|a PEM certificate and its key|urn:k8s:secret|environment variable`},
 	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|params\.extra\.|invalid model name`},
-	{"a text has a syntax", `must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:`},
+	{"a text has a syntax", `must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:|must be a name of at most|must be the name of a model|must be a time|must be set, to the SHA-256|must be sha256:|host:port|no spaces|unknown reference`},
+	{"a text, or what it refers to, is JSON", `consumers\.from: |prices\.from: `},
+	{"a member has a name that the plugin does not know", `serviceTiers`},
 	{textOutOfBounds, `must be an integer from|must be a number from|below|above`},
-	{"a duration is outside its bounds", `must be a duration from`},
+	{"a duration is outside its bounds", `must be a duration from|or a duration from|must not be 0`},
 }
 
 // textOutOfBounds applies to texts only: the JSON Schema knows the bounds of numbers.
@@ -374,17 +382,37 @@ func configurationKeys(t *testing.T) []configurationKey {
 // contexts are what the keys need beside them, by the beginning of their path. The longest one
 // applies.
 var contexts = map[string]string{
-	"":                   `{}`,
-	"allowModelOverride": `{"model": "gpt-4o"}`,
-	"fallbacks":          `{"host": "one", "fallbacks": [{"host": "two"}]}`,
-	"modelPattern":       `{"path": "/$(uri_captures.model)"}`,
-	"port":               `{"host": "one"}`,
-	"secrets.caFile":     `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
-	"secrets.namespace":  `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
-	"secrets.tokenFile":  `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
-	"timeouts":           `{"host": "one"}`,
-	"tls":                `{"host": "one"}`,
+	"":                                      `{}`,
+	"allowModelOverride":                    `{"model": "gpt-4o"}`,
+	"consumers":                             `{"token": "text", "consumers": {"list": [{"name": "one", "key": "` + someDigest + `"}]}}`,
+	"consumers.groups.*.allowModelOverride": `{"consumers": {"groups": {"name": {"model": "gpt-4o"}}}}`,
+	"consumers.groups.*.quotas":             `{"prices": {"models": {"*": {"input": 1}}}, "consumers": {"groups": {"name": {"quotas": [{"name": "one", "unit": "cost", "limit": "1", "window": "1M"}]}}}}`,
+	"consumers.groups.*.quotas[].reserve":   `{"consumers": {"groups": {"name": {"quotas": [{"name": "one", "unit": "tokens", "limit": 1, "window": "1M"}]}}}}`,
+	"consumers.header":                      `{}`,
+	"consumers.list":                        `{"token": "text", "consumers": {"list": [{"name": "one", "key": "` + someDigest + `", "previousKey": {"key": "` + otherDigest + `", "until": "2027-01-01T00:00:00Z"}}]}}`,
+	"fallbacks":                             `{"host": "one", "fallbacks": [{"host": "two"}]}`,
+	"modelPattern":                          `{"path": "/$(uri_captures.model)"}`,
+	"port":                                  `{"host": "one"}`,
+	"prices.models.*.tiers":                 `{"prices": {"models": {"name": {"input": 1, "output": 1, "tiers": [{"over": 1, "input": 1}]}}}}`,
+	"prices.models.*.serviceTiers":          `{"prices": {"models": {"name": {"input": 1}}}}`,
+	"prices.trustReported":                  `{"prices": {"models": {"*": {"input": 1}}}}`,
+	"quotas":                                `{"prices": {"models": {"*": {"input": 1}}}, "quotas": [{"name": "one", "unit": "cost", "limit": "1", "window": "1M"}]}`,
+	"redis":                                 `{"quotas": [{"name": "one", "unit": "requests", "limit": 1, "window": "1M"}]}`,
+	"redis.username":                        `{"quotas": [{"name": "one", "unit": "requests", "limit": 1, "window": "1M"}], "redis": {"password": "text"}}`,
+	"redis.tls.cert":                        `{"quotas": [{"name": "one", "unit": "requests", "limit": 1, "window": "1M"}], "redis": {"tls": {}}}`,
+	"redis.tls.key":                         `{"quotas": [{"name": "one", "unit": "requests", "limit": 1, "window": "1M"}], "redis": {"tls": {}}}`,
+	"secrets.caFile":                        `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
+	"secrets.namespace":                     `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
+	"secrets.tokenFile":                     `{"secrets": {"endpoint": "https://10.0.0.1:6443"}}`,
+	"timeouts":                              `{"host": "one"}`,
+	"tls":                                   `{"host": "one"}`,
 }
+
+// Digests of keys of consumers.
+const (
+	someDigest  = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+	otherDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000002"
+)
 
 // namesInMaps are valid names in the maps; elsewhere it is "name".
 var namesInMaps = map[string]string{"routes": "/v1/name"}
@@ -396,15 +424,65 @@ func valuesOfKeys(t *testing.T) map[string]any {
 	defer server.Close()
 	authorities := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, authorities, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	certificate, key := keyPair(t)
 	return map[string]any{
-		"fallbacks":              []any{map[string]any{"host": "two"}},
-		"fallbacks[].tls.caFile": authorities,
-		"modelPattern":           "/(?<model>.*)",
-		"tls.caFile":             authorities,
+		"consumers.from":                     `[{"name": "two", "key": "` + otherDigest + `"}]`,
+		"consumers.list":                     []any{map[string]any{"name": "one", "key": someDigest}},
+		"consumers.list[].expires":           "2027-01-01T00:00:00Z",
+		"consumers.list[].key":               "sha256:" + strings.Repeat("0A", 32),
+		"consumers.list[].previousKey.key":   "sha256:" + strings.Repeat("0a", 32),
+		"consumers.list[].previousKey.until": "2027-01-01T00:00:00+01:00",
+		"consumers.groups.*.quotas":          []any{map[string]any{"name": "one", "unit": "requests", "limit": 1, "window": "1m"}},
+		"fallbacks":                          []any{map[string]any{"host": "two"}},
+		"fallbacks[].tls.caFile":             authorities,
+		"modelPattern":                       "/(?<model>.*)",
+		"prices.from":                        `{"models": {"gpt-4o": {"input": "2.50"}}}`,
+		"prices.models":                      map[string]any{"*": map[string]any{"input": "2.50"}},
+		"prices.models.*":                    map[string]any{"input": "2.50"},
+		"prices.models.*.serviceTiers":       map[string]any{"flex": "0.5"},
+		"prices.models.*.tiers":              []any{map[string]any{"over": 200000, "input": "5"}},
+		"quotas":                             []any{map[string]any{"name": "one", "unit": "requests", "limit": 1, "window": "1m"}},
+		"redis.endpoints":                    []any{"redis:6379"},
+		"redis.tls.ca":                       authorities,
+		"redis.tls.cert":                     certificate,
+		"redis.tls.key":                      key,
+		"tls.caFile":                         authorities,
 	}
 }
 
-// with returns the context of a key with a value for it.
+// aKeyPair is a self-signed certificate and its key as PEM, made on first use.
+var aKeyPair = sync.OnceValues(func() ([]string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return []string{
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+	}, nil
+})
+
+// keyPair returns a certificate and its key as PEM.
+func keyPair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	pair, err := aKeyPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair[0], pair[1]
+}
+
+// with returns the context of a key with a value for it. TLS of Redis has a certificate and its key,
+// which need each other.
 func (k configurationKey) with(t *testing.T, value any) map[string]any {
 	t.Helper()
 	context := ""
@@ -414,6 +492,10 @@ func (k configurationKey) with(t *testing.T, value any) map[string]any {
 		}
 	}
 	config, _ := decodeJSON(t, contexts[context]).(map[string]any)
+	if redis, isObject := config["redis"].(map[string]any); isObject && redis["tls"] != nil {
+		certificate, key := keyPair(t)
+		redis["tls"] = map[string]any{"cert": certificate, "key": key}
+	}
 	parent, names := config, strings.Split(k.path, ".")
 	for i, name := range names {
 		if name == "*" {
@@ -485,7 +567,7 @@ func (k configurationKey) stricter(value any) string {
 	case nil:
 		return noElement
 	case bool, float64:
-		if isText {
+		if isText || strings.HasSuffix(k.path, "Timeout") { // of Redis: a text, and a number of seconds in it
 			return otherText
 		}
 		if slices.Contains(types, any("array")) {

@@ -3,6 +3,9 @@
 package e2e_test
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -26,6 +29,12 @@ type secretGateway struct {
 // further overrides keys of secrets.
 func startSecretGateway(t *testing.T, k *backends.Kubernetes, account string, further map[string]any) *secretGateway {
 	t.Helper()
+	return startSecretGatewayWith(t, k, account, further, nil)
+}
+
+// startSecretGatewayWith starts one like startSecretGateway, with consumers.
+func startSecretGatewayWith(t *testing.T, k *backends.Kubernetes, account string, further, consumers map[string]any) *secretGateway {
+	t.Helper()
 	haveNamespace(t, k, "traefik")
 	kubectl(t, k, "", "create", "serviceaccount", account, "--namespace=traefik")
 	token := filepath.Join(t.TempDir(), "token")
@@ -44,7 +53,7 @@ func startSecretGateway(t *testing.T, k *backends.Kubernetes, account string, fu
 	configure(t, g.Gateway, gateway.Dynamic{
 		Routers: map[string]gateway.Router{"chat": {Rule: "PathPrefix(`/`)", Middlewares: []string{"governed"}, Service: "provider"}},
 		Middlewares: map[string]any{"governed": gateway.Plugin(map[string]any{
-			"token": "urn:k8s:secret:ai-keys:openai-token", "model": "gpt-4o", "secrets": secrets,
+			"token": "urn:k8s:secret:ai-keys:openai-token", "model": "gpt-4o", "secrets": secrets, "consumers": consumers,
 		})},
 		Services: map[string]string{"provider": upstream(t, provider).URL},
 	})
@@ -141,4 +150,56 @@ func TestKubernetesSecretFromFileProvider(t *testing.T) {
 		t.Logf("%d calls, none failed", l.finish())
 		checkNoPanic(t, g.Gateway)
 	})
+}
+
+// TestKubernetesConsumersFromSecrets has the key of a consumer, and a list of others, in a Secret, and
+// replaces both.
+func TestKubernetesConsumersFromSecrets(t *testing.T) {
+	k := startKubernetes(t)
+	const account = "consumers"
+	haveNamespace(t, k, "ai")
+	allow(t, k, account)
+	for _, arguments := range []string{
+		"create role read-consumers --verb=get --resource=secrets --resource-name=ai-consumers --namespace=ai",
+		"create rolebinding read-consumers --role=read-consumers --serviceaccount=traefik:" + account + " --namespace=ai",
+	} {
+		kubectl(t, k, "", strings.Fields(arguments)...)
+	}
+	setConsumers(t, k, "sk-blue-first", "sk-red-first")
+	g := startSecretGatewayWith(t, k, account, nil, map[string]any{
+		"from": "urn:k8s:secret:ai-consumers:consumers.json",
+		"list": []map[string]any{{"name": "blue", "key": "urn:k8s:secret:ai-consumers:blue"}},
+	})
+	awaitKeys(t, g, map[string]int{"sk-blue-first": http.StatusOK, "sk-red-first": http.StatusOK, "sk-red-second": http.StatusUnauthorized})
+	setConsumers(t, k, "sk-blue-second", "sk-red-second")
+	awaitKeys(t, g, map[string]int{
+		"sk-blue-first": http.StatusUnauthorized, "sk-blue-second": http.StatusOK,
+		"sk-red-first": http.StatusUnauthorized, "sk-red-second": http.StatusOK,
+	})
+	checkNoPanic(t, g.Gateway)
+}
+
+// setConsumers writes the Secret ai-consumers, with the key of blue, and a list with the digest of red's.
+func setConsumers(t *testing.T, k *backends.Kubernetes, blue, red string) {
+	t.Helper()
+	list, err := json.Marshal([]map[string]string{{"name": "red", "key": fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(red)))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, k, "ai", fmt.Sprintf(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ai-consumers"},"stringData":{"blue":%q,"consumers.json":%q}}`, blue, list))
+}
+
+// awaitKeys waits until requests with the keys get their statuses.
+func awaitKeys(t *testing.T, g *secretGateway, want map[string]int) {
+	t.Helper()
+	for key, status := range want {
+		await(t, fmt.Sprintf("status %d with %s", status, key), func() bool {
+			response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, plainBody, map[string]string{"Authorization": "Bearer " + key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			return response.StatusCode == status
+		})
+	}
 }

@@ -60,9 +60,20 @@ func (r remark) literal() string {
 	return found[1]
 }
 
+// isRequired reports whether a field without a value is refused.
+func (r remark) isRequired() bool {
+	return strings.HasPrefix(r.refused, "none, ")
+}
+
+// isEnumeration reports whether all values but some are refused.
+func (r remark) isEnumeration() bool {
+	refused := strings.TrimPrefix(r.refused, "none, ")
+	return strings.HasPrefix(refused, "other values") && !strings.HasPrefix(refused, "other values that")
+}
+
 // values returns the values that are accepted if all others are refused.
 func (r remark) values() []string {
-	if !strings.HasPrefix(r.refused, "other values") || strings.HasPrefix(r.refused, "other values that") {
+	if !r.isEnumeration() {
 		return nil
 	}
 	if found := oneValue.FindStringSubmatch(r.synopsis); found != nil {

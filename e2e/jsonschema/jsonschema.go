@@ -11,6 +11,8 @@
 //	list of text  a list, or a string with commas
 //	any of these  null: no value
 //
+// A field whose comment says "Refused: none" is required, and has a value.
+//
 // The type of a field of type any follows from its comment: a boolean has the default true or false;
 // a number has bounds, and is an integer if the comment says so ("integer", "number of") or nothing
 // below 1 is accepted; "decimal" means a decimal number, which a string should hold.
@@ -22,6 +24,7 @@ import (
 	"fmt"
 	"go/ast"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,6 +217,10 @@ func (g *generator) define(name string) (*node, error) {
 			return nil, fmt.Errorf("%s.%s: %w", name, f.name, err)
 		}
 		definition.Properties = append(definition.Properties, member{keyOf(f.name), property})
+		if g.remarkOn(f, declared).isRequired() {
+			definition.Required = append(definition.Required, keyOf(f.name))
+			definition.Type = []string{"object"} // else null, which has no fields, would be accepted
+		}
 	}
 	return reference, nil
 }
@@ -224,6 +231,14 @@ func (g *generator) property(f field, of structType) (*node, error) {
 	schema, err := g.schemaOf(f.typ, g.original(said))
 	if err != nil {
 		return nil, err
+	}
+	if said.isRequired() {
+		schema.Type = slices.DeleteFunc(schema.Type, func(name string) bool { return name == "null" })
+		for _, alternative := range schema.AnyOf {
+			if alternative.Pattern == noValuePattern {
+				alternative.Pattern = templatePattern
+			}
+		}
 	}
 	schema.Description = g.source.withKeys(said.whole, of)
 	return schema, nil
@@ -326,11 +341,13 @@ const (
 	booleanPattern  = `^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])?\s*$|\{\{`
 	countPattern    = `^(\s*[1-9][0-9]*\s*)?$|\{\{`
 	integerPattern  = `^(\s*-?(0|[1-9][0-9]*)\s*)?$|\{\{`
+	secondsPattern  = `^\s*[1-9][0-9]*\s*$`
 	numberPattern   = `^(\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\s*)?$|\{\{`
-	decimalPattern  = `^(\s*[0-9]+(\.[0-9]+)?\s*)?$|\{\{`
+	decimalPattern  = `^(\s*[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\s*)?$|\{\{`
 	durationPattern = `^\s*([-+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)?\s*$|\{\{`
 	pathPattern     = `^\s*(/.*)?$|\{\{`
 	noValuePattern  = `^$|\{\{`
+	templatePattern = `\{\{`
 	urlPattern      = `^\s*(https?://.*)?$|\{\{`
 )
 
@@ -346,7 +363,7 @@ func (g *generator) text(said remark) (*node, error) {
 	switch {
 	case values != nil:
 		schema.AnyOf = enumeration(values)
-	case strings.HasPrefix(said.refused, "other values") && !strings.HasPrefix(said.refused, "other values that"):
+	case said.isEnumeration():
 		return nil, fmt.Errorf("the comment lists no values: write %q, or one in each line of a block of code", "Name is one, two or three.")
 	case err == nil && least != "":
 		said.describeDuration(schema)
@@ -374,7 +391,8 @@ func (r remark) describeDuration(schema *node) {
 		schema.Pattern += `|^\s*(` + strings.Join(spans, "|") + `)\s*$`
 	}
 	if strings.Contains(r.synopsis, "number without a unit") {
-		schema.Type, schema.Pattern = []string{"string", "number", "null"}, schema.Pattern+"|"+decimalPattern
+		schema.Type, schema.Pattern = []string{"string", "integer", "null"}, schema.Pattern+"|"+secondsPattern
+		schema.Minimum = json.Number("1")
 	}
 }
 
@@ -387,7 +405,7 @@ func untyped(said remark) (*node, error) {
 	switch lowest, err := strconv.ParseFloat(least, 64); {
 	case first == "true" || first == "false":
 		schema.Type, schema.Pattern = []string{"boolean", "string", "null"}, booleanPattern
-	case strings.Contains(said.synopsis, "decimal"):
+	case strings.Contains(said.synopsis, "decimal") || strings.Contains(said.refused, "not a decimal number"):
 		schema.Type, schema.Pattern = []string{"string", "number", "null"}, decimalPattern
 	case wholeNumber.MatchString(said.synopsis) || (err == nil && lowest >= 1):
 		schema.Type, schema.Pattern = []string{"integer", "string", "null"}, integerPattern

@@ -45,7 +45,9 @@ func TestTypesAndCommentsBecomeSchemas(t *testing.T) {
 		{"an absolute path", "// Key is the absolute path of a file.\nKey string", `{"type":["string","null"],"pattern":"` + pathPattern + `"}`},
 		{"a duration", "// Key is a time. Default: 1m. Refused: less than 1s, more than 24h.\nKey string", `{"type":["string","null"],"pattern":"` + durationPattern + `","default":"1m"}`},
 		{"a duration or a day", "// Key is a time: 1d or a duration. Refused: less than 1s.\nKey string", `{"type":["string","null"],"pattern":"` + durationPattern + `|^\s*(1d)\s*$"}`},
-		{"a duration or seconds", "// Key is a time. A number without a unit is one of seconds. Refused: less than 1s.\nKey string", `{"type":["string","number","null"],"pattern":"` + durationPattern + `|` + decimalPattern + `"}`},
+		{"a duration or seconds", "// Key is a time. A number without a unit is one of seconds. Refused: less than 1s.\nKey string", `{"type":["string","integer","null"],"pattern":"` + durationPattern + `|` + secondsPattern + `","minimum":1}`},
+		{"a required value", "// Key is a or b. Refused: none, other values.\nKey string", `{"type":["string"],"anyOf":[{"enum":["a","b"]},{"pattern":"` + templatePattern + `"}]}`},
+		{"a required number", "// Key is much. Refused: none, less than 1.\nKey any", `{"type":["integer","string"],"pattern":"` + countPattern + `","minimum":1}`},
 		{"the length of a text", "// Key is text. Refused: more than 256 bytes.\nKey string", `{"type":["string","integer","null"]}`},
 		{"two values", "// Key is a or b. Default: a. Refused: other values.\nKey string", `{"type":["string","null"],"default":"a","anyOf":[{"enum":["a","b"]},{"pattern":"` + noValuePattern + `"}]}`},
 		{"three values, none among them", "// Key is a, b or none.\n// Default: none. Refused: other values, and x.\nKey string", `{"type":["string","null"],"default":"none","anyOf":[{"enum":["a","b","none"]},{"pattern":"` + noValuePattern + `"}]}`},
@@ -97,6 +99,17 @@ func TestBoundsOfAStructApplyToItsFields(t *testing.T) {
 	}
 	if !strings.Contains(string(schema), `"minimum": 0,`) || !strings.Contains(string(schema), `"maximum": 9`) {
 		t.Errorf("got %s, want the bounds 0 and 9", schema)
+	}
+}
+
+func TestStructsWithRequiredFieldsRequireThem(t *testing.T) {
+	schema, err := generate(t, "// Key is text. Refused: none, and control characters.\nKey string")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := decode(t, schema)["$defs"].(map[string]any)["Config"].(map[string]any)
+	if encode(t, config["required"]) != `["key"]` || encode(t, config["type"]) != `["object"]` {
+		t.Errorf("got %s, want key to be required of an object", encode(t, config))
 	}
 }
 

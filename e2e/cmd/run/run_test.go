@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -100,14 +101,14 @@ func begin(t *testing.T) (base string, out *terminal, stop func() error) {
 }
 
 // post sends a request like the printed curl commands.
-func post(t *testing.T, address, body string) (status int, text string) {
+func post(t *testing.T, address, key, body string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Authorization", "Bearer my-own-key")
+	request.Header.Set("Authorization", "Bearer "+key)
 	request.Header.Set("Accept-Encoding", "br")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -125,11 +126,13 @@ func TestRunServesTheExample(t *testing.T) {
 	base, out, stop := begin(t)
 	out.await(t, "Ctrl-C stops everything.")
 
+	const teams, hello = "/teams/v1/chat/completions", `{"messages": [{"role": "user", "content": "Hello!"}]}`
+	served := []string{"Authorization: Bearer sk-demo-key-of-the-provider"}
 	tests := []struct {
-		name, path, body string
-		status           int
-		response         []string
-		upstream         []string // nil: the request does not reach the provider
+		name, path, key, body string // key: empty: my-own-key
+		status                int
+		response              []string
+		upstream              []string // nil: the request does not reach the provider
 	}{
 		{
 			name: "without a model", path: "/v1/chat/completions",
@@ -167,11 +170,13 @@ func TestRunServesTheExample(t *testing.T) {
 			name: "broken", path: "/v1/chat/completions", body: `{"messages": [}`,
 			status: http.StatusBadRequest, response: []string{`"type":"invalid_request_error"`},
 		},
+		{name: "without a team's key", path: teams, body: hello, status: http.StatusUnauthorized, response: []string{`"code":"invalid_api_key"`}},
+		{name: "with a team's key", path: teams, key: redKey, body: hello, status: http.StatusOK, upstream: served},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			before := len(out.String())
-			status, response := post(t, base+test.path, test.body)
+			status, response := post(t, base+test.path, cmp.Or(test.key, "my-own-key"), test.body)
 			if status != test.status {
 				t.Errorf("status = %d, want %d", status, test.status)
 			}
@@ -189,13 +194,15 @@ func TestRunServesTheExample(t *testing.T) {
 					t.Errorf("the provider's log shows %s\nwant it to contain %q", seen, want)
 				}
 			}
-			for _, secret := range []string{"my-own-key", "Accept-Encoding: br"} {
+			for _, secret := range []string{"my-own-key", blueKey, redKey, "Accept-Encoding: br"} {
 				if strings.Contains(seen, secret) {
 					t.Errorf("the client's %q reached the provider:\n%s", secret, seen)
 				}
 			}
 		})
 	}
+
+	exhaust(t, base+teams, hello)
 
 	if err := stop(); err != nil {
 		return // the cleanup reports it
@@ -206,6 +213,24 @@ func TestRunServesTheExample(t *testing.T) {
 	if _, err := net.Dial("tcp", strings.TrimPrefix(base, "http://")); err == nil {
 		t.Errorf("something still listens on %s", base)
 	}
+}
+
+// exhaust sends requests of a team until its quota refuses one. A new minute, in which the quota begins
+// at zero, may begin once meanwhile.
+func exhaust(t *testing.T, address, body string) {
+	t.Helper()
+	const quota = 3
+	for served := range 2*quota + 1 {
+		status, response := post(t, address, blueKey, body)
+		switch {
+		case status == http.StatusOK:
+		case served < quota || status != http.StatusTooManyRequests || !strings.Contains(response, "3 of 3 requests per 1m"):
+			t.Fatalf("request %d of a team: status %d, response %s", served+1, status, response)
+		default:
+			return
+		}
+	}
+	t.Errorf("a team may send more than %d requests per minute", quota)
 }
 
 func TestRunErrors(t *testing.T) {

@@ -2,6 +2,12 @@ package main
 
 import "fmt"
 
+// Keys of the two consumers in examples/local, which has their SHA-256.
+const (
+	blueKey = "sk-demo-blue-0f5a7c1e9b3d"
+	redKey  = "sk-demo-red-4c8e2a6d1b7f"
+)
+
 // welcome returns the instructions: requests to try, and where to look.
 func welcome(base, upstream, log string) string {
 	return fmt.Sprintf(`
@@ -19,6 +25,11 @@ Streaming:
   curl -N %[1]s/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"stream": true, "messages": [{"role": "user", "content": "Tell me a story about a gateway."}]}'
 
+Two teams with a key each, and three requests per minute for each of them. The fourth one gets status 429; the other
+team's key, %[4]s, goes on:
+  for i in 1 2 3 4; do curl -i %[1]s/teams/v1/chat/completions -H 'Content-Type: application/json' \
+    -H 'Authorization: Bearer %[5]s' -d '{"messages": [{"role": "user", "content": "Hello!"}]}'; done
+
 An invalid body:
   curl %[1]s/v1/chat/completions -H 'Content-Type: application/json' -d '{"messages": [}'
 
@@ -30,5 +41,5 @@ Log of Traefik: %[3]s
 Log of the demo provider: in this terminal, one block per request (your own provider keeps its own log)
 Ctrl-C stops everything.
 
-`, base, upstream, log)
+`, base, upstream, log, redKey, blueKey)
 }
