@@ -73,9 +73,14 @@ func sent(cred *credential) string {
 	return req.Header.Get("Authorization")
 }
 
+// writeKey replaces a file at once: a look-up reads what was there before or all of this.
 func writeKey(t *testing.T, path, key string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
+	next := path + ".next"
+	if err := os.WriteFile(next, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, path); err != nil {
 		t.Fatal(err)
 	}
 }

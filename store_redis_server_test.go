@@ -120,7 +120,7 @@ func (r *server) store(t *testing.T, config Redis) *redisStore {
 	t.Helper()
 	config.Endpoints = []string{r.address}
 	if config.ReadTimeout == "" {
-		config.ReadTimeout = "300ms"
+		config.ReadTimeout = "10s"
 	}
 	bad := &problems{}
 	settings := parseRedis(bad, &config, &secretSettings{})
@@ -209,7 +209,7 @@ func runAt(t *testing.T, s *redisStore, script *redisScript, words int, tail str
 // months, to Redis and to the memory store.
 func TestServerEqualsMemory(t *testing.T) {
 	r := startServer(t)
-	s := r.store(t, Redis{ReadTimeout: "10s"})
+	s := r.store(t, Redis{})
 	for seed := int64(1); seed <= 40; seed++ {
 		r.do("FLUSHALL")
 		random := mathrand.New(mathrand.NewSource(seed))
@@ -408,7 +408,7 @@ func TestServerOutagesCountOnce(t *testing.T) {
 	}
 	for _, test := range tests {
 		r := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
-		s := r.store(t, Redis{PoolSize: 4})
+		s := r.store(t, Redis{PoolSize: 4, ReadTimeout: "300ms"})
 		var total int64
 		storeLog(t, s, func() {
 			total = load(t, s, func() { second(); test.happens(r); second() })
