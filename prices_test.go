@@ -168,7 +168,8 @@ func TestPricesAreRememberedWithinABound(t *testing.T) {
 	if remembered > maxKnownPrices {
 		t.Errorf("%d prices are remembered, want at most %d", remembered, maxKnownPrices)
 	}
-	if latest := priceOf(table, "latest"); latest != nil || priceOf(table, "m-latest") != priceOf(table, "m-latest") {
+	latest := priceOf(table, "m-latest")
+	if again := priceOf(table, "m-latest"); latest == nil || again != latest {
 		t.Errorf("invented models keep out the price of a later one")
 	}
 }

@@ -35,6 +35,7 @@ var accountedConsumers = []string{"amber", "blue", "coral", "denim", "ebony", "f
 const (
 	endingNever  = "never"  // there is no response: the provider waits until the client disconnects
 	endingSilent = "silent" // the response has no usage
+	endingNarrow = "narrow" // the provider counts those in flight
 )
 
 // Bounds that the calls of some kinds reach.
@@ -80,7 +81,7 @@ var accountedKinds = []accountedKind{
 	{callKind: callKind{name: "answer without usage", ending: endingSilent, status: 200}, counts: countsEstimate},
 	{callKind: callKind{name: "stream without usage", ending: endingSilent, status: 200, stream: true}, counts: countsEstimate, events: contentEvents + 1},
 	{callKind: callKind{name: "beyond a quota of tokens", status: 200}, model: "gpt-4.1", limited: true},
-	{callKind: callKind{name: "beyond a quota of concurrent requests", status: 200}, model: "o4-mini", limited: true},
+	{callKind: callKind{name: "beyond a quota of concurrent requests", ending: endingNarrow, status: 200}, model: "o4-mini", limited: true},
 }
 
 // accountedPrices are the prices by model.
@@ -90,13 +91,30 @@ var accountedPrices = map[string]modelPrices{
 	"o4-mini": {"1.10", "0.275", "4.40", "3.3"},
 }
 
+// inFlight counts requests.
+type inFlight struct {
+	mutex     sync.Mutex
+	now, most int
+}
+
+func (f *inFlight) add(n int) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.now += n
+	f.most = max(f.most, f.now)
+}
+
 // accountedProvider is the counting provider with further endings. arrived has a channel for each call
 // that gets no response, which is closed when the call arrives.
-func accountedProvider(arrived *sync.Map) http.Handler {
+func accountedProvider(arrived *sync.Map, narrow *inFlight) http.Handler {
 	answers := counting(0)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		number, _ := strconv.Atoi(r.Header.Get(numberHeader))
 		ending := r.Header.Get(endingHeader)
+		if ending == endingNarrow {
+			narrow.add(1)
+			defer narrow.add(-1)
+		}
 		if ending != endingNever && ending != endingSilent {
 			answers.ServeHTTP(rw, r)
 			return
@@ -158,7 +176,11 @@ func (k accountedKind) modelName() string {
 // used returns what a call has used by what the reference says.
 func (k accountedKind) used(number int) tokenCounts {
 	if k.counts == countsUsage {
-		return tokenCounts{int64(inputTokens(number)), int64(cachedTokens(number)), int64(outputTokens(number)), int64(reasoningTokens(number))}
+		used := tokenCounts{int64(inputTokens(number)), int64(cachedTokens(number)), int64(outputTokens(number)), int64(reasoningTokens(number))}
+		if k.ending == endingCutUsage {
+			used.output = max(used.output, contentEvents+2) // those of the finish reason and of the usage
+		}
+		return used
 	}
 	output := k.events
 	if k.ending == endingSilent && !k.stream {
@@ -282,7 +304,8 @@ func accountedRoutes(t *testing.T, redis *backends.Redis, provider, failing stri
 func TestSharedCountersEqualTheBookkeepingOfTheClients(t *testing.T) {
 	redis := startRedis(t)
 	var arrived sync.Map
-	provider := upstream(t, accountedProvider(&arrived))
+	var narrow inFlight
+	provider := upstream(t, accountedProvider(&arrived, &narrow))
 	failing := upstream(t, responding(http.StatusServiceUnavailable, "{}"))
 	var bases []string
 	var gateways []*gateway.Gateway
@@ -327,6 +350,9 @@ func TestSharedCountersEqualTheBookkeepingOfTheClients(t *testing.T) {
 		case quota == "small":
 			t.Logf("%s: %d tokens of %d", name, a.used, smallLimit)
 		}
+	}
+	if narrow.most != narrowLimit {
+		t.Errorf("the provider had up to %d requests at a time, want %d", narrow.most, narrowLimit)
 	}
 	for _, k := range accountedKinds {
 		if k.limited && refused.read()[k.name].used == 0 {

@@ -20,7 +20,7 @@ import (
 // and in Redis. A quota lets through as many requests as its limit says, and no configuration begins
 // at zero.
 func TestQuotasSurviveReloads(t *testing.T) {
-	const clients, limit = 4, 3000
+	const clients, limit = 4, 4000
 	redis := startRedis(t)
 	provider := upstream(t, counting(0))
 	g := start(t, gateway.Options{})
