@@ -296,7 +296,7 @@ type Limits struct {
 }
 
 // Quota bounds what each subject may use: requests, tokens or money in a window of time, or requests
-// at the same time. Its counters are those of this Traefik.
+// at the same time. Its counters are those of this Traefik, or those in Config.Redis.
 type Quota struct {
 	// Name is the name of the quota in errors, metrics and X-Ai-Quota.
 	// Refused: none, more than 64 characters, others than letters, digits, dots, underscores and
