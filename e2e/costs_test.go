@@ -127,7 +127,7 @@ func pricedCallFor(prices map[string]map[string]*big.Rat, number int) pricedCall
 	case kind < 2:
 		c.messages(r, parts, service, input, output)
 	case kind == 2:
-		c.path, c.model, c.stream, service = "/v1/embeddings", "text-embedding-3-small", false, ""
+		c.path, c.model, c.stream = "/v1/embeddings", "text-embedding-3-small", false
 		parts["input_cost_per_token"] = input
 		c.response = fmt.Sprintf(`{"object":"list","model":%q,"data":[],"usage":{"prompt_tokens":%d,"total_tokens":%d}}`, c.model, input, input)
 	default:
