@@ -226,6 +226,12 @@ func spanAttributes(c *Call) string {
 		text += attribute(costAmountAttribute, "doubleValue", dollars(c.Cost.Picodollars)) + textAttribute(costCurrencyAttribute, costCurrency) +
 			textAttribute(costSourceAttribute, costSource(&c.Cost))
 	}
+	if c.Quota != "" {
+		text += textAttribute("chat_completion.quota", c.Quota)
+	}
+	if c.Response.Usage.Estimated {
+		text += attribute("chat_completion.usage.estimated", "boolValue", "true")
+	}
 	if len(c.Input) > 0 {
 		text += textAttribute("gen_ai.input.messages", string(c.Input))
 	}

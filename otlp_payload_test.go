@@ -45,9 +45,10 @@ func TestSpanAttributes(t *testing.T) {
 			Model: "gpt-4o-2024", ID: "chatcmpl-1", FinishReasons: []string{"stop", "length"}, Content: []byte(`[{"role":"assistant"}]`),
 			Usage: Usage{
 				InputKnown: true, OutputKnown: true, InputTokens: 1 << 60, OutputTokens: 0,
-				CacheReadInputTokens: 3, CacheCreationInputTokens: 4, ReasoningOutputTokens: 5,
+				CacheReadInputTokens: 3, CacheCreationInputTokens: 4, ReasoningOutputTokens: 5, Estimated: true,
 			},
 		},
+		Quota:  "report=day",
 		Status: 200, ErrorType: "provider_cut", Labels: []string{"team", `a"b`}, Input: []byte(`[{"role":"user"}]`),
 		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331", ParentID: "00f067aa0ba902b7", State: "v=1"},
 	}
@@ -76,6 +77,8 @@ func TestSpanAttributes(t *testing.T) {
 			{"key":"gen_ai.usage.cache_read.input_tokens","value":{"intValue":"3"}},
 			{"key":"gen_ai.usage.cache_creation.input_tokens","value":{"intValue":"4"}},
 			{"key":"gen_ai.usage.reasoning.output_tokens","value":{"intValue":"5"}},
+			{"key":"chat_completion.quota","value":{"stringValue":"report=day"}},
+			{"key":"chat_completion.usage.estimated","value":{"boolValue":true}},
 			{"key":"gen_ai.input.messages","value":{"stringValue":"[{\"role\":\"user\"}]"}},
 			{"key":"gen_ai.output.messages","value":{"stringValue":"[{\"role\":\"assistant\"}]"}}
 		]}]}]}]}`)

@@ -44,6 +44,7 @@ type callLine struct {
 	ErrorType         string            `json:"error.type,omitempty"`
 	Policy            string            `json:"chat_completion.policy,omitempty"`
 	Quota             string            `json:"chat_completion.quota,omitempty"`
+	UsageEstimated    bool              `json:"chat_completion.usage.estimated,omitempty"`
 	DurationSeconds   float64           `json:"duration_seconds"`
 	GatewaySeconds    float64           `json:"gateway_seconds"`
 	FirstChunkSeconds float64           `json:"time_to_first_chunk_seconds,omitempty"`
@@ -79,6 +80,7 @@ func newLine(c *Call) []byte {
 		ErrorType:         c.ErrorType,
 		Policy:            request.Policy,
 		Quota:             c.Quota,
+		UsageEstimated:    resp.Usage.Estimated,
 		DurationSeconds:   c.Duration.Seconds(),
 		GatewaySeconds:    c.GatewayDuration.Seconds(),
 		FirstChunkSeconds: c.FirstChunk.Seconds(),
