@@ -24,8 +24,9 @@ var sdkModels = map[string][]string{
 	"deepseek": {"deepseek-chat"},
 }
 
-// TestOpenAISDK runs the tests in openai against a gateway.
-func TestOpenAISDK(t *testing.T) {
+// startForSDKs runs a gateway with the routes that the tests of OpenAI's SDKs use, and the providers behind it.
+func startForSDKs(t *testing.T) (*gateway.Gateway, map[string]*fake) {
+	t.Helper()
 	authority := newAuthority(t)
 	providers := map[string]*fake{}
 	for name, models := range sdkModels {
@@ -37,7 +38,12 @@ func TestOpenAISDK(t *testing.T) {
 		Static:    map[string]any{"accessLog": map[string]any{"addInternals": true}},
 	})
 	configure(t, g, sdkRoutes(t, providers, authority.File))
+	return g, providers
+}
 
+// TestOpenAISDK runs the tests in openai against a gateway.
+func TestOpenAISDK(t *testing.T) {
+	g, providers := startForSDKs(t)
 	tests := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "./...")
 	tests.Dir = "openai"
 	tests.Env = append(os.Environ(), "GATEWAY_URL="+g.URL)
@@ -47,6 +53,23 @@ func TestOpenAISDK(t *testing.T) {
 	}
 	t.Logf("%s", output)
 
+	checkProvidersKeys(t, providers)
+	operations := exposed(t, g, usagesSeries, "gen_ai_operation_name", "gen_ai_token_type")
+	for _, name := range []string{"chat/input", "chat/output", "embeddings/input"} {
+		if operations[name] == 0 {
+			t.Errorf("no calls with tokens of %s among %v", name, operations)
+		}
+	}
+	if got := operations["embeddings/output"]; got != 0 {
+		t.Errorf("%v embeddings calls have output tokens, want none", got)
+	}
+	checkArrived(t, g)
+	checkUnknownGroupLogged(t, g)
+}
+
+// checkProvidersKeys fails if a provider gets another key than its own.
+func checkProvidersKeys(t *testing.T, providers map[string]*fake) {
+	t.Helper()
 	for name, provider := range providers {
 		paths := map[string]bool{}
 		for _, request := range provider.saw() {
@@ -61,16 +84,11 @@ func TestOpenAISDK(t *testing.T) {
 		}
 		t.Logf("%s received requests for %q", name, slices.Sorted(maps.Keys(paths)))
 	}
-	operations := exposed(t, g, usagesSeries, "gen_ai_operation_name", "gen_ai_token_type")
-	for _, name := range []string{"chat/input", "chat/output", "embeddings/input"} {
-		if operations[name] == 0 {
-			t.Errorf("no calls with tokens of %s among %v", name, operations)
-		}
-	}
-	if got := operations["embeddings/output"]; got != 0 {
-		t.Errorf("%v embeddings calls have output tokens, want none", got)
-	}
-	checkArrived(t, g)
+}
+
+// checkUnknownGroupLogged fails if Traefik logged anything else than that a consumer's group is unknown.
+func checkUnknownGroupLogged(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
 	if logged, err := g.Errors(); err != nil || len(logged) != 1 || !strings.Contains(logged[0], `does not have the group "engineering"`) {
 		t.Errorf("Traefik logged %q, want only that a group is unknown (%v)", logged, err)
 	}
@@ -94,8 +112,8 @@ func checkArrived(t *testing.T, g *gateway.Gateway) {
 	})
 }
 
-// arrived says how many requests of a route had each status.
-func arrived(log []map[string]any, route string) string {
+// statuses counts the requests of a route by their status.
+func statuses(log []map[string]any, route string) map[int]int {
 	counts := map[int]int{}
 	for _, line := range log {
 		if path, _ := line["RequestPath"].(string); strings.HasPrefix(path, route+"/") {
@@ -103,6 +121,12 @@ func arrived(log []map[string]any, route string) string {
 			counts[int(status)]++
 		}
 	}
+	return counts
+}
+
+// arrived says how many requests of a route had each status.
+func arrived(log []map[string]any, route string) string {
+	counts := statuses(log, route)
 	var texts []string
 	for _, status := range slices.Sorted(maps.Keys(counts)) {
 		times := fmt.Sprint(counts[status], " times")

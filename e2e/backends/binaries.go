@@ -1,7 +1,7 @@
 // Package backends runs the real programs that the plugin or Traefik talks to, on free loopback
 // ports and in temporary folders: an OpenTelemetry Collector and a Prometheus, whose received
 // telemetry tests can read back, a Redis, a Kubernetes API server, and gateways of other projects to compare
-// with.
+// with. It also installs packages of Node.js that tests run.
 package backends
 
 import (
@@ -16,12 +16,12 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/program"
 )
 
-// Binary returns the path of a program, and builds it first if it is missing. It writes to log when
-// it builds.
+// Binary returns the path of a program or of packages, and builds or installs them first if they are missing. It writes
+// to log when it does so.
 type Binary func(ctx context.Context, log io.Writer) (string, error)
 
 // Programs are the programs that the end-to-end tests need.
-var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary}
+var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary, OpenAIPackage}
 
 // KubernetesPrograms are the programs that the end-to-end tests of Kubernetes need.
 var KubernetesPrograms = []Binary{gateway.Binary, EtcdBinary, KubeAPIServerBinary}

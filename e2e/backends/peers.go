@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/modelroute/chatcompletion/e2e/program"
-	"github.com/modelroute/chatcompletion/e2e/progress"
 )
 
 // portkeyVersion is the last release that runs with these versions of its dependencies. With the
@@ -59,11 +58,11 @@ func (p *Peer) CPU() (time.Duration, error) { return p.process.CPU() }
 // the gateway is missing from the user's cache folder, StartPortkey installs it with npm and writes
 // so to log. It needs node and npm.
 func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
-	folder, err := installPortkey(ctx, log)
+	packages, err := installPackage(ctx, log, "portkey-"+portkeyVersion, portkeyPackage)
 	if err != nil {
 		return nil, fmt.Errorf("portkey: %w", err)
 	}
-	node, err := exec.LookPath("node")
+	node, err := Node()
 	if err != nil {
 		return nil, fmt.Errorf("portkey: %w", err)
 	}
@@ -76,7 +75,7 @@ func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
 		port := address[strings.LastIndexByte(address, ':')+1:]
 		peer.binary = node
 		peer.arguments = []string{
-			"-r", script, filepath.Join(folder, "node_modules", "@portkey-ai", "gateway", "build", "start-server.js"), "--port=" + port, "--headless",
+			"-r", script, filepath.Join(packages, "@portkey-ai", "gateway", "build", "start-server.js"), "--port=" + port, "--headless",
 		}
 		peer.environment = []string{"TRUSTED_CUSTOM_HOSTS=127.0.0.1", "NODE_ENV=production"}
 		return peer, os.WriteFile(script, loopback, 0o600)
@@ -91,36 +90,6 @@ func PortkeyHeader(upstream, key string, members map[string]any, forwarded strin
 		"forward_headers": []string{strings.ToLower(forwarded)},
 	})
 	return "X-Portkey-Config", string(config), err
-}
-
-func installPortkey(ctx context.Context, log io.Writer) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	folder := filepath.Join(cache, "chatcompletion", "portkey-"+portkeyVersion)
-	if _, err := os.Stat(folder); err == nil {
-		return folder, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
-		return "", err
-	}
-	partial, err := os.MkdirTemp(filepath.Dir(folder), "install-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(partial) }()
-	if err := os.WriteFile(filepath.Join(partial, "package.json"), []byte(portkeyPackage), 0o600); err != nil {
-		return "", err
-	}
-	line := progress.Start(log, fmt.Sprintf("installing Portkey %s with npm, once", portkeyVersion))
-	defer line.End()
-	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund")
-	install.Dir = partial
-	if output, err := install.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm install: %w: %s", err, strings.TrimSpace(string(output)))
-	}
-	return folder, os.Rename(partial, folder)
 }
 
 // StartNginx starts nginx with an njs script that changes requests as the plugin does, and returns
