@@ -52,7 +52,7 @@ vulnerabilities: ## run govulncheck on the plugin and its tests; an unreachable 
 # -count=1: the test cache does not track the plugin, which is in another module.
 e2e: ## run the same cases, real clients and real backends against a real Traefik; GATEWAY=compiled runs one with the plugin compiled in
 	@$(call command,build) && ../.bin/build e2e
-	@$(call command,test) && ../.bin/test -p 1 -count=1 ./...
+	@$(call command,test) && ../.bin/test -p 1 -count=1 -timeout 30m ./...
 
 e2e-kubernetes: ## test the Kubernetes example and Secrets with a real API server; the first run builds one, which takes long
 	@$(call command,build) && ../.bin/build kubernetes

@@ -43,13 +43,20 @@ const (
 // the next command.
 type redisPool struct {
 	settings *redisSettings
-	slots    chan bool // one for each connection that may be open
+	name     string // in tokens
 
-	mu     sync.Mutex
-	idle   []*redisConn // the last one was used last
-	closed bool         // connections are not kept
-	opened int          // connections ever, for their names
-	name   string       // of the pool, in tokens
+	mu      sync.Mutex
+	free    int           // how many more connections may be in use
+	waiting []*slotWaiter // for one of those, the first one first
+	idle    []*redisConn  // the last one was used last
+	closed  bool          // connections are not kept
+	opened  int           // connections ever, for their names
+}
+
+// slotWaiter is a request that waits until a connection may be in use. It is told exactly once whether
+// one may: Yaegi mixes up the channels of a select that several goroutines execute.
+type slotWaiter struct {
+	isFree chan bool
 }
 
 // redisConn is a connection.
@@ -69,22 +76,18 @@ type redisFailure struct {
 }
 
 func newRedisPool(s *redisSettings, name string) *redisPool {
-	p := &redisPool{settings: s, slots: make(chan bool, s.poolSize), name: name}
-	for i := 0; i < s.poolSize; i++ {
-		p.slots <- true
-	}
-	return p
+	return &redisPool{settings: s, free: s.poolSize, name: name}
 }
 
 // acquireConn returns a connection that is idle, or a new one, after the dial timeout at the latest.
 // runScript returns it to the pool.
 func acquireConn(p *redisPool) (*redisConn, error) {
-	select {
-	case <-p.slots:
-	default:
+	p.mu.Lock()
+	if p.free == 0 {
+		p.mu.Unlock()
 		return awaitConn(p)
 	}
-	p.mu.Lock()
+	p.free--
 	last := len(p.idle) - 1
 	if last < 0 {
 		p.mu.Unlock()
@@ -102,8 +105,8 @@ func acquireConn(p *redisPool) (*redisConn, error) {
 // awaitConn is acquireConn when all connections are in use.
 func awaitConn(p *redisPool) (*redisConn, error) {
 	deadline := time.Now().Add(p.settings.dialTimeout)
-	if !awaitSlot(p.slots, deadline) {
-		return nil, errors.New("all " + strconv.Itoa(cap(p.slots)) + " connections are in use")
+	if !awaitSlot(p, deadline) {
+		return nil, errors.New("all " + strconv.Itoa(p.settings.poolSize) + " connections are in use")
 	}
 	return newConn(p, deadline)
 }
@@ -135,21 +138,58 @@ func newConn(p *redisPool, deadline time.Time) (*redisConn, error) {
 	}
 	c, err := openConn(p, deadline)
 	if err != nil {
-		p.slots <- true
+		releaseSlot(p)
 	}
 	return c, err
 }
 
-// awaitSlot waits for a connection that another request uses.
-func awaitSlot(slots chan bool, deadline time.Time) bool {
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	select {
-	case <-slots:
-		return true
-	case <-timer.C:
-		return false
+// awaitSlot waits until a connection may be in use. It reports false after the deadline.
+func awaitSlot(p *redisPool, deadline time.Time) bool {
+	w := &slotWaiter{isFree: make(chan bool, 1)}
+	p.mu.Lock()
+	p.waiting = append(p.waiting, w)
+	if p.free > 0 { // since acquireConn has looked
+		p.free--
+		grantSlot(p)
 	}
+	p.mu.Unlock()
+	timer := time.AfterFunc(time.Until(deadline), func() {
+		defer recoverGoroutine("redis")
+		giveUpSlot(p, w)
+	})
+	defer timer.Stop()
+	return <-w.isFree
+}
+
+// releaseSlot lets another connection be in use.
+func releaseSlot(p *redisPool) {
+	p.mu.Lock()
+	grantSlot(p)
+	p.mu.Unlock()
+}
+
+// grantSlot gives what one connection has left to the first request that waits, if there is one. The
+// caller holds the lock.
+func grantSlot(p *redisPool) {
+	if len(p.waiting) == 0 {
+		p.free++
+		return
+	}
+	p.waiting[0].isFree <- true
+	p.waiting = p.waiting[1:]
+}
+
+// giveUpSlot ends the wait of a request, unless it has ended.
+func giveUpSlot(p *redisPool, w *slotWaiter) {
+	p.mu.Lock()
+	for i, other := range p.waiting {
+		if other == w {
+			p.waiting = append(append([]*slotWaiter{}, p.waiting[:i]...), p.waiting[i+1:]...)
+			w.isFree <- false
+			break
+		}
+	}
+	p.mu.Unlock()
 }
 
 // isAlive reports whether the server has neither closed an idle connection nor sent anything on it.
@@ -174,14 +214,14 @@ func releaseConn(p *redisPool, c *redisConn) {
 	} else {
 		p.idle = append(p.idle, c)
 	}
+	grantSlot(p)
 	p.mu.Unlock()
-	p.slots <- true
 }
 
 // discardConn closes a connection.
 func discardConn(p *redisPool, c *redisConn) {
 	_ = c.conn.Close()
-	p.slots <- true
+	releaseSlot(p)
 }
 
 // openConn opens a connection, and selects user and database.

@@ -214,14 +214,16 @@ func tidyConnections(s *redisStore, now time.Time) {
 		_ = c.conn.Close()
 	}
 	for ; missing > 0; missing-- {
-		select {
-		case <-p.slots:
-		default:
+		p.mu.Lock()
+		if p.free == 0 {
+			p.mu.Unlock()
 			return
 		}
+		p.free--
+		p.mu.Unlock()
 		c, err := openConn(p, time.Now().Add(p.settings.dialTimeout))
 		if err != nil {
-			p.slots <- true
+			releaseSlot(p)
 			return
 		}
 		releaseConn(p, c)

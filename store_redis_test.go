@@ -265,7 +265,7 @@ func TestConnectionsAreKeptReady(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-s.pool.slots
+		s.pool.free--
 		releaseConn(s.pool, c)
 	}
 	tidyConnections(s, time.Now().Add(time.Hour))

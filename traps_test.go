@@ -148,6 +148,9 @@ var traps = []trap{
 	{29, listsConditions,
 		[]string{`switch { case ok, v > 0: }`, `switch w := v; { case w > 0: default: switch { case ok, w > 1: } }`},
 		[]string{`switch { case ok || v > 0: }`, `switch v { case 1, 2: }`, `switch any1.(type) { case int, string: }`}},
+	{31, selects,
+		[]string{`select { case <-make(chan bool): default: }`, `select {}`},
+		[]string{`<-make(chan bool)`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -344,6 +347,12 @@ func returnsAppended(_ *source, path []ast.Node) bool {
 		}
 	}
 	return false
+}
+
+// selects finds a select statement.
+func selects(_ *source, path []ast.Node) bool {
+	_, is := last[*ast.SelectStmt](path)
+	return is
 }
 
 // listsConditions finds a case with several conditions.
