@@ -351,8 +351,8 @@ func TestSharedCountersEqualTheBookkeepingOfTheClients(t *testing.T) {
 			t.Logf("%s: %d tokens of %d", name, a.used, smallLimit)
 		}
 	}
-	if narrow.most != narrowLimit {
-		t.Errorf("the provider had up to %d requests at a time, want %d", narrow.most, narrowLimit)
+	if narrow.most < 1 || narrow.most > narrowLimit {
+		t.Errorf("the provider had up to %d requests at a time, want 1 to %d", narrow.most, narrowLimit)
 	}
 	for _, k := range accountedKinds {
 		if k.limited && refused.read()[k.name].used == 0 {

@@ -76,7 +76,7 @@ func TestConversationsAreRemembered(t *testing.T) {
 	}
 	for file, line := range map[string]string{
 		"request_memory.go":  "generationMax      = 16 << 10 ",
-		"request_excerpt.go": "excerptMinBytes  = 4 << 10\n\texcerptMinQuotes = 200\n",
+		"request_excerpt.go": "excerptMinBytes   = 4 << 10\n\texcerptMinQuotes  = 200\n\texcerptMinObjects = 4\n",
 	} {
 		source, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
@@ -92,8 +92,8 @@ func TestConversationsAreRemembered(t *testing.T) {
 		}
 		for number := range int64(100) {
 			body := k.conversations.agents.Session(number).Body(0)
-			if quotes := bytes.Count(body, []byte(`"`)); len(body) < 4<<10 || quotes < 200 {
-				t.Errorf("%s %d begins with %d bytes and %d quotes, want at least 4 KB and 200", k.name, number, len(body), quotes)
+			if quotes, braces := bytes.Count(body, []byte(`"`)), bytes.Count(body, []byte("{")); len(body) < 4<<10 || quotes < 200 || braces < 4 {
+				t.Errorf("%s %d begins with %d bytes, %d quotes and %d braces, want at least 4 KB, 200 and 4", k.name, number, len(body), quotes, braces)
 			}
 		}
 	}
