@@ -22,6 +22,7 @@ type document struct {
 	// What the last look-up has found. Only look-ups use it, one at a time.
 	modified time.Time // of a file
 	size     int64     // of a file
+	isFresh  bool      // the file had just been written, and may be written again at the same time
 	digest   string
 	problem  *lookUpProblem // with the text of this digest; nil: it is valid
 }
@@ -58,6 +59,10 @@ const documentMaxBytes = 16 << 20
 // documentRefresh is the interval between two look-ups of a file. It is read again if its time or its
 // size has changed.
 const documentRefresh = 5 * time.Second
+
+// documentFreshFor is how long a file is read at each look-up after it was written: the times of two
+// writes in a row may be the same, and so may their sizes.
+const documentFreshFor = 2 * time.Second
 
 // documentMaxStale is how long a document is used after its last successful look-up: for ever.
 const documentMaxStale = 100 * 365 * 24 * time.Hour
@@ -114,7 +119,7 @@ func lookUpDocument(source *secretSource) (string, *lookUpProblem) {
 		d.modified = time.Time{}
 		return "", &lookUpProblem{"file", err.Error() + howToMount(source)}
 	}
-	if info.ModTime().Equal(d.modified) && info.Size() == d.size {
+	if info.ModTime().Equal(d.modified) && info.Size() == d.size && !d.isFresh {
 		return d.digest, d.problem
 	}
 	if !info.Mode().IsRegular() || info.Size() > documentMaxBytes {
@@ -126,6 +131,7 @@ func lookUpDocument(source *secretSource) (string, *lookUpProblem) {
 	}
 	d.modified = info.ModTime()
 	d.size = info.Size()
+	d.isFresh = time.Since(d.modified) < documentFreshFor
 	return checkDocument(d, string(content), sourceName(source))
 }
 
