@@ -157,8 +157,9 @@ func awaitSlot(p *redisPool, deadline time.Time) bool {
 		defer recoverGoroutine("redis")
 		giveUpSlot(p, w)
 	})
-	defer timer.Stop()
-	return <-w.isFree
+	isFree := <-w.isFree // not returned at once: Yaegi panics
+	timer.Stop()
+	return isFree
 }
 
 // releaseSlot lets another connection be in use.

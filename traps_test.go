@@ -151,6 +151,9 @@ var traps = []trap{
 	{31, selects,
 		[]string{`select { case <-make(chan bool): default: }`, `select {}`},
 		[]string{`<-make(chan bool)`}},
+	{32, returnsReceived,
+		[]string{`func _() bool { return <-make(chan bool) }`},
+		[]string{`func _() bool { b := <-make(chan bool); return b }`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -344,6 +347,20 @@ func returnsAppended(_ *source, path []ast.Node) bool {
 			if name, is := call.Fun.(*ast.Ident); is && name.Name == "append" {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// returnsReceived finds a return of what is received.
+func returnsReceived(_ *source, path []ast.Node) bool {
+	statement, is := last[*ast.ReturnStmt](path)
+	if !is {
+		return false
+	}
+	for _, value := range statement.Results {
+		if operation, is := value.(*ast.UnaryExpr); is && operation.Op == token.ARROW {
+			return true
 		}
 	}
 	return false
