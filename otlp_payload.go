@@ -73,7 +73,7 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if resp.Model != "" {
 			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Cost.Known || c.Input != nil || resp.Content != nil ||
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Cost.Known || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
 			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens > 0 {
 			more += spanAttributes(c)
 		}

@@ -96,6 +96,23 @@ func TestSpanOmitsUnknownAttributes(t *testing.T) {
 		]}]}]}]}`)
 }
 
+// TestSpanOfSuccessSaysWhatQuotasDid: a call that ended well, and has nothing else that not every call has.
+func TestSpanOfSuccessSaysWhatQuotasDid(t *testing.T) {
+	for _, test := range []struct {
+		call *Call
+		want string
+	}{
+		{&Call{Quota: "report=day"}, `{"key":"chat_completion.quota","value":{"stringValue":"report=day"}}`},
+		{&Call{Response: Response{Usage: Usage{Estimated: true}}}, `{"key":"chat_completion.usage.estimated","value":{"boolValue":true}}`},
+	} {
+		c := test.call
+		c.Start, c.Status, c.Target, c.Request, c.Trace = time.Unix(1, 0), 200, &Target{Operation: chatOperation}, &Request{}, &Trace{}
+		if got := string(spanPayload(testResource, requestTexts{}, []*Call{c})); !strings.Contains(got, test.want) {
+			t.Errorf("span %s, want %s in it", got, test.want)
+		}
+	}
+}
+
 // TestSpanPayloadIsValidJSON uses texts that a JSON string must escape or cannot contain, each in a span after a plain one.
 func TestSpanPayloadIsValidJSON(t *testing.T) {
 	places := map[string]func(c *Call, text string){
