@@ -35,7 +35,7 @@ var (
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
 	telemetryDropped = &instrument{"chat_completion.telemetry.dropped", "Telemetry that was dropped.", "{record}", nil, false}
 	lookUpFailures   = &instrument{"chat_completion.config.lookup_failures", "Failed look-ups of lists that the configuration refers to.", "{lookup}", nil, false}
-	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", costUnit, nil, false}
+	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", "{USD}", nil, false}
 	unknownCosts     = &instrument{"chat_completion.cost.unknown", "Calls with prices whose cost is unknown.", "{call}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
 	quotaUsed        = &instrument{"chat_completion.quota.used", "What is used and reserved of a quota in the present window, in its unit; money is in USD.", "1", nil, true}
@@ -45,9 +45,6 @@ var (
 	storeErrors      = &instrument{"chat_completion.store.errors", "Commands to the Redis of the quotas that failed.", "{error}", nil, false}
 	storeFallbacks   = &instrument{"chat_completion.store.fallbacks", "Requests whose quotas were not decided by Redis, since it was unavailable.", "{request}", nil, false}
 )
-
-// costUnit is the unit of instruments whose points count picodollars, and are published in dollars.
-const costUnit = "{USD}"
 
 // Attributes of the instruments and of spans.
 const (
@@ -95,6 +92,7 @@ type metric struct {
 type point struct {
 	attributes []string // alternating names and values
 	counts     []int64  // of a histogram: values per bucket, the last one above all bounds
-	count      int64    // of a histogram: all values; of a counter or a gauge: its value, with costUnit in picodollars
-	sum        float64  // of the values; of a counter or a gauge: its value, if it is a fraction
+	count      int64    // of a histogram: all values; of a counter or a gauge: its value
+	sum        float64  // of the values of a histogram
+	isMoney    bool     // count is in picodollars, and published in dollars
 }

@@ -343,12 +343,12 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	}
 	bounds := marshal(i.bounds)
 	for at, p := range m.points {
-		if i.bounds == nil && p.sum != 0 {
-			points[at] = fmt.Sprintf(`{%s%s,"asDouble":%v}`, pointAttributes(texts, p.attributes), times, p.sum)
-			continue
-		}
 		if i.bounds == nil {
-			points[at] = fmt.Sprintf(`{%s%s,%s}`, pointAttributes(texts, p.attributes), times, pointValue(i, p.count))
+			value := `"asInt":"` + valueText(p) + `"`
+			if p.isMoney {
+				value = `"asDouble":` + valueText(p)
+			}
+			points[at] = fmt.Sprintf(`{%s%s,%s}`, pointAttributes(texts, p.attributes), times, value)
 			continue
 		}
 		points[at] = fmt.Sprintf(`{%s%s,"count":"%d","sum":%g,"bucketCounts":%s,"explicitBounds":%s}`,
@@ -356,15 +356,6 @@ func metricText(texts attributeTexts, m metric, times string) string {
 	}
 	return fmt.Sprintf(`{"name":%q,"description":%q,"unit":%q,%q:{"dataPoints":[%s],"aggregationTemporality":%d%s}}`,
 		i.name, i.description, i.unit, kind, strings.Join(points, ","), temporalityCumulative, monotonic)
-}
-
-// pointValue returns the value of a counter or a gauge: money as a double in dollars, anything else as
-// an integer.
-func pointValue(i *instrument, count int64) string {
-	if i.unit == costUnit {
-		return `"asDouble":` + dollars(count)
-	}
-	return `"asInt":"` + strconv.FormatInt(count, 10) + `"`
 }
 
 // countsAsTexts turns a slice of integers, as fmt prints it, into a JSON array of strings.

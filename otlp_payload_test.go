@@ -190,9 +190,9 @@ func TestSpanShowsNewerTokenLimit(t *testing.T) {
 func TestMetricsAreCumulative(t *testing.T) {
 	small := &instrument{"a.histogram", "A histogram.", "s", []float64{0.5, 67108864}, false}
 	metrics := []metric{
-		{small, []point{{[]string{"k", "v"}, []int64{1, 0, 2}, 3, 4.5}}},
-		{policyDecisions, []point{{[]string{"k", "v"}, nil, 1 << 60, 0}}},
-		{activeStreams, []point{{nil, nil, 3, 0}}},
+		{small, []point{{[]string{"k", "v"}, []int64{1, 0, 2}, 3, 4.5, false}}},
+		{policyDecisions, []point{{[]string{"k", "v"}, nil, 1 << 60, 0, false}}},
+		{activeStreams, []point{{nil, nil, 3, 0, false}}},
 	}
 	got := metricPayload(testResource, attributeTexts{}, metrics, time.Unix(1, 2), time.Unix(3, 4))
 	const times = `"attributes":[{"key":"k","value":{"stringValue":"v"}}],"startTimeUnixNano":"1000000002","timeUnixNano":"3000000004"`

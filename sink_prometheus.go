@@ -153,11 +153,7 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 			labels = "{" + labels + "}"
 		}
 		if p.counts == nil {
-			value := counterText(i, p.count)
-			if p.sum != 0 {
-				value = fmt.Sprint(p.sum)
-			}
-			_, _ = fmt.Fprintf(w, format, labels, value)
+			_, _ = fmt.Fprintf(w, format, labels, valueText(p))
 			continue
 		}
 		values := make([]any, len(p.counts)+2)
@@ -172,12 +168,12 @@ func exposeMetric(w io.Writer, m metric, open bool, texts map[string]string) {
 	}
 }
 
-// counterText returns the value of a counter or a gauge: money in dollars, anything else as it is.
-func counterText(i *instrument, count int64) string {
-	if i.unit == costUnit {
-		return dollars(count)
+// valueText returns the value of a counter or a gauge: money in dollars, anything else as it is.
+func valueText(p point) string {
+	if p.isMoney {
+		return dollars(p.count)
 	}
-	return strconv.FormatInt(count, 10)
+	return strconv.FormatInt(p.count, 10)
 }
 
 // describe returns the HELP, TYPE and UNIT lines of a metric.

@@ -7,8 +7,9 @@ func quotaMetrics(states []quotaState) []metric {
 		s := &states[i]
 		attributes := quotaAttributes(s)
 		if s.shown {
-			used = append(used, quotaPoint(s.unit, attributes, s.used))
-			limits = append(limits, quotaPoint(s.unit, attributes, s.limit))
+			isMoney := s.unit == unitCost
+			used = append(used, point{attributes: attributes, count: s.used, isMoney: isMoney})
+			limits = append(limits, point{attributes: attributes, count: s.limit, isMoney: isMoney})
 		}
 		refused = append(refused, point{attributes: withAttribute(attributes, modeAttribute, modeEnforce), count: s.refused})
 		if s.over > 0 {
@@ -26,12 +27,4 @@ func quotaAttributes(s *quotaState) []string {
 		}
 	}
 	return attributes
-}
-
-// quotaPoint returns the point of a gauge in the unit of a quota, but dollars for picodollars.
-func quotaPoint(unit string, attributes []string, value int64) point {
-	if unit == unitCost {
-		return point{attributes: attributes, sum: float64(value) / dollarPicos}
-	}
-	return point{attributes: attributes, count: value}
 }

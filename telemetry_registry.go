@@ -368,7 +368,7 @@ func appendCost(r *registry, s *series, points []point) []point {
 	if !s.isPriced {
 		return points
 	}
-	return append(points, point{attributes: s.attributes, count: s.cost})
+	return append(points, point{attributes: s.attributes, count: s.cost, isMoney: true})
 }
 
 // unknownCostPoints returns the counts of calls whose cost is unknown.
