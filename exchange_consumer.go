@@ -178,13 +178,7 @@ func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiE
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
 		return nil
 	}
-	name := d.requestedModel
-	if name == "" || !ep.models.override {
-		name = d.model[0]
-	}
-	apiErr := modelNotFound(name)
-	apiErr.message += " Use one of: " + c.allowedText + "."
-	return apiErr
+	return modelNotAllowed(ep.models, d.requestedModel, d.model[0], c.allowedText)
 }
 
 // chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,

@@ -55,7 +55,7 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		return noModel()
 	}
 	if !isAllowed(rules, draft.model) {
-		return modelNotAllowed(rules, draft)
+		return modelNotAllowed(rules, draft.requestedModel, draft.model, rules.allowedText)
 	}
 	if draft.model != draft.requestedModel {
 		replaceModel(obj, draft, reason)
@@ -125,13 +125,14 @@ func invalidModel() *apiError {
 		strconv.Itoa(modelMaxBytes)+" bytes without control characters.")
 }
 
-// modelNotAllowed is the error for a model that is not allowed. It lists those that are.
-func modelNotAllowed(rules *modelRules, draft *decisionDraft) *apiError {
-	name := draft.requestedModel
+// modelNotAllowed is the error for a model that is not allowed. It names what the client knows the model
+// by, and lists the models that are allowed.
+func modelNotAllowed(rules *modelRules, requested, model, allowedText string) *apiError {
+	name := requested
 	if name == "" || !rules.override {
-		name = draft.model
+		name = model
 	}
 	apiErr := modelNotFound(name)
-	apiErr.message += " Use one of: " + rules.allowedText + "."
+	apiErr.message += " Use one of: " + allowedText + "."
 	return apiErr
 }
