@@ -84,8 +84,7 @@ func startConsumers(ctx context.Context, cs *consumers) {
 		startCredential(ctx, k.credential)
 	}
 	if cs.from != nil {
-		countDocumentFailures(cs.from.key, 0)
-		cs.fromList = useSecret(ctx, cs.from)
+		cs.fromList = startDocument(ctx, cs.from)
 		cs.more = &cs.fromList.source.document.parsed
 	}
 }

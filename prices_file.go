@@ -34,7 +34,8 @@ type priceMembers struct {
 	ServiceTiers map[string]json.Number `json:"serviceTiers"`
 }
 
-// tierMembers are the members of a tier as texts.
+// tierMembers are the members of a tier as texts. It repeats those for tokens, since encoding/json does
+// not fill embedded structs of interpreted code.
 type tierMembers struct {
 	Over         json.Number `json:"over"`
 	Input        json.Number `json:"input"`
@@ -59,8 +60,7 @@ func startPrices(ctx context.Context, t *priceTable) {
 	if t == nil || t.source == nil {
 		return
 	}
-	countDocumentFailures(t.source.key, 0)
-	t.secret = useSecret(ctx, t.source)
+	t.secret = startDocument(ctx, t.source)
 }
 
 // currentPrices returns the last valid prices of a table's document; nil: there were none so far.

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -109,6 +110,12 @@ func newDocumentSource(key, consequence, text string, settings *secretSettings) 
 func useDocument(source *secretSource, use string, parse func(text string) (parsed any, problem string)) {
 	source.document.parse = parse
 	source.id += "\x00" + use
+}
+
+// startDocument starts the look-ups of a document.
+func startDocument(ctx context.Context, source *secretSource) *secret {
+	countDocumentFailures(source.key, 0)
+	return useSecret(ctx, source)
 }
 
 // lookUpDocument reads a document from its file, unless it is unchanged. It returns its digest.
