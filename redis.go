@@ -83,11 +83,10 @@ func newRedisPool(s *redisSettings, name string) *redisPool {
 // runScript returns it to the pool.
 func acquireConn(p *redisPool) (*redisConn, error) {
 	p.mu.Lock()
-	if p.free == 0 {
+	if !takeSlot(p) {
 		p.mu.Unlock()
 		return awaitConn(p)
 	}
-	p.free--
 	last := len(p.idle) - 1
 	if last < 0 {
 		p.mu.Unlock()
@@ -143,15 +142,25 @@ func newConn(p *redisPool, deadline time.Time) (*redisConn, error) {
 	return c, err
 }
 
+// takeSlot reports whether another connection may be in use now, and counts it. The caller holds the
+// lock.
+func takeSlot(p *redisPool) bool {
+	if p.free == 0 {
+		return false
+	}
+	p.free--
+	return true
+}
+
 // awaitSlot waits until a connection may be in use. It reports false after the deadline.
 func awaitSlot(p *redisPool, deadline time.Time) bool {
 	w := &slotWaiter{isFree: make(chan bool, 1)}
 	p.mu.Lock()
-	p.waiting = append(p.waiting, w)
-	if p.free > 0 { // since acquireConn has looked
-		p.free--
-		grantSlot(p)
+	if takeSlot(p) { // since acquireConn has looked
+		p.mu.Unlock()
+		return true
 	}
+	p.waiting = append(p.waiting, w)
 	p.mu.Unlock()
 	timer := time.AfterFunc(time.Until(deadline), func() {
 		defer recoverGoroutine("redis")
@@ -305,8 +314,9 @@ func closePool(p *redisPool) {
 }
 
 // runScript runs a script on a connection, and returns the reply. words is their number in the
-// command; tail holds those after the script, as the protocol has them. Redis is sent the text of the script only if it does not know it: any other
-// repetition could count twice. The connection returns to the pool, or is closed after a failure.
+// command; tail holds those after the script, as the protocol has them. Redis is sent the text of the
+// script only if it does not know it: any other repetition could count twice. The connection returns to
+// the pool, or is closed after a failure.
 func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string) ([]byte, *redisFailure) {
 	head := "*" + strconv.Itoa(words)
 	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail)

@@ -215,12 +215,11 @@ func tidyConnections(s *redisStore, now time.Time) {
 	}
 	for ; missing > 0; missing-- {
 		p.mu.Lock()
-		if p.free == 0 {
-			p.mu.Unlock()
+		isFree := takeSlot(p)
+		p.mu.Unlock()
+		if !isFree {
 			return
 		}
-		p.free--
-		p.mu.Unlock()
 		c, err := openConn(p, time.Now().Add(p.settings.dialTimeout))
 		if err != nil {
 			releaseSlot(p)
