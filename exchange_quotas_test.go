@@ -29,6 +29,19 @@ func newQuotaMiddleware(t *testing.T, next http.Handler, config *Config) (*middl
 	return newSinkMiddleware(t, next.ServeHTTP, config)
 }
 
+// waitingProvider returns a provider that responds to requests with X-Wait only after release is closed, and
+// says on arrived that it has got one.
+func waitingProvider() (next http.HandlerFunc, arrived, release chan struct{}) {
+	arrived, release = make(chan struct{}), make(chan struct{})
+	return func(rw http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("X-Wait") != "" {
+			arrived <- struct{}{}
+			<-release
+		}
+		respondWith(answeredJSON).ServeHTTP(rw, req)
+	}, arrived, release
+}
+
 // usedOf returns what is used of a quota for a subject, and what of that is only reserved.
 func usedOf(m *middleware, place int, subject string) (used, reserved int64) {
 	theMemoryStore.mu.Lock()
@@ -228,14 +241,7 @@ func TestMixedTrafficAgreesWithBookkeeping(t *testing.T) {
 }
 
 func TestConcurrentRequestsAreLimited(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	next := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		if req.Header.Get("X-Wait") != "" {
-			arrived <- struct{}{}
-			<-release
-		}
-		respondWith(answeredJSON).ServeHTTP(rw, req)
-	})
+	next, arrived, release := waitingProvider()
 	config := CreateConfig()
 	config.Quotas = []Quota{{Unit: unitConcurrent, Limit: 1, Name: "open"}}
 	m, _ := newQuotaMiddleware(t, next, config)
@@ -444,14 +450,7 @@ func TestSharedQuotaCountsRequestOnce(t *testing.T) {
 
 // TestReloadKeepsCounters replaces the configuration while a request is open, and changes the limit.
 func TestReloadKeepsCounters(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	next := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		if req.Header.Get("X-Wait") != "" {
-			arrived <- struct{}{}
-			<-release
-		}
-		respondWith(answeredJSON).ServeHTTP(rw, req)
-	})
+	next, arrived, release := waitingProvider()
 	load := func(limit int) *middleware {
 		config := CreateConfig()
 		config.Quotas = []Quota{{Name: "reload", Unit: unitTokens, Limit: limit, Window: "1M", Per: "$(headers.x-test)"}}
