@@ -39,11 +39,7 @@ func startRedis(t *testing.T, arguments ...string) *backends.Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, r)
 	return r
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -65,17 +64,7 @@ func callWithKey(t *testing.T, address, body, ending, place, key string, saw *wi
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	head, err := httputil.DumpResponse(response, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	saw.add(string(head))
-	if ending == endingLeave && response.StatusCode == http.StatusOK {
-		_, _ = io.ReadFull(response.Body, make([]byte, 100))
-		return response.StatusCode
-	}
-	content, _ := io.ReadAll(response.Body) // some responses break
-	saw.add(string(content))
+	recordResponse(t, response, ending, saw)
 	return response.StatusCode
 }
 

@@ -34,11 +34,7 @@ func startKubernetes(t *testing.T) *backends.Kubernetes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, k)
 	return k
 }
 

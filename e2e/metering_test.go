@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -85,6 +86,16 @@ func configure(t *testing.T, g *gateway.Gateway, dynamic gateway.Dynamic) {
 	}
 }
 
+// closeAtEnd closes a backend at the end of the test.
+func closeAtEnd(t *testing.T, c io.Closer) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // startCollector runs a Collector until the end of the test.
 func startCollector(t *testing.T, configurations ...string) *backends.Collector {
 	t.Helper()
@@ -92,11 +103,7 @@ func startCollector(t *testing.T, configurations ...string) *backends.Collector 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, c)
 	return c
 }
 
@@ -107,11 +114,7 @@ func startPrometheus(t *testing.T, configuration string, flags ...string) *backe
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, p)
 	return p
 }
 

@@ -217,18 +217,24 @@ func callOnce(t *testing.T, address, method, body, ending string, saw *witness) 
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	head, err := httputil.DumpResponse(res, false)
+	recordResponse(t, res, ending, saw)
+}
+
+// recordResponse adds what a client sees of a response, of which it reads only the beginning if it leaves.
+func recordResponse(t *testing.T, response *http.Response, ending string, saw *witness) {
+	t.Helper()
+	head, err := httputil.DumpResponse(response, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	saw.add(string(head))
-	if ending == endingLeave && res.StatusCode == http.StatusOK {
+	if ending == endingLeave && response.StatusCode == http.StatusOK {
 		first := make([]byte, 100)
-		_, _ = io.ReadFull(res.Body, first)
+		_, _ = io.ReadFull(response.Body, first)
 		saw.add(string(first))
 		return
 	}
-	content, _ := io.ReadAll(res.Body) // some responses break
+	content, _ := io.ReadAll(response.Body) // some responses break
 	saw.add(string(content))
 }
 
