@@ -29,7 +29,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 			}
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
-		ep.memory = newConversationMemory(ep)
+		ep.memory = newConversationMemory(ep, conversations[k])
 		if p.telemetry.wantsDetails {
 			ep.shown = sentParameters(ep, spanParameters)
 		}
@@ -51,6 +51,9 @@ var governedKinds = []kind{completions, embeddings, responses, governedPassthrou
 var operations = map[kind]string{
 	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
 }
+
+// conversations are the arrays that hold the conversation in requests of governed endpoints.
+var conversations = map[kind]string{completions: "messages", responses: "input"}
 
 // namesElsewhere returns parameters that the configuration means for other endpoints in use.
 // Providers other than OpenAI may have parameters of the Responses API at chat completions, too.
@@ -74,12 +77,19 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
 	var names []string
-	if !ep.models.override || ep.models.allowed != nil {
+	restricts := !ep.models.override || ep.models.allowed != nil
+	if restricts {
 		names = append(names, known.modelNames...)
 	}
 	for _, r := range ep.rules {
 		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.hasCeiling || r.defaultValue != nil) {
 			names = append(names, known.tokenLimits...)
+			restricts = true
+		}
+	}
+	for _, p := range ep.parameters.list {
+		if p.bypasses && restricts {
+			names = append(names, p.name)
 		}
 	}
 	return names
