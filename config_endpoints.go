@@ -128,12 +128,23 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
 	var names []string
-	if !ep.models.override || ep.models.allowed != nil {
+	restricts := !ep.models.override || ep.models.allowed != nil
+	if restricts {
 		names = append(names, known.modelNames...)
 	}
-	for _, r := range ep.rules {
+	rules := ep.rules
+	if ep.config != nil {
+		rules = append(append([]*rule{}, rules...), ep.config.rules...)
+	}
+	for _, r := range rules {
 		if isTokenLimit(r) && (r.hasCeiling || r.defaultValue != nil) {
 			names = append(names, known.tokenLimits...)
+			restricts = true
+		}
+	}
+	for _, p := range ep.parameters.list {
+		if p.bypasses && restricts {
+			names = append(names, p.name)
 		}
 	}
 	return names
