@@ -9,7 +9,7 @@ import (
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
-	actions := map[string]*endpoint{}
+	pr.actions, pr.paths = map[string]*endpoint{}, &pathEndpoints{byPath: map[string]*endpoint{}}
 	for _, row := range newEndpointKinds() {
 		ep := newEndpoint(row, pr)
 		ep.models = rules
@@ -28,8 +28,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.memory = newConversationMemory(ep, row.conversation)
 		useSentParameters(p, ep)
 		if row.action != "" {
-			ep.actions = actions
-			actions[row.action] = ep
+			pr.actions[row.action] = ep
 		}
 		all[row.kind] = ep
 	}
@@ -93,7 +92,7 @@ func requireParameters(ep *endpoint) {
 
 // useSentParameters has an endpoint tell the parameters that someone wants.
 func useSentParameters(p *policy, ep *endpoint) {
-	for _, e := range []*endpoint{ep, ep.config} {
+	for _, e := range []*endpoint{ep, configOf(ep)} {
 		if e == nil {
 			continue
 		}
@@ -133,8 +132,8 @@ func bypassParams(ep *endpoint, known *preset) []string {
 		names = append(names, known.modelNames...)
 	}
 	rules := ep.rules
-	if ep.config != nil {
-		rules = append(append([]*rule{}, rules...), ep.config.rules...)
+	if config := configOf(ep); config != nil {
+		rules = append(append([]*rule{}, rules...), config.rules...)
 	}
 	for _, r := range rules {
 		if isTokenLimit(r) && (r.hasCeiling || r.defaultValue != nil) {
@@ -156,7 +155,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough, strict: known.strict, parses: row.conversation != "",
-		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, byPath: &pathEndpoints{byPath: map[string]*endpoint{}},
+		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, isModelPath: row.action != "",
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors
