@@ -7,6 +7,15 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isModelPath {
+		return planUncommon(x, p, pr, ep, req)
+	}
+	return planRequest(ep, req)
+}
+
+// planUncommon is planFor for all but the first decision on a request, in a body that names the model,
+// that is enforced as it is.
+func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError
 		if ep, apiErr = pathEndpoint(pr.actions, pr.paths, req); apiErr != nil {
