@@ -118,6 +118,11 @@ func newEndpoint(k kind, known *preset) *endpoint {
 		loosen(parameters)
 	}
 	ep.parameters = newParameterSet(parameters)
+	for id, p := range parameters {
+		if p.naming {
+			ep.naming = append(ep.naming, id)
+		}
+	}
 	return ep
 }
 

@@ -17,6 +17,7 @@ type decision struct {
 	request        *Request
 	tokenLimit     int64    // of the output, all choices together; 0: none, or nothing needs it
 	outline        *outline // nil: nobody needed one
+	otherModels    []string // that the request names in addition to its own
 }
 
 func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
@@ -70,11 +71,21 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 		return nil, apiErr
 	}
 	applyRules(ep, obj, draft)
+	var others []string
+	if ep.naming != nil {
+		if others, apiErr = otherModels(ep, obj); apiErr == nil && others != nil {
+			apiErr = checkOtherModels(ep.models, draft.model, others)
+		}
+		if apiErr != nil {
+			return nil, apiErr
+		}
+	}
 	stream := isStream(ep, obj)
 	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
+	d.otherModels = others
 	if ep.tokenLimits != nil {
 		d.tokenLimit = tokenLimitOf(ep.tokenLimits, obj)
 	}
@@ -83,6 +94,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	}
 	if obj.outlined {
 		d.outline = outlineOf(ep.memory, obj)
+		d.outline.namesModels = others != nil
 	}
 	if ep.models.template == nil {
 		storeDecision(ep.cache, obj, d)

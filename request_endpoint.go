@@ -8,6 +8,7 @@ type endpoint struct {
 	models         *modelRules
 	parameters     *parameterSet
 	rules          []*rule
+	naming         []int           // parameters whose elements may name models; nil: none
 	tokenLimitName string          // the only name that the provider knows; empty: it knows both, or none
 	canAddUsage    bool            // the usage of every stream is requested
 	parses         bool            // values are parsed, so that their number is bounded

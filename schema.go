@@ -23,6 +23,7 @@ type parameter struct {
 	required bool // requests without it, or with null, are refused
 	noUsage  bool // a provider that knows it refuses a request for usage beside it
 	bypasses bool // it names models, or limits tokens, in addition to those that rules decide on
+	naming   bool // its elements may name models
 
 	// Of an array that holds a conversation: how many elements it may have, and how many objects in
 	// them. 0: any number.
@@ -105,6 +106,12 @@ func withoutUsage(p *parameter) *parameter {
 // bypassing returns a parameter that is dropped where a rule restricts models or tokens.
 func bypassing(p *parameter) *parameter {
 	p.bypasses = true
+	return p
+}
+
+// namingModels returns a parameter whose elements may name models, which are checked.
+func namingModels(p *parameter) *parameter {
+	p.naming = true
 	return p
 }
 
