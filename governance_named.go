@@ -11,8 +11,9 @@ import (
 var mayNameModel = regexp.MustCompile(`(?i)model|\\u|\x7f"[ \t\r\n]*:`)
 
 // otherModels returns the models that a request names in addition to its own, in elements of arrays:
-// of a tool that asks another model, or those that the provider tries if the first one declines.
-func otherModels(ep *endpoint, obj *jsonObject) ([]string, *apiError) {
+// of a tool that asks another model, or those that the provider tries if the first one declines. It
+// refuses those that the policy does not allow.
+func otherModels(ep *endpoint, obj *jsonObject, own string) ([]string, *apiError) {
 	var models []string
 	for _, id := range ep.naming {
 		place := obj.found[id]
@@ -25,7 +26,10 @@ func otherModels(ep *endpoint, obj *jsonObject) ([]string, *apiError) {
 		}
 		models = append(models, more...)
 	}
-	return models, nil
+	if models == nil {
+		return nil, nil
+	}
+	return models, checkOtherModels(ep.models, own, models)
 }
 
 // modelsNamed returns the models that the elements of an array name, or a text in its place.

@@ -3,8 +3,19 @@ package chatcompletion
 // endpoint is what a policy says about the requests to one kind of endpoint at one provider.
 type endpoint struct {
 	kind           kind
-	postOnly       bool   // requests are POSTs with a JSON body, and nothing else
-	path           string // of the provider, after the base path
+	protocol       *protocol   // nil: that of the client
+	errors         errorFormat // of the protocol
+	postOnly       bool        // requests are POSTs with a JSON body, and nothing else
+	basePath       string      // of the provider, for the protocol
+	path           string      // of the provider, after the base path
+	auth           *providerAuth
+	streams        bool                 // every response is a stream
+	counts         bool                 // it counts the tokens of a request, and uses none
+	config         *endpoint            // parameters and rules for the members of the parameter configID; nil: there are none
+	configID       int                  // of that parameter
+	actions        map[string]*endpoint // by the action in the path, where the model is in the path; nil: it is not
+	byPath         *pathEndpoints       // those of an action, by path
+	pathModel      string               // in the path; empty: the model is in the body
 	models         *modelRules
 	parameters     *parameterSet
 	rules          []*rule

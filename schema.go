@@ -19,6 +19,10 @@ type parameter struct {
 	maximum  float64  // of a number
 	oneOf    []string // allowed strings; empty: all
 	check    func(name string, value json.RawMessage) *apiError
+	// looseCheck replaces check for providers other than the one that publishes the schema; nil: there
+	// is none.
+	looseCheck func(name string, value json.RawMessage) *apiError
+
 	whole    bool // the check reads long strings, which the skeleton does not contain
 	required bool // requests without it, or with null, are refused
 	noUsage  bool // a provider that knows it refuses a request for usage beside it
@@ -119,6 +123,11 @@ func namingModels(p *parameter) *parameter {
 // sent it.
 const modelID = 0
 
+// modelParameters returns the schema of requests of which only the model is known.
+func modelParameters() []*parameter {
+	return []*parameter{modelID: ofString("model")}
+}
+
 // reasoningEfforts are the reasoning efforts of chat completions and of the Responses API.
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
@@ -129,7 +138,7 @@ func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
+		{name: "messages", starts: "[", article: "an array", check: checkMessages, looseCheck: checkLooseMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
 		ofObject("audio", checkAudio),
 		withoutUsage(ofAnyType("dataSources")), // of older versions of Azure; the name that is listed last is the one to configure
 		withoutUsage(ofAnyType("data_sources")),

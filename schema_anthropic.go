@@ -33,7 +33,10 @@ func messagesParameters() []*parameter {
 func countMessagesParameters() []*parameter {
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkAnthropicMessages, required: true, elementsMax: elementsMax, objectsMax: blocksMax},
+		{
+			name: "messages", starts: "[", article: "an array", check: checkAnthropicMessages, looseCheck: checkAnthropicMessages, required: true,
+			elementsMax: elementsMax, objectsMax: blocksMax,
+		},
 		ofObject("cache_control", nil),
 		ofObject("compaction", nil),
 		ofObject("context_management", nil),
