@@ -19,13 +19,10 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		if !ep.strict {
 			widen(ep.parameters.list)
 		}
-		for _, name := range bypassParams(ep, pr.preset) {
-			if r, isNew := ruleFor(ep, name); isNew {
-				r.dropped = true
-			}
-		}
+		ep.restrictsModels = restrictsModels(config, ep)
+		dropAll(ep, bypassParams(ep, pr.preset))
 		if ep.config != nil {
-			dropBypasses(ep)
+			dropAll(ep.config, bypassing(ep.config.parameters.list, ep.restrictsModels))
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
@@ -127,25 +124,44 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	return names
 }
 
+// restrictsModels reports whether a configuration restricts the models of an endpoint, for all clients
+// or for some.
+func restrictsModels(config *Config, ep *endpoint) bool {
+	restricts := !ep.models.override || ep.models.allowed != nil || len(config.Consumers.From) > 0
+	for i := range config.Consumers.List {
+		restricts = restricts || len(config.Consumers.List[i].AllowedModels) > 0
+	}
+	return restricts
+}
+
 // bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
-	var names []string
-	restricts := !ep.models.override || ep.models.allowed != nil
-	if restricts {
+	limits := limitsTokens(ep.rules) || (ep.config != nil && limitsTokens(ep.config.rules))
+	names := bypassing(ep.parameters.list, ep.restrictsModels || limits)
+	if ep.restrictsModels {
 		names = append(names, known.modelNames...)
 	}
-	rules := ep.rules
-	if ep.config != nil {
-		rules = append(append([]*rule{}, rules...), ep.config.rules...)
+	if limits {
+		names = append(names, known.tokenLimits...)
 	}
+	return names
+}
+
+// limitsTokens reports whether one of the rules limits the tokens of the output.
+func limitsTokens(rules []*rule) bool {
 	for _, r := range rules {
 		if isTokenLimit(r) && (r.hasCeiling || r.defaultValue != nil) {
-			names = append(names, known.tokenLimits...)
-			restricts = true
+			return true
 		}
 	}
-	for _, p := range ep.parameters.list {
+	return false
+}
+
+// bypassing returns the names of the parameters that bypass rules, if there are any to bypass.
+func bypassing(parameters []*parameter, restricts bool) []string {
+	var names []string
+	for _, p := range parameters {
 		if p.bypasses && restricts {
 			names = append(names, p.name)
 		}
@@ -153,17 +169,10 @@ func bypassParams(ep *endpoint, known *preset) []string {
 	return names
 }
 
-// dropBypasses has an endpoint drop the members of its config that name models, where the policy
-// restricts them.
-func dropBypasses(ep *endpoint) {
-	if ep.models.override && ep.models.allowed == nil {
-		return
-	}
-	for _, p := range ep.config.parameters.list {
-		if !p.bypasses {
-			continue
-		}
-		if r, isNew := ruleFor(ep.config, p.name); isNew {
+// dropAll has an endpoint drop parameters that have no other rule.
+func dropAll(ep *endpoint, names []string) {
+	for _, name := range names {
+		if r, isNew := ruleFor(ep, name); isNew {
 			r.dropped = true
 		}
 	}

@@ -10,15 +10,15 @@ import (
 
 // parameter is the schema of one member of a request. A member that is null counts as missing.
 type parameter struct {
-	name     string
-	starts   string // first bytes of values of its type
-	article  string // its type in error messages, with its article
-	number   bool
-	integer  bool
-	minimum  float64  // of a number
-	maximum  float64  // of a number
-	oneOf    []string // allowed strings; empty: all
-	check    func(name string, value json.RawMessage) *apiError
+	name    string
+	starts  string // first bytes of values of its type
+	article string // its type in error messages, with its article
+	number  bool
+	integer bool
+	minimum float64  // of a number
+	maximum float64  // of a number
+	oneOf   []string // allowed strings; empty: all
+	check   func(name string, value json.RawMessage) *apiError
 	// looseCheck replaces check for providers other than the one that publishes the schema; nil: there
 	// is none.
 	looseCheck func(name string, value json.RawMessage) *apiError
@@ -107,8 +107,8 @@ func withoutUsage(p *parameter) *parameter {
 	return p
 }
 
-// bypassing returns a parameter that is dropped where a rule restricts models or tokens.
-func bypassing(p *parameter) *parameter {
+// bypassingRules returns a parameter that is dropped where rules restrict models or tokens.
+func bypassingRules(p *parameter) *parameter {
 	p.bypasses = true
 	return p
 }

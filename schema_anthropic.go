@@ -15,7 +15,7 @@ func messagesParameters() []*parameter {
 		ofSeveralTypes("container", checkTextOrObject),
 		ofObject("diagnostics", nil),
 		ofSeveralTypes("fallback_credit_token", checkTextOrObject),
-		bypassing(namingModels(ofSeveralTypes("fallbacks", checkFallbacks))),
+		bypassingRules(namingModels(ofSeveralTypes("fallbacks", checkFallbacks))),
 		ofString("inference_geo"),
 		ofObject("metadata", checkCallerMetadata),
 		ofString("service_tier", "auto", "standard_only"),

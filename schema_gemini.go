@@ -48,7 +48,7 @@ func generationConfigParameters() []*parameter {
 		ofString("responseMimeType"),
 		ofSeveralTypes("responseModalities", checkTextOrTexts),
 		ofObject("responseSchema", nil),
-		bypassing(ofObject("routingConfig", nil)), // names the model in manualMode
+		bypassingRules(ofObject("routingConfig", nil)), // names the model in manualMode
 		ofInteger("seed", math.MinInt64, math.MaxInt64),
 		ofObject("speechConfig", nil),
 		ofSeveralTypes("stopSequences", checkTextOrTexts),
