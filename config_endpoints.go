@@ -9,7 +9,7 @@ import (
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
-	actions := map[string]*endpoint{}
+	pr.actions, pr.paths = map[string]*endpoint{}, &pathEndpoints{byPath: map[string]*endpoint{}}
 	for _, row := range newEndpointKinds() {
 		ep := newEndpoint(row, pr)
 		ep.models = rules
@@ -21,15 +21,14 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.restrictsModels = restrictsModels(config, ep)
 		dropAll(ep, bypassParams(ep, pr.preset))
-		if ep.config != nil {
-			dropAll(ep.config, bypassing(ep.config.parameters.list, ep.restrictsModels))
+		if config := configOf(ep); config != nil {
+			dropAll(config, bypassing(config.parameters.list, ep.restrictsModels))
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
 		useSentParameters(p, ep)
 		if row.action != "" {
-			ep.actions = actions
-			actions[row.action] = ep
+			pr.actions[row.action] = ep
 		}
 		all[row.kind] = ep
 	}
@@ -53,7 +52,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 		parseRules(bad, config, ep, row.names)
 	}
 	if row.config != "" {
-		inner := &endpoint{kind: row.kind, strict: ep.strict, models: ep.models, parameters: newParameterSet(row.configured())}
+		inner := &endpoint{kind: row.kind, protocol: row.protocol, strict: ep.strict, models: ep.models, parameters: newParameterSet(row.configured())}
 		if !inner.strict {
 			loosen(inner.parameters.list)
 		}
@@ -93,7 +92,7 @@ func requireParameters(ep *endpoint) {
 
 // useSentParameters has an endpoint tell the parameters that someone wants.
 func useSentParameters(p *policy, ep *endpoint) {
-	for _, e := range []*endpoint{ep, ep.config} {
+	for _, e := range []*endpoint{ep, configOf(ep)} {
 		if e == nil {
 			continue
 		}
@@ -137,7 +136,8 @@ func restrictsModels(config *Config, ep *endpoint) bool {
 // bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
-	limits := limitsTokens(ep.rules) || (ep.config != nil && limitsTokens(ep.config.rules))
+	config := configOf(ep)
+	limits := limitsTokens(ep.rules) || (config != nil && limitsTokens(config.rules))
 	names := bypassing(ep.parameters.list, ep.restrictsModels || limits)
 	if ep.restrictsModels {
 		names = append(names, known.modelNames...)
@@ -184,7 +184,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough, strict: known.strict, parses: row.conversation != "",
-		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, byPath: &pathEndpoints{byPath: map[string]*endpoint{}},
+		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, isModelPath: row.action != "",
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors

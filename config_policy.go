@@ -98,7 +98,7 @@ func hasRules(p *policy) bool {
 	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !ep.canAddUsage ||
 		(p.quotas != nil && p.quotas.reservesOutput)
 	for _, ep = range endpoints {
-		has = has || ep.rules != nil || (ep.config != nil && ep.config.rules != nil)
+		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
 	}
 	return has
 }

@@ -23,6 +23,8 @@ type provider struct {
 	auth         *providerAuth            // for OpenAI's protocol
 	auths        map[string]*providerAuth // by the name of the protocol
 	endpoints    map[kind]*endpoint
+	actions      map[string]*endpoint // of a model in the path, by name
+	paths        *pathEndpoints       // of these, by path
 	circuit      *circuit
 	handler      http.Handler // forwards to it; set by New
 }

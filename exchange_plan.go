@@ -7,9 +7,9 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if ep.actions != nil && req.Method == http.MethodPost {
+	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError
-		if ep, apiErr = pathEndpoint(ep.actions, req); apiErr != nil {
+		if ep, apiErr = pathEndpoint(pr.actions, pr.paths, req); apiErr != nil {
 			return planUnknownPath(x, p, pr, apiErr)
 		}
 		setKind(x, ep.kind)
@@ -139,7 +139,7 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 // the provider's key.
 func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
 	ep := pr.endpoints[k]
-	if pr.isRebased || pr.path != "" || k == governedPassthrough || ep.actions != nil {
+	if pr.isRebased || pr.path != "" || k == governedPassthrough || ep.isModelPath {
 		if apiErr := movePath(pr, ep, pl, req); apiErr != nil {
 			return apiErr
 		}
@@ -181,7 +181,7 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 		return presetFor(pr.preset, clientProtocol(req)).basePath + ep.path, nil
 	case pr.isRebased && ep.path != "":
 		return ep.basePath + ep.path, nil
-	case ep.actions != nil:
+	case ep.isModelPath:
 		return providerModelPath(pr, ep, pl, req), nil
 	}
 	path := ""

@@ -93,7 +93,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	d.counts = ep.counts
 	limited := ep
 	if ep.config != nil {
-		limited = ep.config
+		limited = configOf(ep)
 	}
 	if limited.tokenLimits != nil {
 		d.tokenLimit = tokenLimitOf(limited.tokenLimits, config)

@@ -56,13 +56,13 @@ func applyConfigRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) (*jso
 	inner := wholeJSONObject(value)
 	apiErr := readMembers(inner)
 	if apiErr == nil {
-		apiErr = validate(inner, ep.config.parameters)
+		apiErr = validate(inner, configOf(ep).parameters)
 	}
 	if apiErr != nil {
 		return nil, apiErr
 	}
 	own := &decisionDraft{}
-	applyRules(ep.config, inner, own)
+	applyRules(configOf(ep), inner, own)
 	draft.reasons = append(draft.reasons, own.reasons...)
 	list := edits(inner, own.additions)
 	if len(own.reasons) == 0 {

@@ -53,7 +53,7 @@ func modelPathOf(prefix, model, action string) string {
 	return prefix + "/" + collection + "/" + url.PathEscape(name) + action
 }
 
-// pathEndpoints are the endpoints of an action, one for each path: a decision depends on the path, too.
+// pathEndpoints are the endpoints for the paths of requests: a decision depends on the path, too.
 type pathEndpoints struct {
 	mu     sync.RWMutex
 	byPath map[string]*endpoint
@@ -66,7 +66,7 @@ const (
 )
 
 // pathEndpoint returns the endpoint for the action and the model in the path of a request.
-func pathEndpoint(actions map[string]*endpoint, req *http.Request) (*endpoint, *apiError) {
+func pathEndpoint(actions map[string]*endpoint, all *pathEndpoints, req *http.Request) (*endpoint, *apiError) {
 	parsed, isOne := parseModelPath(req.URL)
 	if !isOne || parsed.action == "" {
 		return nil, notModelPath()
@@ -75,23 +75,22 @@ func pathEndpoint(actions map[string]*endpoint, req *http.Request) (*endpoint, *
 	if base == nil {
 		return nil, unknownAction(parsed.action, actions)
 	}
-	all, path := base.byPath, req.URL.Path
+	path := req.URL.Path
 	all.mu.RLock()
 	ep := all.byPath[path]
 	all.mu.RUnlock()
 	if ep == nil {
-		ep = newPathEndpoint(base, path, parsed.model)
+		ep = newPathEndpoint(all, base, path, parsed.model)
 	}
 	return ep, nil
 }
 
-// newPathEndpoint returns and remembers the endpoint of an action for a path. All of them share the
+// newPathEndpoint returns and remembers the endpoint of an action for a path. Those of an action share the
 // memory of conversations, whose validity does not depend on the model.
-func newPathEndpoint(base *endpoint, path, model string) *endpoint {
+func newPathEndpoint(all *pathEndpoints, base *endpoint, path, model string) *endpoint {
 	own := *base
 	own.pathModel = model
 	own.cache = &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: pathCacheMaxBytes}
-	all := base.byPath
 	all.mu.Lock()
 	if len(all.byPath) >= maxPathEndpoints {
 		all.byPath = map[string]*endpoint{}
