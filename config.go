@@ -108,9 +108,9 @@ type Config struct {
 	// Default: none; requests follow the published APIs at the client's paths, or with Host below
 	// /v1, and below /v1beta in Gemini's protocol. Refused: other names.
 	Provider string
-	// Path replaces the path of every request to the provider, whatever the endpoint and Provider,
-	// and with it the model and the action in a path of Gemini's protocol. The query is kept. It may
-	// refer to the request as Model does.
+	// Path replaces the path of every request to the provider, whatever the endpoint and Provider.
+	// In Gemini's protocol, it replaces what precedes the model. The query is kept. It may refer to
+	// the request as Model does.
 	// Default: that of Provider, else with Host that of the published API, else the client's. Refused: a
 	// path without a leading slash, spaces, control characters, ?, # and %, and invalid references.
 	Path string
