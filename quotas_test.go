@@ -3,8 +3,10 @@ package chatcompletion
 import (
 	"bytes"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEstimatedTokens(t *testing.T) {
