@@ -111,8 +111,9 @@ type Config struct {
 	// Path replaces the path of every request to the provider, whatever the endpoint and Provider.
 	// In Gemini's protocol, it replaces what precedes the model. The query is kept. It may refer to
 	// the request as Model does.
-	// Default: that of Provider, else with Host that of the published API, else the client's. Refused: a
-	// path without a leading slash, spaces, control characters, ?, # and %, and invalid references.
+	// Default: that of Provider, else with Host that of the published API, else the client's.
+	// Refused: a path without a leading slash, spaces, control characters, ?, # and %, invalid
+	// references, and any with countTokens in Routes.
 	Path string
 	// Host is the name or the IP address of the provider's host. With it, the middleware forwards
 	// requests itself and never calls the router's service.
@@ -206,7 +207,7 @@ type Params struct {
 	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
 	// Extra maps any other parameter, such as seed or reasoning_effort, to its value, by its name in
-	// the protocol of the endpoint. A string is
+	// the protocol of the endpoint; those of Gemini's may be written with underscores. A string is
 	// sent as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any
 	// JSON but a string.
 	// Default: none. Refused: model, messages, input, contents, stream, names with a key of their own, other
