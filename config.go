@@ -210,8 +210,8 @@ type Params struct {
 	// the protocol of the endpoint; those of Gemini's may be written with underscores. A string is
 	// sent as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any
 	// JSON but a string.
-	// Default: none. Refused: model, messages, input, contents, stream, names with a key of their own, other
-	// spellings of known names, and values that the schema does not allow.
+	// Default: none. Refused: model, messages, input, contents, stream, names with a key of their
+	// own, other spellings of known names, and values that the schema does not allow.
 	Extra map[string]any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -304,7 +304,8 @@ type Limits struct {
 	// PresencePenalty is the maximum of presence_penalty.
 	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
-	// N is the maximum number of choices, which Gemini's protocol calls candidateCount. Default: none. Refused: less than 1, more than 128.
+	// N is the maximum number of choices, which Gemini's protocol calls candidateCount.
+	// Default: none. Refused: less than 1, more than 128.
 	N any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
