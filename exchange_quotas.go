@@ -53,7 +53,9 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 		charges = append(w.charges, charges...)
 	}
 	w.charges = charges // not nil, also if there are none
-	x.countsCost = x.countsCost || rules.hasCost
+	if rules.hasCost && x.firstPolicy.prices == nil {
+		x.isUncommon = true
+	}
 	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
 }
@@ -223,6 +225,7 @@ func refuseQuota(x *exchange, charges []charge, rw http.ResponseWriter) *apiErro
 		countRefused(theMemoryStore, c)
 		if !c.enforce {
 			x.call.Quota = quotaReported + c.quota.name
+			x.isUncommon = true // the access log is told
 			continue
 		}
 		x.call.Quota = c.quota.name
@@ -247,16 +250,21 @@ func releaseUnserved(x *exchange, from int) {
 // noAmounts are the amounts of a request that no provider has worked for.
 var noAmounts = []int64{0, 0, 0, 0, 0, 0}
 
-// settleQuotas settles the charges of an exchange that has ended.
+// settleQuotas settles the charges of an exchange that has ended, if there are no prices.
 func settleQuotas(x *exchange) {
-	w, call := x.response, x.call
-	charges, u := w.charges, &call.Response.Usage
-	w.charges = nil
-	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" || call.ErrorType != "" {
-		settleUncommon(x, charges)
+	u := &x.call.Response.Usage
+	if x.isUncommon || !u.InputKnown || !u.OutputKnown {
+		settleUncommon(x)
 		return
 	}
-	amounts := []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens}
+	settleAmounts(x, []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens})
+}
+
+// settleAmounts settles the charges of an exchange.
+func settleAmounts(x *exchange, amounts []int64) {
+	w := x.response
+	charges := w.charges
+	w.charges = nil
 	if x.sharesCharges {
 		settleCharges(charges, amounts)
 		return
@@ -265,12 +273,14 @@ func settleQuotas(x *exchange) {
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a
-// response with status 200, and charges in money. The access log is told which quota would have
+// complete response with status 200, and charges in money. The access log is told which quota would have
 // refused the request.
-func settleUncommon(x *exchange, charges []charge) {
-	u := &x.call.Response.Usage
+func settleUncommon(x *exchange) {
+	w, u := x.response, &x.call.Response.Usage
+	charges := w.charges
+	w.charges = nil
 	if x.call.Quota != "" {
-		x.response.ResponseWriter.Header()[quotaHeader] = []string{x.call.Quota}
+		w.ResponseWriter.Header()[quotaHeader] = []string{x.call.Quota}
 	}
 	if !hasServed(x) {
 		settleCharges(charges, noAmounts)
@@ -380,6 +390,6 @@ func estimatedOutput(w *responseWriter) int64 {
 // settlePanicked settles the charges of an exchange that ends with a panic.
 func settlePanicked(x *exchange) {
 	if x.response.charges != nil {
-		settleQuotas(x)
+		settleUncommon(x)
 	}
 }
