@@ -19,7 +19,7 @@ func identify(x *exchange, req *http.Request) *http.Request {
 	call.Consumer = who.name
 	call.Group = who.group
 	call.Labels = c.labels
-	if p.groups != nil || p.namesConsumer || c.allowed != nil {
+	if p.appliesConsumer || c.allowed != nil {
 		return applyConsumer(x, p, req, nil)
 	}
 	return req

@@ -18,8 +18,12 @@ func settlePriced(x *exchange, t *priceTable, header http.Header) {
 		settleUncommonPriced(x, t, header)
 		return
 	}
-	k := knownPriceOf(t, x.provider.preset.name+"\x00"+resp.Model+"\x00"+c.Request.Model)
-	u := &small.Usage
+	key := x.provider.preset.name + "\x00" + resp.Model + "\x00" + c.Request.Model
+	found, isKnown := t.known.Load(key) // as knownPriceOf
+	if t.secret != nil || !isKnown {
+		found = knownPriceOf(t, key)
+	}
+	k, u := found.(*knownPrice), &small.Usage
 	input, output := u.PromptTokens, u.CompletionTokens
 	if *u != (smallUsage{PromptTokens: input, CompletionTokens: output, TotalTokens: u.TotalTokens}) {
 		settleUncommonPriced(x, t, header)
@@ -33,9 +37,18 @@ func settlePriced(x *exchange, t *priceTable, header http.Header) {
 	cost := input*k.inputRate + output*k.outputRate // as costOf
 	c.Cost = Cost{Known: true, Picodollars: cost, Source: costFromTable}
 	header[costHeader] = []string{dollars(cost)}
-	if x.response.charges != nil {
-		settleAmounts(x, []int64{0, 1, input, output, input + output, cost})
+	w := x.response
+	charges := w.charges
+	if charges == nil {
+		return
 	}
+	w.charges = nil
+	amounts := []int64{0, 1, input, output, input + output, cost}
+	if x.sharesCharges {
+		settleCharges(charges, amounts)
+		return
+	}
+	settleMemory(theMemoryStore, charges, amounts)
 }
 
 // settleByParts is settlePriced for a price that depends on more than the tokens; nil: there is none.

@@ -73,7 +73,9 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if resp.Model != "" {
 			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.Cost.Known {
+		if c.Cost.Source == costFromTable {
+			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costLocal + `"}}`
+		} else if c.Cost.Known {
 			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costSource(&c.Cost) + `"}}`
 		}
 		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
