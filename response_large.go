@@ -54,12 +54,16 @@ func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 		end = len(window)
 	}
 	reader.events += bytes.Count(window[:end], dataLine)
+	if isGemini(reader.kind) {
+		readLargeGemini(reader, window[:end], isComplete)
+		return window[end:]
+	}
 	members := largeEventMembers(reader, reader.head, window[:end])
 	reader.head = nil
 	if isComplete {
-		recordMembers(reader, protocolOf(members.Type), members)
+		recordMembers(reader, eventProtocolOf(members.Type), members)
 	} else {
-		recordUsage(reader, protocolOf(members.Type), members)
+		recordUsage(reader, eventProtocolOf(members.Type), members)
 	}
 	return window[end:]
 }

@@ -18,10 +18,20 @@ const (
 	completions         kind = "completions"           // governed
 	embeddings          kind = "embeddings"            // governed
 	responses           kind = "responses"             // governed
+	messages            kind = "messages"              // governed
+	generateContent     kind = "generateContent"       // governed
 	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
 	passthrough         kind = "passthrough"           // forwarded unmodified
 	models              kind = "models"                // the list of allowed models
 	deny                kind = "deny"                  // refused
+)
+
+// Kinds of endpoints that another value of Config.Routes stands for.
+const (
+	streamContent      kind = "streamGenerateContent" // generateContent, as the following
+	countContents      kind = "countTokens: contents"
+	embedContent       kind = "embedContent"
+	batchEmbedContents kind = "batchEmbedContents"
 )
 
 // kinds are the values of Config.Routes in the order of error messages.
