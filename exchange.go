@@ -43,8 +43,11 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	t := p.telemetry
 	call := &Call{Start: start, Target: ep.target}
 	w := &responseWriter{
-		ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start,
+		ResponseWriter: rw, client: rw, errors: ep.errors, instance: p.name, registry: t.registry, call: call, start: start,
 		reader: &responseReader{record: &call.Response, kind: ep.kind, wantsDetails: t.wantsDetails, wantsParts: p.wantsParts},
+	}
+	if ep.protocol == nil {
+		w.errors = errorsFor(req)
 	}
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }
@@ -128,7 +131,7 @@ func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) 
 
 // isCaptured reports whether the content of requests to endpoints of a kind can be captured.
 func isCaptured(k kind) bool {
-	return k == completions || k == messages || k == generateContent || k == streamContent
+	return k == completions || k == messages || k == generateContent || k == streamGenerateContent
 }
 
 // captureContent keeps the prompt of a call, and has the response captured.

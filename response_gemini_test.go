@@ -19,7 +19,7 @@ func geminiCall(k kind, contentType string, isBroken bool, pieces ...string) *Ca
 	call := &Call{Start: time.Now()}
 	rec := httptest.NewRecorder()
 	w := &responseWriter{
-		ResponseWriter: rec, client: rec, registry: newRegistry(), call: call, start: call.Start, streamRequested: k == streamContent,
+		ResponseWriter: rec, client: rec, registry: newRegistry(), call: call, start: call.Start, streamRequested: k == streamGenerateContent,
 		reader: &responseReader{record: &call.Response, kind: k, wantsDetails: true, wantsParts: true},
 	}
 	rec.Header().Set("Content-Type", contentType)
@@ -183,7 +183,7 @@ func TestGeminiStreams(t *testing.T) {
 			}
 			t.Run(shape.name+", "+what, func(t *testing.T) {
 				for _, size := range []int{1, 7, 100, 1000, len(body)} {
-					call := geminiCall(streamContent, contentType, false, splitText(body, size)...)
+					call := geminiCall(streamGenerateContent, contentType, false, splitText(body, size)...)
 					if got := describeGemini(call); got != shape.want {
 						t.Errorf("in pieces of %d bytes: %q, want %q", size, got, shape.want)
 					}
@@ -192,7 +192,7 @@ func TestGeminiStreams(t *testing.T) {
 					}
 				}
 				if contentType == isEvents {
-					call := geminiCall(streamContent, isJSON, false, splitText(body, 50)...)
+					call := geminiCall(streamGenerateContent, isJSON, false, splitText(body, 50)...)
 					if got := describeGemini(call); got != shape.want {
 						t.Errorf("declared as JSON: %q, want %q", got, shape.want)
 					}
@@ -264,11 +264,11 @@ func TestLargeGeminiStreams(t *testing.T) {
 	const want = "gemini-2.5-flash r-1 8/1290 [STOP]"
 	for contentType, body := range map[string]string{isEvents: asEvents(parts...), isJSON: asElements(parts...)} {
 		for _, size := range []int{5000, 32 << 10, len(body)} {
-			if got := describeGemini(geminiCall(streamContent, contentType, false, splitText(body, size)...)); got != want {
+			if got := describeGemini(geminiCall(streamGenerateContent, contentType, false, splitText(body, size)...)); got != want {
 				t.Errorf("%s in pieces of %d bytes: %q, want %q", contentType, size, got, want)
 			}
 			begun := splitText(body[:len(body)-300], size)
-			if got, want := describeGemini(geminiCall(streamContent, contentType, true, begun...)), "gemini-2.5-flash r-1 8/1 []  provider_cut"; got != want {
+			if got, want := describeGemini(geminiCall(streamGenerateContent, contentType, true, begun...)), "gemini-2.5-flash r-1 8/1 []  provider_cut"; got != want {
 				t.Errorf("%s in pieces of %d bytes, cut off: %q, want %q", contentType, size, got, want)
 			}
 		}
@@ -361,7 +361,7 @@ func TestGeminiStreamsCutAtEveryByte(t *testing.T) {
 			}
 			for cut := 0; cut <= len(body); cut++ {
 				pieces := splitText(body[:cut], 1+random.Intn(400))
-				call := geminiCall(streamContent, contentType, true, pieces...)
+				call := geminiCall(streamGenerateContent, contentType, true, pieces...)
 				u := call.Response.Usage
 				got := fmt.Sprint(u.InputKnown, u.InputTokens, u.OutputTokens, call.ErrorType)
 				if want := geminiReference(body[:cut], isArray); got != want {
@@ -411,12 +411,12 @@ func FuzzGeminiStream(f *testing.F) {
 				rest = rest[size:]
 			}
 		}
-		call := geminiCall(streamContent, contentType, true, append(pieces, rest)...)
+		call := geminiCall(streamGenerateContent, contentType, true, append(pieces, rest)...)
 		u := call.Response.Usage
 		if got, want := fmt.Sprint(u.InputKnown, u.InputTokens, u.OutputTokens, call.ErrorType), geminiReference(body, isArray); got != want {
 			t.Errorf("%s, want %s: array %t, %q", got, want, isArray, body)
 		}
-		whole := geminiCall(streamContent, contentType, true, body)
+		whole := geminiCall(streamGenerateContent, contentType, true, body)
 		if !reflect.DeepEqual(call.Response, whole.Response) || call.ErrorType != whole.ErrorType {
 			t.Errorf("in pieces %+v %s, want %+v %s", call.Response, call.ErrorType, whole.Response, whole.ErrorType)
 		}

@@ -22,7 +22,7 @@ const (
 
 // generatesText reports whether endpoints of a kind generate text, so that their responses have output.
 func generatesText(k kind) bool {
-	return k == completions || k == responses || k == messages || k == generateContent || k == streamContent
+	return k == completions || k == responses || k == messages || k == generateContent || k == streamGenerateContent
 }
 
 // checkWindow scans the window if it is full, or if the client's connection failed.

@@ -386,11 +386,11 @@ func TestCapturedContentOfProtocols(t *testing.T) {
 			"[" + textMessage("system", "Be short.") + `,{"role":"user","parts":[{"type":"blob"},{"type":"uri"},{"type":"text","content":"Time?"}]},` +
 				`{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"tool_call","name":"clock"}]},{"role":"user","parts":[{"type":"tool_call_response","name":"clock","response":"{\"t\":\"12:00\"}"}]}]`,
 			`[{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"text","content":"Hello"},{"type":"tool_call","name":"map"}],"finish_reason":"STOP"}]`},
-		{"Gemini, events of two candidates", streamContent, 1000, `{"system_instruction":{"parts":[{"text":"Be short."}]},"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
+		{"Gemini, events of two candidates", streamGenerateContent, 1000, `{"system_instruction":{"parts":[{"text":"Be short."}]},"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
 			event(`{"candidates":[{"content":{"parts":[{"text":"A"}]},"index":0},{"content":{"parts":[{"text":"C"}]},"index":1}]}`) + event(`{"candidates":[{"content":{"parts":[{"text":"D"}]},"finishReason":"MAX_TOKENS","index":1}]}`) +
 				event(`{"candidates":[{"content":{"parts":[{"text":"B"}]},"finishReason":"STOP","index":0}]}`),
 			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "]", "[" + textResponse("AB", "STOP") + "," + textResponse("CD", "MAX_TOKENS") + "]"},
-		{"Gemini, an array", streamContent, 1000, `{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
+		{"Gemini, an array", streamGenerateContent, 1000, `{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
 			"[{\n  \"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hel\"}]}, \"index\": 0}]\n}\n,\r\n{\n  \"candidates\": [{\"content\": {\"parts\": [{\"text\": \"lo\"}]}, \"finishReason\": \"STOP\", \"index\": 0}]\n}\n]\n",
 			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "STOP") + "]"},
 	}
