@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -421,4 +422,118 @@ func FuzzGeminiStream(f *testing.F) {
 			t.Errorf("in pieces %+v %s, want %+v %s", call.Response, call.ErrorType, whole.Response, whole.ErrorType)
 		}
 	})
+}
+
+// discarding is a client that keeps nothing.
+type discarding struct{ header http.Header }
+
+func (d *discarding) Header() http.Header         { return d.header }
+func (d *discarding) WriteHeader(int)             {}
+func (d *discarding) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discarding) Flush()                      {}
+
+// TestLargeGeminiStreamsAreReadInBoundedMemory streams 30 MB of events and of elements.
+func TestLargeGeminiStreamsAreReadInBoundedMemory(t *testing.T) {
+	const most = 6 << 20
+	part := fmt.Sprintf(geminiPiece, strings.Repeat("Once upon a time. ", 50)) + `,"usageMetadata": {"promptTokenCount": 8,"candidatesTokenCount": 250},` + geminiAfter
+	end := fmt.Sprintf(geminiEnd, "") + `,"usageMetadata": {"promptTokenCount": 8,"candidatesTokenCount": 7000},` + geminiAfter
+	for contentType, texts := range map[string][3]string{
+		isEvents: {"", asEvents(part), asEvents(end)}, isJSON: {"[", "{" + part + "}\n,\r\n", "{" + end + "}\n]\n"},
+	} {
+		call := &Call{Start: time.Now()}
+		client := &discarding{http.Header{"Content-Type": {contentType}}}
+		w := &responseWriter{
+			ResponseWriter: client, client: client, registry: newRegistry(), call: call, start: call.Start, streamRequested: true,
+			reader: &responseReader{record: &call.Response, kind: streamGenerateContent, wantsDetails: true},
+		}
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write([]byte(texts[0]))
+		chunk := []byte(strings.Repeat(texts[1], 32<<10/len(texts[1])))
+		var begin, now runtime.MemStats
+		for i := 0; i < 30<<20/len(chunk); i++ {
+			_, _ = w.Write(chunk)
+			if i%100 == 50 {
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				if begin.HeapAlloc == 0 {
+					begin = now
+				} else if now.HeapAlloc > begin.HeapAlloc+most {
+					t.Fatalf("%s: memory in use grows by %d KiB, want at most %d", contentType, (now.HeapAlloc-begin.HeapAlloc)>>10, most>>10)
+				}
+			}
+		}
+		_, _ = w.Write([]byte(texts[2]))
+		endResponse(w)
+		cleanup(w)
+		finishWindow(w)
+		if got, want := describeGemini(call), "gemini-2.5-flash r-1 8/7000 [STOP]"; got != want || !w.reader.ended {
+			t.Errorf("%s: %q, ended: %t, want %q", contentType, got, w.reader.ended, want)
+		}
+	}
+}
+
+// FuzzGeminiUsage compares the usage of a response, of events and of an array with what its counts say.
+func FuzzGeminiUsage(f *testing.F) {
+	for _, numbers := range [][5]string{
+		{"8", "14", "", "", "22"}, {"8", "14", "500", "", "522"}, {"8", "", "500", "", "508"}, {"8", "514", "500", "", "522"}, {"8", "", "", "", "8"}, {"8", "14", "", "300", "322"}, {"", "14", "", "", ""},
+		{"8", "", "", "", ""}, {"8", "14", "", "", "522"}, {"-8", "14", "", "", ""}, {`"8"`, "14", "", "", ""}, {"8", "1e13", "", "", ""}, {"8.5", "14", "null", "0", "3"}, {"0", "0", "0", "0", "0"}, {"8", "14", "[]", "", "22"},
+	} {
+		f.Add(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+	}
+	f.Fuzz(func(t *testing.T, prompt, candidates, thoughts, toolUse, total string) {
+		var members []string
+		for i, value := range []string{prompt, candidates, thoughts, toolUse, total} {
+			if value != "" && (!json.Valid([]byte(value)) || strings.TrimSpace(value) != value || !isPlainNumber(value)) {
+				return
+			}
+			if value != "" {
+				members = append(members, `"`+[]string{"promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount", "totalTokenCount"}[i]+`":`+value)
+			}
+		}
+		part := fmt.Sprintf(geminiEnd, "Hi") + `,"usageMetadata":{` + strings.Join(members, ",") + "}," + geminiAfter
+		want := geminiUsageReference(prompt, candidates, thoughts, toolUse, total)
+		for what, call := range map[string]*Call{
+			"a response":              geminiCall(generateContent, isJSON, false, "{"+part+"}"),
+			"a response with details": geminiCall(generateContent, isJSON, false, "{"+part+`,"x":"`+strings.Repeat("x", 5000)+`"}`),
+			"events":                  geminiCall(streamGenerateContent, isEvents, false, asEvents(part)),
+			"an array":                geminiCall(streamGenerateContent, isJSON, false, "[{"+part+"}]"),
+		} {
+			u := call.Response.Usage
+			if got := fmt.Sprint(u.InputKnown, u.InputTokens, u.OutputKnown, u.OutputTokens); got != want {
+				t.Errorf("%s: %s, want %s: %s", what, got, want, part)
+			}
+		}
+	})
+}
+
+// geminiUsageReference returns what the counts of a usage say, by the rules of docs/metering.md.
+func geminiUsageReference(prompt, candidates, thoughts, toolUse, total string) string {
+	in, hasIn, ok1 := referenceTokenCount(prompt)
+	tool, _, ok2 := referenceTokenCount(toolUse)
+	out, hasOut, ok3 := referenceTokenCount(candidates)
+	thought, _, ok4 := referenceTokenCount(thoughts)
+	all, hasAll, ok5 := referenceTokenCount(total)
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return fmt.Sprint(false, 0, false, 0)
+	}
+	if tool > 0 {
+		in, hasIn = in+tool, true
+	}
+	if thought > 0 {
+		isInside := hasOut && out >= thought && hasIn && hasAll && ok5 && all == in+out
+		hasOut = true
+		if !isInside {
+			out += thought
+		}
+	}
+	if hasAll && ok5 && hasIn && (all > in+out || (!hasOut && all >= in)) {
+		out, hasOut = all-in, true
+	}
+	if !hasIn {
+		in = 0
+	}
+	if !hasOut {
+		out = 0
+	}
+	return fmt.Sprint(hasIn, in, hasOut, out)
 }
