@@ -124,15 +124,20 @@ func startSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
 // captured.
 func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
 	x.call.Trace = startTrace(t.sampler, header)
-	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
+	if t.contentMaxBytes > 0 && x.call.Trace != nil && isCaptured(x.kind) {
 		captureContent(x, pl, t.contentMaxBytes)
 	}
 }
 
+// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
+func isCaptured(k kind) bool {
+	return k == completions || k == messages || k == generateContent || k == streamGenerateContent
+}
+
 // captureContent keeps the prompt of a call, and has the response captured.
 func captureContent(x *exchange, pl *plan, maxBytes int) {
-	x.response.reader.capture = &capture{left: maxBytes}
+	x.response.reader.capture = &capture{kind: x.kind, left: maxBytes}
 	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		x.call.Input = captureInput(joinedBody(pl), maxBytes)
+		x.call.Input = captureInput(x.kind, joinedBody(pl), maxBytes)
 	}
 }

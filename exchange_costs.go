@@ -98,7 +98,7 @@ func setPricedCost(x *exchange, p *price, header http.Header) {
 		return
 	}
 	u := c.Response.Usage
-	if x.kind != completions && x.kind != responses && !u.OutputKnown {
+	if !generatesText(x.kind) && !u.OutputKnown {
 		u.OutputKnown = u.InputKnown
 	}
 	cost, isKnown := costOf(p, &u, &c.Response)

@@ -332,8 +332,12 @@ func settleUncommon(x *exchange) {
 }
 
 // completeCut completes the usage of a stream that ended early. The counts of the beginning are not
-// those of the end: some providers report 0, and Anthropic a first token.
+// those of the end: some providers report 0, and Anthropic a first token. Gemini's are those of all that
+// has arrived.
 func completeCut(x *exchange, u *Usage) {
+	if isGemini(x.kind) && u.OutputTokens > 0 {
+		return
+	}
 	if u.InputTokens == 0 && x.plan != nil {
 		u.InputTokens = estimatedTokens(x.plan.decoded)
 	}
@@ -385,8 +389,12 @@ func limitedOutput(x *exchange) int64 {
 	return output
 }
 
-// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers.
-const eventMaxBytes = 512
+// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers, and
+// messageEventMaxBytes that of Anthropic's.
+const (
+	eventMaxBytes        = 512
+	messageEventMaxBytes = 128
+)
 
 // estimatedOutput returns how many tokens a response may have: one for each event of a stream, and a
 // fourth of the bytes beyond what is around them, since some providers send many tokens at once; or a
@@ -403,11 +411,15 @@ func estimatedOutput(w *responseWriter) int64 {
 		if reader.done {
 			events--
 		}
-		if text := length - events*eventMaxBytes; text > 0 && reader.kind != responses {
+		around := eventMaxBytes
+		if reader.kind == messages {
+			around = messageEventMaxBytes
+		}
+		if text := length - events*around; text > 0 && reader.kind != responses {
 			events += text / 4
 		}
 		return int64(events)
-	case reader.kind != completions && reader.kind != responses:
+	case !generatesText(reader.kind):
 		return 0
 	case w.limit != nil && w.limit.replaced:
 		return w.limit.maxBytes / 4

@@ -119,6 +119,7 @@ type usageDetails struct {
 	CacheCreationTokens float64 `json:"cache_creation_tokens"`
 	CacheWriteTokens    float64 `json:"cache_write_tokens"`
 	ReasoningTokens     float64 `json:"reasoning_tokens"`
+	ThinkingTokens      float64 `json:"thinking_tokens"` // Anthropic's name of the same
 	AudioTokens         float64 `json:"audio_tokens"`
 }
 
@@ -131,7 +132,11 @@ func takeUsageDetails(u *Usage, prompt, completion *usageDetails) {
 	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
 		u.CacheCreationInputTokens = int64(count)
 	}
-	if count := completion.ReasoningTokens; count > 0 && count <= output {
+	count := completion.ReasoningTokens
+	if count == 0 {
+		count = completion.ThinkingTokens
+	}
+	if count > 0 && count <= output {
 		u.ReasoningOutputTokens = int64(count)
 	}
 }
