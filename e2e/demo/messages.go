@@ -16,8 +16,11 @@ type messagesRequest struct {
 		Role    string          `json:"role"`
 		Content json.RawMessage `json:"content"`
 	} `json:"messages"`
-	Stream   bool `json:"stream"`
-	Thinking struct {
+	Stream      bool            `json:"stream"`
+	Temperature json.RawMessage `json:"temperature"`
+	TopP        json.RawMessage `json:"top_p"`
+	TopK        json.RawMessage `json:"top_k"`
+	Thinking    struct {
 		Type    string `json:"type"`
 		Display string `json:"display"`
 	} `json:"thinking"`
@@ -56,7 +59,7 @@ func (b block) text() string {
 
 func (u *upstream) messages(w http.ResponseWriter, r *http.Request) {
 	var request messagesRequest
-	if !u.read(w, r, &request) || !u.knows(w, r, request.Model) || !request.complete(w, true) {
+	if !u.read(w, r, &request) || !u.knows(w, r, request.Model) || !request.complete(w, true) || !request.suits(w, r) {
 		return
 	}
 	reply := request.reply(u.id(""))
@@ -92,6 +95,24 @@ func (r *messagesRequest) complete(w http.ResponseWriter, generates bool) bool {
 	}
 	failAsAnthropic(w, failure{status: http.StatusBadRequest, message: missing + ": Field required"})
 	return false
+}
+
+// suits reports whether the request has no parameter that its version of the API lacks. If it has one,
+// suits writes an error.
+func (r *messagesRequest) suits(w http.ResponseWriter, request *http.Request) bool {
+	if request.Header.Get("Anthropic-Version") == versions[0] {
+		return true
+	}
+	for _, parameter := range []struct {
+		name  string
+		value json.RawMessage
+	}{{"temperature", r.Temperature}, {"top_p", r.TopP}, {"top_k", r.TopK}} {
+		if parameter.value != nil {
+			failAsAnthropic(w, failure{status: http.StatusBadRequest, message: parameter.name + ": Extra inputs are not permitted"})
+			return false
+		}
+	}
+	return true
 }
 
 // messagesUsage is the input of a message: how many tokens are neither read from the prompt cache nor
@@ -265,7 +286,7 @@ func (m message) blocks() []any {
 	if m.tool != "" {
 		return append(blocks, map[string]any{"type": "tool_use", "id": "toolu_demo_" + m.id, "name": m.tool, "input": json.RawMessage(m.arguments)})
 	}
-	return append(blocks, map[string]any{"type": "text", "text": m.content, "citations": nil})
+	return append(blocks, map[string]any{"type": "text", "text": m.content})
 }
 
 // shown returns what a client gets of the thought.
@@ -301,7 +322,7 @@ func (m message) events(chunks int) []string {
 		deltas := append([]map[string]any{{"type": "input_json_delta", "partial_json": ""}}, deltasOf("input_json_delta", "partial_json", m.arguments, chunks)...)
 		block(map[string]any{"type": "tool_use", "id": "toolu_demo_" + m.id, "name": m.tool, "input": map[string]any{}}, deltas...)
 	} else {
-		block(map[string]any{"type": "text", "text": "", "citations": nil}, deltasOf("text_delta", "text", m.content, chunks)...)
+		block(map[string]any{"type": "text", "text": ""}, deltasOf("text_delta", "text", m.content, chunks)...)
 	}
 	events.add("message_delta", map[string]any{
 		"delta": map[string]any{"stop_reason": m.stopReason(), "stop_sequence": nil, "stop_details": nil, "container": nil},

@@ -34,7 +34,7 @@ var (
 		fail:         failAsOpenAI,
 	}
 	anthropic = &protocol{
-		key:          func(r *http.Request) string { return r.Header.Get("X-Api-Key") },
+		key:          anthropicKey,
 		unauthorized: failure{http.StatusUnauthorized, "", "", "invalid x-api-key"},
 		fail:         failAsAnthropic,
 	}
@@ -95,6 +95,15 @@ func (u *upstream) knows(w http.ResponseWriter, r *http.Request, model string) b
 func bearerKey(r *http.Request) string {
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return key
+}
+
+// anthropicKey returns the key from either header: clients of the newer version of the API send it as
+// OpenAI's do.
+func anthropicKey(r *http.Request) string {
+	if key := r.Header.Get("X-Api-Key"); key != "" {
+		return key
+	}
+	return bearerKey(r)
 }
 
 func geminiKey(r *http.Request) string {

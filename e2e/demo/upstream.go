@@ -18,7 +18,7 @@ import (
 // Models are the default names of the models that the provider serves, each at every endpoint.
 var Models = []string{
 	"gpt-4o", "gpt-4o-mini", "gpt-5-mini", "o4-mini", "llama3.2", "text-embedding-3-small",
-	"claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5",
+	"claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5",
 	"gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-embedding-001",
 	"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-tts", "gpt-image-1", "omni-moderation-latest", "rerank-v3.5", "gpt-realtime",
 }
