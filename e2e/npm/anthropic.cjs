@@ -100,9 +100,9 @@ const refused = {
   'refused model, counted': () => client('/consumers-models').messages.countTokens({ model: 'claude-opus-5-5', messages: [{ role: 'user', content: 'Hello!' }] }),
   'invalid': ask('/consumers-models', { temperature: 'warm' }),
   'unknown group': ask('/consumers-group'),
-  'quota not spent': ask('/quota-spent'),
-  'quota spent': ask('/quota-spent'),
-  'quota of a second': () => retried(() => outcome(ask('/quota-second'), describe)),
+  'quota not spent': ask('/quota-spent-anthropic'),
+  'quota spent': ask('/quota-spent-anthropic'),
+  'quota of a second': () => retried(() => outcome(ask('/quota-second-anthropic'), describe)),
 };
 
 // broken are calls that the provider refuses.

@@ -159,8 +159,8 @@ const refused = {
   'unknown group': () => create(question('Hello!'), '/consumers-group'),
   'unknown key, realtime': () => talk('gpt-realtime', '/consumers-unknown', 'sk-consumer-nobody'),
   'refused model, realtime': () => talk('gpt-realtime', '/consumers-models'),
-  'quota not spent': () => create(question('Hello!'), '/quota-spent'),
-  'quota spent': () => create(question('Hello!'), '/quota-spent'),
+  'quota not spent': () => create(question('Hello!'), '/quota-spent-endpoints'),
+  'quota spent': () => create(question('Hello!'), '/quota-spent-endpoints'),
 };
 
 const broken = {

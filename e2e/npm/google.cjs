@@ -96,8 +96,8 @@ const refused = {
   'refused model, counted': () => client('/consumers-models').models.countTokens({ model: 'gemini-2.5-pro', contents: 'Hello!' }),
   'invalid': () => generate(question('Hello!', { temperature: 'warm' }), '/consumers-models'),
   'unknown group': () => generate(question('Hello!'), '/consumers-group'),
-  'quota not spent': () => generate(question('Hello!'), '/quota-spent'),
-  'quota spent': () => generate(question('Hello!'), '/quota-spent'),
+  'quota not spent': () => generate(question('Hello!'), '/quota-spent-google'),
+  'quota spent': () => generate(question('Hello!'), '/quota-spent-google'),
 };
 
 const broken = {
