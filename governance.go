@@ -16,6 +16,7 @@ type decision struct {
 	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
 	tokenLimit     int64    // of the output, all choices together; 0: none, or nothing needs it
+	counts         bool     // the request counts tokens, and uses none
 	outline        *outline // nil: nobody needed one
 }
 
@@ -70,16 +71,27 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 		return nil, apiErr
 	}
 	applyRules(ep, obj, draft)
-	stream := isStream(ep, obj)
+	config := obj
+	if ep.config != nil {
+		if config, apiErr = applyConfigRules(ep, obj, draft); apiErr != nil {
+			return nil, apiErr
+		}
+	}
+	stream := ep.streams || isStream(ep, obj)
 	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
-	if ep.tokenLimits != nil {
-		d.tokenLimit = tokenLimitOf(ep.tokenLimits, obj)
+	d.counts = ep.counts
+	limited := ep
+	if ep.config != nil {
+		limited = configOf(ep)
 	}
-	if ep.shown != nil {
-		d.request.Parameters = requestParameters(ep, obj)
+	if limited.tokenLimits != nil {
+		d.tokenLimit = tokenLimitOf(limited.tokenLimits, config)
+	}
+	if limited.shown != nil {
+		d.request.Parameters = requestParameters(limited, config)
 	}
 	if obj.outlined {
 		d.outline = outlineOf(ep.memory, obj)

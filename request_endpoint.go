@@ -3,8 +3,18 @@ package chatcompletion
 // endpoint is what a policy says about the requests to one kind of endpoint at one provider.
 type endpoint struct {
 	kind           kind
-	postOnly       bool   // requests are POSTs with a JSON body, and nothing else
-	path           string // of the provider, after the base path
+	protocol       *protocol   // nil: that of the client
+	errors         errorFormat // of the protocol
+	postOnly       bool        // requests are POSTs with a JSON body, and nothing else
+	basePath       string      // of the provider, for the protocol
+	path           string      // of the provider, after the base path
+	auth           *providerAuth
+	streams        bool   // every response is a stream
+	counts         bool   // it counts the tokens of a request, and uses none
+	config         any    // parameters and rules for the members of the parameter configID, see configOf; nil: there are none
+	configID       int    // of that parameter
+	isModelPath    bool   // the model is in the path
+	pathModel      string // in the path of a request; empty: the model is in the body
 	models         *modelRules
 	parameters     *parameterSet
 	rules          []*rule
@@ -20,4 +30,14 @@ type endpoint struct {
 	maxRequestBodyBytes int64
 	tokenLimits         []*sentParameter // decisions have the limit of the request; nil: no one wants it
 	shown               []*sentParameter // decisions name them; nil: no one wants them
+}
+
+// configOf returns the parameters and the rules for the members of a parameter; nil: there are none. Yaegi
+// could not set a field whose type leads back to its struct.
+func configOf(ep *endpoint) *endpoint {
+	config, has := ep.config.(*endpoint)
+	if !has {
+		return nil
+	}
+	return config
 }

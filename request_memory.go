@@ -19,7 +19,8 @@ import (
 // second would succeed after about 600 years.
 type conversationMemory struct {
 	arrayID     int           // of the parameter that holds the conversation: an array
-	maxElements int           // of that array
+	elementsMax int           // of that array
+	objectsMax  int           // in the elements; 0: any number
 	values      []*largeValue // that may be recognised
 	seed        maphash.Seed
 
@@ -80,18 +81,16 @@ const (
 	largeValueMinBytes = 1 << 10
 )
 
-// newConversationMemory returns the memory of an endpoint with all its rules; nil if its requests
-// are no conversations.
-func newConversationMemory(ep *endpoint) *conversationMemory {
-	m := &conversationMemory{seed: maphash.MakeSeed(), recent: newGeneration(), older: newGeneration()}
-	switch ep.kind {
-	case completions:
-		m.arrayID, m.maxElements = ep.parameters.ids["messages"], messagesMax
-	case responses:
-		m.arrayID, m.maxElements = ep.parameters.ids["input"], elementsMax
-	default:
+// newConversationMemory returns the memory of an endpoint with all its rules, whose requests have
+// their conversation in the array of the given name; nil if that is empty.
+func newConversationMemory(ep *endpoint, array string) *conversationMemory {
+	if array == "" {
 		return nil
 	}
+	id := ep.parameters.ids[array]
+	bounds := ep.parameters.list[id]
+	m := &conversationMemory{arrayID: id, elementsMax: bounds.elementsMax, objectsMax: bounds.objectsMax, seed: maphash.MakeSeed()}
+	m.recent, m.older = newGeneration(), newGeneration()
 	for _, v := range []*largeValue{
 		{name: toolsName, filler: []byte(`[]`)},
 		{name: "functions", filler: []byte(`[{"name":""}]`)},
@@ -312,8 +311,8 @@ func addCounts(sum, more *counts) {
 func areBounded(m *conversationMemory, leftOut, rest *counts) bool {
 	sum := *leftOut
 	addCounts(&sum, rest)
-	return sum.bytes <= maxSkeletonBytes && sum.quotes <= skeletonMaxEnds && sum.commas < maxValues && int(sum.elements) <= m.maxElements &&
-		sum.objects <= objectsMax && sum.objects-sum.elements <= elementsMax
+	return sum.bytes <= maxSkeletonBytes && sum.quotes <= skeletonMaxEnds && sum.commas < maxValues && int(sum.elements) <= m.elementsMax &&
+		(m.objectsMax == 0 || int(sum.objects-sum.elements) <= m.objectsMax)
 }
 
 // rememberGood remembers the turn and the large values of a body that has been found good. x has

@@ -22,6 +22,12 @@ type parameter struct {
 	whole    bool // the check reads long strings, which the skeleton does not contain
 	required bool // requests without it, or with null, are refused
 	noUsage  bool // a provider that knows it refuses a request for usage beside it
+	bypasses bool // it names models, or limits tokens, in addition to those that rules decide on
+
+	// Of an array that holds a conversation: how many elements it may have, and how many objects in
+	// them. 0: any number.
+	elementsMax int
+	objectsMax  int
 }
 
 // parameterSet is the known parameters of an endpoint: those of the schema and those of the
@@ -96,9 +102,20 @@ func withoutUsage(p *parameter) *parameter {
 	return p
 }
 
+// bypassing returns a parameter that is dropped where a rule restricts models or tokens.
+func bypassing(p *parameter) *parameter {
+	p.bypasses = true
+	return p
+}
+
 // modelID is the index of the model in every set of parameters: found[modelID] is where the client
 // sent it.
 const modelID = 0
+
+// modelParameters returns the schema of requests of which only the model is known.
+func modelParameters() []*parameter {
+	return []*parameter{modelID: ofString("model")}
+}
 
 // reasoningEfforts are the reasoning efforts of chat completions and of the Responses API.
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
@@ -110,7 +127,7 @@ func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true},
+		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
 		ofObject("audio", checkAudio),
 		withoutUsage(ofAnyType("dataSources")), // of older versions of Azure; the name that is listed last is the one to configure
 		withoutUsage(ofAnyType("data_sources")),
