@@ -52,7 +52,8 @@ async function run(groups, describe) {
       outcomes[name] = await outcome(call, describe);
     }
   }
-  console.log(JSON.stringify(outcomes));
+  // Connections that a gateway keeps open do not keep the script alive.
+  process.stdout.write(JSON.stringify(outcomes), () => process.exit());
 }
 
 // city is the JSON schema of what tools and structured outputs have.

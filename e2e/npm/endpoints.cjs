@@ -76,6 +76,7 @@ function talk(name = 'gpt-realtime', route = '', apiKey = key) {
       let text = '';
       response.on('data', (part) => { text += part; });
       response.on('end', () => {
+        request.destroy();
         const { type, code } = JSON.parse(text).error;
         resolve({ error: 'unexpected-response', status: response.statusCode, type, code });
       });
