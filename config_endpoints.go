@@ -19,10 +19,10 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		if !ep.strict {
 			widen(ep.parameters.list)
 		}
-		for _, name := range bypassParams(ep, pr.preset) {
-			if r, isNew := ruleFor(ep, name); isNew {
-				r.dropped = true
-			}
+		ep.restrictsModels = restrictsModels(config, ep)
+		dropAll(ep, bypassParams(ep, pr.preset))
+		if config := configOf(ep); config != nil {
+			dropAll(config, bypassing(config.parameters.list, ep.restrictsModels))
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
@@ -52,7 +52,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 		parseRules(bad, config, ep, row.names)
 	}
 	if row.config != "" {
-		inner := &endpoint{kind: row.kind, strict: ep.strict, models: ep.models, parameters: newParameterSet(row.configured())}
+		inner := &endpoint{kind: row.kind, protocol: row.protocol, strict: ep.strict, models: ep.models, parameters: newParameterSet(row.configured())}
 		if !inner.strict {
 			loosen(inner.parameters.list)
 		}
@@ -123,30 +123,59 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	return names
 }
 
+// restrictsModels reports whether a configuration restricts the models of an endpoint, for all clients
+// or for some.
+func restrictsModels(config *Config, ep *endpoint) bool {
+	restricts := !ep.models.override || ep.models.allowed != nil || len(config.Consumers.From) > 0
+	for i := range config.Consumers.List {
+		restricts = restricts || len(config.Consumers.List[i].AllowedModels) > 0
+	}
+	return restricts
+}
+
 // bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
-	var names []string
-	restricts := !ep.models.override || ep.models.allowed != nil
-	if restricts {
+	config := configOf(ep)
+	limits := limitsTokens(ep.rules) || (config != nil && limitsTokens(config.rules))
+	names := bypassing(ep.parameters.list, ep.restrictsModels || limits)
+	if ep.restrictsModels {
 		names = append(names, known.modelNames...)
 	}
-	rules := ep.rules
-	if config := configOf(ep); config != nil {
-		rules = append(append([]*rule{}, rules...), config.rules...)
+	if limits {
+		names = append(names, known.tokenLimits...)
 	}
+	return names
+}
+
+// limitsTokens reports whether one of the rules limits the tokens of the output.
+func limitsTokens(rules []*rule) bool {
 	for _, r := range rules {
 		if isTokenLimit(r) && (r.hasCeiling || r.defaultValue != nil) {
-			names = append(names, known.tokenLimits...)
-			restricts = true
+			return true
 		}
 	}
-	for _, p := range ep.parameters.list {
+	return false
+}
+
+// bypassing returns the names of the parameters that bypass rules, if there are any to bypass.
+func bypassing(parameters []*parameter, restricts bool) []string {
+	var names []string
+	for _, p := range parameters {
 		if p.bypasses && restricts {
 			names = append(names, p.name)
 		}
 	}
 	return names
+}
+
+// dropAll has an endpoint drop parameters that have no other rule.
+func dropAll(ep *endpoint, names []string) {
+	for _, name := range names {
+		if r, isNew := ruleFor(ep, name); isNew {
+			r.dropped = true
+		}
+	}
 }
 
 // newEndpoint returns an endpoint of a provider without rules.
@@ -172,6 +201,11 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 		loosen(parameters)
 	}
 	ep.parameters = newParameterSet(parameters)
+	for id, p := range parameters {
+		if p.naming {
+			ep.naming = append(ep.naming, id)
+		}
+	}
 	return ep
 }
 
@@ -200,13 +234,11 @@ func loosen(parameters []*parameter) {
 			if p.required {
 				loosenEmbeddingsInput(p)
 			}
-		case "messages":
-			p.check = checkLooseMessages
 		case "logprobs": // a count at Together
 			p.starts, p.article = "tf-0123456789", "a boolean or an integer"
 		default:
 			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
-			p.check = nil
+			p.check = p.looseCheck
 			p.whole = false
 		}
 	}

@@ -7,6 +7,15 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isModelPath {
+		return planUncommon(x, p, pr, ep, req)
+	}
+	return planRequest(ep, req)
+}
+
+// planUncommon is planFor for all but the first decision on a request, in a body that names the model,
+// that is enforced as it is.
+func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError
 		if ep, apiErr = pathEndpoint(pr.actions, pr.paths, req); apiErr != nil {
@@ -173,6 +182,8 @@ func movePath(pr *provider, ep *endpoint, pl *plan, req *http.Request) *apiError
 // providerPath returns the provider's path for a request, escaped; "": the client's.
 func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
 	switch {
+	case ep.isModelPath:
+		return providerModelPath(pr, ep, pl, req)
 	case pr.pathTemplate != nil:
 		return render(pr.pathTemplate, req)
 	case pr.path != "":
@@ -181,8 +192,6 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 		return presetFor(pr.preset, clientProtocol(req)).basePath + ep.path, nil
 	case pr.isRebased && ep.path != "":
 		return ep.basePath + ep.path, nil
-	case ep.isModelPath:
-		return providerModelPath(pr, ep, pl, req), nil
 	}
 	path := ""
 	if ep.kind == governedPassthrough {
@@ -197,19 +206,27 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 	return joinBase(pr.preset.basePath, path), nil
 }
 
-// providerModelPath returns the provider's path for a request whose model is in the path; "": the
-// client's, which is only sent if nothing is enforced.
-func providerModelPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) string {
+// providerModelPath returns the provider's path for a request whose model is in the path. A configured path
+// is what precedes the model. "": the client's path, which is only sent if nothing is enforced.
+func providerModelPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
 	parsed, isOne := parseModelPath(req.URL)
 	if !isOne {
-		return ""
+		return "", nil
 	}
 	prefix, model := parsed.prefix, parsed.model
-	if pr.isRebased {
+	if pr.path != "" {
+		prefix = pr.path
+	} else if pr.isRebased {
 		prefix = ep.basePath
+	}
+	if pr.pathTemplate != nil {
+		var apiErr *apiError
+		if prefix, apiErr = render(pr.pathTemplate, req); apiErr != nil {
+			return "", apiErr
+		}
 	}
 	if d := pl.decision; d != nil && d.model != nil {
 		model = d.model[0]
 	}
-	return modelPathOf(prefix, model, parsed.action)
+	return modelPathOf(prefix, model, parsed.action), nil
 }

@@ -18,6 +18,7 @@ type decision struct {
 	tokenLimit     int64    // of the output, all choices together; 0: none, or nothing needs it
 	counts         bool     // the request counts tokens, and uses none
 	outline        *outline // nil: nobody needed one
+	otherModels    []string // that the request names in addition to its own
 }
 
 func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
@@ -77,11 +78,18 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 			return nil, apiErr
 		}
 	}
+	var others []string
+	if ep.naming != nil {
+		if others, apiErr = otherModels(ep, obj, draft.model); apiErr != nil {
+			return nil, apiErr
+		}
+	}
 	stream := ep.streams || isStream(ep, obj)
 	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
+	d.otherModels = others
 	d.counts = ep.counts
 	limited := ep
 	if ep.config != nil {
@@ -95,6 +103,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	}
 	if obj.outlined {
 		d.outline = outlineOf(ep.memory, obj)
+		d.outline.namesModels = others != nil
 	}
 	if ep.models.template == nil {
 		storeDecision(ep.cache, obj, d)

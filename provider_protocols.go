@@ -12,6 +12,7 @@ type protocol struct {
 	name          string // in presets
 	errors        errorFormat
 	authHeader    string // in which its SDKs send a key, and its providers expect it
+	basePath      string // prefix of its paths; empty: that of the provider
 	clientHeader  string // canonical name of a header that only its clients send
 	defaultHeader string // a header that its providers require; empty: there is none
 	defaultValue  string // of that header
@@ -24,7 +25,7 @@ var (
 		name: "anthropic", errors: anthropicErrors, authHeader: "X-Api-Key", clientHeader: "Anthropic-Version",
 		defaultHeader: "Anthropic-Version", defaultValue: "2023-06-01",
 	}
-	geminiProtocol = &protocol{name: "gemini", errors: googleErrors, authHeader: "X-Goog-Api-Key", clientHeader: "X-Goog-Api-Key"}
+	geminiProtocol = &protocol{name: "gemini", errors: googleErrors, authHeader: "X-Goog-Api-Key", basePath: "/v1beta", clientHeader: "X-Goog-Api-Key"}
 )
 
 // clientProtocol returns the protocol of a request to an endpoint that several protocols have.
@@ -80,5 +81,9 @@ func presetFor(known *preset, of *protocol) protocolPreset {
 			return row
 		}
 	}
-	return protocolPreset{basePath: known.basePath, authHeader: of.authHeader}
+	base := of.basePath
+	if base == "" {
+		base = known.basePath
+	}
+	return protocolPreset{basePath: base, authHeader: of.authHeader}
 }

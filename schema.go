@@ -10,19 +10,24 @@ import (
 
 // parameter is the schema of one member of a request. A member that is null counts as missing.
 type parameter struct {
-	name     string
-	starts   string // first bytes of values of its type
-	article  string // its type in error messages, with its article
-	number   bool
-	integer  bool
-	minimum  float64  // of a number
-	maximum  float64  // of a number
-	oneOf    []string // allowed strings; empty: all
-	check    func(name string, value json.RawMessage) *apiError
+	name    string
+	starts  string // first bytes of values of its type
+	article string // its type in error messages, with its article
+	number  bool
+	integer bool
+	minimum float64  // of a number
+	maximum float64  // of a number
+	oneOf   []string // allowed strings; empty: all
+	check   func(name string, value json.RawMessage) *apiError
+	// looseCheck replaces check for providers other than the one that publishes the schema; nil: there
+	// is none.
+	looseCheck func(name string, value json.RawMessage) *apiError
+
 	whole    bool // the check reads long strings, which the skeleton does not contain
 	required bool // requests without it, or with null, are refused
 	noUsage  bool // a provider that knows it refuses a request for usage beside it
 	bypasses bool // it names models, or limits tokens, in addition to those that rules decide on
+	naming   bool // its elements may name models
 
 	// Of an array that holds a conversation: how many elements it may have, and how many objects in
 	// them. 0: any number.
@@ -102,9 +107,15 @@ func withoutUsage(p *parameter) *parameter {
 	return p
 }
 
-// bypassing returns a parameter that is dropped where a rule restricts models or tokens.
-func bypassing(p *parameter) *parameter {
+// bypassingRules returns a parameter that is dropped where rules restrict models or tokens.
+func bypassingRules(p *parameter) *parameter {
 	p.bypasses = true
+	return p
+}
+
+// namingModels returns a parameter whose elements may name models, which are checked.
+func namingModels(p *parameter) *parameter {
+	p.naming = true
 	return p
 }
 
@@ -127,7 +138,7 @@ func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
+		{name: "messages", starts: "[", article: "an array", check: checkMessages, looseCheck: checkLooseMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
 		ofObject("audio", checkAudio),
 		withoutUsage(ofAnyType("dataSources")), // of older versions of Azure; the name that is listed last is the one to configure
 		withoutUsage(ofAnyType("data_sources")),

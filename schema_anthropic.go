@@ -15,13 +15,14 @@ func messagesParameters() []*parameter {
 		ofSeveralTypes("container", checkTextOrObject),
 		ofObject("diagnostics", nil),
 		ofSeveralTypes("fallback_credit_token", checkTextOrObject),
-		bypassing(ofSeveralTypes("fallbacks", checkFallbacks)),
+		bypassingRules(namingModels(ofSeveralTypes("fallbacks", checkFallbacks))),
 		ofString("inference_geo"),
 		ofObject("metadata", checkCallerMetadata),
 		ofString("service_tier", "auto", "standard_only"),
 		ofArray("stop_sequences", checkStrings),
 		ofBoolean("stream"),
 		ofNumber("temperature", 0, 1),
+		ofObject("thread", nil),
 		ofInteger("top_k", 0, math.MaxFloat64),
 		ofNumber("top_p", 0, 1),
 	)
@@ -32,7 +33,10 @@ func messagesParameters() []*parameter {
 func countMessagesParameters() []*parameter {
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkAnthropicMessages, required: true, elementsMax: elementsMax, objectsMax: blocksMax},
+		{
+			name: "messages", starts: "[", article: "an array", check: checkAnthropicMessages, looseCheck: checkAnthropicMessages, required: true,
+			elementsMax: elementsMax, objectsMax: blocksMax,
+		},
 		ofObject("cache_control", nil),
 		ofObject("compaction", nil),
 		ofObject("context_management", nil),
@@ -43,7 +47,7 @@ func countMessagesParameters() []*parameter {
 		ofSeveralTypes("system", checkSystem),
 		ofObject("thinking", checkType),
 		ofObject("tool_choice", checkType),
-		ofArray("tools", checkAnthropicTools),
+		namingModels(ofArray("tools", checkAnthropicTools)),
 	}
 }
 

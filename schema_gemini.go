@@ -12,7 +12,7 @@ import (
 func generateContentParameters() []*parameter {
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "contents", starts: "[{", article: "an array", check: checkContents, required: true, elementsMax: elementsMax},
+		{name: "contents", starts: "[{", article: "an array", check: checkContents, looseCheck: checkContents, required: true, elementsMax: elementsMax},
 		ofString("cachedContent"),
 		ofObject("generationConfig", nil),
 		ofObject("labels", nil),
@@ -48,7 +48,7 @@ func generationConfigParameters() []*parameter {
 		ofString("responseMimeType"),
 		ofSeveralTypes("responseModalities", checkTextOrTexts),
 		ofObject("responseSchema", nil),
-		bypassing(ofObject("routingConfig", nil)), // names the model in manualMode
+		bypassingRules(ofObject("routingConfig", nil)), // names the model in manualMode
 		ofInteger("seed", math.MinInt64, math.MaxInt64),
 		ofObject("speechConfig", nil),
 		ofSeveralTypes("stopSequences", checkTextOrTexts),
@@ -64,7 +64,7 @@ func generationConfigParameters() []*parameter {
 func countContentsParameters() []*parameter {
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "contents", starts: "[{", article: "an array", check: checkContents, elementsMax: elementsMax},
+		{name: "contents", starts: "[{", article: "an array", check: checkContents, looseCheck: checkContents, elementsMax: elementsMax},
 		ofObject("generateContentRequest", nil),
 		ofObject("generationConfig", nil),
 		ofObject("systemInstruction", nil),
