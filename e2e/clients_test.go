@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,19 @@ func TestClientsForGo(t *testing.T) {
 	}
 	t.Logf("%s", output)
 	checkDemoKeys(t, provider)
+	// Two calls of each SDK are refused, one of them a stream. None is tried again.
+	want := map[string]map[int]int{
+		"/consumers-unknown": {401: 4}, "/consumers-models": {404: 4}, "/consumers-group": {403: 4},
+		"/quota-spent-messages": {200: 1, 429: 1}, "/quota-spent-gemini": {200: 1, 429: 1},
+	}
+	got := map[string]map[int]int{}
+	await(t, fmt.Sprintf("the access log has %v", want), func() bool {
+		log := accessLog(t, g)
+		for route := range want {
+			got[route] = statuses(log, route)
+		}
+		return reflect.DeepEqual(got, want)
+	})
 }
 
 // checkDemoKeys fails if the provider gets another key than its own, or gets it in another header than that of the
