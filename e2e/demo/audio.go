@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,7 +30,7 @@ func (u *upstream) readForm(w http.ResponseWriter, r *http.Request) (form, bool)
 	parts, err := r.MultipartReader()
 	for err == nil {
 		part, next := parts.NextPart()
-		if next == io.EOF {
+		if errors.Is(next, io.EOF) {
 			return f, u.knows(w, r, f.fields["model"])
 		}
 		if err = next; err != nil {
@@ -114,7 +115,7 @@ func silence(size int) []byte {
 	size -= size % samples
 	var file strings.Builder
 	file.WriteString("RIFF")
-	header := binary.LittleEndian.AppendUint32(nil, uint32(36+size)) //nolint:gosec // the size of a demo
+	header := binary.LittleEndian.AppendUint32(nil, uint32(36+size))
 	header = append(header, "WAVEfmt "...)
 	header = binary.LittleEndian.AppendUint32(header, 16)
 	header = binary.LittleEndian.AppendUint16(header, 1) // PCM
@@ -124,7 +125,7 @@ func silence(size int) []byte {
 	header = binary.LittleEndian.AppendUint16(header, samples)
 	header = binary.LittleEndian.AppendUint16(header, 8*samples)
 	header = append(header, "data"...)
-	header = binary.LittleEndian.AppendUint32(header, uint32(size)) //nolint:gosec // the size of a demo
+	header = binary.LittleEndian.AppendUint32(header, uint32(size))
 	file.Write(header)
 	file.Write(make([]byte, size))
 	return []byte(file.String())
