@@ -47,8 +47,8 @@ func clientRoutes(t *testing.T, provider *fake) gateway.Dynamic {
 	}
 	dynamic := exposing()
 	dynamic.Services = map[string]string{"demo": provider.URL}
-	dynamic.Middlewares["everything"] = gateway.Plugin(configuration(nil))
-	dynamic.Routers["everything"] = gateway.Router{Rule: "PathPrefix(`/v1`) || PathPrefix(`/v1beta`)", Middlewares: []string{"everything"}, Service: "demo"}
+	dynamic.Middlewares["everything"] = gateway.Plugin(at(t, provider.URL, configuration(nil)))
+	dynamic.Routers["everything"] = gateway.Router{Rule: "PathPrefix(`/v1`) || PathPrefix(`/v1beta`)", Middlewares: []string{"everything"}, Service: "noop@internal"}
 
 	refusing := accountRoutes(t)
 	refusing["consumers-models"]["allowedModels"] = []string{"gpt-4o-mini", "gpt-5-mini", "claude-sonnet-5-5", "claude-haiku-4-5", "gemini-2.5-flash"}
