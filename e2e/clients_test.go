@@ -53,7 +53,9 @@ func clientRoutes(t *testing.T, provider *fake) gateway.Dynamic {
 	refusing := accountRoutes(t)
 	refusing["consumers-models"]["allowedModels"] = []string{"gpt-4o-mini", "gpt-5-mini", "claude-sonnet-5-5", "claude-haiku-4-5", "gemini-2.5-flash"}
 	refusing["consumers-models"]["consumers"] = consumersOf("blue")
-	for _, client := range []string{"endpoints", "anthropic", "google", "messages", "gemini"} {
+	for _, client := range []string{
+		"endpoints", "anthropic", "google", "ai", "langchain-openai", "langchain-responses", "langchain-anthropic", "langchain-google", "messages", "gemini",
+	} {
 		refusing["quota-spent-"+client] = refusing["quota-spent"]
 	}
 	refusing["quota-second-anthropic"] = refusing["quota-second"]
@@ -78,6 +80,9 @@ func TestClientsOfAllProtocols(t *testing.T) {
 				}
 			}
 			compareOutcomes(t, got, refusals[script])
+			if again, ok := got["messages: quota spent"]; ok && (again["status"] != 429.0 || again["requests"] != 3.0) {
+				t.Errorf("messages: quota spent: %v, want status 429 after three requests", again)
+			}
 			if again, ok := got["quota of a second"]; ok && (again["error"] != nil || again["requests"].(float64) < 2) {
 				t.Errorf("quota of a second: %v, want success after another try", again)
 			}
@@ -86,7 +91,8 @@ func TestClientsOfAllProtocols(t *testing.T) {
 	checkDemoKeys(t, provider)
 }
 
-// refusals are what calls of the group refused come to, by script. Each makes one request: no client tries in vain.
+// refusals are what calls of the group refused come to, by script. Each makes one request: no client but the AI SDK, which
+// tries every 429 twice again, tries in vain.
 var refusals = map[string]map[string]string{
 	"endpoints": {
 		"unknown key":             `{"error":"AuthenticationError","status":401,"type":"invalid_request_error","code":"invalid_api_key","requests":1}`,
@@ -118,18 +124,20 @@ var refusals = map[string]map[string]string{
 		"unknown group":           `{"error":"ApiError","status":403,"type":"PERMISSION_DENIED","code":"403","requests":1}`,
 		"quota spent":             `{"error":"ApiError","status":429,"type":"RESOURCE_EXHAUSTED","code":"429","requests":1}`,
 	},
-	"ai":        refusalsByKind(aiRefusal, "responses", "chat", "messages", "gemini"),
-	"langchain": refusalsByKind(langChainRefusal, "openai", "responses", "anthropic", "google"),
+	"ai":        refusalsByKind(aiRefusal, []int{401, 403, 404}, "responses", "chat", "messages", "gemini"),
+	"langchain": refusalsByKind(langChainRefusal, []int{401, 403, 404, 429}, "openai", "responses", "anthropic", "google"),
 }
 
 // refusalsByKind returns the refusals that a script meets with each kind of client.
-func refusalsByKind(refusal func(kind string, status int) string, kinds ...string) map[string]string {
+func refusalsByKind(refusal func(kind string, status int) string, statuses []int, kinds ...string) map[string]string {
+	names := map[int][]string{401: {"unknown key"}, 403: {"unknown group"}, 404: {"refused model", "refused model, streamed"}, 429: {"quota spent"}}
 	texts := map[string]string{}
 	for _, kind := range kinds {
-		texts[kind+": unknown key"] = refusal(kind, http.StatusUnauthorized)
-		texts[kind+": refused model"] = refusal(kind, http.StatusNotFound)
-		texts[kind+": refused model, streamed"] = refusal(kind, http.StatusNotFound)
-		texts[kind+": unknown group"] = refusal(kind, http.StatusForbidden)
+		for _, status := range statuses {
+			for _, name := range names[status] {
+				texts[kind+": "+name] = refusal(kind, status)
+			}
+		}
 	}
 	return texts
 }
@@ -148,7 +156,7 @@ func aiRefusal(kind string, status int) string {
 
 // langChainRefusal returns an error of the SDK that LangChain's package uses.
 func langChainRefusal(kind string, status int) string {
-	name := map[int]string{401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError"}[status]
+	name := map[int]string{401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError", 429: "RateLimitError"}[status]
 	if kind == "google" {
 		name = "GoogleGenerativeAIFetchError"
 	}

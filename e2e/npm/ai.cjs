@@ -94,6 +94,8 @@ for (const kind of ['responses', 'chat', 'messages', 'gemini']) {
     [`${kind}: unknown group`]: () => generate(models('/consumers-group')[kind]()),
   });
 }
+refused['messages: quota not spent'] = () => generate(models('/quota-spent-ai').messages());
+refused['messages: quota spent'] = () => generate(models('/quota-spent-ai').messages());
 
 const broken = {};
 for (const kind of ['responses', 'chat', 'messages', 'gemini']) {

@@ -86,6 +86,8 @@ for (const kind of kinds) {
     [`${kind}: refused model`]: () => invoke(chats('/consumers-models')[kind]({ model: others[kind] })),
     [`${kind}: refused model, streamed`]: () => stream(chats('/consumers-models')[kind]({ model: others[kind] })),
     [`${kind}: unknown group`]: () => invoke(chats('/consumers-group')[kind]()),
+    [`${kind}: quota not spent`]: () => invoke(chats(`/quota-spent-langchain-${kind}`)[kind]()),
+    [`${kind}: quota spent`]: () => invoke(chats(`/quota-spent-langchain-${kind}`)[kind]()),
   });
 }
 
