@@ -55,7 +55,7 @@ func FuzzProtocolPathsAreGoverned(f *testing.F) {
 		"/v1beta/models/models/other:generateContent", "/v1beta/tunedModels/other:generateContent", "/v1beta/TunedModels/other:generateContent", "/v1beta/dynamic/other:generateContent", "/v1beta/models/governed:x:generateContent",
 		"/v1beta/models/other:generateContent:generateContent", "/v1beta/models/a%2Fother:generateContent", "/v1beta/models%2Fother:generateContent", "/v1beta%2Fmodels%2Fother%3AgenerateContent", "/v1beta/models/other%253AgenerateContent",
 		"/v1/projects/p/locations/l/publishers/google/models/other:generateContent", "/v1/projects/p/locations/l/endpoints/other:generateContent", "/v1beta/models/other:batchGenerateContent", "/v1beta/models/other:unknown",
-		"/models/other:generateContent", "/v1beta/models/../models/other:generateContent", "/v1beta/models/./other:generateContent", `/v1beta\models\other:generateContent`, "/v1beta/models/other:generateContent%00", "/v1beta/models/other:generateContent.",
+		"/models/other:generateContent", "/v1beta/models/../models/other:generateContent", "/v1beta/models/./other:generateContent", `/v1beta\models\big:generateContent`, "/v1beta/models/other:generateContent%00", "/v1beta/models/other:generateContent.",
 		"/v1beta/models/governed/..%2Fother:generateContent", "/v1beta/models/other?:generateContent", "/v1beta/models/other%3F:generateContent", "/v1beta/models/other%23:generateContent", "/v1beta/models/other:generateContent#x", "/v1beta/models/:generateContent",
 		"/v1beta/models/other:predict", "/v1beta/models/other:embedContent", "/v1beta/models/other:batchEmbedContents", "/v1beta/models/other:asyncBatchEmbedContent", "http://host/v1beta/models/other:generateContent", "/v1beta/files/other:generateContent",
 	} {
