@@ -31,8 +31,8 @@ type exchange struct {
 	consumer      *consumer      // that sent the request; nil: it is unknown
 	restricted    bool           // the consumer, or its group, may use some models only
 	foundLate     bool           // a chained instance has found the consumer out
-	countsCost    bool           // a quota counts money
 	sharesCharges bool           // charges may be in Redis
+	isUncommon    bool           // it has not ended with a complete response and status 200, or its quotas need more steps
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

@@ -33,7 +33,7 @@ type smallUsage struct {
 	Completion       usageDetails `json:"completion_tokens_details"`
 	// The following count for costs only.
 	CacheWrites cacheWriteMembers `json:"cache_creation"`
-	Cost        json.RawMessage   `json:"cost"`
+	Cost        *json.RawMessage  `json:"cost"` // a pointer, so that usages can be compared
 }
 
 // cacheWriteMembers are the members that say how long a cache keeps what was written to it.
@@ -62,12 +62,12 @@ type smallItems struct {
 }
 
 type smallItemsUsage struct {
-	InputTokens  int64           `json:"input_tokens"`
-	OutputTokens int64           `json:"output_tokens"`
-	TotalTokens  int64           `json:"total_tokens"`
-	Input        usageDetails    `json:"input_tokens_details"`
-	Output       usageDetails    `json:"output_tokens_details"`
-	Cost         json.RawMessage `json:"cost"` // counts for costs only
+	InputTokens  int64            `json:"input_tokens"`
+	OutputTokens int64            `json:"output_tokens"`
+	TotalTokens  int64            `json:"total_tokens"`
+	Input        usageDetails     `json:"input_tokens_details"`
+	Output       usageDetails     `json:"output_tokens_details"`
+	Cost         *json.RawMessage `json:"cost"` // counts for costs only
 	// What usages of other protocols have.
 	PromptTokens     any `json:"prompt_tokens"`
 	CompletionTokens any `json:"completion_tokens"`

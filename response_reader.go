@@ -203,8 +203,8 @@ func readSmallItems(reader *responseReader, body []byte) bool {
 	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
 	if reader.wantsDetails {
 		reader.record.details = &smallResponse{
-			ID: members.ID, ServiceTier: members.ServiceTier, Usage: smallUsage{Prompt: u.Input, Completion: u.Output, Cost: u.Cost},
-			Choices: []smallChoice{{FinishReason: members.Status}},
+			ID: members.ID, ServiceTier: members.ServiceTier, Choices: []smallChoice{{FinishReason: members.Status}},
+			Usage: smallUsage{PromptTokens: u.InputTokens, CompletionTokens: u.OutputTokens, Prompt: u.Input, Completion: u.Output, Cost: u.Cost},
 		}
 	}
 	return true
