@@ -57,8 +57,13 @@ func (c benchCase) measured() (first, last int) {
 
 // path is the path of the API that the case calls.
 func (c benchCase) path() string {
-	if c.agents != nil && c.agents.Responses {
+	switch {
+	case c.agents != nil && c.agents.Responses:
 		return responsesPath
+	case c.agents != nil && c.agents.Messages:
+		return messagesPath
+	case c.agents != nil && c.agents.Contents:
+		return contentsPath
 	}
 	if c.stream != nil {
 		return c.stream.path
@@ -90,6 +95,8 @@ func cases() []benchCase {
 		{name: "agent session, 60 turns, 30 tools", agents: &agent.Profile{Turns: 60, Tools: 30}},
 		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agent.Profile{Turns: 10, Tools: 5, Responses: true}},
 		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agent.Profile{Turns: 60, Tools: 30, Responses: true}},
+		{name: "agent session, 60 turns, 30 tools, Anthropic's Messages", agents: &agent.Profile{Turns: 60, Tools: 30, Messages: true}},
+		{name: "agent session, 60 turns, 30 tools, Gemini's generateContent", agents: &agent.Profile{Turns: 60, Tools: 30, Contents: true}},
 		streamCase(openAI, eventCase),
 		streamCase(anthropic, eventCase+", Anthropic's Messages"),
 		streamCase(gemini, eventCase+", Gemini's generateContent"),
@@ -108,6 +115,17 @@ func agentCases() []string {
 	var names []string
 	for _, c := range cases() {
 		if c.agents != nil {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// openAICases are the names of the cases of agents that use OpenAI's API, which other gateways know.
+func openAICases() []string {
+	var names []string
+	for _, c := range cases() {
+		if c.agents != nil && !c.agents.Messages && !c.agents.Contents {
 			names = append(names, c.name)
 		}
 	}

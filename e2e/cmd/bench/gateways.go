@@ -18,7 +18,7 @@ var clientCounts = []int{1, 16, mostClients}
 // compared names the cases whose CPU time is compared between gateways.
 var compared = append([]string{
 	"1 KB of prose", "1 KB of prose, unlike any before", "16 KB of prose", "256 KB of prose", "1 MB with an image", eventCase,
-}, agentCases()...)
+}, openAICases()...)
 
 // gateways writes throughput and CPU time of Traefik without the plugin, with it, with it compiled
 // in, and of other gateways.

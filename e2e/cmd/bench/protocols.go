@@ -20,7 +20,7 @@ var (
 	openAI = &protocol{path: chatPath, body: streamRequest, first: eventData, event: eventData, end: endData, last: "data: [DONE]\n"}
 
 	anthropic = &protocol{
-		path: "/v1/messages",
+		path: messagesPath,
 		body: func() []byte {
 			return fmt.Appendf(nil, `{"model":%q,"max_tokens":4096,"seed":70000000,"stream":true,"messages":[{"role":"user","content":%q}]}`, clientModel, textStamp+prose(600, 1))
 		},
@@ -33,7 +33,7 @@ var (
 	}
 
 	gemini = &protocol{
-		path: "/v1beta/models/" + clientModel + ":streamGenerateContent?alt=sse",
+		path: modelsPath + clientModel + ":streamGenerateContent?alt=sse",
 		body: func() []byte {
 			return fmt.Appendf(nil, `{"contents":[{"role":"user","parts":[{"text":%q}]}],"generationConfig":{"maxOutputTokens":4096}}`, textStamp+prose(600, 1))
 		},
@@ -45,13 +45,6 @@ var (
 
 const geminiEvent = `data: {"candidates": [{"content": {"parts": [{"text": " gateway"}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 200,` +
 	`"candidatesTokenCount": 12,"totalTokenCount": 212,"promptTokensDetails": [{"modality": "TEXT","tokenCount": 200}]},"modelVersion": "gpt-4o-mini","responseId": "bench"}` + "\r\n\r\n"
-
-// pathModel returns the model that a path names; "" if it names none.
-func pathModel(path string) string {
-	_, model, _ := strings.Cut(path, "/models/")
-	model, _, _ = strings.Cut(model, ":")
-	return model
-}
 
 // protocolOf returns the API of a path.
 func protocolOf(path string) *protocol {
