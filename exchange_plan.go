@@ -8,6 +8,8 @@ import "net/http"
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
 	switch {
+	case x.plan == nil && !ep.postOnly && ep.kind == governedPassthrough && isForm(req.Header):
+		return planUpload(x, p, ep, req)
 	case x.plan == nil && p.reportOnly:
 		return planReport(x, p, ep, req)
 	case x.plan == nil && x.restricted:
@@ -39,6 +41,9 @@ func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*pla
 	if x.reportOnly {
 		return &own, nil
 	}
+	if own.form != nil {
+		return planFormFallback(x, p, pr, req)
+	}
 	body, added := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, x.plan.decoded), x.plan.usageAdded)
 	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added}
 	if p.reportOnly {
@@ -54,14 +59,20 @@ func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*pla
 // withoutBypassParams returns a body without the parameters that would bypass the rules of the
 // instances before at a provider.
 func withoutBypassParams(x *exchange, pr *provider, body []byte) []byte {
-	var names []string
-	for _, prior := range x.enforced {
-		names = append(names, bypassParams(prior.endpoints[x.kind], pr.preset)...)
-	}
+	names := enforcedNames(x, pr)
 	if names == nil {
 		return body
 	}
 	return removeMembers(body, names)
+}
+
+// enforcedNames returns the parameters that would bypass the rules of the instances before at a provider.
+func enforcedNames(x *exchange, pr *provider) []string {
+	var names []string
+	for _, prior := range x.enforced {
+		names = append(names, bypassParams(prior.endpoints[x.kind], pr.preset)...)
+	}
+	return names
 }
 
 // copyDecision returns a copy with its own request: the exporter caches the text of a request
@@ -82,7 +93,9 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		return prior, denied()
 	}
 	var apiErr *apiError
-	if x.reportOnly {
+	if prior.form != nil || (ep.kind == governedPassthrough && isForm(req.Header)) {
+		pl, apiErr = reapplyUpload(x, p, pr, req)
+	} else if x.reportOnly {
 		pl, apiErr = planRequest(ep, req)
 	} else {
 		pl.decision = prior.decision
@@ -93,13 +106,13 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
-	if apiErr == nil && x.foundLate {
+	if apiErr == nil && x.foundLate && !isPending(pl) {
 		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
 	if p.reportOnly {
 		pl = asReport(ep.models, pl, apiErr)
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
-		if !x.reportOnly {
+		if !x.reportOnly && !pl.streams {
 			pl.pieces = [][]byte{pl.decoded}
 		}
 	}
@@ -110,6 +123,9 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 		x.priorDecision = nil // nothing that it decided was enforced
 	} else {
 		pl.decision = mergeDecisions(prior.decision, pl.decision)
+	}
+	if pl.stream != nil {
+		startUpload(x, p, ep, pl, req)
 	}
 	x.reportOnly = x.reportOnly && p.reportOnly
 	return pl, nil

@@ -14,7 +14,7 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 	rules, output, w := p.quotas, pl.decision.tokenLimit, x.response
 	input := int64(len(pl.decoded)) / 4
 	if input >= dataURLMinTokens {
-		input = estimatedTokens(pl.decoded)
+		input = estimatedInput(pl)
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
 	charges := append([]charge(nil), callerCharges(rules, x.call)...)
@@ -34,6 +34,9 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req
 // chained instances.
 func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request, charges []charge, amounts []int64) *apiError {
 	rules, w := p.quotas, x.response
+	if rules.vary && isPending(pl) {
+		return nil // see decideLate
+	}
 	if rules.vary || w.charges != nil {
 		var apiErr *apiError
 		if charges, apiErr = chooseCharges(x, p, pl, req, charges, amounts); apiErr != nil {
@@ -56,6 +59,14 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 	x.countsCost = x.countsCost || rules.hasCost
 	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
+}
+
+// estimatedInput returns how many tokens a request may have as its input. Files of a form are none.
+func estimatedInput(pl *plan) int64 {
+	if pl.form != nil {
+		return int64(pl.textBytes) / 4
+	}
+	return estimatedTokens(pl.decoded)
 }
 
 // callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
@@ -297,7 +308,7 @@ func settleUncommon(x *exchange, charges []charge) {
 // those of the end: some providers report 0, and Anthropic a first token.
 func completeCut(x *exchange, u *Usage) {
 	if u.InputTokens == 0 && x.plan != nil {
-		u.InputTokens = estimatedTokens(x.plan.decoded)
+		u.InputTokens = estimatedInput(x.plan)
 	}
 	u.OutputTokens = atLeast(u.OutputTokens, limitedOutput(x))
 }
@@ -330,7 +341,7 @@ func estimateUsage(x *exchange, charges []charge) {
 	}
 	if !u.InputKnown && x.plan != nil {
 		u.Estimated = true
-		u.InputTokens = estimatedTokens(x.plan.decoded)
+		u.InputTokens = estimatedInput(x.plan)
 	}
 	if output := limitedOutput(x); !u.OutputKnown && output > 0 {
 		u.Estimated = true
