@@ -41,18 +41,17 @@ func setFormRules(x *exchange, p *policy, ep *endpoint, f *form, names []string)
 }
 
 // formAgain returns a form for the rules of another provider or instance.
-func formAgain(x *exchange, p *policy, pr *provider, f *form) *form {
+func formAgain(x *exchange, p *policy, pr *provider, ep *endpoint, f *form) *form {
 	own := &form{contentType: f.contentType, delimiter: f.delimiter}
-	setFormRules(x, p, pr.endpoints[x.kind], own, enforcedNames(x, pr))
+	setFormRules(x, p, ep, own, enforcedNames(x, pr))
 	return own
 }
 
 // reapplyUpload applies the rules of a chained instance to the form that the instance before sends.
-func reapplyUpload(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
-	ep, prior := pr.endpoints[x.kind], x.plan
-	names := enforcedNames(x, pr)
+func reapplyUpload(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	prior, names := x.plan, enforcedNames(x, pr)
 	switch {
-	case ep.kind != governedPassthrough:
+	case !ep.takesForms:
 		return &plan{raw: prior.raw, streams: prior.streams}, invalidJSON("this endpoint does not take forms", 0)
 	case x.reportOnly || (prior.streams && (p.hasRules || names != nil || x.foundLate)):
 		return readUpload(x, p, ep, req, names)
@@ -60,13 +59,13 @@ func reapplyUpload(x *exchange, p *policy, pr *provider, req *http.Request) (*pl
 		return &plan{decision: prior.decision, form: prior.form, streams: true}, nil
 	}
 	body := joinedBody(prior)
-	return planHeldForm(ep, req, &plan{decoded: body, form: formAgain(x, p, pr, prior.form)})
+	return planHeldForm(ep, req, &plan{decoded: body, form: formAgain(x, p, pr, ep, prior.form)})
 }
 
 // planFormFallback decides what a fallback is sent of a form instead of the plan for the first provider.
-func planFormFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
-	ep, first := pr.endpoints[x.kind], x.plan
-	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formAgain(x, p, pr, first.form)}
+func planFormFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	first := x.plan
+	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formAgain(x, p, pr, ep, first.form)}
 	if p.reportOnly {
 		return pl, nil
 	}

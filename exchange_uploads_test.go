@@ -103,7 +103,9 @@ func newUploadGateway(t *testing.T, u *uploadProvider, config *Config) (*httptes
 	t.Cleanup(backend.Close)
 	target, _ := url.Parse(backend.URL)
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { http.Error(rw, "Bad Gateway", http.StatusBadGateway) }
+	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) {
+		http.Error(rw, "Bad Gateway", http.StatusBadGateway)
+	}
 	config.Routes = map[string]string{formPath: "passthrough: governed"}
 	m, sink := newSinkMiddleware(t, proxy.ServeHTTP, config)
 	gateway := httptest.NewServer(m)

@@ -111,6 +111,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	d.request.ReportOnly = true
 	if apiErr == nil {
 		d.tokenLimit = pl.decision.tokenLimit
+		d.counts = pl.decision.counts
 		d.request.Stream = pl.decision.request.Stream
 	}
 	return &plan{

@@ -39,6 +39,6 @@ func rejectUpload(w *responseWriter, apiErr *apiError) {
 	w.errorType = apiErr.code
 	w.fastPath = true
 	w.out = io.Discard
-	writeAPIError(w.ResponseWriter, apiErr)
+	writeAPIError(w.ResponseWriter, w.errors, apiErr)
 	w.status = apiErr.status
 }

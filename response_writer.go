@@ -31,10 +31,11 @@ type responseWriter struct {
 	countedOpen       bool           // the response is in the count of open streams
 	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, heldBytes, announcesTrailers, limit or countedOpen is set
 
-	instance  string    // name of the middleware instance, for log lines
-	registry  *registry // counts open streams
-	mayRetry  bool      // a fallback may replace this response
-	errorType string    // error.type of a response that the middleware ended or replaced; empty: it did neither
+	errors    errorFormat // of the client's protocol
+	instance  string      // name of the middleware instance, for log lines
+	registry  *registry   // counts open streams
+	mayRetry  bool        // a fallback may replace this response
+	errorType string      // error.type of a response that the middleware ended or replaced; empty: it did neither
 
 	charges          []charge // what is reserved on quotas; nil: none have been looked at
 	refused          []charge // those of which one has refused the request
