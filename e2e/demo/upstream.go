@@ -43,8 +43,8 @@ type upstream struct {
 	served   atomic.Int64
 }
 
-// Handler serves POST /v1/chat/completions, /v1/embeddings and /v1/responses, GET /v1/models, and
-// each model below it.
+// Handler serves POST /v1/chat/completions, /v1/embeddings, /v1/responses and
+// /v1/audio/transcriptions, GET /v1/models, and each model below it.
 func Handler(options Options) http.Handler {
 	u := &upstream{interval: options.Interval, chunks: options.Chunks}
 	if u.chunks <= 0 {
@@ -60,6 +60,7 @@ func Handler(options Options) http.Handler {
 	mux.HandleFunc("POST /v1/chat/completions", u.completions)
 	mux.HandleFunc("POST /v1/embeddings", u.embeddings)
 	mux.HandleFunc("POST /v1/responses", u.responses)
+	mux.HandleFunc("POST /v1/audio/transcriptions", u.transcriptions)
 	mux.HandleFunc("GET /v1/models", u.models)
 	mux.HandleFunc("GET /v1/models/{name}", u.model)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
