@@ -122,11 +122,12 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		return prior, denied()
 	}
 	var apiErr *apiError
-	if prior.form != nil || (ep.takesForms && isForm(req.Header)) {
+	switch {
+	case prior.form != nil || (ep.takesForms && isForm(req.Header)):
 		pl, apiErr = reapplyUpload(x, p, pr, ep, req)
-	} else if x.reportOnly {
+	case x.reportOnly:
 		pl, apiErr = planRequest(ep, req)
-	} else {
+	default:
 		pl.decision = prior.decision
 		body := withoutBypassParams(x, pr, joinedBody(prior))
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)

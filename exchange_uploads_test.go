@@ -120,7 +120,7 @@ func sendUpload(t *testing.T, req *http.Request) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestResponseBeforeTheModelIsTheProviders(t *testing.T) {
 	gateway, sink := newUploadGateway(t, u, config)
 	res, err := http.DefaultClient.Do(uploadRequest(context.Background(), gateway.URL, "", 30<<20, testField("model", "dall-e-3")))
 	if err == nil {
-		res.Body.Close()
+		_ = res.Body.Close()
 	}
 	c := waitForCall(t, gateway, sink)
 	if c.Status != http.StatusUnauthorized && c.Status != http.StatusBadGateway { // the connection may break first
@@ -250,10 +250,12 @@ func TestClientThatLeavesAnUploadReleasesItsQuota(t *testing.T) {
 	})))
 	req.ContentLength += 2
 	if res, err := http.DefaultClient.Do(req); err == nil {
-		res.Body.Close()
+		_ = res.Body.Close()
 		t.Errorf("status = %d, want none", res.StatusCode)
 	}
-	<-u.ended
+	if err := <-u.ended; err == nil {
+		t.Error("the provider has read the whole body, want an error")
+	}
 	c := waitForCall(t, gateway, sink)
 	if c.Request.Model != "whisper-1" && c.Request.Model != "" {
 		t.Errorf("record: model %q", c.Request.Model)

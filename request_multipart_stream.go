@@ -50,6 +50,7 @@ func (s *formStream) Read(p []byte) (int, error) {
 	n := copy(p, s.ready[0])
 	s.ready[0] = s.ready[0][n:]
 	if len(s.ready[0]) == 0 {
+		s.ready[0] = nil // the memory of a long beginning is free
 		s.ready = s.ready[1:]
 	}
 	return n, nil
@@ -211,10 +212,11 @@ func planStream(ep *endpoint, req *http.Request, f *form, prefix []byte) (*plan,
 	if apiErr != nil {
 		return pl, apiErr
 	}
-	s.left = rest
+	s.left = append([]byte(nil), rest...)
 	pl.stream = s
 	pl.textBytes = s.scanner.textBytes
 	pl.streamBytes = streamBytes(ep, req, pl)
+	pl.raw = nil // the stream has it
 	if pl.decision == nil {
 		pl.decision = newDecision(ep.models, "", "", nil, nil)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -57,7 +58,7 @@ func readFields(req *http.Request) ([]string, error) {
 	form := multipart.NewReader(req.Body, parameters["boundary"])
 	for {
 		part, err := form.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, req.Body)
 			return fields, err
 		}

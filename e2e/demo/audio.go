@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -31,7 +32,7 @@ func readForm(r *http.Request) (model, text string, err error) {
 	form := multipart.NewReader(r.Body, parameters["boundary"])
 	for {
 		part, err := form.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return model, text, nil
 		}
 		if err != nil {
