@@ -51,6 +51,9 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
+		if w.errors == anthropicErrors {
+			useAnthropicLimits(w.ResponseWriter.Header(), time.Now())
+		}
 	}
 	writePolicyError(w.ResponseWriter, w.errors, apiErr)
 	w.status = apiErr.status

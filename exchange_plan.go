@@ -7,7 +7,7 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if x.plan != nil || p.reportOnly || x.restricted || ep.isModelPath || ep.takesForms {
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath || ep.takesForms {
 		return planUncommon(x, p, pr, ep, req)
 	}
 	return planRequest(ep, req)
@@ -24,6 +24,9 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		setKind(x, ep.kind)
 		x.call.Target = ep.target
 	}
+	if ep.isVersioned {
+		ep = versionEndpoint(pr, ep, req)
+	}
 	switch {
 	case x.plan == nil && ep.takesForms && isForm(req.Header):
 		return planUpload(x, p, ep, req)
@@ -37,6 +40,16 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		return planFallback(x, p, pr, ep, req)
 	}
 	return reapply(x, p, pr, ep, req)
+}
+
+// versionEndpoint returns the endpoint for the version of the protocol that a request names: versions are
+// dates, and the first one is what requests without a version get.
+func versionEndpoint(pr *provider, ep *endpoint, req *http.Request) *endpoint {
+	version := req.Header[ep.protocol.defaultHeader]
+	if version != nil && version[0] > ep.protocol.defaultValue {
+		return pr.later[ep.kind]
+	}
+	return ep
 }
 
 // planUnknownPath plans for a path that does not name a model and an action, which is refused unless
@@ -199,6 +212,10 @@ func movePath(pr *provider, ep *endpoint, pl *plan, req *http.Request) *apiError
 // providerPath returns the provider's path for a request, escaped; "": the client's.
 func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
 	switch {
+	case ep.isModelPath:
+		return providerModelPath(pr, ep, pl, req)
+	case ep.counts && pr.path != "": // a request that is not charged must not reach another endpoint
+		return "", denied()
 	case pr.pathTemplate != nil:
 		return render(pr.pathTemplate, req)
 	case pr.path != "":
@@ -207,8 +224,6 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 		return presetFor(pr.preset, clientProtocol(req)).basePath + ep.path, nil
 	case pr.isRebased && ep.path != "":
 		return ep.basePath + ep.path, nil
-	case ep.isModelPath:
-		return providerModelPath(pr, ep, pl, req), nil
 	}
 	path := ""
 	if ep.kind == governedPassthrough {
@@ -223,19 +238,27 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 	return joinBase(pr.preset.basePath, path), nil
 }
 
-// providerModelPath returns the provider's path for a request whose model is in the path; "": the
-// client's, which is only sent if nothing is enforced.
-func providerModelPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) string {
+// providerModelPath returns the provider's path for a request whose model is in the path. A configured path
+// is what precedes the model. "": the client's path, which is only sent if nothing is enforced.
+func providerModelPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
 	parsed, isOne := parseModelPath(req.URL)
 	if !isOne {
-		return ""
+		return "", nil
 	}
 	prefix, model := parsed.prefix, parsed.model
-	if pr.isRebased {
+	if pr.path != "" {
+		prefix = pr.path
+	} else if pr.isRebased {
 		prefix = ep.basePath
+	}
+	if pr.pathTemplate != nil {
+		var apiErr *apiError
+		if prefix, apiErr = render(pr.pathTemplate, req); apiErr != nil {
+			return "", apiErr
+		}
 	}
 	if d := pl.decision; d != nil && d.model != nil {
 		model = d.model[0]
 	}
-	return modelPathOf(prefix, model, parsed.action)
+	return modelPathOf(prefix, model, parsed.action), nil
 }

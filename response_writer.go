@@ -220,6 +220,9 @@ func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(header, w.charges, w.refused)
+		if w.errors == anthropicErrors {
+			useAnthropicLimits(header, time.Now())
+		}
 	}
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||
