@@ -131,7 +131,7 @@ func decideLate(late *lateDecision, requested string) (string, *apiError) {
 	}
 	if late.reserves {
 		pl := &plan{decision: d, textBytes: late.plan.textBytes, form: f}
-		apiErr = reserveQuotas(x, p, pl, &bufferedResponse{header: u.header}, late.req)
+		apiErr = reserveUncommon(x, p, pl, &bufferedResponse{header: u.header}, late.req)
 		if apiErr != nil {
 			return "", apiErr
 		}

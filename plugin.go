@@ -145,7 +145,7 @@ func serveGoverned(x *exchange, req *http.Request) {
 	}
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil && p.quotas != nil {
-		apiErr = reserveQuotas(x, p, pl, x.response.ResponseWriter, req)
+		apiErr = reserveQuotas(x, p, pl, req)
 	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)

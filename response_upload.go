@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // upload is what is found out about the body of a request while it streams to a provider. The transport
@@ -35,6 +36,9 @@ func rejectUpload(w *responseWriter, apiErr *apiError) {
 	}
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(header, w.charges, w.refused)
+		if w.errors == anthropicErrors {
+			useAnthropicLimits(header, time.Now())
+		}
 	}
 	w.errorType = apiErr.code
 	w.fastPath = true

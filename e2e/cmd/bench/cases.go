@@ -17,8 +17,8 @@ type benchCase struct {
 	name   string
 	body   []byte
 	agents *agent.Profile // in place of a body
-	stream bool
-	unlike bool // each time also with a different parameter: the plugin finds no cached decision
+	stream *protocol      // nil: the response is not a stream
+	unlike bool           // each time also with a different parameter: the plugin finds no cached decision
 
 	unsampled bool // the client's trace is not sampled, so the plugin exports no span
 }
@@ -60,6 +60,9 @@ func (c benchCase) path() string {
 	if c.agents != nil && c.agents.Responses {
 		return responsesPath
 	}
+	if c.stream != nil {
+		return c.stream.path
+	}
 	return chatPath
 }
 
@@ -68,7 +71,7 @@ func (c benchCase) response() string { return responseTo(c.path()) }
 
 // units is the number of units, requests or events, by which the figures of a request are divided.
 func (c benchCase) units() int {
-	if c.stream {
+	if c.stream != nil {
 		return streamEvents
 	}
 	return 1
@@ -87,7 +90,9 @@ func cases() []benchCase {
 		{name: "agent session, 60 turns, 30 tools", agents: &agent.Profile{Turns: 60, Tools: 30}},
 		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agent.Profile{Turns: 10, Tools: 5, Responses: true}},
 		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agent.Profile{Turns: 60, Tools: 30, Responses: true}},
-		streamCase(),
+		streamCase(openAI, eventCase),
+		streamCase(anthropic, eventCase+", Anthropic's Messages"),
+		streamCase(gemini, eventCase+", Gemini's generateContent"),
 	}
 }
 
@@ -109,7 +114,9 @@ func agentCases() []string {
 	return names
 }
 
-// eventCase is the name of the streaming case.
+// eventCase is the name of the streaming case of chat completions.
 const eventCase = "one event of a stream of 100"
 
-func streamCase() benchCase { return benchCase{name: eventCase, body: streamRequest(), stream: true} }
+func streamCase(p *protocol, name string) benchCase {
+	return benchCase{name: name, body: p.body(), stream: p}
+}

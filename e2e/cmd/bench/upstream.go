@@ -96,7 +96,7 @@ func (b *bench) upstreamHandler() http.Handler {
 			return // the client has disconnected
 		}
 		b.last.Store(&seenRequest{authorization: r.Header.Get("Authorization"), body: body})
-		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String())
+		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String()+pathModel(r.URL.Path))
 		switch name := r.Header.Get(streamHeader); name {
 		case "":
 			w.Header().Set("Content-Type", "application/json")
@@ -113,8 +113,13 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w).Flush
 	time.Sleep(thinkTime)
-	for range streamEvents {
-		if _, err := io.WriteString(w, eventData); err != nil || flush() != nil {
+	p := protocolOf(r.URL.Path)
+	for i := range streamEvents {
+		event := p.event
+		if i == 0 {
+			event = p.first
+		}
+		if _, err := io.WriteString(w, event); err != nil || flush() != nil {
 			return
 		}
 		select {
@@ -123,7 +128,7 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 			return
 		}
 	}
-	_, _ = io.WriteString(w, endData)
+	_, _ = io.WriteString(w, p.end)
 }
 
 // collect accepts telemetry and discards it.
