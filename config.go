@@ -137,7 +137,7 @@ type Config struct {
 	// AuthHeader is the request header that carries Token to the provider.
 	AuthHeader AuthHeader
 	// MaxRequestBodySize is the maximum size of a request body in bytes, both as received and
-	// decompressed.
+	// decompressed. A form that is larger streams to the provider.
 	// Default: 10485760 (10 MiB). Refused: less than 1, more than 2147483647.
 	MaxRequestBodySize any
 	// MaxResponseBytes is the maximum size of a governed response body in bytes, as the client

@@ -12,7 +12,7 @@ import (
 // before the first byte of a response costs the client only time.
 func tryProviders(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	for i, pr := range p.providers {
-		isLast := i == len(p.providers)-1 || x.plan.invalid // the rest of an invalid body can be read only once
+		isLast := i == len(p.providers)-1 || x.plan.invalid || x.plan.streams // the rest of the body can be read only once
 		if tryProvider(x, p, pr, isLast, rw, req) {
 			return
 		}

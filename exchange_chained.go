@@ -56,7 +56,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 		applyPlan(x, pl)
 		send(x, p, rw, req)
 	}
-	if len(x.response.charges) > reservedBefore {
+	if x.response.upload == nil && len(x.response.charges) > reservedBefore {
 		releaseUnserved(x, reservedBefore)
 	}
 }

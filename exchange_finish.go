@@ -13,6 +13,9 @@ import (
 // response ended.
 func finish(x *exchange, ctx context.Context) {
 	w, c := x.response, x.call
+	if w.upload != nil {
+		settleUpload(x)
+	}
 	if w.needsCleanup {
 		cleanup(w)
 	}

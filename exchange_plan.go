@@ -7,14 +7,14 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath {
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath || ep.takesForms {
 		return planUncommon(x, p, pr, ep, req)
 	}
 	return planRequest(ep, req)
 }
 
-// planUncommon is planFor for all but the first decision on a request, in a body that names the model,
-// that is enforced as it is.
+// planUncommon is planFor for all but the first decision on a request, in a body of JSON that names the
+// model, that is enforced as it is.
 func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError
@@ -28,6 +28,8 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		ep = versionEndpoint(pr, ep, req)
 	}
 	switch {
+	case x.plan == nil && ep.takesForms && isForm(req.Header):
+		return planUpload(x, p, ep, req)
 	case x.plan == nil && p.reportOnly:
 		return planReport(x, p, ep, req)
 	case x.plan == nil && x.restricted:
@@ -82,6 +84,9 @@ func planFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 	if x.reportOnly {
 		return &own, nil
 	}
+	if own.form != nil {
+		return planFormFallback(x, p, pr, ep, req)
+	}
 	body, added := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, x.plan.decoded), x.plan.usageAdded)
 	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added}
 	if p.reportOnly {
@@ -97,14 +102,20 @@ func planFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 // withoutBypassParams returns a body without the parameters that would bypass the rules of the
 // instances before at a provider.
 func withoutBypassParams(x *exchange, pr *provider, body []byte) []byte {
-	var names []string
-	for _, prior := range x.enforced {
-		names = append(names, bypassParams(prior.endpoints[x.kind], pr.preset)...)
-	}
+	names := enforcedNames(x, pr)
 	if names == nil {
 		return body
 	}
 	return removeMembers(body, names)
+}
+
+// enforcedNames returns the parameters that would bypass the rules of the instances before at a provider.
+func enforcedNames(x *exchange, pr *provider) []string {
+	var names []string
+	for _, prior := range x.enforced {
+		names = append(names, bypassParams(prior.endpoints[x.kind], pr.preset)...)
+	}
+	return names
 }
 
 // copyDecision returns a copy with its own request: the exporter caches the text of a request
@@ -124,9 +135,12 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		return prior, denied()
 	}
 	var apiErr *apiError
-	if x.reportOnly {
+	switch {
+	case prior.form != nil || (ep.takesForms && isForm(req.Header)):
+		pl, apiErr = reapplyUpload(x, p, pr, ep, req)
+	case x.reportOnly:
 		pl, apiErr = planRequest(ep, req)
-	} else {
+	default:
 		pl.decision = prior.decision
 		body := withoutBypassParams(x, pr, joinedBody(prior))
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
@@ -135,13 +149,13 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
-	if apiErr == nil && x.foundLate {
+	if apiErr == nil && x.foundLate && !isPending(pl) {
 		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
 	if p.reportOnly {
 		pl = asReport(ep.models, pl, apiErr)
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
-		if !x.reportOnly {
+		if !x.reportOnly && !pl.streams {
 			pl.pieces = [][]byte{pl.decoded}
 		}
 	}
@@ -152,6 +166,9 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		x.priorDecision = nil // nothing that it decided was enforced
 	} else {
 		pl.decision = mergeDecisions(prior.decision, pl.decision)
+	}
+	if pl.stream != nil {
+		startUpload(x, p, ep, pl, req)
 	}
 	x.reportOnly = x.reportOnly && p.reportOnly
 	return pl, nil

@@ -125,6 +125,11 @@ func failAttempt(x *exchange, err error) {
 	if err != errNextProvider {
 		a.outcome = proxyOutcome(a.clientContext, err)
 	}
+	if u := x.response.upload; u != nil {
+		if apiErr := endUpload(u); apiErr != nil {
+			a.outcome = apiErr.code
+		}
+	}
 	a.tryNext = !a.isLast && a.outcome != errorClientGone
 	addAttempt(x, a.outcome)
 }

@@ -17,7 +17,7 @@ func reserveQuotas(x *exchange, p *policy, pl *plan, req *http.Request) *apiErro
 	}
 	input, output := int64(len(pl.decoded))/4, pl.decision.tokenLimit
 	if input >= dataURLMinTokens {
-		input = estimatedTokens(pl.decoded)
+		input = estimatedInput(pl)
 	}
 	all := rules.charges
 	if rules.byCaller {
@@ -50,11 +50,14 @@ func takeReserved(x *exchange, charges []charge, rw http.ResponseWriter) *apiErr
 // chained instances. rw gets the headers of the error.
 func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
 	rules, w := p.quotas, x.response
+	if rules.vary && isPending(pl) {
+		return nil // see decideLate
+	}
 	input, output := int64(len(pl.decoded))/4, pl.decision.tokenLimit
 	if pl.decision.counts {
 		input = 0
 	} else if input >= dataURLMinTokens {
-		input = estimatedTokens(pl.decoded)
+		input = estimatedInput(pl)
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
 	all := rules.charges
@@ -86,6 +89,14 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 	}
 	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
+}
+
+// estimatedInput returns how many tokens a request may have as its input. Files of a form are none.
+func estimatedInput(pl *plan) int64 {
+	if pl.form != nil {
+		return int64(pl.textBytes) / 4
+	}
+	return estimatedTokens(pl.decoded)
 }
 
 // callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
@@ -339,7 +350,7 @@ func completeCut(x *exchange, u *Usage) {
 		return
 	}
 	if u.InputTokens == 0 && x.plan != nil {
-		u.InputTokens = estimatedTokens(x.plan.decoded)
+		u.InputTokens = estimatedInput(x.plan)
 	}
 	u.OutputTokens = atLeast(u.OutputTokens, limitedOutput(x))
 }
@@ -372,7 +383,7 @@ func estimateUsage(x *exchange, charges []charge) {
 	}
 	if !u.InputKnown && x.plan != nil {
 		u.Estimated = true
-		u.InputTokens = estimatedTokens(x.plan.decoded)
+		u.InputTokens = estimatedInput(x.plan)
 	}
 	if output := limitedOutput(x); !u.OutputKnown && output > 0 {
 		u.Estimated = true

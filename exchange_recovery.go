@@ -60,6 +60,9 @@ func recordPanic(x *exchange) {
 		c.Request = &Request{}
 	}
 	x.recorded = true
+	if w.upload != nil {
+		endUpload(w.upload)
+	}
 	uncountStream(w)
 	if w.limit != nil && w.limit.timer != nil {
 		w.limit.timer.Stop()

@@ -20,8 +20,7 @@ type modelRules struct {
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
 
-// decideModel chooses the client's model or the configured one, resolves its alias, and checks that
-// it is allowed.
+// decideModel decides on the model of a body.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
 	if ep.pathModel != "" {
@@ -33,13 +32,29 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 	if draft.requestedModel == "" && ep.kind == governedPassthrough {
 		return nil
 	}
+	reason, apiErr := chooseModel(ep, req, draft)
+	if apiErr != nil {
+		return apiErr
+	}
+	if draft.model != draft.requestedModel {
+		replaceModel(ep, obj, draft, reason)
+	}
+	if ep.pathModel != "" {
+		return decideNestedModels(ep, obj, draft)
+	}
+	return nil
+}
+
+// chooseModel chooses the client's model or the configured one, resolves its alias, and checks that it
+// is allowed. It returns why the model is another one than the client's.
+func chooseModel(ep *endpoint, req *http.Request, draft *decisionDraft) (string, *apiError) {
 	rules := ep.models
 	draft.model = draft.requestedModel
 	configured := rules.model
 	if rules.template != nil && (draft.requestedModel == "" || !rules.override) {
 		var apiErr *apiError
 		if configured, apiErr = render(rules.template, req); apiErr != nil {
-			return apiErr
+			return "", apiErr
 		}
 	}
 	reason := ""
@@ -49,7 +64,7 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		draft.model, reason = configured, "model=enforced"
 	}
 	if !isModelName(draft.requestedModel) || !isModelName(draft.model) {
-		return invalidModel()
+		return reason, invalidModel()
 	}
 	if target, isAlias := rules.aliases[draft.model]; isAlias {
 		draft.model = target
@@ -58,18 +73,12 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		}
 	}
 	if draft.model == "" {
-		return noModel()
+		return reason, noModel()
 	}
 	if !isAllowed(rules, draft.model) {
-		return modelNotAllowed(rules, draft.requestedModel, draft.model, rules.allowedText)
+		return reason, modelNotAllowed(rules, draft.requestedModel, draft.model, rules.allowedText)
 	}
-	if draft.model != draft.requestedModel {
-		replaceModel(ep, obj, draft, reason)
-	}
-	if ep.pathModel != "" {
-		return decideNestedModels(ep, obj, draft)
-	}
-	return nil
+	return reason, nil
 }
 
 // requestedModel returns the model in the body: "", null and a missing member are the same.

@@ -15,6 +15,7 @@ type endpoint struct {
 	configID        int    // of that parameter
 	isVersioned     bool   // it depends on the version of the protocol, see protocol.defaultValue
 	isModelPath     bool   // the model is in the path
+	takesForms      bool   // a body may be a form
 	pathModel       string // in the path of a request; empty: the model is in the body
 	models          *modelRules
 	parameters      *parameterSet

@@ -16,6 +16,12 @@ type plan struct {
 	path       string   // of the provider, escaped; empty: the client's
 	usageAdded bool     // an instance before requested the usage on the client's behalf
 	invalid    bool     // the request would be rejected, but in report mode
+
+	form        *form       // nil: the body is none
+	streams     bool        // the body is not held in memory, and can be sent only once
+	stream      *formStream // of such a body; nil: it is forwarded as it is
+	streamBytes int64       // its length; -1: unknown
+	textBytes   int         // of the fields of a form that are no files, as far as they have been read
 }
 
 // joinedBody returns the body that the provider is sent, in one piece and decompressed.
@@ -108,7 +114,10 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 		d.counts = pl.decision.counts
 		d.request.Stream = pl.decision.request.Stream
 	}
-	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}
+	return &plan{
+		decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil,
+		form: pl.form, streams: pl.streams, stream: pl.stream, streamBytes: pl.streamBytes, textBytes: pl.textBytes,
+	}
 }
 
 // removeMembers returns a body without the members of the given names.
@@ -149,7 +158,7 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 		setPath(req, pl.path)
 	}
 	if pl.pieces == nil {
-		restoreBody(req, pl.raw)
+		writeUnchanged(pl, req)
 		return
 	}
 	if len(pl.decoded) > joinMaxBytes {
@@ -165,6 +174,25 @@ func writePlan(pl *plan, req *http.Request, modelHeader string) {
 	// something else.
 	header["Content-Type"] = jsonType
 	delete(header, "Content-Encoding")
+	if pl.form != nil {
+		header["Content-Type"] = pl.form.contentType
+	}
+}
+
+// writeUnchanged puts back a body that is forwarded as the client sent it, or as a stream.
+func writeUnchanged(pl *plan, req *http.Request) {
+	if pl.stream == nil {
+		restoreBody(req, pl.raw)
+		return
+	}
+	req.Body = io.NopCloser(pl.stream)
+	req.ContentLength = pl.streamBytes
+	req.TransferEncoding = nil
+	delete(req.Header, "Content-Length")
+	if !pl.form.reportOnly {
+		req.Header["Content-Type"] = pl.form.contentType
+		delete(req.Header, "Content-Encoding")
+	}
 }
 
 // joinMaxBytes is the largest client body for which the pieces are copied into one: net/http sends

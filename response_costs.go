@@ -37,7 +37,7 @@ func recordUsageParts(parts *usageParts, members *usageMembers) {
 	if members.ServiceTier != "" {
 		parts.serviceTier = firstLabel(members.ServiceTier)
 	}
-	setCount(&parts.inputAudio, members.Prompt.AudioTokens+members.Input.AudioTokens)
+	setCount(&parts.inputAudio, members.Prompt.AudioTokens+members.Input.AudioTokens+members.Heard.AudioTokens)
 	setCount(&parts.outputAudio, members.Completion.AudioTokens+members.Output.AudioTokens)
 }
 

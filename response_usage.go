@@ -30,6 +30,8 @@ type usageMembers struct {
 	Completion usageDetails `json:"completion_tokens_details"`
 	Input      usageDetails `json:"input_tokens_details"`
 	Output     usageDetails `json:"output_tokens_details"`
+	// Heard are the details of a transcription, which has another name for them.
+	Heard usageDetails `json:"input_token_details"`
 }
 
 // billedMembers are the members of the part of a usage that is billed.

@@ -39,6 +39,7 @@ type responseWriter struct {
 
 	charges          []charge // what is reserved on quotas; nil: none have been looked at
 	refused          []charge // those of which one has refused the request
+	upload           *upload  // the body streams to the provider; nil: it has been read whole
 	call             *Call
 	reader           *responseReader
 	start            time.Time       // of the call
@@ -62,6 +63,12 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 	if w.heldStatus != 0 {
 		return // the first one counts
+	}
+	if w.upload != nil {
+		if apiErr := endUpload(w.upload); apiErr != nil {
+			rejectUpload(w, apiErr)
+			return
+		}
 	}
 	events := beginResponse(w, status, w.ResponseWriter.Header())
 	if w.limit != nil && !beginLimit(w) {

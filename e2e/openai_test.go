@@ -19,7 +19,7 @@ import (
 
 // Providers that OpenAI's SDK calls through the gateway, and their models.
 var sdkModels = map[string][]string{
-	"openai":   {"gpt-3.5-turbo", "gpt-4", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "text-embedding-ada-002"},
+	"openai":   {"gpt-3.5-turbo", "gpt-4", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o4-mini", "gpt-4o-transcribe", "text-embedding-3-small", "text-embedding-ada-002"},
 	"mistral":  {"mistral-medium-2505"},
 	"deepseek": {"deepseek-chat"},
 }
@@ -159,11 +159,12 @@ func sdkRoutes(t *testing.T, providers map[string]*fake, caFile string) gateway.
 			"provider":      "openai",
 			"token":         "urn:env:OPENAI_API_KEY",
 			"allowedModels": []string{"gpt-4o*", "gpt-4.1", "text-embedding-3-*"},
-			"modelAliases":  map[string]string{"fast": "gpt-4o-mini"},
+			"modelAliases":  map[string]string{"fast": "gpt-4o-mini", "whisper-1": "gpt-4o-transcribe"},
 			"params":        map[string]any{"temperature": 0.5},
 			"limits":        map[string]any{"maxTokens": 256},
 			"routes": map[string]string{
-				"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models", "*": "deny",
+				"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models",
+				"/v1/audio/transcriptions": "passthrough: governed", "*": "deny",
 			},
 		}),
 		"exact": hosting("openai", map[string]any{

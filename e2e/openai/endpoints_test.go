@@ -1,7 +1,9 @@
 package openai_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -59,9 +61,9 @@ func TestModelListIsFiltered(t *testing.T) {
 		want        []string
 	}{
 		{"passed through: all of the provider", "/openai/v1",
-			[]string{"gpt-3.5-turbo", "gpt-4", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "text-embedding-ada-002"}},
+			[]string{"gpt-3.5-turbo", "gpt-4", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "gpt-4o-transcribe", "o4-mini", "text-embedding-3-small", "text-embedding-ada-002"}},
 		{"patterns: the provider's that match, and aliases", "/governed/v1",
-			[]string{"fast", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "text-embedding-3-small"}},
+			[]string{"fast", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "gpt-4o-transcribe", "text-embedding-3-small", "whisper-1"}},
 		{"names: those", "/exact/v1", []string{"best", "gpt-4o", "gpt-4o-mini"}},
 	}
 	for _, test := range tests {
@@ -259,5 +261,27 @@ func TestResponsesErrorsAreTyped(t *testing.T) {
 			}
 			checkError(t, stream.Err(), test.status, test.kind, test.code, test.param)
 		})
+	}
+}
+
+// TestTranscription uploads files that the middleware holds in memory, and files that it streams. The SDK sends the model
+// after the file.
+func TestTranscription(t *testing.T) {
+	c := clientOf(t, "/governed/v1")
+	for _, size := range []int{1000, 30 << 20} {
+		file := openai.File(bytes.NewReader(make([]byte, size)), "speech \u2013 1.mp3", "audio/mpeg")
+		response, err := c.Audio.Transcriptions.New(context.Background(), openai.AudioTranscriptionNewParams{
+			File: file, Model: "whisper-1", Language: openai.String("de"), TimestampGranularities: []string{"word", "segment"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("gpt-4o-transcribe heard %d bytes of speech \u2013 1.mp3", size); response.Text != want {
+			t.Errorf("text %q, want %q", response.Text, want)
+		}
+		_, err = c.Audio.Transcriptions.New(context.Background(), openai.AudioTranscriptionNewParams{
+			File: openai.File(bytes.NewReader(make([]byte, size)), "speech.mp3", "audio/mpeg"), Model: "o4-mini",
+		})
+		checkError(t, err, 404, "invalid_request_error", "model_not_found", "model")
 	}
 }

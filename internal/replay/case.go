@@ -56,7 +56,7 @@
 // "hangs" sends the response of the section, and then neither continues nor ends it.
 //
 // Bodies and header values may call {{repeat "text" times}}, {{repeated "before" "text" times "after"}}, {{gzip "text"}},
-// {{zlib "text"}}, {{deflate "text"}} and {{bytes "\x00"}}. At each {{cut}} in its response the provider flushes, so that the
+// {{zlib "text"}}, {{deflate "text"}}, {{bytes "\x00"}}, and {{crlf `text`}} for lines that end in CRLF. At each {{cut}} in its response the provider flushes, so that the
 // text before it is sent in a separate packet.
 //
 // Anywhere in a case, {{port}} and {{port2}} are ports of 127.0.0.1 on which the provider listens for this case only, for
@@ -359,6 +359,7 @@ var functions = template.FuncMap{
 		return before + strings.Repeat(text, times) + after
 	},
 	"bytes": func(s string) string { return s },
+	"crlf":  func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
 	"gzip": func(s string) string {
 		return compress(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 	},
