@@ -17,7 +17,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		if k == completions {
 			ep.elsewhere = namesElsewhere(ep, p.routes)
 		}
-		if k != governedPassthrough {
+		if k != governedPassthrough && k != realtime {
 			parseRules(bad, config, ep)
 		}
 		if !ep.strict {
@@ -45,11 +45,11 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 }
 
 // governedKinds are the kinds of endpoints whose requests are governed.
-var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
+var governedKinds = []kind{completions, embeddings, responses, realtime, governedPassthrough}
 
 // operations are the values of gen_ai.operation.name of governed endpoints.
 var operations = map[kind]string{
-	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
+	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, realtime: realtimeOperation, governedPassthrough: passthroughOperation,
 }
 
 // namesElsewhere returns parameters that the configuration means for other endpoints in use.
@@ -87,7 +87,7 @@ func bypassParams(ep *endpoint, known *preset) []string {
 
 // newEndpoint returns an endpoint of a provider without rules.
 func newEndpoint(k kind, known *preset) *endpoint {
-	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: known.strict, cache: &decisionCache{bySkeleton: map[string]*decision{}}}
+	ep := &endpoint{kind: k, postOnly: k != governedPassthrough && k != realtime, strict: known.strict, cache: &decisionCache{bySkeleton: map[string]*decision{}}}
 	parameters := []*parameter{modelID: ofString("model")}
 	switch k {
 	case completions:
@@ -103,6 +103,8 @@ func newEndpoint(k kind, known *preset) *endpoint {
 	case embeddings:
 		parameters = embeddingsParameters()
 		ep.path = "/embeddings"
+	case realtime:
+		ep.path = "/realtime"
 	}
 	if !ep.strict {
 		loosen(parameters)

@@ -24,6 +24,7 @@ type provider struct {
 	endpoints    map[kind]*endpoint
 	circuit      *circuit
 	handler      http.Handler // forwards to it; set by New
+	tunnel       http.Handler // forwards WebSockets to the service of the router; set by New
 }
 
 // providerConfig holds the keys that configure one provider.

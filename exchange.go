@@ -33,6 +33,7 @@ type exchange struct {
 	foundLate     bool           // a chained instance has found the consumer out
 	countsCost    bool           // a quota counts money
 	sharesCharges bool           // charges may be in Redis
+	tunnel        *tunnel        // of a request for a WebSocket; nil: it is none
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this
@@ -80,6 +81,10 @@ func applyPlan(x *exchange, pl *plan) {
 // send sends the plan to the one provider, or to several until one has responded.
 func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	pr := p.providers[0]
+	if x.kind == realtime && isHandshake(x, req) {
+		sendHandshake(x, p, rw, req)
+		return
+	}
 	if pr.upstream != nil {
 		tryProviders(x, p, rw, req)
 		return

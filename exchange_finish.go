@@ -49,6 +49,9 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
 	}
+	if x.kind == realtime {
+		setHandshakeHeaders(w.ResponseWriter.Header(), apiErr)
+	}
 	writePolicyError(w.ResponseWriter, apiErr)
 	w.status = apiErr.status
 	if w.charges != nil {

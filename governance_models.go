@@ -52,6 +52,9 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		}
 	}
 	if draft.model == "" {
+		if ep.kind == realtime && rules.allowed == nil {
+			return nil // a session for transcription, for instance
+		}
 		return noModel()
 	}
 	if !isAllowed(rules, draft.model) {

@@ -176,6 +176,7 @@ type Trace struct {
 const (
 	chatOperation        = "chat"
 	embeddingsOperation  = "embeddings"
+	realtimeOperation    = "realtime"    // not of the conventions: a WebSocket
 	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
 )
 

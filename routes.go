@@ -18,6 +18,7 @@ const (
 	completions         kind = "completions"           // governed
 	embeddings          kind = "embeddings"            // governed
 	responses           kind = "responses"             // governed
+	realtime            kind = "realtime"              // governed: a WebSocket
 	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
 	passthrough         kind = "passthrough"           // forwarded unmodified
 	models              kind = "models"                // the list of allowed models
@@ -26,7 +27,7 @@ const (
 
 // kinds are the values of Config.Routes in the order of error messages.
 var kinds = []string{
-	string(completions), string(embeddings), string(responses), string(models), string(passthrough), string(governedPassthrough), string(deny),
+	string(completions), string(embeddings), string(responses), string(realtime), string(models), string(passthrough), string(governedPassthrough), string(deny),
 }
 
 // route assigns a kind to the paths that end in suffix, and to those that match pattern.
@@ -313,7 +314,8 @@ func chainedRoutes(routes []route) []route {
 	}
 	return append(append([]route{}, routes...),
 		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
-		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
+		route{suffix: "/responses", kind: responses}, route{suffix: "/realtime", kind: realtime},
+		route{suffix: anyPath, kind: governedPassthrough})
 }
 
 // modelPathPattern returns a pattern that finds the model in a path below a list of models.

@@ -888,7 +888,7 @@ func controlsResponse(s *source, path []ast.Node) bool {
 	if !is || s.info.Selections[selector] == nil {
 		return false
 	}
-	return s.info.Selections[selector].Recv().String() == "*net/http.ResponseController" && selector.Sel.Name != "Flush"
+	return s.info.Selections[selector].Recv().String() == "*net/http.ResponseController" && selector.Sel.Name != "Flush" && selector.Sel.Name != "Hijack"
 }
 
 func lacksNames(_ *source, path []ast.Node) bool {
