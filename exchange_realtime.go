@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -194,13 +195,15 @@ func serveTunnel(x *exchange, res *http.Response) error {
 	response := &http.Response{StatusCode: w.status, ProtoMajor: 1, ProtoMinor: 1, Header: header}
 	_ = response.Write(buffered)
 	_ = buffered.Flush()
-	runTunnel(x, t, connection, buffered, backend)
+	// Reading from the buffer itself would cancel the context of the request as soon as the client leaves, and so
+	// end the connection of the service.
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	runTunnel(x, t, connection, io.MultiReader(bytes.NewReader(append([]byte(nil), early...)), connection), backend)
 	endTunnel(x, t)
 	return errTunnelEnded
 }
 
-// runTunnel forwards in both directions until both have ended. What a client has sent right after its
-// handshake is in a buffer.
+// runTunnel forwards in both directions until both have ended.
 func runTunnel(x *exchange, t *tunnel, client io.WriteCloser, fromClient io.Reader, provider io.ReadWriteCloser) {
 	t.client = &tunnelEnd{connection: client, isBetween: true}
 	t.provider = &tunnelEnd{connection: provider, isBetween: true, masked: true}

@@ -182,13 +182,15 @@ var cancelEvent = []byte(`{"type":"response.cancel"}`)
 func leaveProvider(t *tunnel) {
 	t.mu.Lock()
 	t.hasLeft = true
-	isResponding, hasEnded := t.isResponding && t.refusal == nil, t.hasEnded
+	isRefused, hasEnded := t.refusal != nil, t.hasEnded
+	isResponding := t.isResponding && !isRefused
 	t.awaitsUsage = isResponding
 	t.mu.Unlock()
 	end := t.provider
 	switch {
 	case hasEnded:
 		closeTunnel(t)
+	case isRefused: // whoever has refused it, closes it
 	case isResponding:
 		end.mu.Lock()
 		if end.isBetween && !end.inMessage {

@@ -19,14 +19,14 @@ const (
 const modelWordBytes = 8
 
 var (
-	modelWord     = []byte("model")
+	modelName     = []byte(`"model"`)
 	unicodeEscape = []byte(`\u00`)
 )
 
 // mayNameModel reports whether a text may have a member model, however its name is spelled. It is cheap:
-// audio passes without more.
+// audio, which has no quotes, passes without more.
 func mayNameModel(text []byte) bool {
-	return bytes.Contains(text, unicodeEscape) || bytes.IndexByte(text, 0) >= 0 || bytes.Contains(bytes.ToLower(text), modelWord)
+	return bytes.Contains(text, unicodeEscape) || bytes.IndexByte(text, 0) >= 0 || bytes.Contains(bytes.ToLower(text), modelName)
 }
 
 // escapedLetters matches letters of the name that are escaped, which no client does.

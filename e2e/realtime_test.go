@@ -55,6 +55,7 @@ func (p *talker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	ctx := context.WithoutCancel(r.Context())
 	say := func(text string) { _ = connection.Write(ctx, websocket.MessageText, []byte(text)) }
 	say(`{"type":"session.created","event_id":"e0","session":{"object":"realtime.session","model":"` + r.URL.Query().Get("model") + `"}}`)
+	cancel := func() {}
 	for {
 		kind, message, err := connection.Read(ctx)
 		if err != nil {
@@ -70,14 +71,23 @@ func (p *talker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		_ = json.Unmarshal(message, &event)
 		switch event.Type {
 		case "response.create":
-			say(`{"type":"response.created","event_id":"e1","response":{"object":"realtime.response","id":"resp_1","status":"in_progress"}}`)
-			for range 3 {
-				say(`{"type":"response.output_audio.delta","event_id":"e2","delta":"` + strings.Repeat("AAAA", 1000) + `"}`)
-				time.Sleep(p.pause)
-			}
-			say(`{"type":"response.done","event_id":"e3","response":{"object":"realtime.response","id":"resp_1","status":"completed","output":[],"usage":` + talkerUsage + `}}`)
+			var responding context.Context
+			responding, cancel = context.WithCancel(ctx)
+			go func() {
+				say(`{"type":"response.created","event_id":"e1","response":{"object":"realtime.response","id":"resp_1","status":"in_progress"}}`)
+				status := "completed"
+				for range 3 {
+					say(`{"type":"response.output_audio.delta","event_id":"e2","delta":"` + strings.Repeat("AAAA", 1000) + `"}`)
+					select {
+					case <-responding.Done():
+						status = "cancelled"
+					case <-time.After(p.pause):
+					}
+				}
+				say(`{"type":"response.done","event_id":"e3","response":{"object":"realtime.response","id":"resp_1","status":"` + status + `","output":[],"usage":` + talkerUsage + `}}`)
+			}()
 		case "response.cancel":
-			say(`{"type":"response.done","event_id":"e4","response":{"id":"resp_1","status":"cancelled","usage":` + talkerUsage + `}}`)
+			cancel()
 		case "close":
 			_ = connection.Close(4000, "told to")
 			return
@@ -198,18 +208,17 @@ func startRealtime(t *testing.T) *gateway.Gateway {
 	})
 }
 
-// logged returns the lines of the access log about a way, once there are as many.
-func loggedWay(t *testing.T, g *gateway.Gateway, way string, count int) []map[string]any {
+// loggedWay returns the line of the access log about a connection on a way, with a text in its query.
+func loggedWay(t *testing.T, g *gateway.Gateway, way, text string) map[string]any {
 	t.Helper()
-	var found []map[string]any
-	await(t, fmt.Sprintf("%d lines about %s in the access log", count, way), func() bool {
-		found = nil
+	var found map[string]any
+	await(t, "a line about "+way+" in the access log", func() bool {
 		for _, line := range accessLog(t, g) {
-			if path, _ := line["RequestPath"].(string); strings.HasPrefix(path, "/"+way+"/") {
-				found = append(found, line)
+			if path, _ := line["RequestPath"].(string); strings.HasPrefix(path, "/"+way+"/") && strings.Contains(path, text) {
+				found = line
 			}
 		}
-		return len(found) >= count
+		return found != nil
 	})
 	return found
 }
@@ -243,7 +252,7 @@ func realtimeUsageIsSummed(t *testing.T, g *gateway.Gateway) {
 			if err := connection.Close(websocket.StatusNormalClosure, ""); err != nil {
 				t.Error(err)
 			}
-			line := loggedWay(t, g, way, 1)[0]
+			line := loggedWay(t, g, way, "beta=1")
 			for name, want := range map[string]any{
 				"downstream_X-Ai-Model": "gpt-realtime", "downstream_X-Ai-Input-Tokens": fmt.Sprint(3 * talkerInput), "downstream_X-Ai-Output-Tokens": fmt.Sprint(3 * talkerOutput),
 				"downstream_X-Ai-Policy": "model=aliased", "downstream_X-Ai-Error-Type": nil,
@@ -397,13 +406,12 @@ func realtimePayloadsPass(t *testing.T, g *gateway.Gateway) {
 }
 
 func realtimeLeavingClientPays(t *testing.T, g *gateway.Gateway) {
-	talking := &talker{pause: 100 * time.Millisecond}
+	talking := &talker{pause: time.Second}
 	provider := newFake(t, "provider", talking)
 	configure(t, g, realtimeDynamic(t, provider.URL, nil))
 	for _, ending := range []string{"closes", "disconnects"} {
 		for _, way := range realtimeWays {
-			before := len(loggedWay(t, g, way, 0))
-			connection := connect(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime", nil)
+			connection := connect(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime&ending="+ending, nil)
 			say(t, connection, `{"type":"response.create"}`)
 			_ = hear(t, connection)
 			if ending == "closes" {
@@ -411,7 +419,7 @@ func realtimeLeavingClientPays(t *testing.T, g *gateway.Gateway) {
 			} else {
 				_ = connection.CloseNow()
 			}
-			line := loggedWay(t, g, way, before+1)[before]
+			line := loggedWay(t, g, way, "ending="+ending)
 			if got, want := line["downstream_X-Ai-Output-Tokens"], fmt.Sprint(talkerOutput); got != want {
 				t.Errorf("%s, a client that %s: output tokens %v, want %v", way, ending, got, want)
 			}
