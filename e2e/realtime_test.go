@@ -439,55 +439,70 @@ func realtimeDurationEndsConnections(t *testing.T, g *gateway.Gateway) {
 	}
 }
 
+// realtimeManyConnections opens and closes 200 connections, twice: the second time, nothing may be left that was not the
+// first time.
 func realtimeManyConnections(t *testing.T, g *gateway.Gateway) {
 	talking := &talker{}
 	provider := newFake(t, "provider", talking)
 	configure(t, g, realtimeDynamic(t, provider.URL, map[string]any{"allowedModels": []string{"gpt-realtime", "gpt-4o*"}}))
-	for _, way := range realtimeWays {
-		connect(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime", nil).CloseNow()
+	first := useManyConnections(t, g, talking)
+	second := useManyConnections(t, g, talking)
+	if grown := second.Heap - first.Heap; grown > 4<<20 {
+		t.Errorf("200 connections leave %d bytes", grown)
 	}
-	await(t, "all connections are closed", func() bool { return talking.open.Load() == 0 })
-	before, err := g.CollectGarbage(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if grown := second.Stacks - first.Stacks; grown > 1<<20 {
+		t.Errorf("200 connections leave %d bytes of stacks", grown)
 	}
+}
+
+func useManyConnections(t *testing.T, g *gateway.Gateway, talking *talker) gateway.Memory {
+	t.Helper()
 	var running sync.WaitGroup
 	for worker := range 8 {
 		running.Add(1)
 		go func() {
 			defer running.Done()
 			for i := range 25 {
-				connection, _, err := websocket.Dial(t.Context(), strings.Replace(g.URL, "http", "ws", 1)+"/"+realtimeWays[worker%4]+realtimePath+"?model=gpt-realtime", nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				connection.SetReadLimit(realtimeMaxBytes)
-				if err := connection.Write(t.Context(), websocket.MessageText, []byte(`{"type":"response.create"}`)); err != nil {
-					t.Error(err)
-				}
-				for range 6 {
-					if _, _, err := connection.Read(t.Context()); err != nil {
-						t.Error(err)
-					}
-				}
-				if i%2 == 0 {
-					_ = connection.CloseNow()
-				} else if err := connection.Close(websocket.StatusNormalClosure, ""); err != nil {
-					t.Error(err)
-				}
+				useConnection(t, g.URL+"/"+realtimeWays[worker%len(realtimeWays)], i%2 == 0)
 			}
 		}()
 	}
 	running.Wait()
 	await(t, "all connections are closed", func() bool { return talking.open.Load() == 0 })
+	var idle gateway.Runtime
 	await(t, "no goroutine is left", func() bool {
 		state, err := g.Runtime(t.Context())
-		return err == nil && state.Goroutines < 200
+		idle = state
+		return err == nil && state.Goroutines < 150
 	})
-	after, err := g.CollectGarbage(t.Context())
+	memory, err := g.CollectGarbage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("memory before %+v, after %+v", before, after)
+	t.Logf("%d goroutines, %+v", idle.Goroutines, memory)
+	return memory
+}
+
+// useConnection has a response on a connection, and closes it, or drops it.
+func useConnection(t *testing.T, address string, drops bool) {
+	t.Helper()
+	connection, _, err := websocket.Dial(t.Context(), strings.Replace(address, "http", "ws", 1)+realtimePath+"?model=gpt-realtime", nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	connection.SetReadLimit(realtimeMaxBytes)
+	if err := connection.Write(t.Context(), websocket.MessageText, []byte(`{"type":"response.create"}`)); err != nil {
+		t.Error(err)
+	}
+	for range 6 {
+		if _, _, err := connection.Read(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if drops {
+		_ = connection.CloseNow()
+	} else if err := connection.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
 }
