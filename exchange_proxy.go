@@ -102,6 +102,7 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 		return
 	}
 	outcome := ""
+	format := errorsFor(req)
 	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
 		outcome = proxyOutcome(req.Context(), err) // of an ungoverned request
 	} else {
@@ -110,15 +111,16 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 			return
 		}
 		outcome = x.attempt.outcome
+		format = x.response.errors
 		x.errorType = outcome
 	}
 	switch outcome {
 	case errorClientGone:
 		rw.WriteHeader(statusClientClosedRequest)
 	case errorTimeout:
-		writeAPIError(rw, providerTimeout())
+		writeAPIError(rw, format, providerTimeout())
 	default:
-		writeAPIError(rw, providerUnreachable())
+		writeAPIError(rw, format, providerUnreachable())
 	}
 }
 

@@ -371,7 +371,7 @@ func inspectPiece(x *exchange, t *tunnel, c *clientMessages, out []byte) ([]byte
 	}
 	c.text = append(c.text, unmasked(f)...)
 	if c.passes {
-		if mayNameModel(c.text) {
+		if mentionsModel(c.text) {
 			c.isCut = true
 			return out, messageTooLarge()
 		}
@@ -384,7 +384,7 @@ func inspectPiece(x *exchange, t *tunnel, c *clientMessages, out []byte) ([]byte
 		return endMessage(x, t, c, out)
 	}
 	if !c.passes && len(c.text) > sessionMessageMaxBytes {
-		if mayNameModel(c.text) {
+		if mentionsModel(c.text) {
 			return out, messageTooLarge()
 		}
 		out = append(out, c.held...)
@@ -412,7 +412,7 @@ func endMessage(x *exchange, t *tunnel, c *clientMessages, out []byte) ([]byte, 
 		c.passes = false
 		return out, nil
 	}
-	if !mayNameModel(text) {
+	if !mentionsModel(text) {
 		return append(out, held...), nil
 	}
 	renamed, apiErr := governMessage(x, t, c, text)

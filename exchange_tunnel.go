@@ -155,7 +155,7 @@ func refuseTunnel(t *tunnel, apiErr *apiError) {
 	if apiErr.code == invalidFrames().code {
 		code = closeProtocol
 	}
-	event := `{"type":"error","event_id":"event_gateway",` + string(errorJSON(apiErr))[1:]
+	event := `{"type":"error","event_id":"event_gateway",` + string(errorBody(openAIErrors, apiErr))[1:]
 	closeEnd(t.client, newFrame(textOpcode, []byte(event), false), closeFrame(code, apiErr.message, false))
 	closeEnd(t.provider, nil, closeFrame(code, apiErr.message, true))
 }

@@ -23,9 +23,9 @@ var (
 	unicodeEscape = []byte(`\u00`)
 )
 
-// mayNameModel reports whether a text may have a member model, however its name is spelled. It is cheap:
+// mentionsModel reports whether a text may have a member model, however its name is spelled. It is cheap:
 // audio, which has no quotes, passes without more.
-func mayNameModel(text []byte) bool {
+func mentionsModel(text []byte) bool {
 	return bytes.Contains(text, unicodeEscape) || bytes.IndexByte(text, 0) >= 0 || bytes.Contains(bytes.ToLower(text), modelName)
 }
 
