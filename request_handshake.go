@@ -86,7 +86,10 @@ func queryModel(query string) (string, *apiError) {
 func setQueryModel(query, name string) string {
 	place := plainModelParameter.FindStringSubmatchIndex(query)
 	if place == nil {
-		return strings.TrimPrefix(query+"&model="+url.QueryEscape(name), "&")
+		if query != "" {
+			query += "&"
+		}
+		return query + "model=" + url.QueryEscape(name)
 	}
 	start, end := place[4], place[5]
 	if before, err := url.QueryUnescape(query[start:end]); err == nil && before == name {
