@@ -69,16 +69,17 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 	requireParameters(ep)
 }
 
-// withoutSampling returns an endpoint without the rules for the parameters of sampling, which later versions
-// of Anthropic's API refuse.
+// withoutSampling returns an endpoint for later versions of Anthropic's API, which refuse the parameters of
+// sampling: those that the rules decide on are dropped, since clients choose the version.
 func withoutSampling(ep *endpoint) *endpoint {
 	own := *ep
 	own.cache = newDecisionCache(cachedMaxBytes)
 	own.rules = nil
 	for _, r := range ep.rules {
-		if r.name != "temperature" && r.name != "top_p" && r.name != "top_k" {
-			own.rules = append(own.rules, r)
+		if r.name == "temperature" || r.name == "top_p" || r.name == "top_k" {
+			r = &rule{name: r.name, id: r.id, aliasID: r.id, dropped: true}
 		}
+		own.rules = append(own.rules, r)
 	}
 	return &own
 }

@@ -73,7 +73,12 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if resp.Model != "" {
 			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Cost.Known || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
+		if c.Cost.Source == costFromTable {
+			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costLocal + `"}}`
+		} else if c.Cost.Known {
+			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costSource(&c.Cost) + `"}}`
+		}
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
 			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens > 0 {
 			more += spanAttributes(c)
 		}
@@ -83,6 +88,13 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 	}
 	return []byte(payloadText("resourceSpans", "scopeSpans", "spans", resource, strings.Join(spans, ",")))
 }
+
+// The attributes of a cost, before its amount, and between that and its source.
+const (
+	costBefore  = `,{"key":"` + costAmountAttribute + `","value":{"doubleValue":`
+	costBetween = `}},{"key":"` + costCurrencyAttribute + `","value":{"stringValue":"` + costCurrency + `"}},{"key":"` +
+		costSourceAttribute + `","value":{"stringValue":"`
+)
 
 // withTextsOfJSON returns a copy of a call with its texts escaped for JSON strings, without the
 // quotes.
@@ -222,10 +234,6 @@ func spanAttributes(c *Call) string {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
 	text += usageAttributes(&c.Response.Usage)
-	if c.Cost.Known {
-		text += attribute(costAmountAttribute, "doubleValue", dollars(c.Cost.Picodollars)) + textAttribute(costCurrencyAttribute, costCurrency) +
-			textAttribute(costSourceAttribute, costSource(&c.Cost))
-	}
 	if c.Quota != "" {
 		text += textAttribute("chat_completion.quota", c.Quota)
 	}

@@ -123,14 +123,6 @@ func recordMedia(reader *responseReader, members *responseMembers, rest []byte) 
 	}
 }
 
-// isPlain reports whether a small response has no parts of tokens that could have a price of their own, and
-// no cost. Most responses are plain.
-func isPlain(u *smallUsage) bool {
-	prompt, completion := &u.Prompt, &u.Completion
-	return u.Cost == nil && prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+prompt.AudioTokens+u.CacheRead+u.CacheCreation+
-		u.CacheWrites.For5m+u.CacheWrites.For1h+completion.ReasoningTokens+completion.AudioTokens == 0
-}
-
 // takeParts completes the usage of the record of a response.
 func takeParts(reader *responseReader) {
 	parts, resp := &reader.parts, reader.record
@@ -147,8 +139,12 @@ func takeParts(reader *responseReader) {
 
 // takeSmallParts takes what few small responses have.
 func takeSmallParts(parts *usageParts, u *smallUsage) {
-	if u.Cost != nil || u.CacheWrites.For5m+u.CacheWrites.For1h+u.Prompt.AudioTokens+u.Completion.AudioTokens > 0 {
-		recordUsageParts(parts, &usageMembers{Cost: u.Cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion})
+	cost := json.RawMessage(nil)
+	if u.Cost != nil {
+		cost = *u.Cost
+	}
+	if cost != nil || u.CacheWrites.For5m+u.CacheWrites.For1h+u.Prompt.AudioTokens+u.Completion.AudioTokens > 0 {
+		recordUsageParts(parts, &usageMembers{Cost: cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion})
 	}
 }
 
