@@ -74,7 +74,8 @@ func shapes(t testing.TB) []shape {
 			response.Status != http.StatusOK || len(response.Body) > longest {
 			continue
 		}
-		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
+		path, _, _ := strings.Cut(c.Request.Target, "?")
+		s := shape{name: c.Name, config: c.Config, path: path, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
 			logHeaders: c.OperatorSees}
 		s.filtersUsage = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {
@@ -293,8 +294,9 @@ func (p *player) play(header http.Header, packets ...[]byte) error {
 	p.header, p.packets = header, packets
 	p.responseHeader, p.status, p.flushed, p.problem = http.Header{}, 0, 0, nil
 	p.received.Reset()
+	path, query, _ := strings.Cut(p.path, "?")
 	p.handler.ServeHTTP(p, &http.Request{ // httptest.NewRequest takes longer than everything else
-		Method: http.MethodPost, URL: &url.URL{Path: p.path}, Header: http.Header{"Content-Type": {"application/json"}},
+		Method: http.MethodPost, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(p.request)), ContentLength: int64(len(p.request)),
 	})
 	return p.problem

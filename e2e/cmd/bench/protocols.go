@@ -49,7 +49,7 @@ const geminiEvent = `data: {"candidates": [{"content": {"parts": [{"text": " gat
 // protocolOf returns the API of a path.
 func protocolOf(path string) *protocol {
 	switch {
-	case strings.Contains(path, "/models/"):
+	case strings.Contains(path, modelsPath):
 		return gemini
 	case strings.HasSuffix(path, anthropic.path):
 		return anthropic
