@@ -221,7 +221,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	known := pr.preset
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
-		postOnly: row.kind != governedPassthrough, strict: known.strict, parses: row.conversation != "",
+		postOnly: row.kind != governedPassthrough && row.kind != realtime, strict: known.strict, parses: row.conversation != "",
 		cache: newDecisionCache(cachedMaxBytes), isVersioned: row.protocol == anthropicProtocol, isModelPath: row.action != "",
 		takesForms: row.kind == governedPassthrough,
 	}

@@ -28,6 +28,7 @@ type provider struct {
 	later        map[kind]*endpoint   // for later versions of a protocol
 	circuit      *circuit
 	handler      http.Handler // forwards to it; set by New
+	tunnel       http.Handler // forwards WebSockets to the service of the router; set by New
 }
 
 // providerConfig holds the keys that configure one provider.

@@ -221,6 +221,9 @@ func clientKey(req *http.Request) (key string, isOne bool) {
 	if req.URL.RawQuery != "" {
 		keys = append(keys, req.URL.Query()[queryKey]...)
 	}
+	if req.Header[protocolHeader] != nil && upgradesToWebSocket(req) {
+		keys = append(keys, protocolKeys(req.Header)...)
+	}
 	key, isOne = "", true
 	for _, found := range keys {
 		found = strings.TrimSpace(found)

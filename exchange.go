@@ -32,6 +32,7 @@ type exchange struct {
 	restricted    bool           // the consumer, or its group, may use some models only
 	foundLate     bool           // a chained instance has found the consumer out
 	sharesCharges bool           // charges may be in Redis
+	tunnel        *tunnel        // of a request for a WebSocket; nil: it is none
 	isUncommon    bool           // it has not ended with a complete response and status 200, or its quotas need more steps
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
@@ -83,6 +84,10 @@ func applyPlan(x *exchange, pl *plan) {
 // send sends the plan to the one provider, or to several until one has responded.
 func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	pr := p.providers[0]
+	if x.kind == realtime && isHandshake(x, req) {
+		sendHandshake(x, p, rw, req)
+		return
+	}
 	if pr.upstream != nil {
 		tryProviders(x, p, rw, req)
 		return

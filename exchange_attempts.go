@@ -44,7 +44,11 @@ func tryProvider(x *exchange, p *policy, pr *provider, isLast bool, rw http.Resp
 	x.provider = pr
 	x.response.start = x.call.Start
 	applyPlan(x, pl)
-	writePlan(pl, out, p.modelHeader)
+	if x.tunnel != nil {
+		writeHandshake(pl, out, p.modelHeader)
+	} else {
+		writePlan(pl, out, p.modelHeader)
+	}
 	if pl.pieces != nil {
 		out.GetBody = replayBody(pl.pieces)
 	}

@@ -177,7 +177,7 @@ func planConsumer(x *exchange, p *policy, ep *endpoint, req *http.Request) (*pla
 func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiError {
 	c := x.consumer
 	switch {
-	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
+	case d.model == nil && (ep.kind == governedPassthrough || ep.kind == realtime) && (p.restrictsModels || c.allowed != nil):
 		return noModel()
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
 		return checkConsumerModels(c, d.otherModels)

@@ -55,6 +55,9 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 			useAnthropicLimits(w.ResponseWriter.Header(), time.Now())
 		}
 	}
+	if x.kind == realtime {
+		setHandshakeHeaders(w.ResponseWriter.Header(), apiErr)
+	}
 	writePolicyError(w.ResponseWriter, w.errors, apiErr)
 	w.status = apiErr.status
 	if w.charges != nil {

@@ -46,7 +46,7 @@ var clientAddrHeaders = []string{
 // the provider is the last one.
 func acceptResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
-	isUpgrade := res.StatusCode == http.StatusSwitchingProtocols && x == nil
+	isUpgrade := res.StatusCode == http.StatusSwitchingProtocols && (x == nil || x.tunnel != nil)
 	if res.StatusCode < http.StatusOK && !isUpgrade {
 		return errNoResponse
 	}
@@ -61,7 +61,7 @@ func acceptResponse(res *http.Response) error {
 		if !a.isLast {
 			return errNextProvider
 		}
-	} else if !a.isLast {
+	} else if !a.isLast && !isUpgrade {
 		if err := awaitFirstByte(res); err != nil {
 			a.status = 0
 			return err
@@ -72,6 +72,9 @@ func acceptResponse(res *http.Response) error {
 		return context.DeadlineExceeded
 	}
 	addAttempt(x, a.outcome)
+	if isUpgrade && x.latestPolicy == x.firstPolicy {
+		return serveTunnel(x, res)
+	}
 	return nil
 }
 
@@ -95,6 +98,9 @@ func awaitFirstByte(res *http.Response) error {
 
 // failProxy responds for a provider that has not, unless the next one is tried.
 func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
+	if err == errTunnelEnded {
+		return
+	}
 	outcome := ""
 	format := errorsFor(req)
 	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {

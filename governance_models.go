@@ -73,6 +73,9 @@ func chooseModel(ep *endpoint, req *http.Request, draft *decisionDraft) (string,
 		}
 	}
 	if draft.model == "" {
+		if ep.kind == realtime && rules.allowed == nil {
+			return reason, nil // a session for transcription, for instance
+		}
 		return reason, noModel()
 	}
 	if !isAllowed(rules, draft.model) {

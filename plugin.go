@@ -69,8 +69,10 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 			startCredential(ctx, auth.credential)
 		}
 		pr.handler = newHandler(p, pr, next)
+		pr.tunnel = newServiceTunnel(next)
 		for _, group := range p.groups {
 			group.providers[i].handler = pr.handler
+			group.providers[i].tunnel = pr.tunnel
 		}
 	}
 	startConsumers(ctx, p.consumers)

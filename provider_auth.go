@@ -116,10 +116,25 @@ func isCredential(name string) bool {
 const protocolHeader = "Sec-Websocket-Protocol"
 
 func removeKeyProtocol(header http.Header) {
-	header[protocolHeader] = []string{keyProtocol.ReplaceAllString(strings.Join(header[protocolHeader], ","), "")}
+	rest := strings.TrimLeft(keyProtocol.ReplaceAllString(strings.Join(header[protocolHeader], ","), ""), ", ")
+	if rest == "" {
+		delete(header, protocolHeader)
+		return
+	}
+	header[protocolHeader] = []string{rest}
 }
 
-var keyProtocol = regexp.MustCompile(`(?i)[, ]*openai-insecure-api-key\.[^, ]*`)
+// protocolKeys returns the keys among the protocols of a WebSocket.
+func protocolKeys(header http.Header) []string {
+	var keys []string
+	for _, found := range keyProtocol.FindAllStringSubmatch(strings.Join(header[protocolHeader], ","), 3) {
+		keys = append(keys, found[1])
+	}
+	return keys
+}
+
+// keyProtocol matches a key among the protocols of a WebSocket.
+var keyProtocol = regexp.MustCompile(`(?i)[, ]*openai-insecure-api-key\.([^, ]*)`)
 
 // keyHeader is the header that carries a key to a provider.
 type keyHeader struct {

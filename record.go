@@ -178,7 +178,7 @@ const (
 	generateOperation    = "generate_content"
 	embeddingsOperation  = "embeddings"
 	countOperation       = "count_tokens"
-	realtimeOperation    = "realtime"
+	realtimeOperation    = "realtime"    // not of the conventions: a WebSocket
 	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
 )
 

@@ -35,6 +35,9 @@ func joinedBody(pl *plan) []byte {
 // planRequest reads a request, validates it, and decides what the provider is sent.
 func planRequest(ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if !ep.postOnly || req.Method != http.MethodPost {
+		if ep.kind == realtime {
+			return planHandshake(ep, req)
+		}
 		if apiErr := methodError(ep.kind, req.Method); apiErr != nil {
 			return new(plan), apiErr
 		}

@@ -21,7 +21,7 @@ const (
 	messages            kind = "messages"              // governed
 	countMessages       kind = "countTokens"           // governed
 	generateContent     kind = "generateContent"       // governed
-	realtime            kind = "realtime"              // governed
+	realtime            kind = "realtime"              // governed: a WebSocket
 	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
 	passthrough         kind = "passthrough"           // forwarded unmodified
 	models              kind = "models"                // the list of allowed models
@@ -374,7 +374,7 @@ func chainedRoutes(routes []route) []route {
 		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
 		route{suffix: responsesSuffix, kind: responses}, route{suffix: responsesSuffix + "/input_tokens", kind: countResponses},
 		route{suffix: "/messages", kind: messages}, route{suffix: "/messages/count_tokens", kind: countMessages},
-		route{suffix: anyPath, kind: governedPassthrough})
+		route{suffix: "/realtime", kind: realtime}, route{suffix: anyPath, kind: governedPassthrough})
 }
 
 // modelPathPattern returns a pattern that finds the model in a path below a list of models.

@@ -134,8 +134,8 @@ var traps = []trap{
 		[]string{`panic(http.ErrAbortHandler)`, `panic(error(http.ErrAbortHandler))`},
 		[]string{`panic("a")`, `use(errors.Is(err, http.ErrAbortHandler))`}},
 	{24, controlsResponse,
-		[]string{`http.NewResponseController(nil).SetWriteDeadline(time.Now())`, `c := http.NewResponseController(nil); c.Hijack()`},
-		[]string{`http.NewResponseController(nil).Flush()`, `c := http.NewResponseController(nil); flush = c.Flush`}},
+		[]string{`http.NewResponseController(nil).SetWriteDeadline(time.Now())`, `c := http.NewResponseController(nil); c.EnableFullDuplex()`},
+		[]string{`http.NewResponseController(nil).Flush()`, `http.NewResponseController(nil).Hijack()`, `c := http.NewResponseController(nil); flush = c.Flush`}},
 	{25, lacksNames,
 		[]string{`use(func(*http.Request, []*http.Request) error { return nil })`, `func _(int) {}`, `func (*own) m(n int) {}`, `func (o *own) m(int) {}`},
 		[]string{`use(func(_ *http.Request, _ []*http.Request) error { return nil })`, `func _() {}`, `func (_ *own) m(n int) {}`, `var x func(int) error`, `func _() (int, error) { return 1, nil }`}},
@@ -154,6 +154,9 @@ var traps = []trap{
 	{32, returnsReceived,
 		[]string{`func _() bool { return <-make(chan bool) }`},
 		[]string{`func _() bool { b := <-make(chan bool); return b }`}},
+	{33, refersToLaterFunction,
+		[]string{`func earlier() func() { return func() { use(later) } }; func later() {}`, `func earlier() func() { return func() { f := later; f() } }; func later() {}`},
+		[]string{`func earlier() func() { return func() { later() } }; func later() {}`, `func earlier() { use(later) }; func later() {}`, `use(func() { use(f0) })`}},
 }
 
 // trapPrelude declares what the code of traps refers to.
@@ -888,7 +891,28 @@ func controlsResponse(s *source, path []ast.Node) bool {
 	if !is || s.info.Selections[selector] == nil {
 		return false
 	}
-	return s.info.Selections[selector].Recv().String() == "*net/http.ResponseController" && selector.Sel.Name != "Flush"
+	return s.info.Selections[selector].Recv().String() == "*net/http.ResponseController" && selector.Sel.Name != "Flush" && selector.Sel.Name != "Hijack"
+}
+
+// refersToLaterFunction finds a function as a value in a closure before its declaration.
+func refersToLaterFunction(s *source, path []ast.Node) bool {
+	name, is := last[*ast.Ident](path)
+	if !is {
+		return false
+	}
+	function, is := s.info.Uses[name].(*types.Func)
+	if !is || function.Pkg() != s.pkg || function.Parent() != s.pkg.Scope() || function.Pos() < name.Pos() {
+		return false
+	}
+	if call, is := path[len(path)-2].(*ast.CallExpr); is && call.Fun == name {
+		return false
+	}
+	for _, node := range path {
+		if _, is := node.(*ast.FuncLit); is {
+			return true
+		}
+	}
+	return false
 }
 
 func lacksNames(_ *source, path []ast.Node) bool {
