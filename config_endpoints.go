@@ -31,7 +31,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep)
 		if p.telemetry.wantsDetails {
-			ep.shown = sentParameters(ep, spanParameters)
+			ep.shown = sentParameters(ep, shownParameters(p.telemetry.semconv))
 		}
 		if p.quotas != nil {
 			ep.tokenLimits = sentParameters(ep, tokenLimitParameters)
@@ -42,6 +42,14 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		all[k] = &endpoint{kind: k, path: path, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
+}
+
+// shownParameters returns the parameters that a span shows.
+func shownParameters(semconv string) [][2]string {
+	if semconv == semconvV01 {
+		return append(append([][2]string(nil), spanParameters...), newSpanParameters...)
+	}
+	return spanParameters
 }
 
 // governedKinds are the kinds of endpoints whose requests are governed.
@@ -115,6 +123,7 @@ func newEndpoint(k kind, known *preset) *endpoint {
 func newTarget(p *policy, pr *provider, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
+	target.readsParts = readsParts(p)
 	if target.Provider == "" || pr != p.providers[0] { // Telemetry.Provider names the first one
 		target.Provider = pr.preset.genAIName
 	}

@@ -222,10 +222,20 @@ var spanParameters = [][2]string{
 	{"frequency_penalty", "gen_ai.request.frequency_penalty"},
 	{"presence_penalty", "gen_ai.request.presence_penalty"},
 	{"seed", "gen_ai.request.seed"},
-	{"n", "gen_ai.request.choice.count"},
+	{"n", choiceCountParameter},
 	{"stop", "gen_ai.request.stop_sequences"},
-	{"reasoning_effort", "gen_ai.request.reasoning.level"},
+	{"reasoning_effort", reasoningLevelParameter},
 }
+
+// newSpanParameters are those that a span shows in addition with version 0.1.0 of the conventions.
+// reasoning is an object, of which the effort is the level.
+var newSpanParameters = [][2]string{
+	{"top_k", "gen_ai.request.top_k"},
+	{"reasoning", reasoningLevelParameter},
+}
+
+// reasoningLevelParameter is the name of the reasoning effort in a span.
+const reasoningLevelParameter = "gen_ai.request.reasoning.level"
 
 // spanValueMaxBytes bounds the value of a parameter in a span.
 const spanValueMaxBytes = 1 << 10

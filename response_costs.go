@@ -123,20 +123,12 @@ func recordMedia(reader *responseReader, members *responseMembers, rest []byte) 
 	}
 }
 
-// isPlain reports whether a small response has no parts of tokens that could have a price of their own, and
-// no cost. Most responses are plain.
-func isPlain(u *smallUsage) bool {
-	prompt, completion := &u.Prompt, &u.Completion
-	return u.Cost == nil && prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+prompt.AudioTokens+u.CacheRead+u.CacheCreation+
-		u.CacheWrites.For5m+u.CacheWrites.For1h+completion.ReasoningTokens+completion.AudioTokens == 0
-}
-
 // takeParts completes the usage of the record of a response.
 func takeParts(reader *responseReader) {
 	parts, resp := &reader.parts, reader.record
 	if small := resp.details; small != nil {
 		parts.serviceTier = small.ServiceTier
-		takeSmallUsage(resp, &small.Usage)
+		takeSmallUsage(&resp.Usage, &small.Usage)
 		takeSmallParts(parts, &small.Usage)
 	}
 	resp.ServiceTier = parts.serviceTier
