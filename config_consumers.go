@@ -35,7 +35,9 @@ func parseConsumers(bad *problems, config *Config, p *policy, secrets *secretSet
 	parseConsumersFrom(bad, cs, p, settings.From, secrets)
 	p.consumers = cs
 	for _, pr := range p.providers {
-		pr.auth.consumerHeader = cs.header
+		for _, auth := range pr.auths {
+			auth.consumerHeader = cs.header
+		}
 	}
 	for _, l := range p.telemetry.labels {
 		if exposed := prometheusName(l.name); exposed == consumerLabel || exposed == groupLabel {

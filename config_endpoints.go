@@ -9,37 +9,31 @@ import (
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
-	for _, k := range governedKinds {
-		ep := newEndpoint(k, pr.preset)
+	pr.actions, pr.paths = map[string]*endpoint{}, &pathEndpoints{byPath: map[string]*endpoint{}}
+	for _, row := range newEndpointKinds() {
+		ep := newEndpoint(row, pr)
 		ep.models = rules
 		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
-		ep.target = newTarget(p, pr, operations[k])
-		if k == completions {
-			ep.elsewhere = namesElsewhere(ep, p.routes)
-		}
-		if k != governedPassthrough {
-			parseRules(bad, config, ep)
-		}
+		ep.target = newTarget(p, pr, row.operation)
+		parseEndpointRules(bad, config, p, row, ep)
 		if !ep.strict {
 			widen(ep.parameters.list)
 		}
-		for _, name := range bypassParams(ep, pr.preset) {
-			if r, isNew := ruleFor(ep, name); isNew {
-				r.dropped = true
-			}
+		ep.restrictsModels = restrictsModels(config, ep)
+		dropAll(ep, bypassParams(ep, pr.preset))
+		if config := configOf(ep); config != nil {
+			dropAll(config, bypassing(config.parameters.list, ep.restrictsModels))
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
-		ep.memory = newConversationMemory(ep)
-		if p.telemetry.wantsDetails {
-			ep.shown = sentParameters(ep, shownParameters(p.telemetry.semconv))
+		ep.memory = newConversationMemory(ep, row.conversation)
+		useSentParameters(p, ep)
+		if row.action != "" {
+			pr.actions[row.action] = ep
 		}
-		if p.quotas != nil {
-			ep.tokenLimits = sentParameters(ep, tokenLimitParameters)
-		}
-		all[k] = ep
+		all[row.kind] = ep
 	}
 	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
-		all[k] = &endpoint{kind: k, path: path, models: rules, target: all[completions].target} // of calls that are rejected
+		all[k] = &endpoint{kind: k, path: path, basePath: pr.preset.basePath, auth: pr.auth, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
 }
@@ -52,12 +46,71 @@ func shownParameters(semconv string) [][2]string {
 	return spanParameters
 }
 
-// governedKinds are the kinds of endpoints whose requests are governed.
-var governedKinds = []kind{completions, embeddings, responses, governedPassthrough}
+// parseEndpointRules parses the rules of an endpoint, and of the members of the parameter that has more
+// of them. A configuration that no endpoint of a protocol can have is a problem only where the routes
+// have such an endpoint: nearly all configurations are for OpenAI's protocol alone.
+func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointKind, ep *endpoint) {
+	if row.kind == completions {
+		ep.elsewhere = namesElsewhere(ep, p.routes)
+	}
+	if row.protocol != openAIProtocol && !isRouted(p.routes, row) {
+		bad = &problems{}
+	}
+	if row.hasRules {
+		parseRules(bad, config, ep, row.names)
+	}
+	if row.config != "" {
+		inner := &endpoint{kind: row.kind, protocol: row.protocol, strict: ep.strict, models: ep.models, parameters: newParameterSet(row.configured())}
+		if !inner.strict {
+			loosen(inner.parameters.list)
+		}
+		parseRules(bad, config, inner, row.names)
+		if !inner.strict {
+			widen(inner.parameters.list)
+		}
+		ep.config, ep.configID = inner, ep.parameters.ids[row.config]
+	}
+	requireParameters(ep)
+}
 
-// operations are the values of gen_ai.operation.name of governed endpoints.
-var operations = map[kind]string{
-	completions: chatOperation, embeddings: embeddingsOperation, responses: chatOperation, governedPassthrough: passthroughOperation,
+// isRouted reports whether one of the routes is for a kind, or for all actions of a model in the path.
+func isRouted(routes []route, row *endpointKind) bool {
+	for _, r := range routes {
+		if r.kind == row.kind || (r.kind == generateContent && row.action != "") {
+			return true
+		}
+	}
+	return false
+}
+
+// requireParameters leaves out of the required parameters those that a rule adds.
+func requireParameters(ep *endpoint) {
+	var required []int
+	for _, id := range ep.parameters.required {
+		isAdded := false
+		for _, r := range ep.rules {
+			isAdded = isAdded || ((r.id == id || r.aliasID == id) && r.defaultValue != nil)
+		}
+		if !isAdded {
+			required = append(required, id)
+		}
+	}
+	ep.parameters.required = required
+}
+
+// useSentParameters has an endpoint tell the parameters that someone wants.
+func useSentParameters(p *policy, ep *endpoint) {
+	for _, e := range []*endpoint{ep, configOf(ep)} {
+		if e == nil {
+			continue
+		}
+		if p.telemetry.wantsDetails {
+			e.shown = sentParameters(e, shownParameters(p.telemetry.semconv))
+		}
+		if p.quotas != nil {
+			e.tokenLimits = sentParameters(e, tokenLimitParameters)
+		}
+	}
 }
 
 // namesElsewhere returns parameters that the configuration means for other endpoints in use.
@@ -66,10 +119,10 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	names := map[string]bool{}
 	for _, r := range routes {
 		var others []*parameter
-		if r.kind == embeddings {
-			others = embeddingsParameters()
-		} else if r.kind == responses && ep.strict {
-			others = responsesParameters()
+		for _, row := range newEndpointKinds() {
+			if r.kind == row.kind && row.kind != completions && row.hasRules && (ep.strict || row.kind == embeddings) {
+				others = row.parameters()
+			}
 		}
 		for _, other := range others {
 			names[other.name] = true
@@ -78,44 +131,89 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	return names
 }
 
+// restrictsModels reports whether a configuration restricts the models of an endpoint, for all clients
+// or for some.
+func restrictsModels(config *Config, ep *endpoint) bool {
+	restricts := !ep.models.override || ep.models.allowed != nil || len(config.Consumers.From) > 0
+	for i := range config.Consumers.List {
+		restricts = restricts || len(config.Consumers.List[i].AllowedModels) > 0
+	}
+	return restricts
+}
+
 // bypassParams returns the parameters of a provider that would bypass the rules of an endpoint for
 // models and tokens.
 func bypassParams(ep *endpoint, known *preset) []string {
-	var names []string
-	if !ep.models.override || ep.models.allowed != nil {
+	config := configOf(ep)
+	limits := limitsTokens(ep.rules) || (config != nil && limitsTokens(config.rules))
+	names := bypassing(ep.parameters.list, ep.restrictsModels || limits)
+	if ep.restrictsModels {
 		names = append(names, known.modelNames...)
 	}
-	for _, r := range ep.rules {
-		if isTokenLimit := r.aliasID != r.id || r.name == maxOutputTokens; isTokenLimit && (r.hasCeiling || r.defaultValue != nil) {
-			names = append(names, known.tokenLimits...)
+	if limits {
+		names = append(names, known.tokenLimits...)
+	}
+	return names
+}
+
+// limitsTokens reports whether one of the rules limits the tokens of the output.
+func limitsTokens(rules []*rule) bool {
+	for _, r := range rules {
+		if isTokenLimit(r) && (r.hasCeiling || r.defaultValue != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// bypassing returns the names of the parameters that bypass rules, if there are any to bypass.
+func bypassing(parameters []*parameter, restricts bool) []string {
+	var names []string
+	for _, p := range parameters {
+		if p.bypasses && restricts {
+			names = append(names, p.name)
 		}
 	}
 	return names
 }
 
+// dropAll has an endpoint drop parameters that have no other rule.
+func dropAll(ep *endpoint, names []string) {
+	for _, name := range names {
+		if r, isNew := ruleFor(ep, name); isNew {
+			r.dropped = true
+		}
+	}
+}
+
 // newEndpoint returns an endpoint of a provider without rules.
-func newEndpoint(k kind, known *preset) *endpoint {
-	ep := &endpoint{kind: k, postOnly: k != governedPassthrough, strict: known.strict, cache: &decisionCache{bySkeleton: map[string]*decision{}}}
-	parameters := []*parameter{modelID: ofString("model")}
-	switch k {
-	case completions:
-		parameters = chatParameters()
-		ep.path = "/chat/completions"
+func newEndpoint(row *endpointKind, pr *provider) *endpoint {
+	known := pr.preset
+	ep := &endpoint{
+		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
+		postOnly: row.kind != governedPassthrough, strict: known.strict, parses: row.conversation != "",
+		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, isModelPath: row.action != "",
+	}
+	if of := row.protocol; of != nil {
+		ep.errors = of.errors
+		ep.basePath = presetFor(known, of).basePath
+		ep.auth = pr.auths[of.name]
+		ep.strict = known.strict || known.name == of.name
+	}
+	if row.kind == completions {
 		ep.tokenLimitName = known.tokenLimitName
 		ep.canAddUsage = known.streamUsage
-		ep.parses = true
-	case responses:
-		parameters = responsesParameters()
-		ep.path = "/responses"
-		ep.parses = true
-	case embeddings:
-		parameters = embeddingsParameters()
-		ep.path = "/embeddings"
 	}
+	parameters := row.parameters()
 	if !ep.strict {
 		loosen(parameters)
 	}
 	ep.parameters = newParameterSet(parameters)
+	for id, p := range parameters {
+		if p.naming {
+			ep.naming = append(ep.naming, id)
+		}
+	}
 	return ep
 }
 
@@ -145,13 +243,11 @@ func loosen(parameters []*parameter) {
 			if p.required {
 				loosenEmbeddingsInput(p)
 			}
-		case "messages":
-			p.check = checkLooseMessages
 		case "logprobs": // a count at Together
 			p.starts, p.article = "tf-0123456789", "a boolean or an integer"
 		default:
 			p.oneOf = nil // not in one assignment: Yaegi panics at a nil there
-			p.check = nil
+			p.check = p.looseCheck
 			p.whole = false
 		}
 	}

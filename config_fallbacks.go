@@ -11,11 +11,11 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 	if len(config.Fallbacks) > 0 && first.upstream == nil {
 		bad.add("fallbacks", "require %q for the first provider; without it, use a failover service of Traefik", "host")
 	}
-	keyHeaders := []string{first.auth.header}
+	keyHeaders := headersOf(first.auths)
 	for i, keys := range config.Fallbacks {
 		prefix := fallbackPrefix(i)
 		pr := parseProvider(bad, &providerConfig{prefix: prefix, keys: keys, timeouts: config.Timeouts}, p.modelHeader, secrets, pattern)
-		keyHeaders = append(keyHeaders, pr.auth.header)
+		keyHeaders = append(keyHeaders, headersOf(pr.auths)...)
 		rules := p.models
 		if keys.Model != "" {
 			rules = fallbackModel(bad, prefix+"model", keys.Model, pattern)
@@ -24,9 +24,22 @@ func parseFallbacks(bad *problems, config *Config, p *policy, secrets *secretSet
 		p.providers = append(p.providers, pr)
 	}
 	for _, pr := range p.providers[1:] {
-		pr.auth.dropsClientKey = true
-		pr.auth.keyHeaders = keyHeaders
+		for _, auth := range pr.auths {
+			auth.dropsClientKey = true
+			auth.keyHeaders = keyHeaders
+		}
 	}
+}
+
+// headersOf returns the headers that carry the keys of a provider.
+func headersOf(auths map[string]*providerAuth) []string {
+	var names []string
+	for _, auth := range auths {
+		if !containsText(names, auth.header) {
+			names = append(names, auth.header)
+		}
+	}
+	return names
 }
 
 // fallbackModel returns the rules of a fallback with a model of its own: it is enforced, whatever

@@ -101,9 +101,12 @@ func hasQuotas(p *policy) bool {
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	ep := endpoints[completions]
-	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || ep.rules != nil || !ep.canAddUsage ||
-		(p.quotas != nil && p.quotas.reservesOutput) ||
-		endpoints[embeddings].rules != nil || endpoints[responses].rules != nil
+	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !ep.canAddUsage ||
+		(p.quotas != nil && p.quotas.reservesOutput)
+	for _, ep = range endpoints {
+		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
+	}
+	return has
 }
 
 func parseModelHeader(bad *problems, config *Config) string {

@@ -16,12 +16,15 @@ import (
 // provider is one provider of a policy, and what is specific to it.
 type provider struct {
 	preset       *preset
-	isRebased    bool      // its paths are not the client's
-	path         string    // of every endpoint; empty: not configured
-	pathTemplate *template // nil: path is a literal
-	upstream     *upstream // that the middleware forwards to; nil: the router's service
-	auth         *providerAuth
+	isRebased    bool                     // its paths are not the client's
+	path         string                   // of every endpoint; empty: not configured
+	pathTemplate *template                // nil: path is a literal
+	upstream     *upstream                // that the middleware forwards to; nil: the router's service
+	auth         *providerAuth            // for OpenAI's protocol
+	auths        map[string]*providerAuth // by the name of the protocol
 	endpoints    map[kind]*endpoint
+	actions      map[string]*endpoint // of a model in the path, by name
+	paths        *pathEndpoints       // of these, by path
 	circuit      *circuit
 	handler      http.Handler // forwards to it; set by New
 }
@@ -66,7 +69,32 @@ func parseProvider(bad *problems, configured *providerConfig, modelHeader string
 	if pr.auth.credential == nil && (keys.Provider != "" || keys.AuthHeader.Name != "") {
 		pr.auth.clientKeyHeader = header
 	}
+	pr.auths = map[string]*providerAuth{openAIProtocol.name: pr.auth}
+	for _, of := range []*protocol{anthropicProtocol, geminiProtocol} {
+		pr.auths[of.name] = authFor(pr, of, keys.AuthHeader.Name != "")
+	}
 	return pr
+}
+
+// authFor returns how requests in a protocol authenticate to a provider: in its own header, unless the
+// configuration names one.
+func authFor(pr *provider, of *protocol, isConfigured bool) *providerAuth {
+	own := *pr.auth
+	if isConfigured {
+		return &own
+	}
+	header := &keyHeader{name: presetFor(pr.preset, of).authHeader}
+	if header.name == authorization {
+		header.prefix = "Bearer "
+	}
+	own.header = header.name
+	if own.clientKeyHeader != nil {
+		own.clientKeyHeader = header
+	}
+	if own.credential != nil {
+		own.credential = withHeader(own.credential, header)
+	}
+	return &own
 }
 
 // parsePreset returns the preset of a named provider.

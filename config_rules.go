@@ -10,20 +10,21 @@ import (
 )
 
 // parseRules parses params, limits and dropParams into one rule for each parameter of an endpoint.
-func parseRules(bad *problems, config *Config, ep *endpoint) {
+func parseRules(bad *problems, config *Config, ep *endpoint, names map[string]string) {
 	override := parseBool(bad, "allowParamsOverride", config.AllowParamsOverride, false)
 	params, limits := config.Params, config.Limits
 	own := []parameterKey{
 		{"params.temperature", "temperature", params.Temperature},
 		{"params.topP", "top_p", params.TopP},
-		{"params.maxTokens", tokenLimitNameFor(ep, maxTokens), params.MaxTokens},
-		{"params.maxCompletionTokens", tokenLimitNameFor(ep, maxCompletionTokens), params.MaxCompletionTokens},
+		{"params.maxTokens", maxTokens, params.MaxTokens},
+		{"params.maxCompletionTokens", maxCompletionTokens, params.MaxCompletionTokens},
 		{"params.frequencyPenalty", "frequency_penalty", params.FrequencyPenalty},
 		{"params.presencePenalty", "presence_penalty", params.PresencePenalty},
 	}
-	for _, k := range own {
-		if value := parseNumberKey(bad, k, ep.parameters); value != nil {
-			setValue(bad, ep, k, value, !override)
+	for i := range own {
+		own[i].name = nameAt(ep, names, own[i].name)
+		if value := parseNumberKey(bad, own[i], ep.parameters); value != nil {
+			setValue(bad, ep, own[i], value, !override)
 		}
 	}
 	for _, k := range parseExtra(bad, params.Extra, own, ep) {
@@ -34,12 +35,13 @@ func parseRules(bad *problems, config *Config, ep *endpoint) {
 	for _, k := range []parameterKey{
 		{"limits.temperature", "temperature", limits.Temperature},
 		{"limits.topP", "top_p", limits.TopP},
-		{"limits.maxTokens", tokenLimitNameFor(ep, maxTokens), limits.MaxTokens},
-		{"limits.maxCompletionTokens", tokenLimitNameFor(ep, maxCompletionTokens), limits.MaxCompletionTokens},
+		{"limits.maxTokens", maxTokens, limits.MaxTokens},
+		{"limits.maxCompletionTokens", maxCompletionTokens, limits.MaxCompletionTokens},
 		{"limits.frequencyPenalty", "frequency_penalty", limits.FrequencyPenalty},
 		{"limits.presencePenalty", "presence_penalty", limits.PresencePenalty},
 		{"limits.n", "n", limits.N},
 	} {
+		k.name = nameAt(ep, names, k.name)
 		if value := parseNumberKey(bad, k, ep.parameters); value != nil {
 			setCeiling(bad, ep, k, value)
 		}
@@ -65,16 +67,22 @@ type parameterKey struct {
 	value any
 }
 
-// tokenLimitNameFor returns the name at an endpoint of the token limit that the configuration calls
-// name.
-func tokenLimitNameFor(ep *endpoint, name string) string {
+// nameAt returns the name that a parameter of Config.Params or Config.Limits has at an endpoint: one of
+// names, the only one of the token limit that the provider knows, or OpenAI's.
+func nameAt(ep *endpoint, names map[string]string, name string) string {
+	own := names[name]
 	switch {
-	case ep.kind == responses:
-		return maxOutputTokens
-	case ep.tokenLimitName != "":
+	case own != "":
+		return own
+	case ep.tokenLimitName != "" && (name == maxTokens || name == maxCompletionTokens):
 		return ep.tokenLimitName
 	}
 	return name
+}
+
+// isTokenLimit reports whether a rule is for the token limit, whatever its name.
+func isTokenLimit(r *rule) bool {
+	return r.name == maxTokens || r.name == maxCompletionTokens || r.name == maxOutputTokens || r.name == contentMaxTokens
 }
 
 // ruleFor returns the rule of a parameter, and whether it was added. Both spellings of the token
@@ -91,14 +99,21 @@ func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 		}
 	}
 	r = &rule{name: name, id: id, aliasID: id}
-	switch name {
-	case maxTokens:
-		r.aliasID = ep.parameters.ids[maxCompletionTokens]
-	case maxCompletionTokens:
-		r.aliasID = ep.parameters.ids[maxTokens]
+	if name == maxTokens {
+		r.aliasID = idOf(ep.parameters, maxCompletionTokens, id)
+	} else if name == maxCompletionTokens {
+		r.aliasID = idOf(ep.parameters, maxTokens, id)
 	}
 	ep.rules = append(ep.rules, r)
 	return r, true
+}
+
+// idOf returns the id of a parameter, or another one if there is no such parameter.
+func idOf(set *parameterSet, name string, otherwise int) int {
+	if id, known := set.ids[name]; known {
+		return id
+	}
+	return otherwise
 }
 
 func setValue(bad *problems, ep *endpoint, k parameterKey, value []byte, enforced bool) {
@@ -123,7 +138,7 @@ func setCeiling(bad *problems, ep *endpoint, k parameterKey, value []byte) {
 	r.ceiling, _ = parseNumber(string(value))
 	r.lowest = lowestNumber(ep.parameters.list[r.id])
 	if r.defaultValue == nil {
-		if r.aliasID != r.id || r.name == maxOutputTokens {
+		if isTokenLimit(r) {
 			r.defaultValue, r.defaultReason = value, "=limited"
 		}
 		return
@@ -142,9 +157,12 @@ func lowestNumber(p *parameter) float64 {
 	return p.minimum
 }
 
+// clientsOnly are the parameters that no configuration sets or drops.
+var clientsOnly = map[string]bool{"model": true, "messages": true, "input": true, "contents": true, "stream": true}
+
 func setDropped(bad *problems, ep *endpoint, name string) {
 	switch {
-	case name == "model" || name == "messages" || name == "input" || name == "stream":
+	case clientsOnly[name]:
 		bad.add("dropParams", "%q cannot be dropped", name)
 		return
 	case !isParameterName(bad, ep.parameters, "dropParams", name):
@@ -214,7 +232,7 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 			bad.add(key, "must be set with %q", elsewhere)
 		case name == "model":
 			bad.add(key, "must be set with %q", "model")
-		case name == "messages" || name == "input" || name == "stream":
+		case clientsOnly[name]:
 			bad.add(key, "must be left to the client")
 		case spellings[fold(name)] != "":
 			bad.add(key, "is another spelling of %q", spellings[fold(name)])

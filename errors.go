@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// apiError is an error response of the middleware in OpenAI's format. The policy header, and so the
-// access log, also reports the code.
+// apiError is an error response of the middleware, in OpenAI's words; errorBody writes it in the format
+// of any protocol. The policy header, and so the access log, also reports the code.
 type apiError struct {
 	status    int
 	errorType string // "type" in the body
@@ -24,12 +24,12 @@ const (
 // retryAfterSeconds is the Retry-After of responses with status 503, whose cause is temporary.
 const retryAfterSeconds = 10
 
-// errorBody and errorMembers form the body of every error, with the members in OpenAI's order.
-type errorBody struct {
-	Error errorMembers `json:"error"`
+// openAIErrorMembers are the members of an error in OpenAI's format, in its order.
+type openAIErrorMembers struct {
+	Error openAIErrorInfo `json:"error"`
 }
 
-type errorMembers struct {
+type openAIErrorInfo struct {
 	Message string  `json:"message"`
 	Type    string  `json:"type"`
 	Param   *string `json:"param"`
@@ -86,17 +86,17 @@ func invalidModelList() *apiError {
 	return &apiError{http.StatusBadGateway, serverError, "invalid_model_list", "", "The provider returned an invalid list of models."}
 }
 
-// errorJSON returns the body of an error.
-func errorJSON(apiErr *apiError) []byte {
-	members := errorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
+// openAIErrorBody returns the body of an error in OpenAI's format.
+func openAIErrorBody(apiErr *apiError) []byte {
+	members := openAIErrorInfo{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
 	if apiErr.param != "" {
 		members.Param = &apiErr.param
 	}
-	return marshal(errorBody{members})
+	return marshal(openAIErrorMembers{members})
 }
 
 // writeAPIError responds with an error.
-func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
+func writeAPIError(rw http.ResponseWriter, format errorFormat, apiErr *apiError) {
 	header := rw.Header()
 	switch apiErr.status {
 	case http.StatusMethodNotAllowed:
@@ -110,7 +110,7 @@ func writeAPIError(rw http.ResponseWriter, apiErr *apiError) {
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	writeJSON(rw, apiErr.status, errorJSON(apiErr))
+	writeJSON(rw, apiErr.status, errorBody(format, apiErr))
 }
 
 // policyHeader is the access-log header that reports decisions and rejections.
@@ -118,15 +118,15 @@ const policyHeader = "X-Ai-Policy"
 
 // writePolicyError responds with an error, and reports it to the access log. The policy header is
 // set last, so that the client does not receive it.
-func writePolicyError(rw http.ResponseWriter, apiErr *apiError) {
-	writeAPIError(rw, apiErr)
+func writePolicyError(rw http.ResponseWriter, format errorFormat, apiErr *apiError) {
+	writeAPIError(rw, format, apiErr)
 	rw.Header().Set(policyHeader, "refused="+apiErr.code)
 }
 
 // write500 responds to a panic. It first removes the headers of a response that was being prepared.
-func write500(rw http.ResponseWriter) {
+func write500(rw http.ResponseWriter, format errorFormat) {
 	removeRepresentation(rw.Header())
-	writeAPIError(rw, &apiError{http.StatusInternalServerError, serverError, "internal_error", "",
+	writeAPIError(rw, format, &apiError{http.StatusInternalServerError, serverError, "internal_error", "",
 		"The gateway had an internal error while processing your request."})
 }
 

@@ -43,8 +43,11 @@ func newExchange(p *policy, ep *endpoint, start time.Time, rw http.ResponseWrite
 	t := p.telemetry
 	call := &Call{Start: start, Target: ep.target}
 	w := &responseWriter{
-		ResponseWriter: rw, client: rw, instance: p.name, registry: t.registry, call: call, start: start,
+		ResponseWriter: rw, client: rw, errors: ep.errors, instance: p.name, registry: t.registry, call: call, start: start,
 		reader: &responseReader{record: &call.Response, kind: ep.kind, wantsDetails: t.wantsDetails, wantsParts: p.wantsParts},
+	}
+	if ep.protocol == nil {
+		w.errors = errorsFor(req)
 	}
 	return &exchange{firstPolicy: p, latestPolicy: p, clientPath: req.URL.Path, kind: ep.kind, provider: p.providers[0], reportOnly: p.reportOnly, response: w, call: call}
 }

@@ -17,7 +17,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if p.modelHeader != x.firstPolicy.modelHeader {
 		delete(req.Header, p.modelHeader)
 	}
-	if priorKey := x.provider.auth.credential; priorKey != nil {
+	if priorKey := x.provider.endpoints[x.kind].auth.credential; priorKey != nil {
 		delete(req.Header, priorKey.header) // the key of another provider
 	}
 	forgetRefusal(x)
@@ -78,7 +78,7 @@ func chainedKind(p *policy, x *exchange, target *url.URL) kind {
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, &url.URL{Path: x.clientPath}) == deny) {
 		return deny
 	}
-	if x.kind == governedPassthrough && (own == completions || own == embeddings || own == responses) {
+	if x.kind == governedPassthrough && p.providers[0].endpoints[own].postOnly {
 		return own
 	}
 	return x.kind
@@ -94,7 +94,7 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
 		if p, apiErr = chainedPolicy(x, p, req); apiErr != nil {
-			writePolicyError(rw, apiErr)
+			writePolicyError(rw, errorsFor(req), apiErr)
 			return out
 		}
 		if x.consumer != nil {
@@ -104,9 +104,9 @@ func serveChainedModels(x *exchange, p *policy, rw http.ResponseWriter, req *htt
 	name, _ := url.PathUnescape(strings.TrimPrefix(prior.suffix, "/"))
 	switch {
 	case kindOf(p.chainedRoutes, &url.URL{Path: strings.TrimSuffix(req.URL.Path, "/"+name)}) == deny && !p.reportOnly:
-		writePolicyError(rw, denied())
+		writePolicyError(rw, errorsFor(req), denied())
 	case name != "" && !isAllowed(p.models, name) && !p.reportOnly:
-		writePolicyError(rw, modelNotFound(name))
+		writePolicyError(rw, errorsFor(req), modelNotFound(name))
 	case (p.models.allowed != nil || p.models.consumers != nil) && prior.suffix == "" && !p.reportOnly:
 		filterModels(p, rw, req, "")
 	default:

@@ -176,9 +176,22 @@ func checkConsumerModel(x *exchange, p *policy, ep *endpoint, d *decision) *apiE
 	case d.model == nil && ep.kind == governedPassthrough && (p.restrictsModels || c.allowed != nil):
 		return noModel()
 	case d.model == nil || matchesModel(c.allowed, d.model[0]):
-		return nil
+		return checkConsumerModels(c, d.otherModels)
 	}
 	return modelNotAllowed(ep.models, d.requestedModel, d.model[0], c.allowedText)
+}
+
+// checkConsumerModels returns the error for a model that a consumer may not use, among those that a
+// request names in addition to its own.
+func checkConsumerModels(c *consumer, models []string) *apiError {
+	for _, model := range models {
+		if !matchesModel(c.allowed, model) {
+			apiErr := modelNotFound(model)
+			apiErr.message += " Use one of: " + c.allowedText + "."
+			return apiErr
+		}
+	}
+	return nil
 }
 
 // chainedPolicy returns the policy of a chained instance for a request: that of the consumer's group,

@@ -33,7 +33,7 @@ func setCost(x *exchange, t *priceTable, header http.Header) {
 // setUncommonCost is setCost for all but small responses without parts that could have a price of their own.
 func setUncommonCost(x *exchange, t *priceTable, header http.Header) {
 	c, reader := x.call, x.response.reader
-	if c.Status < http.StatusOK || c.Status >= http.StatusMultipleChoices {
+	if c.Status < http.StatusOK || c.Status >= http.StatusMultipleChoices || x.decision.counts {
 		return
 	}
 	takeParts(reader)

@@ -48,8 +48,11 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
+		if w.errors == anthropicErrors {
+			useAnthropicLimits(w.ResponseWriter.Header(), time.Now())
+		}
 	}
-	writePolicyError(w.ResponseWriter, apiErr)
+	writePolicyError(w.ResponseWriter, w.errors, apiErr)
 	w.status = apiErr.status
 	if w.charges != nil {
 		settleQuotas(x)
@@ -78,7 +81,7 @@ func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	before := x.decision
 	x.decision = mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
 	x.call.Request = x.decision.request
-	writeAPIError(rw, apiErr)
+	writeAPIError(rw, x.response.errors, apiErr)
 }
 
 // maxStatus is the last status that HTTP has a class for.

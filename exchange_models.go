@@ -18,20 +18,6 @@ const (
 	modelListTimeout  = 30 * time.Second
 )
 
-// model is an element of OpenAI's list of models.
-type model struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"`
-	Created int64  `json:"created"` // unknown: 0
-	OwnedBy string `json:"owned_by"`
-}
-
-// modelList is OpenAI's list of models.
-type modelList struct {
-	Object string            `json:"object"`
-	Data   []json.RawMessage `json:"data"`
-}
-
 // modelResponse is a response to a request for one model: OpenAI's object, Cohere's, which has a
 // name, or one in a member data, as OpenRouter sends it.
 type modelResponse struct {
@@ -45,7 +31,7 @@ type modelResponse struct {
 func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		writePolicyError(rw, methodNotAllowed(req.Method, http.MethodGet))
+		writePolicyError(rw, errorsFor(req), methodNotAllowed(req.Method, http.MethodGet))
 		return nil
 	}
 	if p.reportOnly {
@@ -56,13 +42,14 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 		return nil
 	}
 	if p.models.named != nil {
+		of := clientProtocol(req)
 		var listed [][]byte
 		for _, name := range sortedKeys(p.models.named) {
 			if isAllowed(p.models, unaliased(p.models, name)) {
-				listed = append(listed, modelObject(p, name))
+				listed = append(listed, modelObject(p, of, name))
 			}
 		}
-		writeJSON(rw, http.StatusOK, listOf(listed))
+		writeJSON(rw, http.StatusOK, listOf(of, listed, &modelList{}))
 		return nil
 	}
 	filterModels(p, rw, req, "")
@@ -77,23 +64,46 @@ func unaliased(rules *modelRules, name string) string {
 	return name
 }
 
-// modelObject returns the JSON of a model that the configuration names.
-func modelObject(p *policy, name string) []byte {
-	return marshal(model{ID: name, Object: "model", OwnedBy: p.providers[0].endpoints[completions].target.Provider})
-}
-
 // showModel responds with one model.
 func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) {
 	target := unaliased(p.models, name)
 	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[name]) {
-		writePolicyError(rw, modelNotFound(name))
+		writePolicyError(rw, errorsFor(req), modelNotFound(name))
 		return
 	}
 	if p.models.named != nil || target != name {
-		writeJSON(rw, http.StatusOK, modelObject(p, name))
+		writeJSON(rw, http.StatusOK, modelObject(p, clientProtocol(req), name))
 		return
 	}
 	filterModels(p, rw, req, name)
+}
+
+// showPathModel returns a request for the model in the path, if a client may use it; nil: it was
+// rejected.
+func showPathModel(p *policy, rw http.ResponseWriter, req *http.Request) *http.Request {
+	parsed, isOne := parseModelPath(req.URL)
+	target := unaliased(p.models, parsed.model)
+	if parsed.action != "" {
+		writePolicyError(rw, googleErrors, methodNotAllowed(req.Method, http.MethodPost))
+		return nil
+	}
+	if !p.reportOnly && (!isOne || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[parsed.model])) {
+		writePolicyError(rw, googleErrors, modelNotFound(parsed.model))
+		return nil
+	}
+	pl := &plan{decision: &decision{model: []string{target}}}
+	if apiErr := addressProvider(p.providers[0], generateContent, pl, req); apiErr != nil {
+		writePolicyError(rw, googleErrors, apiErr)
+		return nil
+	}
+	for _, name := range notForModels {
+		delete(req.Header, name)
+	}
+	removeBody(req)
+	if pl.path != "" {
+		setPath(req, pl.path)
+	}
+	return req
 }
 
 // notForModels are request headers that would change the request, or yield something else than the
@@ -113,7 +123,7 @@ type modelsRequest struct {
 // it was rejected.
 func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	models := &modelsRequest{suffix: suffix}
-	if cred := p.providers[0].auth.credential; cred != nil {
+	if cred := p.providers[0].auths[clientProtocol(req).name].credential; cred != nil {
 		models.keyHeader = cred.header
 	}
 	ctx := context.WithValue(req.Context(), exchangeKey, &exchange{models: models})
@@ -125,7 +135,7 @@ func startModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix st
 func forwardedModels(p *policy, rw http.ResponseWriter, req *http.Request, suffix string) *http.Request {
 	out, pl := cloneRequest(req), &plan{}
 	if apiErr := addressProvider(p.providers[0], models, pl, out); apiErr != nil {
-		writePolicyError(rw, apiErr)
+		writePolicyError(rw, errorsFor(req), apiErr)
 		return nil
 	}
 	for _, name := range notForModels {
@@ -155,8 +165,8 @@ func filterModels(p *policy, rw http.ResponseWriter, req *http.Request, name str
 	body := held.body.Bytes()
 	if held.status < http.StatusMultipleChoices {
 		var apiErr *apiError
-		if body, apiErr = filteredModels(p, held, name); apiErr != nil {
-			writeAPIError(rw, apiErr)
+		if body, apiErr = filteredModels(p, clientProtocol(req), held, name); apiErr != nil {
+			writeAPIError(rw, errorsFor(req), apiErr)
 			return
 		}
 		held.header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -188,12 +198,12 @@ func bufferModels(p *policy, held *bufferedResponse, out *http.Request) {
 // filteredModels returns what a client gets of a provider's response: the list without models that
 // it may not use, or the model of a name. One model is unchanged. If the provider responds with its
 // list to a request for one, the model is picked from it.
-func filteredModels(p *policy, held *bufferedResponse, name string) ([]byte, *apiError) {
+func filteredModels(p *policy, of *protocol, held *bufferedResponse, name string) ([]byte, *apiError) {
 	body, apiErr := decompress(held.header, held.body.Bytes(), modelListMaxBytes)
 	if apiErr != nil || held.incomplete {
 		return nil, invalidModelList()
 	}
-	listed, isList := parseModelList(body)
+	list, isList := parseModelList(of, body)
 	switch {
 	case name != "" && !isList && isModel(body):
 		return held.body.Bytes(), nil
@@ -203,28 +213,14 @@ func filteredModels(p *policy, held *bufferedResponse, name string) ([]byte, *ap
 	held.header.Del("Content-Encoding")
 	held.header.Del("Etag")
 	if name == "" {
-		return filteredList(p, listed), nil
+		return filteredList(p, of, list), nil
 	}
-	for _, element := range listed {
-		if id := listedName(element); id == name || id == "models/"+name { // Gemini also knows them without it
+	for _, element := range list.Data {
+		if id := listedName(of, element); id == name || id == "models/"+name { // Gemini also knows them without it
 			return element, nil
 		}
 	}
 	return nil, modelNotFound(name)
-}
-
-// parseModelList returns the elements of a provider's list, and whether it is one. Together sends a
-// bare array, and Ollama null if it has no models.
-func parseModelList(body []byte) ([]json.RawMessage, bool) {
-	list := &modelList{}
-	var err error
-	if bytes.HasPrefix(bytes.TrimSpace(body), []byte{'['}) {
-		err = json.Unmarshal(body, &list.Data)
-	} else {
-		err = json.Unmarshal(body, list)
-	}
-	isEmpty := err == nil && list.Object == "list"
-	return list.Data, (list.Data != nil || isEmpty) && len(list.Data) <= modelListMax
 }
 
 // isModel reports whether a response that is not a list of models in OpenAI's form is one model: an
@@ -236,7 +232,7 @@ func isModel(body []byte) bool {
 	}
 	one := &modelResponse{}
 	_ = json.Unmarshal(body, one) // whatever the types of its members
-	if one.ID != "" || one.Name != "" || listedName(one.Data) != "" {
+	if one.ID != "" || one.Name != "" || listedName(openAIProtocol, one.Data) != "" {
 		return !bytes.HasPrefix(one.Data, []byte{'['})
 	}
 	for _, value := range members {
@@ -245,37 +241,6 @@ func isModel(body []byte) bool {
 		}
 	}
 	return true
-}
-
-// listedName returns the id of a model in a list; "": it has none.
-func listedName(element []byte) string {
-	one := &model{}
-	_ = json.Unmarshal(element, one) // only the id has to be of its type
-	return one.ID
-}
-
-// filteredList returns a list with the aliases, and without models that clients may not use.
-// Members other than OpenAI's are left out, since they may be lists, too.
-func filteredList(p *policy, listed []json.RawMessage) []byte {
-	var kept [][]byte
-	seen := map[string]bool{}
-	for _, element := range listed {
-		if name := listedName(element); name != "" && isAllowed(p.models, name) {
-			kept = append(kept, element)
-			seen[name] = true
-		}
-	}
-	for _, alias := range sortedKeys(p.models.aliases) {
-		if !seen[alias] && matchesModel(p.models.consumers, p.models.aliases[alias]) {
-			kept = append(kept, modelObject(p, alias))
-		}
-	}
-	return listOf(kept)
-}
-
-// listOf returns the list of the given JSON objects.
-func listOf(models [][]byte) []byte {
-	return append(append([]byte(`{"object":"list","data":[`), bytes.Join(models, comma)...), "]}"...)
 }
 
 // bufferedResponse is a response that is changed before the client gets it.

@@ -38,7 +38,7 @@ func FuzzModelList(f *testing.F) {
 		isUnambiguous := json.Valid(body) && isUnambiguousList(body)
 		held := &bufferedResponse{header: http.Header{}}
 		_, _ = held.Write(body)
-		list, apiErr := filteredModels(p, held, "")
+		list, apiErr := filteredModels(p, openAIProtocol, held, "")
 		if apiErr != nil {
 			if isUnambiguous && all.IsArray() && len(all.Array()) <= modelListMax {
 				t.Errorf("filteredModels(%q): %s, want a model or a list", body, apiErr.message)
@@ -92,7 +92,7 @@ func FuzzModel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		held := &bufferedResponse{header: http.Header{}}
 		_, _ = held.Write(body)
-		one, apiErr := filteredModels(p, held, "gpt-4o")
+		one, apiErr := filteredModels(p, openAIProtocol, held, "gpt-4o")
 		if apiErr != nil {
 			if isModelAlone := isUnambiguousList(body) && json.Valid(body) && gjson.GetBytes(body, "id").String() == "gpt-4o" && isUnambiguousModel(gjson.ParseBytes(body)); isModelAlone && !gjson.GetBytes(body, "data").Exists() {
 				t.Errorf("filteredModels(%q): %s, want a model or a list", body, apiErr.message)

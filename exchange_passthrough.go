@@ -38,6 +38,8 @@ func respondUngoverned(p *policy, k kind, start time.Time, rw http.ResponseWrite
 		rejectMethod(p, k, start, rw, req)
 	case k == models:
 		out = listModels(p, rw, req)
+	case k == generateContent && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+		out = showPathModel(p, rw, req)
 	case k == passthrough || (k == governedPassthrough && hasNoBody(req)):
 		out = preparePassthrough(p, k, rw, req)
 	default:
@@ -86,7 +88,7 @@ func preflight(p *policy, req *http.Request) *http.Request {
 func preparePassthrough(p *policy, k kind, rw http.ResponseWriter, req *http.Request) *http.Request {
 	pl := &plan{}
 	if apiErr := addressProvider(p.providers[0], k, pl, req); apiErr != nil {
-		writePolicyError(rw, apiErr)
+		writePolicyError(rw, errorsFor(req), apiErr)
 		return nil
 	}
 	keepUpgrade(req.Header)

@@ -7,6 +7,23 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isModelPath {
+		return planUncommon(x, p, pr, ep, req)
+	}
+	return planRequest(ep, req)
+}
+
+// planUncommon is planFor for all but the first decision on a request, in a body that names the model,
+// that is enforced as it is.
+func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	if ep.isModelPath && req.Method == http.MethodPost {
+		var apiErr *apiError
+		if ep, apiErr = pathEndpoint(pr.actions, pr.paths, req); apiErr != nil {
+			return planUnknownPath(x, p, pr, apiErr)
+		}
+		setKind(x, ep.kind)
+		x.call.Target = ep.target
+	}
 	switch {
 	case x.plan == nil && p.reportOnly:
 		return planReport(x, p, ep, req)
@@ -15,9 +32,22 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	case x.plan == nil:
 		return planRequest(ep, req)
 	case pr != p.providers[0]:
-		return planFallback(x, p, pr, req)
+		return planFallback(x, p, pr, ep, req)
 	}
-	return reapply(x, p, pr, req)
+	return reapply(x, p, pr, ep, req)
+}
+
+// planUnknownPath plans for a path that does not name a model and an action, which is refused unless
+// nothing is enforced.
+func planUnknownPath(x *exchange, p *policy, pr *provider, apiErr *apiError) (*plan, *apiError) {
+	pl := x.plan
+	if pl == nil {
+		pl = &plan{}
+	}
+	if !p.reportOnly || !x.reportOnly {
+		return pl, apiErr
+	}
+	return asReport(pr.endpoints[x.kind].models, pl, apiErr), nil
 }
 
 // planReport decides on a request, and plans to send it unchanged.
@@ -31,8 +61,8 @@ func planReport(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan,
 }
 
 // planFallback decides what a fallback is sent instead of the plan for the first provider.
-func planFallback(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
-	ep, own := pr.endpoints[x.kind], *x.plan
+func planFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	own := *x.plan
 	if x.reportOnly || p.reportOnly {
 		own.decision = copyDecision(x.decision)
 	}
@@ -74,8 +104,7 @@ func copyDecision(d *decision) *decision {
 }
 
 // reapply applies the rules of a chained instance to the plan of the instance before.
-func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
-	ep := pr.endpoints[x.kind]
+func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	prior, pl := x.plan, &plan{}
 	x.priorDecision = prior.decision
 	if ep.kind == deny {
@@ -118,30 +147,51 @@ func reapply(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 // addressProvider sets the provider's path in the plan, and replaces the client's credentials with
 // the provider's key.
 func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
-	if pr.isRebased || pr.path != "" || k == governedPassthrough {
-		if apiErr := movePath(pr, k, pl, req); apiErr != nil {
+	ep := pr.endpoints[k]
+	if pr.isRebased || pr.path != "" || k == governedPassthrough || ep.isModelPath {
+		if apiErr := movePath(pr, ep, pl, req); apiErr != nil {
 			return apiErr
 		}
 	}
-	return authorize(pr.auth, req)
+	if ep.protocol != openAIProtocol {
+		return authorizeProtocol(pr, ep, req)
+	}
+	return authorize(ep.auth, req)
+}
+
+// authorizeProtocol is authorize for another protocol than OpenAI's, or for that of the client.
+func authorizeProtocol(pr *provider, ep *endpoint, req *http.Request) *apiError {
+	of := ep.protocol
+	if of == nil {
+		of = clientProtocol(req)
+	}
+	apiErr := authorize(pr.auths[of.name], req)
+	if name := of.defaultHeader; name != "" && req.Header[name] == nil {
+		req.Header[name] = []string{of.defaultValue}
+	}
+	return apiErr
 }
 
 // movePath sets the provider's path in the plan.
-func movePath(pr *provider, k kind, pl *plan, req *http.Request) *apiError {
-	path, apiErr := providerPath(pr, pr.endpoints[k], req)
+func movePath(pr *provider, ep *endpoint, pl *plan, req *http.Request) *apiError {
+	path, apiErr := providerPath(pr, ep, pl, req)
 	pl.path = path
 	return apiErr
 }
 
 // providerPath returns the provider's path for a request, escaped; "": the client's.
-func providerPath(pr *provider, ep *endpoint, req *http.Request) (string, *apiError) {
+func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
 	switch {
+	case ep.isModelPath:
+		return providerModelPath(pr, ep, pl, req)
 	case pr.pathTemplate != nil:
 		return render(pr.pathTemplate, req)
 	case pr.path != "":
 		return pr.path, nil
+	case pr.isRebased && ep.kind == models:
+		return presetFor(pr.preset, clientProtocol(req)).basePath + ep.path, nil
 	case pr.isRebased && ep.path != "":
-		return pr.preset.basePath + ep.path, nil
+		return ep.basePath + ep.path, nil
 	}
 	path := ""
 	if ep.kind == governedPassthrough {
@@ -154,4 +204,29 @@ func providerPath(pr *provider, ep *endpoint, req *http.Request) (string, *apiEr
 		path = req.URL.EscapedPath()
 	}
 	return joinBase(pr.preset.basePath, path), nil
+}
+
+// providerModelPath returns the provider's path for a request whose model is in the path. A configured path
+// is what precedes the model. "": the client's path, which is only sent if nothing is enforced.
+func providerModelPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (string, *apiError) {
+	parsed, isOne := parseModelPath(req.URL)
+	if !isOne {
+		return "", nil
+	}
+	prefix, model := parsed.prefix, parsed.model
+	if pr.path != "" {
+		prefix = pr.path
+	} else if pr.isRebased {
+		prefix = ep.basePath
+	}
+	if pr.pathTemplate != nil {
+		var apiErr *apiError
+		if prefix, apiErr = render(pr.pathTemplate, req); apiErr != nil {
+			return "", apiErr
+		}
+	}
+	if d := pl.decision; d != nil && d.model != nil {
+		model = d.model[0]
+	}
+	return modelPathOf(prefix, model, parsed.action), nil
 }

@@ -96,6 +96,7 @@ func awaitFirstByte(res *http.Response) error {
 // failProxy responds for a provider that has not, unless the next one is tried.
 func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 	outcome := ""
+	format := errorsFor(req)
 	if x := exchangeOf(req.Context()); x == nil || x.attempt == nil {
 		outcome = proxyOutcome(req.Context(), err) // of an ungoverned request
 	} else {
@@ -104,15 +105,16 @@ func failProxy(rw http.ResponseWriter, req *http.Request, err error) {
 			return
 		}
 		outcome = x.attempt.outcome
+		format = x.response.errors
 		x.errorType = outcome
 	}
 	switch outcome {
 	case errorClientGone:
 		rw.WriteHeader(statusClientClosedRequest)
 	case errorTimeout:
-		writeAPIError(rw, providerTimeout())
+		writeAPIError(rw, format, providerTimeout())
 	default:
-		writeAPIError(rw, providerUnreachable())
+		writeAPIError(rw, format, providerUnreachable())
 	}
 }
 

@@ -13,7 +13,9 @@ import (
 func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
 	rules, output, w := p.quotas, pl.decision.tokenLimit, x.response
 	input := int64(len(pl.decoded)) / 4
-	if input >= dataURLMinTokens {
+	if pl.decision.counts {
+		input = 0
+	} else if input >= dataURLMinTokens {
 		input = estimatedTokens(pl.decoded)
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
@@ -247,6 +249,9 @@ func releaseUnserved(x *exchange, from int) {
 // noAmounts are the amounts of a request that no provider has worked for.
 var noAmounts = []int64{0, 0, 0, 0, 0, 0}
 
+// requestAmounts are the amounts of a request that uses no tokens.
+var requestAmounts = []int64{0, 1, 0, 0, 0, 0}
+
 // settleQuotas settles the charges of an exchange that has ended.
 func settleQuotas(x *exchange) {
 	w, call := x.response, x.call
@@ -274,6 +279,10 @@ func settleUncommon(x *exchange, charges []charge) {
 	}
 	if !hasServed(x) {
 		settleCharges(charges, noAmounts)
+		return
+	}
+	if x.decision.counts {
+		settleCharges(charges, requestAmounts)
 		return
 	}
 	if !u.InputKnown || !u.OutputKnown {

@@ -29,7 +29,7 @@ func endPanicked(x *exchange, req *http.Request, cause any) {
 	ignorePanic(func() { recordPanic(x) })
 	ignorePanic(func() {
 		if w.status == 0 {
-			write500(w.ResponseWriter)
+			write500(w.ResponseWriter, w.errors)
 			isWhole = true
 		}
 		w.ResponseWriter.Header()[errorTypeHeader] = []string{errorPanic}

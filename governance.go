@@ -16,7 +16,9 @@ type decision struct {
 	addsUsage      bool     // the usage of the stream is requested on the client's behalf
 	request        *Request
 	tokenLimit     int64    // of the output, all choices together; 0: none, or nothing needs it
+	counts         bool     // the request counts tokens, and uses none
 	outline        *outline // nil: nobody needed one
+	otherModels    []string // that the request names in addition to its own
 }
 
 func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
@@ -70,19 +72,38 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 		return nil, apiErr
 	}
 	applyRules(ep, obj, draft)
-	stream := isStream(ep, obj)
+	config := obj
+	if ep.config != nil {
+		if config, apiErr = applyConfigRules(ep, obj, draft); apiErr != nil {
+			return nil, apiErr
+		}
+	}
+	var others []string
+	if ep.naming != nil {
+		if others, apiErr = otherModels(ep, obj, draft.model); apiErr != nil {
+			return nil, apiErr
+		}
+	}
+	stream := ep.streams || isStream(ep, obj)
 	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
-	if ep.tokenLimits != nil {
-		d.tokenLimit = tokenLimitOf(ep.tokenLimits, obj)
+	d.otherModels = others
+	d.counts = ep.counts
+	limited := ep
+	if ep.config != nil {
+		limited = configOf(ep)
 	}
-	if ep.shown != nil {
-		d.request.Parameters = requestParameters(ep, obj)
+	if limited.tokenLimits != nil {
+		d.tokenLimit = tokenLimitOf(limited.tokenLimits, config)
+	}
+	if limited.shown != nil {
+		d.request.Parameters = requestParameters(limited, config)
 	}
 	if obj.outlined {
 		d.outline = outlineOf(ep.memory, obj)
+		d.outline.namesModels = others != nil
 	}
 	if ep.models.template == nil {
 		storeDecision(ep.cache, obj, d)

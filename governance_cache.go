@@ -6,7 +6,7 @@ import "sync"
 // application, the schemas of its tools included.
 const (
 	maxCachedDecisions = 256
-	cachedMaxBytes     = 2 << 20   // of all skeletons
+	cachedMaxBytes     = 2 << 20   // of all skeletons of an endpoint
 	skeletonMaxBytes   = 256 << 10 // of one
 )
 
@@ -16,6 +16,7 @@ type decisionCache struct {
 	mu         sync.RWMutex
 	bySkeleton map[string]*decision
 	bytes      int // of the skeletons
+	maxBytes   int // of all skeletons
 }
 
 // lookupDecision returns the cached decision on the skeleton of a body, nil if there is none.
@@ -36,7 +37,7 @@ func storeDecision(cache *decisionCache, obj *jsonObject, d *decision) {
 	}
 	cache.mu.Lock()
 	cache.bytes += len(obj.skeleton)
-	if len(cache.bySkeleton) >= maxCachedDecisions || cache.bytes > cachedMaxBytes {
+	if len(cache.bySkeleton) >= maxCachedDecisions || cache.bytes > cache.maxBytes {
 		cache.bySkeleton = map[string]*decision{} // all at once: what is in use is soon back
 		cache.bytes = len(obj.skeleton)
 	}

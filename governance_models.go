@@ -24,6 +24,12 @@ type modelRules struct {
 // it is allowed.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
+	if ep.pathModel != "" {
+		if apiErr := agreeOnModel(ep.pathModel, draft.requestedModel); apiErr != nil {
+			return apiErr
+		}
+		draft.requestedModel = ep.pathModel
+	}
 	if draft.requestedModel == "" && ep.kind == governedPassthrough {
 		return nil
 	}
@@ -58,7 +64,10 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 		return modelNotAllowed(rules, draft.requestedModel, draft.model, rules.allowedText)
 	}
 	if draft.model != draft.requestedModel {
-		replaceModel(obj, draft, reason)
+		replaceModel(ep, obj, draft, reason)
+	}
+	if ep.pathModel != "" {
+		return decideNestedModels(ep, obj, draft)
 	}
 	return nil
 }
@@ -76,10 +85,18 @@ func requestedModel(obj *jsonObject) string {
 	return unquote(value)
 }
 
-func replaceModel(obj *jsonObject, draft *decisionDraft, reason string) {
+// replaceModel has the provider sent another model than the client has requested.
+func replaceModel(ep *endpoint, obj *jsonObject, draft *decisionDraft, reason string) {
 	draft.reasons = append(draft.reasons, reason)
+	place := obj.found[modelID]
+	if ep.pathModel != "" {
+		if place != 0 {
+			obj.members[place-1].replacement = marshal(resourceName(draft.model))
+		}
+		return // the model is in the path
+	}
 	value := marshal(draft.model)
-	if place := obj.found[modelID]; place != 0 {
+	if place != 0 {
 		obj.members[place-1].replacement = value
 		return
 	}

@@ -42,6 +42,43 @@ func applyRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) {
 	}
 }
 
+// applyConfigRules validates the members of the parameter that has parameters of its own, and applies
+// the rules for them. It returns the object, which is empty if the client sent none.
+func applyConfigRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) (*jsonObject, *apiError) {
+	value := emptyObject
+	var m *member
+	if place := obj.found[ep.configID]; place != 0 && !obj.members[place-1].removed {
+		m = &obj.members[place-1]
+		if obj.skeleton[m.start] != 'n' {
+			value = bodyValue(obj, m)
+		}
+	}
+	inner := wholeJSONObject(value)
+	apiErr := readMembers(inner)
+	if apiErr == nil {
+		apiErr = validate(inner, configOf(ep).parameters)
+	}
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	own := &decisionDraft{}
+	applyRules(configOf(ep), inner, own)
+	draft.reasons = append(draft.reasons, own.reasons...)
+	list := edits(inner, own.additions)
+	if len(own.reasons) == 0 {
+		return inner, nil
+	}
+	changed := bytes.Join(splice(inner, list), nil)
+	if m != nil {
+		m.replacement = changed
+	} else {
+		draft.additions = append(append(draft.additions, `,"`+ep.parameters.list[ep.configID].name+`":`...), changed...)
+	}
+	return inner, nil
+}
+
+var emptyObject = []byte("{}")
+
 // renameTokenLimit gives the token limit the only name that the provider knows.
 func renameTokenLimit(name string, m *member, draft *decisionDraft) {
 	if m.name != name && m.newName == "" && !m.removed {
@@ -179,6 +216,7 @@ const choicesParameter = "n"
 // tokenLimitParameters are the parameters that limit the tokens that a provider generates.
 var tokenLimitParameters = [][2]string{
 	{maxTokens, maxTokens}, {maxCompletionTokens, maxCompletionTokens}, {maxOutputTokens, maxOutputTokens}, {choicesParameter, choicesParameter},
+	{contentMaxTokens, contentMaxTokens}, {"candidateCount", choicesParameter},
 }
 
 // maxTokenCount is more than any model reads: a larger count is invalid.
@@ -225,13 +263,23 @@ var spanParameters = [][2]string{
 	{"n", choiceCountParameter},
 	{"stop", "gen_ai.request.stop_sequences"},
 	{"reasoning_effort", reasoningLevelParameter},
+	{"top_k", "gen_ai.request.top_k"},
+	{"stop_sequences", "gen_ai.request.stop_sequences"},
+	{"topP", "gen_ai.request.top_p"},
+	{"topK", "gen_ai.request.top_k"},
+	{contentMaxTokens, "gen_ai.request.max_tokens"},
+	{"frequencyPenalty", "gen_ai.request.frequency_penalty"},
+	{"presencePenalty", "gen_ai.request.presence_penalty"},
+	{"candidateCount", choiceCountParameter},
+	{"stopSequences", "gen_ai.request.stop_sequences"},
+	{"outputDimensionality", "gen_ai.embeddings.dimension.count"},
 }
 
-// newSpanParameters are those that a span shows in addition with version 0.1.0 of the conventions.
-// reasoning is an object, of which the effort is the level.
+// newSpanParameters are those that a span shows in addition with version 0.1.0 of the conventions:
+// objects, one member of which is the level.
 var newSpanParameters = [][2]string{
-	{"top_k", "gen_ai.request.top_k"},
 	{"reasoning", reasoningLevelParameter},
+	{"thinkingConfig", reasoningLevelParameter},
 }
 
 // reasoningLevelParameter is the name of the reasoning effort in a span.

@@ -88,7 +88,7 @@ func recoverUngoverned(name string, rw http.ResponseWriter) {
 		abort()
 	}
 	logPanic(name, cause)
-	write500(rw)
+	write500(rw, openAIErrors)
 }
 
 // logPanic logs a panic during a request.

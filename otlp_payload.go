@@ -297,13 +297,7 @@ func parameterAttribute(p Parameter) string {
 		}
 		return textsAttribute(p.Name, texts)
 	case '{':
-		var reasoning struct {
-			Effort string `json:"effort"`
-		}
-		if json.Unmarshal([]byte(p.Value), &reasoning) != nil || reasoning.Effort == "" {
-			return ""
-		}
-		return textAttribute(p.Name, reasoning.Effort)
+		return levelAttribute(p)
 	}
 	number, err := strconv.ParseFloat(p.Value, 64)
 	if err != nil {
@@ -320,6 +314,19 @@ func parameterAttribute(p Parameter) string {
 		}
 	}
 	return wholeAttribute(p.Name, whole)
+}
+
+// levelAttribute returns the attribute of a reasoning level, which is a member of an object: effort
+// in the Responses API, thinkingLevel in Gemini's.
+func levelAttribute(p Parameter) string {
+	var members struct {
+		Effort string `json:"effort"`
+		Level  string `json:"thinkingLevel"`
+	}
+	if json.Unmarshal([]byte(p.Value), &members) != nil || members.Effort+members.Level == "" {
+		return ""
+	}
+	return textAttribute(p.Name, members.Effort+members.Level)
 }
 
 // attributeTexts caches the attributes of points as JSON. All instruments of a series have the same

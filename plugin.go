@@ -65,7 +65,9 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	startPrices(ctx, p.prices)
 	startStore(ctx, p)
 	for i, pr := range p.providers {
-		startCredential(ctx, pr.auth.credential)
+		for _, auth := range pr.auths {
+			startCredential(ctx, auth.credential)
+		}
 		pr.handler = newHandler(p, pr, next)
 		for _, group := range p.groups {
 			group.providers[i].handler = pr.handler

@@ -62,5 +62,8 @@ const (
 // maxOutputTokens is the token limit of the Responses API.
 const maxOutputTokens = "max_output_tokens"
 
+// contentMaxTokens is the token limit of Gemini's generateContent.
+const contentMaxTokens = "maxOutputTokens"
+
 // authorization is the default of Config.AuthHeader.Name.
 const authorization = "Authorization"

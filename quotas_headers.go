@@ -52,6 +52,36 @@ func setLimitHeaders(header http.Header, charges, refused []charge) {
 	}
 }
 
+// anthropicLimits are Anthropic's names of the headers about limits, each after OpenAI's three.
+var anthropicLimits = [][]string{
+	{
+		"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
+		"Anthropic-Ratelimit-Requests-Limit", "Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset",
+	},
+	{
+		"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
+		"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset",
+	},
+}
+
+// useAnthropicLimits replaces OpenAI's headers about limits with Anthropic's, in which a limit resets at a
+// time.
+func useAnthropicLimits(header http.Header, now time.Time) {
+	for _, names := range anthropicLimits {
+		reset := header[names[2]]
+		if reset == nil {
+			continue
+		}
+		wait, _ := time.ParseDuration(reset[0]) // of setLimitHeaders
+		header[names[3]] = header[names[0]]
+		header[names[4]] = header[names[1]]
+		header[names[5]] = []string{now.Add(wait).UTC().Format(time.RFC3339)}
+		for _, name := range names[:3] {
+			delete(header, name)
+		}
+	}
+}
+
 // competing returns charges and refused ones, which may be of the same kind.
 func competing(charges, refused []charge) []charge {
 	all := append(append([]charge(nil), charges...), refused...)

@@ -3,8 +3,10 @@ package chatcompletion
 import (
 	"bytes"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEstimatedTokens(t *testing.T) {
@@ -111,5 +113,23 @@ func TestQuotaMetrics(t *testing.T) {
 		"chat_completion_quota_refused_total{" + unnamed + `,chat_completion_mode="enforce"} 0` + "\n"
 	if got := text.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestAnthropicLimitsResetAtATime checks that limits have Anthropic's names, and reset at a time instead of after one.
+func TestAnthropicLimitsResetAtATime(t *testing.T) {
+	header := http.Header{}
+	for name, value := range map[string]string{
+		"X-Ratelimit-Limit-Tokens": "100", "X-Ratelimit-Remaining-Tokens": "7", "X-Ratelimit-Reset-Tokens": "6m0s",
+	} {
+		header.Set(name, value)
+	}
+	useAnthropicLimits(header, time.Date(2026, 11, 30, 23, 58, 0, 0, time.UTC))
+	want := http.Header{
+		"Anthropic-Ratelimit-Tokens-Limit": {"100"}, "Anthropic-Ratelimit-Tokens-Remaining": {"7"},
+		"Anthropic-Ratelimit-Tokens-Reset": {"2026-12-01T00:04:00Z"},
+	}
+	if !reflect.DeepEqual(header, want) {
+		t.Errorf("got %v, want %v", header, want)
 	}
 }

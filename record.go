@@ -173,10 +173,13 @@ type Trace struct {
 	State string
 }
 
-// Values of gen_ai.operation.name. OpenAI's Responses API is chat as well.
+// Values of gen_ai.operation.name. OpenAI's Responses API and Anthropic's Messages are chat as well.
 const (
 	chatOperation        = "chat"
+	generateOperation    = "generate_content"
 	embeddingsOperation  = "embeddings"
+	countOperation       = "count_tokens"
+	realtimeOperation    = "realtime"
 	passthroughOperation = "passthrough" // of any other endpoint whose model is governed
 )
 

@@ -235,7 +235,7 @@ func TestMemoryBelongsToEndpoint(t *testing.T) {
 	loose.Provider = "ollama"
 	a, b := newObserver(t, loose, true), newObserver(t, strict, true)
 	a.send("/", body)
-	for _, k := range governedKinds {
+	for k := range a.policy.providers[0].endpoints {
 		for name, o := range map[string]*observer{"same": a, "other": b} {
 			ep := o.policy.providers[0].endpoints[k]
 			if known := ep.memory != nil && len(ep.memory.recent.turns) > 0; known != (name == "same" && k == completions) {

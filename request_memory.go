@@ -19,7 +19,8 @@ import (
 // second would succeed after about 600 years.
 type conversationMemory struct {
 	arrayID     int           // of the parameter that holds the conversation: an array
-	maxElements int           // of that array
+	elementsMax int           // of that array
+	objectsMax  int           // in the elements; 0: any number
 	values      []*largeValue // that may be recognised
 	seed        maphash.Seed
 
@@ -80,18 +81,16 @@ const (
 	largeValueMinBytes = 1 << 10
 )
 
-// newConversationMemory returns the memory of an endpoint with all its rules; nil if its requests
-// are no conversations.
-func newConversationMemory(ep *endpoint) *conversationMemory {
-	m := &conversationMemory{seed: maphash.MakeSeed(), recent: newGeneration(), older: newGeneration()}
-	switch ep.kind {
-	case completions:
-		m.arrayID, m.maxElements = ep.parameters.ids["messages"], messagesMax
-	case responses:
-		m.arrayID, m.maxElements = ep.parameters.ids["input"], elementsMax
-	default:
+// newConversationMemory returns the memory of an endpoint with all its rules, whose requests have
+// their conversation in the array of the given name; nil if that is empty.
+func newConversationMemory(ep *endpoint, array string) *conversationMemory {
+	if array == "" {
 		return nil
 	}
+	id := ep.parameters.ids[array]
+	bounds := ep.parameters.list[id]
+	m := &conversationMemory{arrayID: id, elementsMax: bounds.elementsMax, objectsMax: bounds.objectsMax, seed: maphash.MakeSeed()}
+	m.recent, m.older = newGeneration(), newGeneration()
 	for _, v := range []*largeValue{
 		{name: toolsName, filler: []byte(`[]`)},
 		{name: "functions", filler: []byte(`[{"name":""}]`)},
@@ -242,9 +241,11 @@ func lookupValue(m *conversationMemory, v *largeValue, body []byte, at int) *kno
 // outline is where a skeleton has what the memory remembers, and what the bounds count in it.
 type outline struct {
 	counts   counts
-	elements edit   // the inside of the conversation; none if it is not an array
-	inside   counts // with the comma that follows in the next turn
+	elements edit   // those of the conversation that the next turn repeats; none if it is not an array
+	inside   counts // of them, with the comma that follows in the next turn
 	values   []outlinedValue
+
+	namesModels bool // a value may name models
 }
 
 // outlinedValue is a large value in a skeleton.
@@ -258,17 +259,7 @@ type outlinedValue struct {
 func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 	o := &outline{counts: skeletonCounts(obj.skeleton)}
 	if place := obj.found[m.arrayID]; place != 0 && obj.skeleton[obj.members[place-1].start] == '[' {
-		array := &obj.members[place-1]
-		o.elements = placeOf(obj, array.start+1, array.end-1)
-		o.inside = skeletonCounts(obj.skeleton[array.start+1 : array.end-1])
-		o.inside.objects = int32(bytes.Count(skeletonValue(obj, array), openingBrace))
-		var elements []struct{}
-		_ = json.Unmarshal(skeletonValue(obj, array), &elements)
-		o.inside.elements = int32(len(elements))
-		o.counts.elements = o.inside.elements
-		o.counts.objects = o.inside.objects
-		o.inside.bytes++
-		o.inside.commas++
+		outlineElements(o, obj, obj.members[place-1].start+1, obj.members[place-1].end-1)
 	}
 	for _, v := range m.values {
 		if place := obj.found[v.id]; place != 0 {
@@ -278,6 +269,54 @@ func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 	}
 	return o
 }
+
+// outlineElements adds the elements of the conversation to an outline.
+func outlineElements(o *outline, obj *jsonObject, from, to int) {
+	all := obj.skeleton[from:to]
+	var elements []struct{}
+	_ = json.Unmarshal(obj.skeleton[from-1:to+1], &elements)
+	o.counts.elements = int32(len(elements))
+	o.counts.objects = int32(bytes.Count(all, openingBrace))
+	repeated := all
+	number := len(elements)
+	if bytes.Contains(all, cacheControl) {
+		repeated, number = withoutCacheMarks(obj.skeleton[from-1 : to+1])
+	}
+	o.elements = placeOf(obj, from, from+len(repeated))
+	o.inside = skeletonCounts(repeated)
+	o.inside.elements = int32(number)
+	o.inside.objects = int32(bytes.Count(repeated, openingBrace))
+	o.inside.bytes++
+	o.inside.commas++
+}
+
+// cacheControl is the name of the mark up to which a provider caches a prompt.
+var cacheControl = []byte(`"cache_control"`)
+
+// marksReach is how many elements the last one and the first one with a mark that moves are apart.
+const marksReach = 8
+
+// withoutCacheMarks returns the elements before those at the end of a conversation that a client
+// marks for the cache, and their number: in the next turn, the marks are on later elements.
+func withoutCacheMarks(array []byte) (repeated []byte, number int) {
+	var elements []json.RawMessage
+	_ = json.Unmarshal(array, &elements)
+	number = len(elements)
+	rest := bytes.TrimRight(array[:len(array)-1], jsonSpace)
+	end := len(rest)
+	for i := number - 1; i >= 0 && i >= len(elements)-marksReach; i-- {
+		start := len(rest) - len(elements[i])
+		rest = bytes.TrimRight(rest[:start], elementSpace)
+		if bytes.Contains(elements[i], cacheControl) {
+			number = i
+			end = len(rest)
+		}
+	}
+	return array[1:end], number
+}
+
+// elementSpace is what may be between two elements of an array.
+const elementSpace = jsonSpace + ","
 
 // placeOfValue returns where a skeleton has a large value; at its beginning, where no value is, if
 // it has none.
@@ -312,8 +351,8 @@ func addCounts(sum, more *counts) {
 func areBounded(m *conversationMemory, leftOut, rest *counts) bool {
 	sum := *leftOut
 	addCounts(&sum, rest)
-	return sum.bytes <= maxSkeletonBytes && sum.quotes <= skeletonMaxEnds && sum.commas < maxValues && int(sum.elements) <= m.maxElements &&
-		sum.objects <= objectsMax && sum.objects-sum.elements <= elementsMax
+	return sum.bytes <= maxSkeletonBytes && sum.quotes <= skeletonMaxEnds && sum.commas < maxValues && int(sum.elements) <= m.elementsMax &&
+		(m.objectsMax == 0 || int(sum.objects-sum.elements) <= m.objectsMax)
 }
 
 // rememberGood remembers the turn and the large values of a body that has been found good. x has
@@ -324,6 +363,9 @@ func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	}
 	if o.inside.elements > 0 {
 		rememberTurn(m, x, obj, o)
+	}
+	if o.namesModels {
+		return // which must be read in each request, because it depends on the consumer who may use them
 	}
 	for i := range o.values {
 		if o.values[i].counts.bytes >= beginningBytes { // not for a filler

@@ -105,6 +105,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	d.request.ReportOnly = true
 	if apiErr == nil {
 		d.tokenLimit = pl.decision.tokenLimit
+		d.counts = pl.decision.counts
 		d.request.Stream = pl.decision.request.Stream
 	}
 	return &plan{decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil}

@@ -77,7 +77,7 @@ func recordReportedCost(parts *usageParts, value json.RawMessage) {
 // recordCostMembers records what only costs depend on and is not in the usage: the service tier, which is
 // at the top or where the usage is, and the images of a stream. The last service tier counts: the first
 // event of the Responses API repeats that of the request.
-func recordCostMembers(reader *responseReader, p *protocol, members *responseMembers) {
+func recordCostMembers(reader *responseReader, p *eventProtocol, members *responseMembers) {
 	tier := members.ServiceTier
 	for _, at := range p.usagePlaces {
 		nested := nestedAt(members, at)

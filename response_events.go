@@ -108,7 +108,7 @@ func recordEvents(reader *responseReader, w *eventWindow, starts []int) {
 			continue
 		}
 		if members := decodeEvent(w, start); members != nil {
-			recordMembers(reader, protocolOf(members.Type), members)
+			recordMembers(reader, eventProtocolOf(members.Type), members)
 		}
 	}
 }
@@ -126,13 +126,13 @@ func readFirstEvents(reader *responseReader, w *eventWindow) {
 		start := eventStart(w.text, at+match[0])
 		if end := at + match[1] + modelMaxBytes; end-start > smallResponseMaxBytes && end < len(w.text) {
 			head := largeEventMembers(reader, w.text[start:end], nil)
-			recordIdentity(reader, protocolOf(head.Type), head)
+			recordIdentity(reader, eventProtocolOf(head.Type), head)
 		}
 		if reader.record.Model != "" {
 			return
 		}
 		if members := decodeEvent(w, start); members != nil {
-			recordIdentity(reader, protocolOf(members.Type), members)
+			recordIdentity(reader, eventProtocolOf(members.Type), members)
 		}
 		at = w.end
 	}

@@ -57,9 +57,9 @@ func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 	members := largeEventMembers(reader, reader.head, window[:end])
 	reader.head = nil
 	if isComplete {
-		recordMembers(reader, protocolOf(members.Type), members)
+		recordMembers(reader, eventProtocolOf(members.Type), members)
 	} else {
-		recordUsage(reader, protocolOf(members.Type), members)
+		recordUsage(reader, eventProtocolOf(members.Type), members)
 	}
 	return window[end:]
 }

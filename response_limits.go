@@ -78,7 +78,7 @@ func rejectResponse(w *responseWriter) {
 	w.reader.stream = false
 	w.errorType = errorResponseTooLarge
 	removeRepresentation(w.ResponseWriter.Header())
-	writeAPIError(w.ResponseWriter, responseTooLarge(w.limit.maxBytes))
+	writeAPIError(w.ResponseWriter, w.errors, responseTooLarge(w.limit.maxBytes))
 	w.status = http.StatusBadGateway
 }
 
@@ -122,8 +122,7 @@ func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 	w.limit.aborted = true
 	w.errorType = reason.code
 	if isBetween {
-		event := append(append([]byte("data: "), errorJSON(reason)...), blankLine...)
-		_, _ = w.ResponseWriter.Write(event)
+		_, _ = w.ResponseWriter.Write(errorEvent(w.errors, reason))
 	}
 	if w.flush != nil {
 		_ = w.flush()

@@ -32,7 +32,7 @@ const streamRequest = `{"model":"m","stream":true,"messages":[{"role":"user","co
 func TestMaxStreamDurationEndsStream(t *testing.T) {
 	const event, done = "data: {\"choices\":[]}\n\n", "data: [DONE]\n\n"
 	const stop = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"
-	timeoutEvent := "data: " + string(errorJSON(streamTimeout(streamTime))) + "\n\n"
+	timeoutEvent := "data: " + string(openAIErrorBody(streamTimeout(streamTime))) + "\n\n"
 	tests := []struct {
 		name       string
 		wantsUsage bool   // the client requests the usage: no event is filtered

@@ -7,7 +7,7 @@ import (
 )
 
 // protocol is a row of the table of protocols that responses are read in.
-type protocol struct {
+type eventProtocol struct {
 	name        string
 	eventPrefix string       // of the types of its events; empty: its events have no type
 	lastEvents  []string     // types of the events that end a stream well, in addition to [DONE] and finish reasons
@@ -32,7 +32,7 @@ const (
 // protocols are all protocols. In each of them, a count is that of the response so far: a later one
 // replaces an earlier one. The first row is that of events without a type or with any other, and of
 // responses without events, which in every protocol have the usage at the top.
-var protocols = []protocol{
+var eventProtocols = []eventProtocol{
 	{name: "OpenAI Chat Completions and Completions", usagePlaces: []usagePlace{atTop, inChoices, inXGroq}},
 	{
 		name: "OpenAI Responses", eventPrefix: "response.", usagePlaces: []usagePlace{inResponse}, isFinal: true, failedEvent: "response.failed",
@@ -110,20 +110,20 @@ func unmarshalMembers(text []byte, members *responseMembers) bool {
 }
 
 // protocolOf returns the protocol that has events of a type: the first one if no other has.
-func protocolOf(eventType string) *protocol {
+func eventProtocolOf(eventType string) *eventProtocol {
 	if eventType != "" {
-		for i := 1; i < len(protocols); i++ {
-			if strings.HasPrefix(eventType, protocols[i].eventPrefix) {
-				return &protocols[i]
+		for i := 1; i < len(eventProtocols); i++ {
+			if strings.HasPrefix(eventType, eventProtocols[i].eventPrefix) {
+				return &eventProtocols[i]
 			}
 		}
 	}
-	return &protocols[0]
+	return &eventProtocols[0]
 }
 
 // recordMembers records what the members of a whole response, or of one event, say about the response.
 // A response without events is of the first protocol.
-func recordMembers(reader *responseReader, p *protocol, members *responseMembers) {
+func recordMembers(reader *responseReader, p *eventProtocol, members *responseMembers) {
 	if reader.closed {
 		return
 	}
@@ -151,7 +151,7 @@ func recordMembers(reader *responseReader, p *protocol, members *responseMembers
 
 // recordIdentity records the model and the id, which are at the top, or in the response or message that
 // an event is about.
-func recordIdentity(reader *responseReader, p *protocol, members *responseMembers) {
+func recordIdentity(reader *responseReader, p *eventProtocol, members *responseMembers) {
 	resp := reader.record
 	model, id := members.Model, members.ID
 	for _, at := range p.usagePlaces {
@@ -236,7 +236,7 @@ var emptyValue = regexp.MustCompile(`^(?:null|false|0|""|\{\s*\}|\[\s*\])?$`)
 
 // isFailed reports whether a response or an event says that it is an error, as some providers do
 // after a status of 200. Errors are where usage is.
-func isFailed(reader *responseReader, p *protocol, members *responseMembers) bool {
+func isFailed(reader *responseReader, p *eventProtocol, members *responseMembers) bool {
 	for _, at := range p.usagePlaces {
 		if nested := nestedAt(members, at); nested != nil && !emptyValue.Match(nested.Error) {
 			return true
@@ -258,12 +258,12 @@ func isResponseObject(reader *responseReader, members *responseMembers) bool {
 }
 
 // isFailedEvent reports whether an event of a type ends a stream with an error.
-func isFailedEvent(p *protocol, eventType string) bool {
+func isFailedEvent(p *eventProtocol, eventType string) bool {
 	return eventType == errorValue || (p.failedEvent != "" && eventType == p.failedEvent)
 }
 
 // recordLastEvent records whether an event is the last one of its stream.
-func recordLastEvent(reader *responseReader, p *protocol, members *responseMembers) {
+func recordLastEvent(reader *responseReader, p *eventProtocol, members *responseMembers) {
 	isLast := isFailedEvent(p, members.Type)
 	for _, last := range p.lastEvents {
 		isLast = isLast || members.Type == last

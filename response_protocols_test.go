@@ -16,7 +16,7 @@ import (
 func TestLastEventsAreSearchedFor(t *testing.T) {
 	search := regexp.MustCompile("^" + lastEventTypes + "$")
 	known := map[string]bool{}
-	for _, p := range protocols {
+	for _, p := range eventProtocols {
 		types := append([]string{errorValue}, p.lastEvents...)
 		if p.failedEvent != "" {
 			types = append(types, p.failedEvent)
@@ -26,8 +26,8 @@ func TestLastEventsAreSearchedFor(t *testing.T) {
 			if !search.MatchString(name) {
 				t.Errorf("%s: lastEventTypes does not match %q", p.name, name)
 			}
-			if name != errorValue && protocolOf(name).name != p.name {
-				t.Errorf("%s: %q is an event of %s", p.name, name, protocolOf(name).name)
+			if name != errorValue && eventProtocolOf(name).name != p.name {
+				t.Errorf("%s: %q is an event of %s", p.name, name, eventProtocolOf(name).name)
 			}
 			found := false
 			for _, part := range lastEventParts {
@@ -55,7 +55,7 @@ func TestProtocolsAreDocumented(t *testing.T) {
 	}
 	places := map[usagePlace]string{atTop: "`usage`", inChoices: "`choices[].usage`", inXGroq: "`x_groq.usage`", inResponse: "`response.usage`",
 		inMessage: "`message.usage`", inDelta: "`delta.usage`"}
-	for _, p := range protocols {
+	for _, p := range eventProtocols {
 		at := bytes.Index(text, []byte("| "+p.name+" |"))
 		if at < 0 {
 			t.Errorf("docs/metering.md has no row for %s", p.name)

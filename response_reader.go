@@ -221,7 +221,7 @@ func readDocument(reader *responseReader, body []byte) {
 	case !unmarshalMembers(body, members):
 		members = largeMembers(reader, body, nil) // it is not JSON, or it is cut off
 	}
-	recordMembers(reader, &protocols[0], members)
+	recordMembers(reader, &eventProtocols[0], members)
 	if reader.wantsParts && reader.kind == governedPassthrough {
 		recordMedia(reader, members, body)
 	}

@@ -63,7 +63,7 @@ type usageCounts struct {
 
 // recordUsage records the usage of a response or of an event from the first place that has one with
 // tokens, or from all places of a protocol that splits it.
-func recordUsage(reader *responseReader, p *protocol, members *responseMembers) {
+func recordUsage(reader *responseReader, p *eventProtocol, members *responseMembers) {
 	for i, at := range p.usagePlaces {
 		rank := i
 		if p.splitsUsage {

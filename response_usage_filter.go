@@ -208,7 +208,7 @@ func filteredEvent(event []byte) []byte {
 // saysError reports whether the data of an event is an error, which the client must see.
 func saysError(data []byte) bool {
 	members := &responseMembers{}
-	return bytes.Contains(data, errorName) && unmarshalMembers(data, members) && isFailed(&responseReader{}, &protocols[0], members)
+	return bytes.Contains(data, errorName) && unmarshalMembers(data, members) && isFailed(&responseReader{}, &eventProtocols[0], members)
 }
 
 // commonMembers are the members of a usage event that the client can do without: other events have

@@ -31,10 +31,11 @@ type responseWriter struct {
 	countedOpen       bool           // the response is in the count of open streams
 	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, heldBytes, announcesTrailers, limit or countedOpen is set
 
-	instance  string    // name of the middleware instance, for log lines
-	registry  *registry // counts open streams
-	mayRetry  bool      // a fallback may replace this response
-	errorType string    // error.type of a response that the middleware ended or replaced; empty: it did neither
+	errors    errorFormat // of the client's protocol
+	instance  string      // name of the middleware instance, for log lines
+	registry  *registry   // counts open streams
+	mayRetry  bool        // a fallback may replace this response
+	errorType string      // error.type of a response that the middleware ended or replaced; empty: it did neither
 
 	charges          []charge // what is reserved on quotas; nil: none have been looked at
 	refused          []charge // those of which one has refused the request
@@ -212,6 +213,9 @@ func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
 	if w.charges != nil || w.refused != nil {
 		setLimitHeaders(header, w.charges, w.refused)
+		if w.errors == anthropicErrors {
+			useAnthropicLimits(header, time.Now())
+		}
 	}
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||

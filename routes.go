@@ -18,15 +18,30 @@ const (
 	completions         kind = "completions"           // governed
 	embeddings          kind = "embeddings"            // governed
 	responses           kind = "responses"             // governed
+	messages            kind = "messages"              // governed
+	countMessages       kind = "countTokens"           // governed
+	generateContent     kind = "generateContent"       // governed
+	realtime            kind = "realtime"              // governed
 	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
 	passthrough         kind = "passthrough"           // forwarded unmodified
 	models              kind = "models"                // the list of allowed models
 	deny                kind = "deny"                  // refused
 )
 
+// Kinds of endpoints that another value of Config.Routes stands for.
+const (
+	countResponses        kind = "countTokens: responses" // countTokens, at OpenAI's path
+	streamGenerateContent kind = "streamGenerateContent"  // generateContent, as the following
+	countContents         kind = "countTokens: contents"
+	embedContent          kind = "embedContent"
+	batchEmbedContents    kind = "batchEmbedContents"
+	predict               kind = "predict"
+)
+
 // kinds are the values of Config.Routes in the order of error messages.
 var kinds = []string{
-	string(completions), string(embeddings), string(responses), string(models), string(passthrough), string(governedPassthrough), string(deny),
+	string(completions), string(embeddings), string(responses), string(messages), string(countMessages), string(generateContent), string(realtime),
+	string(models), string(passthrough), string(governedPassthrough), string(deny),
 }
 
 // route assigns a kind to the paths that end in suffix, and to those that match pattern.
@@ -60,6 +75,12 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		if r.kind == models && strings.Contains(r.suffix, anyPath) {
 			bad.add("routes."+key, "%s requires a path without %q, such as /v1/models; the name of a model may follow it", models, anyPath)
 		}
+		if r.kind == generateContent && !strings.HasSuffix(r.suffix, "/"+anyPath) {
+			bad.add("routes."+key, "%s requires a path that ends in /%s, such as /v1beta/models/%s", generateContent, anyPath, anyPath)
+		}
+		if r.kind == countMessages && strings.HasSuffix(r.suffix, responsesSuffix+"/input_tokens") {
+			r.kind = countResponses
+		}
 		keys[r.suffix] = key
 		parsed = append(parsed, r)
 	}
@@ -78,7 +99,7 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		parsed[i].pattern = pathPattern(parsed[i])
 	}
 	sort.Slice(parsed, func(i, j int) bool {
-		return precedes(parsed[i].suffix, parsed[j].suffix)
+		return precedes(lookUpSuffix(parsed[i]), lookUpSuffix(parsed[j]))
 	})
 	return parsed
 }
@@ -105,7 +126,7 @@ func checkKey(bad *problems, key string, r route) {
 func checkBelowModels(bad *problems, routes []route, keys map[string]string) {
 	for _, list := range routes {
 		for _, r := range routes {
-			if list.kind == models && !list.isSuffixAlias && strings.Contains(r.suffix, anyPath) && strings.Contains(r.suffix, list.suffix+"/") {
+			if list.kind == models && !list.isSuffixAlias && r.kind != generateContent && strings.Contains(r.suffix, anyPath) && strings.Contains(r.suffix, list.suffix+"/") {
 				bad.add("routes."+keys[r.suffix], "has no effect: what follows the model list %q is the name of a model", list.suffix)
 			}
 		}
@@ -139,6 +160,15 @@ func precedes(suffix, other string) bool {
 	return suffix < other
 }
 
+// lookUpSuffix returns the suffix by whose precedence a route is looked up. What follows a list of
+// models is for the list, except where the action of a model is governed.
+func lookUpSuffix(r route) string {
+	if r.kind == generateContent {
+		return strings.TrimSuffix(r.suffix, anyPath) + "model"
+	}
+	return r.suffix
+}
+
 // precedence returns one character per segment of a suffix, from its last to its first: n for a
 // name, * for a *. It is empty for anyPath.
 func precedence(suffix string) string {
@@ -156,17 +186,24 @@ func precedence(suffix string) string {
 // the endpoint below other prefixes, such as /v1beta/openai, where a request must not bypass the
 // rules of the endpoint. A passthrough route has no rules.
 func suffixAlias(r route) string {
-	if _, tail, found := strings.Cut(r.suffix, versionSegment); found && r.kind != passthrough {
+	_, tail, found := strings.Cut(r.suffix, versionSegment)
+	switch {
+	case r.kind == generateContent:
+		return "/models/" + anyPath
+	case found && r.kind != passthrough:
 		return "/" + tail
 	}
 	return ""
 }
 
+// responsesSuffix is the path of the Responses API after the version.
+const responsesSuffix = "/responses"
+
 // kindNamed returns the kind that a configured value names, or "" for an unknown value.
 func kindNamed(value string) kind {
 	value = strings.Join(strings.Fields(strings.ReplaceAll(strings.ToLower(value), ":", ": ")), " ")
 	for _, k := range kinds {
-		if value == k {
+		if strings.EqualFold(value, k) {
 			return kind(k)
 		}
 	}
@@ -313,7 +350,9 @@ func chainedRoutes(routes []route) []route {
 	}
 	return append(append([]route{}, routes...),
 		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
-		route{suffix: "/responses", kind: responses}, route{suffix: anyPath, kind: governedPassthrough})
+		route{suffix: responsesSuffix, kind: responses}, route{suffix: responsesSuffix + "/input_tokens", kind: countResponses},
+		route{suffix: "/messages", kind: messages}, route{suffix: "/messages/count_tokens", kind: countMessages},
+		route{suffix: anyPath, kind: governedPassthrough})
 }
 
 // modelPathPattern returns a pattern that finds the model in a path below a list of models.

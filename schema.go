@@ -10,18 +10,29 @@ import (
 
 // parameter is the schema of one member of a request. A member that is null counts as missing.
 type parameter struct {
-	name     string
-	starts   string // first bytes of values of its type
-	article  string // its type in error messages, with its article
-	number   bool
-	integer  bool
-	minimum  float64  // of a number
-	maximum  float64  // of a number
-	oneOf    []string // allowed strings; empty: all
-	check    func(name string, value json.RawMessage) *apiError
+	name    string
+	starts  string // first bytes of values of its type
+	article string // its type in error messages, with its article
+	number  bool
+	integer bool
+	minimum float64  // of a number
+	maximum float64  // of a number
+	oneOf   []string // allowed strings; empty: all
+	check   func(name string, value json.RawMessage) *apiError
+	// looseCheck replaces check for providers other than the one that publishes the schema; nil: there
+	// is none.
+	looseCheck func(name string, value json.RawMessage) *apiError
+
 	whole    bool // the check reads long strings, which the skeleton does not contain
 	required bool // requests without it, or with null, are refused
 	noUsage  bool // a provider that knows it refuses a request for usage beside it
+	bypasses bool // it names models, or limits tokens, in addition to those that rules decide on
+	naming   bool // its elements may name models
+
+	// Of an array that holds a conversation: how many elements it may have, and how many objects in
+	// them. 0: any number.
+	elementsMax int
+	objectsMax  int
 }
 
 // parameterSet is the known parameters of an endpoint: those of the schema and those of the
@@ -96,9 +107,26 @@ func withoutUsage(p *parameter) *parameter {
 	return p
 }
 
+// bypassingRules returns a parameter that is dropped where rules restrict models or tokens.
+func bypassingRules(p *parameter) *parameter {
+	p.bypasses = true
+	return p
+}
+
+// namingModels returns a parameter whose elements may name models, which are checked.
+func namingModels(p *parameter) *parameter {
+	p.naming = true
+	return p
+}
+
 // modelID is the index of the model in every set of parameters: found[modelID] is where the client
 // sent it.
 const modelID = 0
+
+// modelParameters returns the schema of requests of which only the model is known.
+func modelParameters() []*parameter {
+	return []*parameter{modelID: ofString("model")}
+}
 
 // reasoningEfforts are the reasoning efforts of chat completions and of the Responses API.
 var reasoningEfforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
@@ -110,7 +138,7 @@ func chatParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
-		{name: "messages", starts: "[", article: "an array", check: checkMessages, required: true},
+		{name: "messages", starts: "[", article: "an array", check: checkMessages, looseCheck: checkLooseMessages, required: true, elementsMax: messagesMax, objectsMax: elementsMax},
 		ofObject("audio", checkAudio),
 		withoutUsage(ofAnyType("dataSources")), // of older versions of Azure; the name that is listed last is the one to configure
 		withoutUsage(ofAnyType("data_sources")),

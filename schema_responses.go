@@ -12,7 +12,7 @@ func responsesParameters() []*parameter {
 	unbounded := math.MaxFloat64
 	return []*parameter{
 		modelID: ofString("model"),
-		ofSeveralTypes("input", checkItems),
+		{name: "input", starts: `"[`, article: "a string or an array", check: checkItems, elementsMax: elementsMax},
 		ofObject("access_programs", nil),
 		ofBoolean("background"),
 		ofArray("context_management", checkTypedObjects),
@@ -43,6 +43,25 @@ func responsesParameters() []*parameter {
 		ofNumber("top_p", 0, 1),
 		ofString("truncation", "auto", "disabled"),
 		ofString("user"),
+	}
+}
+
+// countResponsesParameters returns the request schema of OpenAI's counter of input tokens, which
+// generates nothing.
+func countResponsesParameters() []*parameter {
+	return []*parameter{
+		modelID: ofString("model"),
+		{name: "input", starts: `"[`, article: "a string or an array", check: checkItems, elementsMax: elementsMax},
+		ofSeveralTypes("conversation", checkConversation),
+		ofString("instructions"),
+		ofBoolean("parallel_tool_calls"),
+		ofAnyType("personality"),
+		ofString("previous_response_id"),
+		ofObject("reasoning", checkReasoning),
+		ofObject("text", checkTextConfig),
+		ofSeveralTypes("tool_choice", checkChoiceOfTool),
+		ofArray("tools", checkTypedObjects),
+		ofString("truncation", "auto", "disabled"),
 	}
 }
 

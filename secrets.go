@@ -75,6 +75,17 @@ func (cred *credential) set(key string) bool {
 	return ok
 }
 
+// withHeader returns a credential with the same key in another header.
+func withHeader(cred *credential, to *keyHeader) *credential {
+	own := *cred
+	own.header = to.name
+	own.prefix = to.prefix
+	if cred.value != "" {
+		own.value = to.prefix + cred.value[len(cred.prefix):]
+	}
+	return &own
+}
+
 // startCredential starts the look-ups of a key that can change. Before that, such a credential has
 // no key.
 func startCredential(ctx context.Context, cred *credential) {

@@ -31,7 +31,7 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer recoverUngoverned(e.name, rw)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD")
-		writePolicyError(rw, notExposed(req.Method))
+		writePolicyError(rw, openAIErrors, notExposed(req.Method))
 		return
 	}
 	header := rw.Header()

@@ -133,7 +133,7 @@ func pointsOfInferences(points []point, inferences bool) []point {
 	var some []point
 	for _, p := range points {
 		operation := p.attributes[1] // the first attribute of a series
-		if inferences != (operation == embeddingsOperation || operation == passthroughOperation) {
+		if inferences == (operation == chatOperation || operation == generateOperation) {
 			some = append(some, p)
 		}
 	}
@@ -144,6 +144,9 @@ func pointsOfInferences(points []point, inferences bool) []point {
 func tokenCounters(totals *tokenTotals) []metric {
 	counters := []metric{{inputTokens, nil}, {outputTokens, nil}, {cacheReadTokens, nil}, {cacheWriteTokens, nil}, {reasoningTokens, nil}}
 	for _, t := range totals.all {
+		if t.attributes[1] == countOperation {
+			continue // it uses no tokens
+		}
 		unknown, audio := withAttribute(t.attributes, modalityAttribute, unknownModality), withAttribute(t.attributes, modalityAttribute, audioModality)
 		parts := t.parts
 		if parts == nil {

@@ -22,9 +22,12 @@ func namesOf(r *registry, semconv string) map[string]int {
 
 func TestSemconvSelectsMetrics(t *testing.T) {
 	r := newRegistry()
-	for _, operation := range []string{chatOperation, embeddingsOperation, passthroughOperation} {
+	for _, operation := range []string{chatOperation, generateOperation, embeddingsOperation, passthroughOperation, countOperation, realtimeOperation} {
 		recordCall(r, newTestCall(func(c *Call) {
 			c.Target = &Target{Operation: operation, Provider: "openai", MaxSeries: 10, key: operation}
+			if operation == countOperation {
+				return
+			}
 			c.Response.Usage = Usage{InputKnown: true, InputTokens: 3}
 			if operation != chatOperation {
 				return
@@ -34,11 +37,11 @@ func TestSemconvSelectsMetrics(t *testing.T) {
 			c.Chunks.Counts[0] = 1
 		}))
 	}
-	legacy := map[string]int{"token.usage": 4, "operation.duration": 3, "operation.time_to_first_chunk": 1, "operation.time_per_output_chunk": 1}
+	legacy := map[string]int{"token.usage": 6, "operation.duration": 6, "operation.time_to_first_chunk": 1, "operation.time_per_output_chunk": 1}
 	v01 := map[string]int{
-		"inference.duration": 1, "inference.time_to_first_chunk": 1, "inference.time_per_output_chunk": 1,
-		"inference.operation.input_tokens": 3, "inference.operation.output_tokens": 1,
-		"inference.usage.input_tokens": 3, "inference.usage.output_tokens": 2,
+		"inference.duration": 2, "inference.time_to_first_chunk": 1, "inference.time_per_output_chunk": 1,
+		"inference.operation.input_tokens": 5, "inference.operation.output_tokens": 1,
+		"inference.usage.input_tokens": 5, "inference.usage.output_tokens": 4,
 	}
 	both := map[string]int{}
 	for _, names := range []map[string]int{legacy, v01} {
@@ -46,7 +49,7 @@ func TestSemconvSelectsMetrics(t *testing.T) {
 			both[name] = points
 		}
 	}
-	v01["operation.duration"] = 2 // of embeddings and passthrough, which are not inferences
+	v01["operation.duration"] = 4 // of operations that are not inferences
 	for semconv, want := range map[string]map[string]int{semconvLegacy: legacy, semconvV01: v01, semconvBoth: both} {
 		if got := namesOf(r, semconv); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", semconv, got, want)
@@ -286,7 +289,7 @@ func TestReasoningLevelOfResponses(t *testing.T) {
 			t.Errorf("%s: %q, want %q", semconv, got, want)
 		}
 	}
-	for value, want := range map[string]string{`{"effort":"low"}`: `,{"key":"gen_ai.request.reasoning.level","value":{"stringValue":"low"}}`, `{"summary":"auto"}`: "", `{"effort":1}`: ""} {
+	for value, want := range map[string]string{`{"effort":"low"}`: `,{"key":"gen_ai.request.reasoning.level","value":{"stringValue":"low"}}`, `{"thinkingLevel":"low"}`: `,{"key":"gen_ai.request.reasoning.level","value":{"stringValue":"low"}}`, `{"summary":"auto"}`: "", `{"effort":1}`: ""} {
 		if got := parameterAttribute(Parameter{Name: reasoningLevelParameter, Value: value}); got != want {
 			t.Errorf("%s: %s, want %s", value, got, want)
 		}

@@ -250,10 +250,11 @@ func compareResponse(t *testing.T, want Message, got clientResponse) {
 	}
 }
 
-// checkErrorShape checks that an error of the gateway has exactly the format of OpenAI's errors.
+// checkErrorShape checks that an error of the gateway has exactly the format of a protocol: that of a case in
+// protocols may be Anthropic's or Google's.
 func checkErrorShape(t *testing.T, body []byte) {
 	t.Helper()
-	var got struct {
+	var openAI struct {
 		Error struct {
 			Message string  `json:"message"`
 			Type    string  `json:"type"`
@@ -261,11 +262,36 @@ func checkErrorShape(t *testing.T, body []byte) {
 			Code    string  `json:"code"`
 		} `json:"error"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&got); err != nil || got.Error.Message == "" || got.Error.Type == "" || got.Error.Code == "" || decoder.More() {
-		t.Errorf("client: body is not an error in OpenAI's format: %v\n%s", err, clip(body))
+	var anthropic struct {
+		Type  string `json:"type"`
+		Error struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		} `json:"error"`
 	}
+	var google struct {
+		Error struct {
+			Code    int               `json:"code"`
+			Message string            `json:"message"`
+			Status  string            `json:"status"`
+			Details []json.RawMessage `json:"details"`
+		} `json:"error"`
+	}
+	isOpenAI := decodeExactly(body, &openAI) && openAI.Error.Message != "" && openAI.Error.Type != "" && openAI.Error.Code != ""
+	isAnthropic := decodeExactly(body, &anthropic) && anthropic.Type == "error" && anthropic.Error.Type != "" && anthropic.Error.Message != ""
+	isGoogle := decodeExactly(body, &google) && google.Error.Code >= http.StatusBadRequest && google.Error.Message != "" && google.Error.Status != ""
+	inProtocols := strings.Contains(t.Name(), "/protocols/")
+	if !isOpenAI && (!inProtocols || (!isAnthropic && !isGoogle)) {
+		t.Errorf("client: body is not an error in the format of the protocol:\n%s", clip(body))
+	}
+}
+
+// decodeExactly decodes a text that must be one JSON value, without members that the value lacks, and reports whether it
+// could.
+func decodeExactly(text []byte, value any) bool {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(value) == nil && !decoder.More()
 }
 
 func compareRequest(t *testing.T, want Message, got received) {

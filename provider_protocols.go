@@ -1,0 +1,89 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"strings"
+)
+
+// protocol is a row of the protocols that clients speak: what all its endpoints have in common. Its
+// errors are in errors_formats.go, the schemas of its requests in schema_*.go, its endpoints in
+// routes_kinds.go, and what its responses are read with in response_protocols.go.
+type protocol struct {
+	name          string // in presets
+	errors        errorFormat
+	authHeader    string // in which its SDKs send a key, and its providers expect it
+	basePath      string // prefix of its paths; empty: that of the provider
+	clientHeader  string // canonical name of a header that only its clients send
+	defaultHeader string // a header that its providers require; empty: there is none
+	defaultValue  string // of that header
+}
+
+// The protocols.
+var (
+	openAIProtocol    = &protocol{name: "openai", errors: openAIErrors, authHeader: authorization}
+	anthropicProtocol = &protocol{
+		name: "anthropic", errors: anthropicErrors, authHeader: "X-Api-Key", clientHeader: "Anthropic-Version",
+		defaultHeader: "Anthropic-Version", defaultValue: "2023-06-01",
+	}
+	geminiProtocol = &protocol{name: "gemini", errors: googleErrors, authHeader: "X-Goog-Api-Key", basePath: "/v1beta", clientHeader: "X-Goog-Api-Key"}
+)
+
+// clientProtocol returns the protocol of a request to an endpoint that several protocols have.
+func clientProtocol(req *http.Request) *protocol {
+	switch {
+	case req.Header[anthropicProtocol.clientHeader] != nil:
+		return anthropicProtocol
+	case req.Header[geminiProtocol.clientHeader] != nil || isGeminiPath(req.URL.Path):
+		return geminiProtocol
+	}
+	return openAIProtocol
+}
+
+// isGeminiPath reports whether a path is one of Gemini's own protocol, whose clients may send their key
+// in the query.
+func isGeminiPath(path string) bool {
+	return strings.Contains(path, "/v1beta/") && !strings.Contains(path, "/v1beta/openai/")
+}
+
+// errorsFor returns the format of errors for such a request.
+func errorsFor(req *http.Request) errorFormat {
+	return clientProtocol(req).errors
+}
+
+// protocolPreset is what a provider has for a protocol other than OpenAI's.
+type protocolPreset struct {
+	provider   string // name of its preset
+	protocol   string
+	basePath   string // prefix of its paths
+	authHeader string // header of the key
+}
+
+// protocolPresets are the providers whose base path, or header of the key, for a protocol is another
+// than that of their preset and of the protocol. docs/configuration.md links the documentation of each.
+var protocolPresets = []protocolPreset{
+	{"anthropic", "anthropic", "/v1", "X-Api-Key"},
+	{"gemini", "gemini", "/v1beta", "X-Goog-Api-Key"},
+	{"azure", "anthropic", "/anthropic/v1", "X-Api-Key"},
+	{"deepseek", "anthropic", "/anthropic/v1", "X-Api-Key"},
+	{"openrouter", "anthropic", "/api/v1", authorization},
+	{"ollama", "anthropic", "/v1", authorization},
+	{"vllm", "anthropic", "/v1", authorization},
+	{"llamacpp", "anthropic", "/v1", authorization},
+}
+
+// presetFor returns what a provider has for a protocol.
+func presetFor(known *preset, of *protocol) protocolPreset {
+	if of == openAIProtocol {
+		return protocolPreset{basePath: known.basePath, authHeader: known.authHeader}
+	}
+	for i := range protocolPresets {
+		if row := protocolPresets[i]; row.provider == known.name && row.protocol == of.name {
+			return row
+		}
+	}
+	base := of.basePath
+	if base == "" {
+		base = known.basePath
+	}
+	return protocolPreset{basePath: base, authHeader: of.authHeader}
+}

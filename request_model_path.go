@@ -1,0 +1,116 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// modelPath is the path of a request to an endpoint whose model is in the path, as in
+// /v1beta/models/gemini-2.5-flash:generateContent.
+type modelPath struct {
+	prefix string // before models/ or tunedModels/, without the slash at its end
+	model  string // without models/
+	action string
+}
+
+// modelPathForm matches the only spelling of such a path that is accepted: what a provider is sent is
+// made of its parts, so that no server can read another model in it.
+var modelPathForm = regexp.MustCompile(`^((?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*)/(models|tunedModels)/([A-Za-z0-9_][A-Za-z0-9_.@~-]*)(?::([A-Za-z]+))?$`)
+
+// parseModelPath parses the path of a request, and reports whether it has a model.
+func parseModelPath(target *url.URL) (parsed modelPath, isOne bool) {
+	parts := modelPathForm.FindStringSubmatch(target.Path)
+	if len(target.Path) > pathMaxBytes || parts == nil {
+		return modelPath{}, false
+	}
+	model := parts[3]
+	if parts[2] != modelsCollection {
+		model = parts[2] + "/" + model
+	}
+	return modelPath{prefix: parts[1], model: model, action: parts[4]}, true
+}
+
+// The collections of models in a path. The first one is left out of names.
+const (
+	modelsCollection = "models"
+	tunedCollection  = "tunedModels"
+)
+
+// modelPathOf returns the escaped path of an action of a model after a prefix.
+func modelPathOf(prefix, model, action string) string {
+	name, isTuned := strings.CutPrefix(model, tunedCollection+"/")
+	collection := modelsCollection
+	if isTuned {
+		collection = tunedCollection
+	}
+	name = strings.TrimPrefix(name, modelsCollection+"/")
+	if action != "" {
+		action = ":" + action
+	}
+	return prefix + "/" + collection + "/" + url.PathEscape(name) + action
+}
+
+// pathEndpoints are the endpoints for the paths of requests: a decision depends on the path, too.
+type pathEndpoints struct {
+	mu     sync.RWMutex
+	byPath map[string]*endpoint
+}
+
+// Bounds of pathEndpoints: applications use few models, and clients choose the paths.
+const (
+	maxPathEndpoints  = 32
+	pathCacheMaxBytes = 128 << 10 // of the skeletons of one
+)
+
+// pathEndpoint returns the endpoint for the action and the model in the path of a request.
+func pathEndpoint(actions map[string]*endpoint, all *pathEndpoints, req *http.Request) (*endpoint, *apiError) {
+	parsed, isOne := parseModelPath(req.URL)
+	if !isOne || parsed.action == "" {
+		return nil, notModelPath()
+	}
+	base := actions[parsed.action]
+	if base == nil {
+		return nil, unknownAction(parsed.action, actions)
+	}
+	path := req.URL.Path
+	all.mu.RLock()
+	ep := all.byPath[path]
+	all.mu.RUnlock()
+	if ep == nil {
+		ep = newPathEndpoint(all, base, path, parsed.model)
+	}
+	return ep, nil
+}
+
+// newPathEndpoint returns and remembers the endpoint of an action for a path. Those of an action share the
+// memory of conversations, whose validity does not depend on the model.
+func newPathEndpoint(all *pathEndpoints, base *endpoint, path, model string) *endpoint {
+	own := *base
+	own.pathModel = model
+	own.cache = &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: pathCacheMaxBytes}
+	all.mu.Lock()
+	if len(all.byPath) >= maxPathEndpoints {
+		all.byPath = map[string]*endpoint{}
+	}
+	all.byPath[path] = &own
+	all.mu.Unlock()
+	return &own
+}
+
+func notModelPath() *apiError {
+	apiErr := modelNotFound("")
+	apiErr.code = "invalid_model_path"
+	apiErr.message = "The path does not name a model and an action, as in /v1beta/models/gemini-2.5-flash:generateContent."
+	return apiErr
+}
+
+func unknownAction(action string, actions map[string]*endpoint) *apiError {
+	apiErr := modelNotFound("")
+	apiErr.code = "unknown_action"
+	apiErr.param = ""
+	apiErr.message = "The gateway does not know the action " + quoted(action) + " of a model. Use one of: " + strings.Join(sortedKeys(actions), ", ") + "."
+	return apiErr
+}

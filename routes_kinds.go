@@ -1,0 +1,62 @@
+package chatcompletion
+
+// endpointKind is a row of the table of governed kinds: what distinguishes the endpoints of a kind.
+type endpointKind struct {
+	kind         kind
+	protocol     *protocol // nil: that of the client
+	operation    string    // gen_ai.operation.name
+	path         string    // of the provider, after the base path; empty: the client's
+	parameters   func() []*parameter
+	conversation string              // the parameter that holds the conversation, an array; empty: there is none
+	config       string              // the parameter whose members are governed as parameters, too; empty: there is none
+	configured   func() []*parameter // those members
+	names        map[string]string   // of the parameters that Config.Params and Config.Limits name, where they are not OpenAI's
+	counts       bool                // it counts the tokens of a request, and uses none
+	hasRules     bool                // rules other than that for the model apply
+	action       string              // that follows the model in the path; empty: the model is in the body
+	streams      bool                // every response is a stream
+}
+
+// newEndpointKinds returns the governed kinds. It reads no package variable that is made from another
+// one (traefik/yaegi#1585).
+func newEndpointKinds() []*endpointKind {
+	anthropicNames := map[string]string{maxCompletionTokens: maxTokens}
+	configNames := map[string]string{
+		"top_p": "topP", maxTokens: contentMaxTokens, maxCompletionTokens: contentMaxTokens, "n": "candidateCount",
+		"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty",
+	}
+	return []*endpointKind{
+		{kind: completions, hasRules: true, protocol: openAIProtocol, operation: chatOperation, path: "/chat/completions", parameters: chatParameters, conversation: "messages"},
+		{kind: embeddings, hasRules: true, protocol: openAIProtocol, operation: embeddingsOperation, path: "/embeddings", parameters: embeddingsParameters},
+		{
+			kind: responses, hasRules: true, protocol: openAIProtocol, operation: chatOperation, path: responsesSuffix, parameters: responsesParameters, conversation: "input",
+			names: map[string]string{maxTokens: maxOutputTokens, maxCompletionTokens: maxOutputTokens},
+		},
+		{kind: countResponses, hasRules: true, protocol: openAIProtocol, operation: countOperation, path: responsesSuffix + "/input_tokens", parameters: countResponsesParameters, counts: true},
+		{
+			kind: messages, hasRules: true, protocol: anthropicProtocol, operation: chatOperation, path: "/messages", parameters: messagesParameters, conversation: "messages",
+			names: anthropicNames,
+		},
+		{
+			kind: countMessages, hasRules: true, protocol: anthropicProtocol, operation: countOperation, path: "/messages/count_tokens", parameters: countMessagesParameters,
+			conversation: "messages", names: anthropicNames, counts: true,
+		},
+		{
+			kind: generateContent, hasRules: true, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
+			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "generateContent",
+		},
+		{
+			kind: streamGenerateContent, hasRules: true, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
+			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "streamGenerateContent", streams: true,
+		},
+		{
+			kind: countContents, hasRules: true, protocol: geminiProtocol, operation: countOperation, parameters: countContentsParameters, conversation: "contents",
+			counts: true, action: "countTokens",
+		},
+		{kind: embedContent, hasRules: true, protocol: geminiProtocol, operation: embeddingsOperation, parameters: embedContentParameters, action: "embedContent"},
+		{kind: batchEmbedContents, hasRules: true, protocol: geminiProtocol, operation: embeddingsOperation, parameters: batchEmbedParameters, action: "batchEmbedContents"},
+		{kind: predict, protocol: geminiProtocol, operation: passthroughOperation, parameters: modelParameters, action: "predict"},
+		{kind: realtime, protocol: openAIProtocol, operation: realtimeOperation, path: "/realtime", parameters: modelParameters},
+		{kind: governedPassthrough, operation: passthroughOperation, parameters: modelParameters},
+	}
+}
