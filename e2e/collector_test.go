@@ -218,6 +218,44 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
+// TestCollectorReceivesVersion01 exports with the names of version 0.1.0 of the conventions alone.
+// The details of usages are read, although nothing else needs them.
+func TestCollectorReceivesVersion01(t *testing.T) {
+	collector := startCollector(t)
+	g := start(t, gateway.Options{Env: []string{
+		"OTEL_SERVICE_NAME=ai-gateway", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test",
+	}})
+	telemetry := otlp(collector.URL)
+	telemetry["semconv"] = "v0.1"
+	telemetry["otlp"].(map[string]any)["traces"] = false
+	configure(t, g, metered(map[string]any{
+		"model": "gpt-4o", "allowModelOverride": true, "allowedModels": []string{"gpt-4o"}, "telemetry": telemetry,
+	}, upstream(t, counting(pause)).URL))
+	began, ended := send(t, g.URL)
+
+	for direction, want := range sentTokens() {
+		metric := "gen_ai.client.inference.usage." + direction + "_tokens"
+		awaitTotals(t, metric, totals{"unknown": want}, func() totals {
+			return received(t, collector, metric, pointValue, "gen_ai.token.modality")
+		})
+	}
+	awaitTotals(t, "calls", totals{"": 4, "500": 1, "model_not_found": 1}, func() totals {
+		return received(t, collector, "gen_ai.client.inference.duration", pointCount, "error.type")
+	})
+	seen := map[string]bool{}
+	for _, point := range points(t, collector) {
+		seen[point.Metric] = true
+		checkPoint(t, point, began, ended)
+	}
+	for metric := range instruments {
+		isLegacy := strings.HasPrefix(metric, "gen_ai.client.token.") || strings.HasPrefix(metric, "gen_ai.client.operation.")
+		if strings.HasPrefix(metric, "gen_ai.") && seen[metric] == isLegacy {
+			t.Errorf("%s was received: %t, want %t", metric, seen[metric], !isLegacy)
+		}
+	}
+	checkNoErrors(t, g)
+}
+
 // checkPoint checks a point against its instrument.
 func checkPoint(t *testing.T, p backends.Point, began, ended time.Time) {
 	t.Helper()
