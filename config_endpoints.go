@@ -9,6 +9,7 @@ import (
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
+	pr.later = map[kind]*endpoint{}
 	pr.actions, pr.paths = map[string]*endpoint{}, &pathEndpoints{byPath: map[string]*endpoint{}}
 	for _, row := range newEndpointKinds() {
 		ep := newEndpoint(row, pr)
@@ -27,6 +28,9 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
 		useSentParameters(p, ep)
+		if row.protocol == anthropicProtocol {
+			pr.later[row.kind] = withoutSampling(ep)
+		}
 		if row.action != "" {
 			pr.actions[row.action] = ep
 		}
@@ -71,6 +75,37 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 		ep.config, ep.configID = inner, ep.parameters.ids[row.config]
 	}
 	requireParameters(ep)
+}
+
+// withoutSampling returns an endpoint for later versions of Anthropic's API, which refuse the parameters of
+// sampling: those that the rules decide on are dropped, since clients choose the version.
+func withoutSampling(ep *endpoint) *endpoint {
+	own := *ep
+	own.cache = newDecisionCache(cachedMaxBytes)
+	own.rules = nil
+	for _, r := range ep.rules {
+		if r.name == "temperature" || r.name == "top_p" || r.name == "top_k" {
+			r = &rule{name: r.name, id: r.id, aliasID: r.id, dropped: true}
+		}
+		own.rules = append(own.rules, r)
+	}
+	return &own
+}
+
+// checkCountPaths checks that no provider has one path for every endpoint if the routes have an endpoint
+// whose requests are not charged: they would reach others.
+func checkCountPaths(bad *problems, p *policy) {
+	for _, r := range p.routes {
+		for i, pr := range p.providers {
+			if ep := p.providers[0].endpoints[r.kind]; pr.path != "" && ep != nil && ep.counts {
+				prefix := ""
+				if i > 0 {
+					prefix = fallbackPrefix(i - 1)
+				}
+				bad.add(prefix+"path", "is the path of every endpoint, and so cannot be set with %q in %q; use another middleware there", r.kind, "routes")
+			}
+		}
+	}
 }
 
 // isRouted reports whether one of the routes is for a kind, or for all actions of a model in the path.
@@ -122,6 +157,9 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 		for _, row := range newEndpointKinds() {
 			if r.kind == row.kind && row.kind != completions && row.hasRules && (ep.strict || row.kind == embeddings) {
 				others = row.parameters()
+				if row.configured != nil {
+					others = append(others, row.configured()...)
+				}
 			}
 		}
 		for _, other := range others {
@@ -192,7 +230,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough, strict: known.strict, parses: row.conversation != "",
-		cache: &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: cachedMaxBytes}, isModelPath: row.action != "",
+		cache: newDecisionCache(cachedMaxBytes), isVersioned: row.protocol == anthropicProtocol, isModelPath: row.action != "",
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors

@@ -69,6 +69,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.exposes = parseExpose(bad, config)
 	p.namesConsumer = strings.Contains(config.Model+" "+templateTexts(config), "$("+callerInfo+".")
 	parseFallbacks(bad, config, p, secrets, pattern)
+	checkCountPaths(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
 	if p.redis != nil && !hasQuotas(p) {
 		bad.add("redis", `has no effect without "quotas"`)

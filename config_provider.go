@@ -25,6 +25,7 @@ type provider struct {
 	endpoints    map[kind]*endpoint
 	actions      map[string]*endpoint // of a model in the path, by name
 	paths        *pathEndpoints       // of these, by path
+	later        map[kind]*endpoint   // for later versions of a protocol
 	circuit      *circuit
 	handler      http.Handler // forwards to it; set by New
 }

@@ -47,7 +47,7 @@ func parseRules(bad *problems, config *Config, ep *endpoint, names map[string]st
 		}
 	}
 	for _, name := range parseNames(config.DropParams) {
-		setDropped(bad, ep, name)
+		setDropped(bad, ep, ownSpelling(ep, name))
 	}
 	if ep.tokenLimitName != "" {
 		ruleFor(ep, ep.tokenLimitName) // renames the client's other spelling
@@ -160,6 +160,15 @@ func lowestNumber(p *parameter) float64 {
 // clientsOnly are the parameters that no configuration sets or drops.
 var clientsOnly = map[string]bool{"model": true, "messages": true, "input": true, "contents": true, "stream": true}
 
+// ownSpelling returns how an endpoint spells the name of a parameter. Google's protocol knows some
+// parameters of the others in lowerCamelCase, such as topK.
+func ownSpelling(ep *endpoint, name string) string {
+	if id, known := ep.parameters.folded[fold(name)]; known && ep.protocol == geminiProtocol {
+		return ep.parameters.list[id].name
+	}
+	return name
+}
+
 func setDropped(bad *problems, ep *endpoint, name string) {
 	switch {
 	case clientsOnly[name]:
@@ -219,8 +228,9 @@ func parseNumberKey(bad *problems, k parameterKey, set *parameterSet) []byte {
 func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *endpoint) []parameterKey {
 	var keys []parameterKey
 	spellings := map[string]string{}
-	for _, name := range sortedKeys(extra) {
-		key := "params.extra." + name
+	for _, configured := range sortedKeys(extra) {
+		key := "params.extra." + configured
+		name := ownSpelling(ep, configured)
 		elsewhere := ""
 		for _, k := range own {
 			if k.name == name {
@@ -239,7 +249,7 @@ func parseExtra(bad *problems, extra map[string]any, own []parameterKey, ep *end
 		case isParameterName(bad, ep.parameters, key, name):
 			spellings[fold(name)] = name
 			if _, known := ep.parameters.ids[name]; known || (ep.kind == completions && !ep.elsewhere[name]) {
-				keys = append(keys, parameterKey{key, name, extra[name]})
+				keys = append(keys, parameterKey{key, name, extra[configured]})
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if x.plan != nil || p.reportOnly || x.restricted || ep.isModelPath {
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath {
 		return planUncommon(x, p, pr, ep, req)
 	}
 	return planRequest(ep, req)
@@ -24,6 +24,9 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		setKind(x, ep.kind)
 		x.call.Target = ep.target
 	}
+	if ep.isVersioned {
+		ep = versionEndpoint(pr, ep, req)
+	}
 	switch {
 	case x.plan == nil && p.reportOnly:
 		return planReport(x, p, ep, req)
@@ -35,6 +38,16 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		return planFallback(x, p, pr, ep, req)
 	}
 	return reapply(x, p, pr, ep, req)
+}
+
+// versionEndpoint returns the endpoint for the version of the protocol that a request names: versions are
+// dates, and the first one is what requests without a version get.
+func versionEndpoint(pr *provider, ep *endpoint, req *http.Request) *endpoint {
+	version := req.Header[ep.protocol.defaultHeader]
+	if version != nil && version[0] > ep.protocol.defaultValue {
+		return pr.later[ep.kind]
+	}
+	return ep
 }
 
 // planUnknownPath plans for a path that does not name a model and an action, which is refused unless
@@ -184,6 +197,8 @@ func providerPath(pr *provider, ep *endpoint, pl *plan, req *http.Request) (stri
 	switch {
 	case ep.isModelPath:
 		return providerModelPath(pr, ep, pl, req)
+	case ep.counts && pr.path != "": // a request that is not charged must not reach another endpoint
+		return "", denied()
 	case pr.pathTemplate != nil:
 		return render(pr.pathTemplate, req)
 	case pr.path != "":

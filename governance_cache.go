@@ -19,6 +19,10 @@ type decisionCache struct {
 	maxBytes   int // of all skeletons
 }
 
+func newDecisionCache(maxBytes int) *decisionCache {
+	return &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: maxBytes}
+}
+
 // lookupDecision returns the cached decision on the skeleton of a body, nil if there is none.
 func lookupDecision(cache *decisionCache, obj *jsonObject) *decision {
 	if obj.partial {

@@ -130,6 +130,10 @@ type keyHeader struct {
 // keyHeaders are the headers in which SDKs send a key.
 var keyHeaders = []string{authorization, "Api-Key", "X-Api-Key", "X-Goog-Api-Key"}
 
+// subscriptionToken is what the token of a subscription to Anthropic begins with, which is only valid as
+// bearer token.
+const subscriptionToken = "sk-ant-oat"
+
 // moveClientKey moves a client's key to the header that the provider reads.
 func moveClientKey(to *keyHeader, req *http.Request) {
 	if req.Header[to.name] != nil {
@@ -139,7 +143,7 @@ func moveClientKey(to *keyHeader, req *http.Request) {
 		key := req.Header.Get(name)
 		if name == authorization {
 			scheme, token, _ := strings.Cut(key, " ")
-			if key = token; !strings.EqualFold(scheme, "Bearer") {
+			if key = token; !strings.EqualFold(scheme, "Bearer") || strings.HasPrefix(token, subscriptionToken) {
 				continue // not a key
 			}
 		}

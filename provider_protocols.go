@@ -15,7 +15,7 @@ type protocol struct {
 	basePath      string // prefix of its paths; empty: that of the provider
 	clientHeader  string // canonical name of a header that only its clients send
 	defaultHeader string // a header that its providers require; empty: there is none
-	defaultValue  string // of that header
+	defaultValue  string // of that header, which names the version of the protocol
 }
 
 // The protocols.

@@ -13,6 +13,7 @@ type endpoint struct {
 	counts          bool   // it counts the tokens of a request, and uses none
 	config          any    // parameters and rules for the members of the parameter configID, see configOf; nil: there are none
 	configID        int    // of that parameter
+	isVersioned     bool   // it depends on the version of the protocol, see protocol.defaultValue
 	isModelPath     bool   // the model is in the path
 	pathModel       string // in the path of a request; empty: the model is in the body
 	models          *modelRules

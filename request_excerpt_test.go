@@ -112,8 +112,8 @@ func TestWholeConversationIsBounded(t *testing.T) {
 	fewer := `{"role":"user","content":"Hi","x":[` + strings.Repeat("1,", 98) + `1]}`
 	spaces := `{"role":"user","content":"Hi","x":[` + strings.Repeat(`"",`, 100) + strings.Repeat(" ", 50<<10) + `1]}`
 	quotes := `{"role":"user","content":"Hi","x":{` + strings.Repeat(`"":"",`, 1500) + `"":"` + strings.Repeat("long", 10) + `\q"}}`
-	chat, items := conversationWriter{"messages", ",", ":", `{"model":"m",`, `}`}, conversationWriter{"input", ",", ":", `{"model":"m",`, `}`}
-	withTools := conversationWriter{"messages", ",", ":", `{"model":"m","tools":` + manyTools(400) + `,`, `}`}
+	chat, items := conversationWriter{array: "messages", separator: ",", colon: ":", before: `{"model":"m",`, after: `}`}, conversationWriter{array: "input", separator: ",", colon: ":", before: `{"model":"m",`, after: `}`}
+	withTools := conversationWriter{array: "messages", separator: ",", colon: ":", before: `{"model":"m","tools":` + manyTools(400) + `,`, after: `}`}
 	tests := []struct {
 		name     string
 		writer   conversationWriter
@@ -160,7 +160,7 @@ func TestWholeConversationIsBounded(t *testing.T) {
 func TestValuesAreCountedToTheLast(t *testing.T) {
 	for extra, status := range []int{http.StatusOK, http.StatusBadRequest} {
 		p := newPair(t, CreateConfig)
-		w := conversationWriter{"messages", ",", ":", `{"model":"m",`, `}`}
+		w := conversationWriter{array: "messages", separator: ",", colon: ":", before: `{"model":"m",`, after: `}`}
 		first := []string{}
 		for i := 0; i < 200; i++ {
 			first = append(first, `{"role":"user","content":"Hi"}`) // 2 commas with the one after it
@@ -360,7 +360,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	ep := p.providers[0].endpoints[completions]
-	w := conversationWriter{"messages", ",", ":", `{"model":"m",`, `}`}
+	w := conversationWriter{array: "messages", separator: ",", colon: ":", before: `{"model":"m",`, after: `}`}
 	short := strings.Repeat(`{"role":"user","content":"Hi"},`, excerptMinBytes/30) + `{"role":"user","content":"Bye"}`
 	heap := func() int {
 		runtime.GC()

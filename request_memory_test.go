@@ -43,8 +43,10 @@ func newObserver(t testing.TB, config *Config, remembers bool) *observer {
 	p.telemetry.sinks = append(p.telemetry.sinks, sinkFunc(func(c *Call) { o.records = append(o.records, c) }))
 	for _, pr := range p.providers {
 		for _, ep := range pr.endpoints {
-			if ep.parameters != nil {
-				ep.shown = sentParameters(ep, spanParameters)
+			for _, e := range []*endpoint{ep, configOf(ep)} {
+				if e != nil && e.parameters != nil {
+					e.shown = sentParameters(e, spanParameters)
+				}
 			}
 			if !remembers {
 				ep.memory = nil
@@ -118,24 +120,49 @@ type conversationWriter struct {
 	colon     string
 	before    string // members before the array, each with its comma
 	after     string // members after it, each after a comma
+	target    string // path of the request; empty: that of OpenAI's API
+	marks     int    // elements at the end that are marked for the cache
 }
 
 var conversationWriters = map[string]conversationWriter{
-	"compact, tools last":  {"messages", ",", ":", `{"model":"gpt-4o",`, `,"tools":` + manyTools(12) + `,"temperature":0.2}`},
-	"compact, tools first": {"messages", ",", ":", `{"model":"gpt-4o","tools":` + manyTools(12) + `,`, `,"stream":true}`},
-	"spaced, tools last":   {"messages", ", ", ": ", `{"model": "gpt-4o", `, `, "tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, "max_tokens": 100}`},
-	"spaced, tools first":  {"messages", ", ", ": ", `{"tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, `, `, "model": "x"}`},
-	"indented":             {"messages", ",\n    ", ": ", "{\n  \"model\": \"gpt-4o\",\n  ", "\n}"},
-	"responses":            {"input", ",", ":", `{"model":"gpt-4o","instructions":"Be brief.",`, `,"tools":` + typedTools(12) + `,"store":false}`},
-	"responses, spaced":    {"input", ", ", ": ", `{"model": "gpt-4o", `, `, "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object", "description": "` + strings.Repeat("long ", 300) + `"}}}}`},
+	"compact, tools last":        {array: "messages", separator: ",", colon: ":", before: `{"model":"gpt-4o",`, after: `,"tools":` + manyTools(12) + `,"temperature":0.2}`},
+	"compact, tools first":       {array: "messages", separator: ",", colon: ":", before: `{"model":"gpt-4o","tools":` + manyTools(12) + `,`, after: `,"stream":true}`},
+	"spaced, tools last":         {array: "messages", separator: ", ", colon: ": ", before: `{"model": "gpt-4o", `, after: `, "tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, "max_tokens": 100}`},
+	"spaced, tools first":        {array: "messages", separator: ", ", colon: ": ", before: `{"tools": ` + strings.ReplaceAll(manyTools(12), `,"`, `, "`) + `, `, after: `, "model": "x"}`},
+	"indented":                   {array: "messages", separator: ",\n    ", colon: ": ", before: "{\n  \"model\": \"gpt-4o\",\n  ", after: "\n}"},
+	"responses":                  {array: "input", separator: ",", colon: ":", before: `{"model":"gpt-4o","instructions":"Be brief.",`, after: `,"tools":` + typedTools(12) + `,"store":false}`},
+	"responses, spaced":          {array: "input", separator: ", ", colon: ": ", before: `{"model": "gpt-4o", `, after: `, "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object", "description": "` + strings.Repeat("long ", 300) + `"}}}}`},
+	"messages":                   {array: "messages", separator: ",", colon: ":", before: `{"model":"gpt-4o","max_tokens":50,`, after: `,"system":[{"type":"text","text":"Be brief."}],"tools":` + anthropicTools(12) + `,"stream":true}`, target: "/v1/messages"},
+	"messages, marks that move":  {array: "messages", separator: ",", colon: ":", before: `{"model":"gpt-4o","messages_of":1,`, after: `,"tools":` + anthropicTools(12) + `,"max_tokens":50}`, target: "/v1/messages", marks: 3},
+	"messages, spaced, one mark": {array: "messages", separator: ", ", colon: ": ", before: `{"max_tokens": 50, "system": "Be \"brief\".", "tools": ` + strings.ReplaceAll(anthropicTools(12), `,"`, `, "`) + `, `, after: `, "model": "gpt-4o", "temperature": 1}`, target: "/v1/messages", marks: 1},
+	"chat, marks that move":      {array: "messages", separator: ",", colon: ":", before: `{"model":"gpt-4o",`, after: `,"tools":` + manyTools(12) + `}`, marks: 2},
+	"contents":                   {array: "contents", separator: ",", colon: ":", before: `{`, after: `,"systemInstruction":{"parts":[{"text":"Be brief."}]},"tools":` + declaredTools(12) + `,"generationConfig":{"temperature":0.2,"maxOutputTokens":5000}}`, target: "/v1beta/models/gpt-4o:generateContent"},
+	"contents, config first":     {array: "contents", separator: ", ", colon: ": ", before: `{"generationConfig": {"topP": 0.5, "stopSequences": ["a"]}, "tools": ` + strings.ReplaceAll(declaredTools(12), `,"`, `, "`) + `, `, after: `, "safetySettings": []}`, target: "/v1beta/models/gpt-4o:streamGenerateContent"},
+	"contents, without a config": {array: "contents", separator: ",\n    ", colon: ": ", before: "{\n  ", after: "\n}", target: "/v1beta/models/gpt-4o:generateContent"},
 }
 
 // body returns the body with some elements.
 func (w conversationWriter) body(elements []string) string {
+	elements = append([]string{}, elements...)
+	for i := len(elements) - w.marks; i >= 0 && i < len(elements); i++ {
+		elements[i] = w.marked(elements[i])
+	}
 	return w.before + `"` + w.array + `"` + w.colon + "[" + strings.Join(elements, w.separator) + "]" + w.after
 }
 
+// marked returns an element whose last content block is marked for the cache, if it has one.
+func (w conversationWriter) marked(element string) string {
+	last := strings.LastIndex(element, "}]")
+	if last < 0 || strings.Contains(element[last:], `"tool_calls"`) {
+		return element
+	}
+	return element[:last] + w.separator + `"cache_control"` + w.colon + `{"type"` + w.colon + `"ephemeral"}` + element[last:]
+}
+
 func (w conversationWriter) path() string {
+	if w.target != "" {
+		return w.target
+	}
 	if w.array == "input" {
 		return "/v1/responses"
 	}
@@ -156,6 +183,22 @@ func typedTools(n int) string {
 		tools[i] = fmt.Sprintf(`{"type":"function","name":"tool_%d","description":"Reads the \"file\" number %d.","parameters":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}}`, i, i)
 	}
 	return "[" + strings.Join(tools, ",") + "]"
+}
+
+func anthropicTools(n int) string {
+	tools := make([]string, n)
+	for i := range tools {
+		tools[i] = fmt.Sprintf(`{"name":"tool_%d","description":"Reads the \"file\" number %d.","input_schema":{"type":"object","properties":{"path":{"type":"string"},"model":{"enum":["a","b"]}},"required":["path"]}}`, i, i)
+	}
+	return "[" + strings.Join(tools, ",") + "]"
+}
+
+func declaredTools(n int) string {
+	tools := make([]string, n)
+	for i := range tools {
+		tools[i] = fmt.Sprintf(`{"name":"tool_%d","description":"Reads the \"file\" number %d.","parameters":{"type":"OBJECT","properties":{"path":{"type":"STRING"}},"required":["path"]}}`, i, i)
+	}
+	return `[{"functionDeclarations":[` + strings.Join(tools, ",") + "]}]"
 }
 
 // elements returns n elements of a conversation, in the orders of names that clients write.
@@ -179,6 +222,24 @@ func (w conversationWriter) elements(r *rand.Rand, n int) []string {
 				`{"call_id":"` + id + `","output":` + text + `,"type":"function_call_output"}`,
 				`{"id":"rs_` + id + `","summary":[{"type":"summary_text","text":` + text + `}],"type":"reasoning"}`,
 				`{"type":"message","role":"user","content":[{"type":"input_text","text":` + text + `}]}`,
+			}
+		}
+		switch w.target {
+		case "":
+		case "/v1/messages":
+			forms = []string{
+				`{"role":"user","content":` + text + `}`,
+				`{"role":"assistant","content":[{"type":"text","text":` + text + `},{"type":"tool_use","id":"toolu_` + id + `","name":"tool_1","input":{"path":"a.go","edits":[{"old":"a","new":"b"},{"old":"c","new":null}]}}]}`,
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_` + id + `","content":` + text + `},{"tool_use_id":"b","content":[{"type":"text","text":` + text + `}],"type":"tool_result"}]}`,
+				`{"content":[{"type":"thinking","thinking":` + text + `,"signature":"EqQB` + id + `"}],"role":"assistant"}`,
+				`{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}},{"type":"text","text":"short"}]}`,
+			}
+		default:
+			forms = []string{
+				`{"role":"user","parts":[{"text":` + text + `}]}`,
+				`{"parts":[{"text":` + text + `,"thought":true},{"functionCall":{"name":"tool_1","args":{"path":"a.go","lines":[1,2]}},"thoughtSignature":"` + id + `"}],"role":"model"}`,
+				`{"role":"user","parts":[{"functionResponse":{"name":"tool_1","response":{"output":` + text + `}}},{"functionResponse":{"name":"tool_2","response":{"error":{"code":1}}}}]}`,
+				`{"role":"model","parts":{"text":` + text + `}}`,
 			}
 		}
 		list[i] = forms[r.Intn(len(forms))]
@@ -229,19 +290,37 @@ var memoryConfigs = map[string]func() *Config{
 func withRoutes(config func() *Config) func() *Config {
 	return func() *Config {
 		c := config()
-		c.Routes = map[string]string{"/v1/chat/completions": "completions", "/v1/responses": "responses"}
+		c.Routes = map[string]string{
+			"/v1/chat/completions": "completions", "/v1/responses": "responses", "/v1/messages": "messages", "/v1beta/models/*": "generateContent",
+		}
 		return c
 	}
+}
+
+// endpoint returns the endpoint that the requests of a writer are for.
+func (w conversationWriter) endpoint(t *testing.T, p *policy) *endpoint {
+	t.Helper()
+	all := p.providers[0].endpoints
+	switch {
+	case w.target == "/v1/messages":
+		return all[messages]
+	case w.target != "":
+		ep, apiErr := pathEndpoint(p.providers[0].actions, p.providers[0].paths, httptest.NewRequest(http.MethodPost, w.target, nil))
+		if apiErr != nil {
+			t.Fatal(apiErr.message)
+		}
+		return ep
+	case w.array == "input":
+		return all[responses]
+	}
+	return all[completions]
 }
 
 func TestConversationIsReadOnce(t *testing.T) {
 	for name, w := range conversationWriters {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t, withRoutes(governedConfig))
-			ep := p.remembering.policy.providers[0].endpoints[completions]
-			if w.array == "input" {
-				ep = p.remembering.policy.providers[0].endpoints[responses]
-			}
+			ep := w.endpoint(t, p.remembering.policy)
 			elements := w.elements(rand.New(rand.NewSource(1)), 60)
 			for n := 20; n <= 60; n += 2 {
 				body := w.body(elements[:n])
@@ -289,7 +368,8 @@ func damaged(r *rand.Rand, body string) string {
 	inserted := []string{
 		"", `"`, `\`, `,`, `]`, `}`, `{`, `[`, "\x7f", "\xff", " ", `\ud83d`, `,,`, `],"model":"gpt-5","x":[`, `],"messages":[{"role":"user","content":"x"}`, `,"tools":[1]`,
 		`,{"role":"user","content":1}`, `,{"role":"nobody","content":"x"}`, `,null`, `,1`, `{"role":"user","content":"x"},`, `],"tools":[`, `"}],"model":"gpt-5","y":[{"z":"`,
-		`],"max_tokens":5000,"x":[`, `],"input":[`, `],"stream":true,"x":[`, `],"Model":"x","x":[`,
+		`],"max_tokens":5000,"x":[`, `],"input":[`, `],"contents":[`, `],"generationConfig":{"maxOutputTokens":9000},"x":[`, `,{"role":"user","parts":[1]}`, `,{"role":"user","content":[{}]}`, `,"cache_control":{}`, `],"max_output_tokens":1,"generation_config":{},"x":[`,
+		`],"tools":[{"type":"advisor_20260301","model":"gpt-5"}],"x":[`, `],"fallbacks":[{"model":"gpt-5"}],"x":[`, `],"stream":true,"x":[`, `],"Model":"x","x":[`,
 	}
 	text := inserted[r.Intn(len(inserted))]
 	switch end := at + r.Intn(40); {
@@ -305,7 +385,7 @@ func damaged(r *rand.Rand, body string) string {
 
 // FuzzConversationMemory cuts a conversation at any byte, inserts any text there, and compares with a middleware that has seen nothing.
 func FuzzConversationMemory(f *testing.F) {
-	for i, text := range []string{`,`, `,,`, `]`, `],"model":"gpt-5","x":[`, `,{"role":"user"}`, `"},{"role":"user","content":"`, `\`, "\x7f", `\ud800`, `],"tools":[`, `}],"messages":[{"role":"user","content":""`} {
+	for i, text := range []string{`,`, `,,`, `]`, `],"model":"gpt-5","x":[`, `,{"role":"user"}`, `"},{"role":"user","content":"`, `\`, "\x7f", `\ud800`, `],"tools":[`, `}],"messages":[{"role":"user","content":""`, `}],"contents":[{"parts":[]`, `,"cache_control":{"type":"ephemeral"}`, `"parts":[null],`} {
 		f.Add(int64(i), uint8(i), uint16(i*997), uint8(i), []byte(text))
 	}
 	names := sortedKeys(conversationWriters)

@@ -90,7 +90,7 @@ func pathEndpoint(actions map[string]*endpoint, all *pathEndpoints, req *http.Re
 func newPathEndpoint(all *pathEndpoints, base *endpoint, path, model string) *endpoint {
 	own := *base
 	own.pathModel = model
-	own.cache = &decisionCache{bySkeleton: map[string]*decision{}, maxBytes: pathCacheMaxBytes}
+	own.cache = newDecisionCache(pathCacheMaxBytes)
 	all.mu.Lock()
 	if len(all.byPath) >= maxPathEndpoints {
 		all.byPath = map[string]*endpoint{}
