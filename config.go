@@ -56,12 +56,12 @@ type Config struct {
 	Limits Limits
 	// DropParams are the names of parameters to remove, such as temperature for a model that
 	// rejects it.
-	// Default: none. Refused: model, messages, input and stream, other spellings of known names,
+	// Default: none. Refused: model, messages, input, contents and stream, other spellings of known names,
 	// and what Params or Limits set.
 	DropParams []string
 	// AllowedModels are patterns of the models that may be used. An asterisk matches any text, the
 	// empty text included; all other characters match themselves. Patterns are matched after
-	// ModelAliases are resolved.
+	// ModelAliases are resolved, whether the model is in the body or in the path.
 	// Default: all models are allowed.
 	AllowedModels []string
 	// ModelAliases maps the model names that clients use to those of the provider,
@@ -76,9 +76,16 @@ type Config struct {
 	ModelHeader string
 	// Routes maps the ends of paths, such as /v1/models, to the kind of the endpoint:
 	//
-	//	completions              chat completions, governed
-	//	embeddings               embeddings, governed
-	//	responses                creating a response of the Responses API, governed
+	//	completions              OpenAI's chat completions, governed
+	//	embeddings               OpenAI's embeddings, governed
+	//	responses                creating a response of OpenAI's Responses API, governed
+	//	messages                 Anthropic's Messages, governed
+	//	countTokens              the count of tokens of Messages, or of responses at a key that ends
+	//	                         in /responses/input_tokens, governed
+	//	generateContent          all actions of a model in Gemini's own protocol, governed; the key
+	//	                         ends in /*, such as /v1beta/models/*
+	//	realtime                 OpenAI's Realtime API, a WebSocket with the model in the query,
+	//	                         governed
 	//	models                   GET returns the list of models that may be used
 	//	passthrough: governed    forwarded; the model that a JSON body names is governed
 	//	passthrough              forwarded unmodified, with Token and Path
@@ -88,22 +95,25 @@ type Config struct {
 	// stands for one whole segment, such as an id: /v1/files/*/content. From the end of the path, a
 	// name in a key wins over a *. The key * stands for all other paths.
 	// Default: completions, also for paths that no key matches. Refused: other kinds, models at a
-	// key with *, keys with * below models, keys with ?, # or %, with a * that is not a whole
-	// segment or without a name, and two keys that mean the same paths.
+	// key with *, keys with * below models other than those of generateContent, generateContent at a
+	// key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
+	// a name, and two keys that mean the same paths.
 	Routes map[string]string
 	// Consumers identifies who sends a request.
 	Consumers Consumers
 	// Provider is the name of the provider, without regard to case. It determines the paths of the
-	// provider's endpoints, AuthHeader, the name of the token limit, whether usage is requested for
-	// streams, Telemetry.Provider, and whether values unknown to OpenAI are refused. The
-	// configuration reference (docs/configuration.md) lists the names.
-	// Default: none; requests follow OpenAI's API at the client's paths, or below /v1 with Host.
-	// Refused: other names.
+	// provider's endpoints in each protocol, AuthHeader, the name of the token limit, whether usage is
+	// requested for streams, Telemetry.Provider, and whether values outside the published schema are
+	// refused. The configuration reference (docs/configuration.md) lists the names.
+	// Default: none; requests follow the published APIs at the client's paths, or with Host below
+	// /v1, and below /v1beta in Gemini's protocol. Refused: other names.
 	Provider string
 	// Path replaces the path of every request to the provider, whatever the endpoint and Provider.
-	// The query is kept. It may refer to the request as Model does.
-	// Default: that of Provider, OpenAI's below /v1 with Host alone, else the client's. Refused: a
-	// path without a leading slash, spaces, control characters, ?, # and %, and invalid references.
+	// In Gemini's protocol, it replaces what precedes the model. The query is kept. It may refer to
+	// the request as Model does.
+	// Default: that of Provider, else with Host that of the published API, else the client's.
+	// Refused: a path without a leading slash, spaces, control characters, ?, # and %, invalid
+	// references, and any with countTokens in Routes.
 	Path string
 	// Host is the name or the IP address of the provider's host. With it, the middleware forwards
 	// requests itself and never calls the router's service.
@@ -175,7 +185,10 @@ type Config struct {
 //
 // MaxTokens and MaxCompletionTokens are two spellings of one parameter: at most one may be set, and
 // it governs both. If Config.Provider knows one spelling only, that one is sent. The Responses API
-// calls the parameter max_output_tokens.
+// calls the parameter max_output_tokens, Messages max_tokens, and Gemini's protocol maxOutputTokens.
+//
+// Gemini's parameters are in generationConfig, and are named topP, frequencyPenalty and so on.
+// Parameters that an endpoint does not have are not sent to it.
 type Params struct {
 	// Temperature is sent as temperature. Default: none. Refused: less than 0, more than 2.
 	Temperature any
@@ -193,11 +206,12 @@ type Params struct {
 	// PresencePenalty is sent as presence_penalty.
 	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
-	// Extra maps any other parameter, such as seed or reasoning_effort, to its value. A string is
+	// Extra maps any other parameter, such as seed or reasoning_effort, to its value, by its name in
+	// the protocol of the endpoint; those of Gemini's may be written with underscores. A string is
 	// sent as JSON if it is JSON of the type in the schema or, for names unknown to the schema, any
 	// JSON but a string.
-	// Default: none. Refused: model, messages, input, stream, names with a key of their own, other
-	// spellings of known names, and values that the schema does not allow.
+	// Default: none. Refused: model, messages, input, contents, stream, names with a key of their
+	// own, other spellings of known names, and values that the schema does not allow.
 	Extra map[string]any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
@@ -267,9 +281,10 @@ type Fallback struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Limits are ceilings for the parameters of the same names. A request without a token limit gets
-// the ceiling as its limit, since the provider's own maximum would apply otherwise. A request
-// without a value of another parameter stays without it.
+// Limits are ceilings for the parameters of the same names, under the names that Params have in the
+// protocol of the endpoint. A request without a token limit gets the ceiling as its limit, since the
+// provider's own maximum would apply otherwise. A request without a value of another parameter stays
+// without it.
 type Limits struct {
 	// Temperature is the maximum of temperature. Default: none. Refused: less than 0, more than 2.
 	Temperature any
@@ -289,7 +304,8 @@ type Limits struct {
 	// PresencePenalty is the maximum of presence_penalty.
 	// Default: none. Refused: less than -2, more than 2.
 	PresencePenalty any
-	// N is the maximum number of choices. Default: none. Refused: less than 1, more than 128.
+	// N is the maximum number of choices, which Gemini's protocol calls candidateCount.
+	// Default: none. Refused: less than 1, more than 128.
 	N any
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`

@@ -31,6 +31,7 @@ type policy struct {
 	groups              map[string]*policy // of consumers, by name; nil: groups are labels only
 	restrictsModels     bool               // of a group that may use some models only
 	namesConsumer       bool               // a template refers to the consumer
+	appliesConsumer     bool               // it does, or consumers have groups
 	prices              *priceTable        // nil: costs are unknown
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
@@ -71,6 +72,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseFallbacks(bad, config, p, secrets, pattern)
 	checkCountPaths(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
+	p.appliesConsumer = p.namesConsumer || p.groups != nil
 	if p.redis != nil && !hasQuotas(p) {
 		bad.add("redis", `has no effect without "quotas"`)
 	}

@@ -99,9 +99,10 @@ func ruleFor(ep *endpoint, name string) (r *rule, isNew bool) {
 		}
 	}
 	r = &rule{name: name, id: id, aliasID: id}
-	if name == maxTokens {
+	switch name {
+	case maxTokens:
 		r.aliasID = idOf(ep.parameters, maxCompletionTokens, id)
-	} else if name == maxCompletionTokens {
+	case maxCompletionTokens:
 		r.aliasID = idOf(ep.parameters, maxTokens, id)
 	}
 	ep.rules = append(ep.rules, r)

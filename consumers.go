@@ -3,7 +3,7 @@ package chatcompletion
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -59,6 +59,9 @@ const (
 
 // digestPrefix is what a digest of a key begins with, wherever a configuration has it.
 const digestPrefix = "sha256:"
+
+// digestFormat makes the digest of a key from its SHA-256, in one call of compiled code.
+const digestFormat = digestPrefix + "%x"
 
 // digestForm matches a digest of a key.
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -116,16 +119,30 @@ func identifyConsumer(cs *consumers, req *http.Request, now time.Time) (*consume
 }
 
 // commonConsumer returns the consumer of a request if few steps tell that it is known and valid; nil:
-// identifyUncommon tells. Nearly all clients send a bearer token and no other key.
+// identifyUncommon tells. Nearly all clients send one key, in one header.
 func commonConsumer(cs *consumers, req *http.Request) *consumer {
-	header := req.Header
-	bearer := header[authorization]
-	if cs.isUncommon || len(bearer) != 1 || !strings.HasPrefix(bearer[0], bearerPrefix) || req.URL.RawQuery != "" ||
-		header["X-Api-Key"] != nil || header["Api-Key"] != nil || header["X-Goog-Api-Key"] != nil {
+	found, key, header := 0, "", req.Header
+	for _, name := range keyHeaders {
+		for _, value := range header[name] {
+			found++
+			key = value
+		}
+	}
+	if found != 1 || cs.isUncommon {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(bearer[0][len(bearerPrefix):])))
-	id := digestPrefix + hex.EncodeToString(sum[:])
+	if req.URL.RawQuery != "" {
+		if mayHaveKey(req.URL.RawQuery) {
+			return nil
+		}
+	}
+	if header[authorization] != nil {
+		if !strings.HasPrefix(key, bearerPrefix) {
+			return nil
+		}
+		key = key[len(bearerPrefix):]
+	}
+	id := fmt.Sprintf(digestFormat, sha256.Sum256([]byte(key))) // as keyID
 	c := cs.list[id]
 	if c == nil {
 		c = commonEntry(cs, id)
@@ -135,6 +152,15 @@ func commonConsumer(cs *consumers, req *http.Request) *consumer {
 	}
 	return c
 }
+
+// mayHaveKey reports whether the query of a request may have a parameter named key, however that is
+// escaped. Others, such as beta=true and alt=sse, are common.
+func mayHaveKey(query string) bool {
+	return strings.Contains(query, queryKey) || strings.Contains(query, "%")
+}
+
+// queryKey is the query parameter in which Google's SDKs may send a key.
+const queryKey = "key"
 
 // commonEntry returns the consumer of an id that has been found before beside the list of the
 // configuration; nil: findConsumer tells. Most consumers have been.
@@ -171,8 +197,7 @@ func identifyUncommon(cs *consumers, req *http.Request, now time.Time) (*consume
 
 // keyID returns the id of the consumer that has a key.
 func keyID(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return digestPrefix + hex.EncodeToString(sum[:])
+	return fmt.Sprintf(digestFormat, sha256.Sum256([]byte(key)))
 }
 
 // bearerPrefix is what the value of Authorization begins with if it is a key.
@@ -194,7 +219,7 @@ func clientKey(req *http.Request) (key string, isOne bool) {
 		}
 	}
 	if req.URL.RawQuery != "" {
-		keys = append(keys, req.URL.Query()["key"]...)
+		keys = append(keys, req.URL.Query()[queryKey]...)
 	}
 	key, isOne = "", true
 	for _, found := range keys {

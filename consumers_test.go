@@ -165,6 +165,48 @@ func TestClientKey(t *testing.T) {
 }
 
 // TestLongConsumerList finds each of 10,000 consumers, and what is wrong with one of them.
+// TestCommonClientsAreIdentifiedInFewSteps sends what SDKs send. Where few steps do not tell, the others do.
+func TestCommonClientsAreIdentifiedInFewSteps(t *testing.T) {
+	cs := startTestConsumers(t, Consumers{List: []Consumer{{Name: "a", Key: keyID("k")}}})
+	tests := []struct {
+		name     string
+		target   string
+		header   map[string][]string
+		isCommon bool
+		want     string // name of the consumer
+	}{
+		{"OpenAI", "/", map[string][]string{"Authorization": {"Bearer k"}}, true, "a"},
+		{"Azure OpenAI", "/?api-version=2024-10-21", map[string][]string{"Api-Key": {"k"}}, true, "a"},
+		{"Claude Code", "/?beta=true", map[string][]string{"X-Api-Key": {"k"}}, true, "a"},
+		{"Claude Code with a token", "/?beta=true", map[string][]string{"Authorization": {"Bearer k"}}, true, "a"},
+		{"Google", "/?alt=sse", map[string][]string{"X-Goog-Api-Key": {"k"}}, true, "a"},
+		{"Google, in the query", "/?alt=sse&key=k", nil, false, "a"},
+		{"escaped in the query", "/?%6bey=k", nil, false, "a"},
+		{"another key in the query", "/?key=j", map[string][]string{"Authorization": {"Bearer k"}}, false, ""},
+		{"a key in two headers", "/", map[string][]string{"Authorization": {"Bearer k"}, "X-Api-Key": {"k"}}, false, "a"},
+		{"two keys", "/", map[string][]string{"Authorization": {"Bearer k"}, "X-Goog-Api-Key": {"j"}}, false, ""},
+		{"in another case", "/", map[string][]string{"Authorization": {"bearer k"}}, false, "a"},
+		{"no scheme", "/", map[string][]string{"Authorization": {"k"}}, false, ""},
+		{"a scheme in another header", "/", map[string][]string{"X-Api-Key": {"Bearer k"}}, false, ""},
+		{"no value", "/", map[string][]string{"X-Api-Key": {}}, false, ""},
+		{"empty", "/", map[string][]string{"X-Api-Key": {""}}, false, ""},
+		{"unknown", "/", map[string][]string{"X-Api-Key": {"j"}}, false, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			req := httptest.NewRequest(http.MethodPost, test.target, nil)
+			req.Header = test.header
+			got := ""
+			if c, _ := identifyConsumer(cs, req, time.Now()); c != nil {
+				got = c.caller.name
+			}
+			if isCommon := commonConsumer(cs, req) != nil; isCommon != test.isCommon || got != test.want {
+				t.Errorf("consumer %q, in few steps %t, want %q, %t", got, isCommon, test.want, test.isCommon)
+			}
+		})
+	}
+}
+
 func TestLongConsumerList(t *testing.T) {
 	const count = 10000
 	list := func(change func(i int) string) string {

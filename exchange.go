@@ -31,8 +31,8 @@ type exchange struct {
 	consumer      *consumer      // that sent the request; nil: it is unknown
 	restricted    bool           // the consumer, or its group, may use some models only
 	foundLate     bool           // a chained instance has found the consumer out
-	countsCost    bool           // a quota counts money
 	sharesCharges bool           // charges may be in Redis
+	isUncommon    bool           // it has not ended with a complete response and status 200, or its quotas need more steps
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this
@@ -124,15 +124,20 @@ func startSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
 // captured.
 func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) {
 	x.call.Trace = startTrace(t.sampler, header)
-	if t.contentMaxBytes > 0 && x.call.Trace != nil && x.kind == completions {
+	if t.contentMaxBytes > 0 && x.call.Trace != nil && isCaptured(x.kind) {
 		captureContent(x, pl, t.contentMaxBytes)
 	}
 }
 
+// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
+func isCaptured(k kind) bool {
+	return k == completions || k == messages || k == generateContent || k == streamGenerateContent
+}
+
 // captureContent keeps the prompt of a call, and has the response captured.
 func captureContent(x *exchange, pl *plan, maxBytes int) {
-	x.response.reader.capture = &capture{left: maxBytes}
+	x.response.reader.capture = &capture{kind: x.kind, left: maxBytes}
 	if pl.decision != nil && !pl.invalid { // else it may be anything, of any number of values
-		x.call.Input = captureInput(joinedBody(pl), maxBytes)
+		x.call.Input = captureInput(x.kind, joinedBody(pl), maxBytes)
 	}
 }

@@ -45,7 +45,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	x.call.Target = pr.endpoints[x.kind].target
 	reservedBefore := len(x.response.charges)
 	if apiErr == nil && p.quotas != nil {
-		apiErr = reserveQuotas(x, p, pl, rw, req)
+		apiErr = reserveUncommon(x, p, pl, rw, req)
 	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)

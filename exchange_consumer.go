@@ -14,8 +14,12 @@ func identify(x *exchange, req *http.Request) *http.Request {
 	if c == nil {
 		return identifyUncommonly(x, p, req)
 	}
-	setConsumer(x, c)
-	if p.groups != nil || p.namesConsumer || c.allowed != nil {
+	call, who := x.call, c.caller // as setConsumer
+	x.consumer = c
+	call.Consumer = who.name
+	call.Group = who.group
+	call.Labels = c.labels
+	if p.appliesConsumer || c.allowed != nil {
 		return applyConsumer(x, p, req, nil)
 	}
 	return req

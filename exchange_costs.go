@@ -8,30 +8,68 @@ const (
 	unknownUsage = "no_usage" // of tokens that have a price, or no price of tokens that were used
 )
 
-// setCost sets what a call cost, and the access-log header. A response with an error costs nothing that is
-// known.
-func setCost(x *exchange, t *priceTable, header http.Header) {
+// settlePriced sets what a call cost, which header shows to the access log, and settles its quotas. Nearly all
+// calls that succeed cost their tokens at plain rates.
+func settlePriced(x *exchange, t *priceTable, header http.Header) {
 	c := x.call
 	resp := &c.Response
-	u, small := &resp.Usage, resp.details
-	if small == nil || c.Status != http.StatusOK || !isPlain(&small.Usage) {
-		setUncommonCost(x, t, header)
+	small := resp.details
+	if small == nil || x.isUncommon {
+		settleUncommonPriced(x, t, header)
+		return
+	}
+	key := x.provider.preset.name + "\x00" + resp.Model + "\x00" + c.Request.Model
+	found, isKnown := t.known.Load(key) // as knownPriceOf
+	if t.secret != nil || !isKnown {
+		found = knownPriceOf(t, key)
+	}
+	k, u := found.(*knownPrice), &small.Usage
+	input, output := u.PromptTokens, u.CompletionTokens
+	if *u != (smallUsage{PromptTokens: input, CompletionTokens: output, TotalTokens: u.TotalTokens}) {
+		settleUncommonPriced(x, t, header)
 		return
 	}
 	resp.ServiceTier = small.ServiceTier
-	input, output := u.InputTokens, u.OutputTokens
-	p := servedPrice(t, x.provider.preset.name, resp.Model, c.Request.Model)
-	if p == nil || p.byService || input > p.plainInput || output > plainTokens {
-		setPricedCost(x, p, header)
+	if input > k.plainInput || output > plainTokens {
+		settleByParts(x, k.price, header)
 		return
 	}
-	cost := input*p.rates[inputRate] + output*p.rates[outputRate] // as costOf
+	cost := input*k.inputRate + output*k.outputRate // as costOf
 	c.Cost = Cost{Known: true, Picodollars: cost, Source: costFromTable}
 	header[costHeader] = []string{dollars(cost)}
+	w := x.response
+	charges := w.charges
+	if charges == nil {
+		return
+	}
+	w.charges = nil
+	amounts := []int64{0, 1, input, output, input + output, cost}
+	if x.sharesCharges {
+		settleCharges(charges, amounts)
+		return
+	}
+	settleMemory(theMemoryStore, charges, amounts)
 }
 
-// setUncommonCost is setCost for all but small responses without parts that could have a price of their own.
-func setUncommonCost(x *exchange, t *priceTable, header http.Header) {
+// settleByParts is settlePriced for a price that depends on more than the tokens; nil: there is none.
+func settleByParts(x *exchange, p *price, header http.Header) {
+	setPricedCost(x, p, header)
+	if x.response.charges != nil {
+		settleUncommon(x)
+	}
+}
+
+// settleUncommonPriced is settlePriced for all calls, in more steps.
+func settleUncommonPriced(x *exchange, t *priceTable, header http.Header) {
+	setCost(x, t, header)
+	if x.response.charges != nil {
+		settleUncommon(x)
+	}
+}
+
+// setCost sets what a call cost, and the access-log header. A response with an error costs nothing that is
+// known.
+func setCost(x *exchange, t *priceTable, header http.Header) {
 	c, reader := x.call, x.response.reader
 	if c.Status < http.StatusOK || c.Status >= http.StatusMultipleChoices || x.decision.counts {
 		return
@@ -60,7 +98,7 @@ func setPricedCost(x *exchange, p *price, header http.Header) {
 		return
 	}
 	u := c.Response.Usage
-	if x.kind != completions && x.kind != responses && !u.OutputKnown {
+	if !generatesText(x.kind) && !u.OutputKnown {
 		u.OutputKnown = u.InputKnown
 	}
 	cost, isKnown := costOf(p, &u, &c.Response)

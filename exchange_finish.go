@@ -23,13 +23,13 @@ func finish(x *exchange, ctx context.Context) {
 	c.Status = w.status
 	if c.Status != http.StatusOK || !w.complete || w.reader.stream || w.reader.failed {
 		c.ErrorType = endedBy(x, ctx)
+		x.isUncommon = true
 	}
 	header, p := w.ResponseWriter.Header(), x.firstPolicy
 	removeLogTrailers(header)
 	if p.prices != nil {
-		setCost(x, p.prices, header)
-	}
-	if w.charges != nil {
+		settlePriced(x, p.prices, header)
+	} else if w.charges != nil {
 		settleQuotas(x)
 	}
 	setLogHeaders(header, x.decision, c)
@@ -55,7 +55,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	writePolicyError(w.ResponseWriter, w.errors, apiErr)
 	w.status = apiErr.status
 	if w.charges != nil {
-		settleQuotas(x)
+		settleUncommon(x)
 	}
 	if c.Quota != "" {
 		w.ResponseWriter.Header()[quotaHeader] = []string{c.Quota}

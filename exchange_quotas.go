@@ -8,34 +8,60 @@ import (
 	"strings"
 )
 
-// reserveQuotas reserves what a request may use on all quotas of a policy that apply to it, or returns
-// the error of one that has nothing left. rw gets the headers of that error.
-func reserveQuotas(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
-	rules, output, w := p.quotas, pl.decision.tokenLimit, x.response
-	input := int64(len(pl.decoded)) / 4
+// reserveQuotas reserves what a request may use on all quotas of its policy that apply to it, or returns the
+// error of one that has nothing left.
+func reserveQuotas(x *exchange, p *policy, pl *plan, req *http.Request) *apiError {
+	rules := p.quotas
+	if rules.isUncommon || pl.decision.counts {
+		return reserveUncommon(x, p, pl, x.response.ResponseWriter, req)
+	}
+	input, output := int64(len(pl.decoded))/4, pl.decision.tokenLimit
+	if input >= dataURLMinTokens {
+		input = estimatedTokens(pl.decoded)
+	}
+	all := rules.charges
+	if rules.byCaller {
+		found, isKnown := rules.known.Load(x.call.Consumer + "\x00" + x.call.Group) // as callerCharges
+		if isKnown {
+			all = found.(*callerSet).charges
+		} else {
+			all = callerCharges(rules, x.call)
+		}
+	}
+	charges := append([]charge(nil), all...)
+	if reserveMemory(theMemoryStore, charges, []int64{0, 1, input, output, input + output}, rules.clock().UnixMilli()) {
+		return takeReserved(x, charges, x.response.ResponseWriter)
+	}
+	x.response.charges = charges
+	return nil
+}
+
+// takeReserved is what follows after a quota has had nothing left: the error, if it is enforced, else the charges
+// are reserved, too.
+func takeReserved(x *exchange, charges []charge, rw http.ResponseWriter) *apiError {
+	apiErr := refuseQuota(x, charges, rw)
+	if apiErr == nil {
+		x.response.charges = charges
+	}
+	return apiErr
+}
+
+// reserveUncommon is reserveQuotas for quotas that depend on the request, or are in Redis, and for
+// chained instances. rw gets the headers of the error.
+func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request) *apiError {
+	rules, w := p.quotas, x.response
+	input, output := int64(len(pl.decoded))/4, pl.decision.tokenLimit
 	if pl.decision.counts {
 		input = 0
 	} else if input >= dataURLMinTokens {
 		input = estimatedTokens(pl.decoded)
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
-	charges := append([]charge(nil), callerCharges(rules, x.call)...)
-	if rules.vary || p.store != nil || w.charges != nil {
-		return reserveUncommon(x, p, pl, rw, req, charges, amounts)
+	all := rules.charges
+	if rules.byCaller {
+		all = callerCharges(rules, x.call)
 	}
-	if reserveMemory(theMemoryStore, charges, amounts, rules.clock().UnixMilli()) {
-		if apiErr := refuseQuota(x, charges, rw); apiErr != nil {
-			return apiErr
-		}
-	}
-	w.charges = charges
-	return nil
-}
-
-// reserveUncommon is reserveQuotas for quotas that depend on the request, or are in Redis, and for
-// chained instances.
-func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, req *http.Request, charges []charge, amounts []int64) *apiError {
-	rules, w := p.quotas, x.response
+	charges := append([]charge(nil), all...)
 	if rules.vary || w.charges != nil {
 		var apiErr *apiError
 		if charges, apiErr = chooseCharges(x, p, pl, req, charges, amounts); apiErr != nil {
@@ -55,7 +81,9 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 		charges = append(w.charges, charges...)
 	}
 	w.charges = charges // not nil, also if there are none
-	x.countsCost = x.countsCost || rules.hasCost
+	if rules.hasCost && x.firstPolicy.prices == nil {
+		x.isUncommon = true
+	}
 	x.sharesCharges = x.sharesCharges || p.store != nil
 	return nil
 }
@@ -63,9 +91,6 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 // callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
 // on the request. The caller copies it. It is remembered: few callers send most requests.
 func callerCharges(rules *quotaRules, call *Call) []charge {
-	if !rules.byCaller {
-		return rules.charges
-	}
 	key := call.Consumer + "\x00" + call.Group
 	found, isKnown := rules.known.Load(key)
 	if isKnown {
@@ -225,6 +250,7 @@ func refuseQuota(x *exchange, charges []charge, rw http.ResponseWriter) *apiErro
 		countRefused(theMemoryStore, c)
 		if !c.enforce {
 			x.call.Quota = quotaReported + c.quota.name
+			x.isUncommon = true // the access log is told
 			continue
 		}
 		x.call.Quota = c.quota.name
@@ -252,15 +278,16 @@ var noAmounts = []int64{0, 0, 0, 0, 0, 0}
 // requestAmounts are the amounts of a request that uses no tokens.
 var requestAmounts = []int64{0, 1, 0, 0, 0, 0}
 
-// settleQuotas settles the charges of an exchange that has ended.
+// settleQuotas settles the charges of an exchange that has ended, if there are no prices.
 func settleQuotas(x *exchange) {
-	w, call := x.response, x.call
-	charges, u := w.charges, &call.Response.Usage
-	w.charges = nil
-	if w.status != http.StatusOK || !u.InputKnown || !u.OutputKnown || x.countsCost || call.Quota != "" || call.ErrorType != "" {
-		settleUncommon(x, charges)
+	u := &x.call.Response.Usage
+	if x.isUncommon || !u.InputKnown || !u.OutputKnown {
+		settleUncommon(x)
 		return
 	}
+	w := x.response
+	charges := w.charges
+	w.charges = nil
 	amounts := []int64{0, 1, u.InputTokens, u.OutputTokens, u.InputTokens + u.OutputTokens}
 	if x.sharesCharges {
 		settleCharges(charges, amounts)
@@ -270,12 +297,14 @@ func settleQuotas(x *exchange) {
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a
-// response with status 200, and charges in money. The access log is told which quota would have
+// complete response with status 200, and charges in money. The access log is told which quota would have
 // refused the request.
-func settleUncommon(x *exchange, charges []charge) {
-	u := &x.call.Response.Usage
+func settleUncommon(x *exchange) {
+	w, u := x.response, &x.call.Response.Usage
+	charges := w.charges
+	w.charges = nil
 	if x.call.Quota != "" {
-		x.response.ResponseWriter.Header()[quotaHeader] = []string{x.call.Quota}
+		w.ResponseWriter.Header()[quotaHeader] = []string{x.call.Quota}
 	}
 	if !hasServed(x) {
 		settleCharges(charges, noAmounts)
@@ -303,8 +332,12 @@ func settleUncommon(x *exchange, charges []charge) {
 }
 
 // completeCut completes the usage of a stream that ended early. The counts of the beginning are not
-// those of the end: some providers report 0, and Anthropic a first token.
+// those of the end: some providers report 0, and Anthropic a first token. Gemini's are those of all that
+// has arrived.
 func completeCut(x *exchange, u *Usage) {
+	if isGemini(x.kind) && u.OutputTokens > 0 {
+		return
+	}
 	if u.InputTokens == 0 && x.plan != nil {
 		u.InputTokens = estimatedTokens(x.plan.decoded)
 	}
@@ -356,8 +389,12 @@ func limitedOutput(x *exchange) int64 {
 	return output
 }
 
-// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers.
-const eventMaxBytes = 512
+// eventMaxBytes is the most that the JSON around the text of an event has with nearly all providers, and
+// messageEventMaxBytes that of Anthropic's.
+const (
+	eventMaxBytes        = 512
+	messageEventMaxBytes = 128
+)
 
 // estimatedOutput returns how many tokens a response may have: one for each event of a stream, and a
 // fourth of the bytes beyond what is around them, since some providers send many tokens at once; or a
@@ -374,11 +411,15 @@ func estimatedOutput(w *responseWriter) int64 {
 		if reader.done {
 			events--
 		}
-		if text := length - events*eventMaxBytes; text > 0 && reader.kind != responses {
+		around := eventMaxBytes
+		if reader.kind == messages {
+			around = messageEventMaxBytes
+		}
+		if text := length - events*around; text > 0 && reader.kind != responses {
 			events += text / 4
 		}
 		return int64(events)
-	case reader.kind != completions && reader.kind != responses:
+	case !generatesText(reader.kind):
 		return 0
 	case w.limit != nil && w.limit.replaced:
 		return w.limit.maxBytes / 4
@@ -389,6 +430,6 @@ func estimatedOutput(w *responseWriter) int64 {
 // settlePanicked settles the charges of an exchange that ends with a panic.
 func settlePanicked(x *exchange) {
 	if x.response.charges != nil {
-		settleQuotas(x)
+		settleUncommon(x)
 	}
 }

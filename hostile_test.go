@@ -120,7 +120,7 @@ func TestCapturedMessagesAndPartsAreBounded(t *testing.T) {
 		"parts":    `{"messages":[{"role":"user","content":[{"type":"text","text":"first"},` + strings.Repeat(part, 10000) + `{"type":"text"}]}]}`,
 	} {
 		var messages []contentMessage
-		if err := json.Unmarshal(captureInput([]byte(body), 10), &messages); err != nil {
+		if err := json.Unmarshal(captureInput(completions, []byte(body), 10), &messages); err != nil {
 			t.Fatal(err)
 		}
 		count := 0

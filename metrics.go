@@ -116,12 +116,15 @@ const (
 // costCurrency is the currency of all costs.
 const costCurrency = "USD"
 
+// costLocal is the source of a cost by the table of prices.
+const costLocal = "local"
+
 // costSource returns the source of a cost in the words of the conventions as they are proposed.
 func costSource(c *Cost) string {
 	if c.Source == costFromProvider {
 		return "provider"
 	}
-	return "local"
+	return costLocal
 }
 
 // metric is a snapshot of an instrument for a sink that publishes it.

@@ -76,7 +76,12 @@ func spanPayload(resource []string, semconv string, texts requestTexts, calls []
 		if resp.Model != "" {
 			more += `,{"key":"gen_ai.response.model","value":{"stringValue":"` + resp.Model + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Cost.Known || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
+		if c.Cost.Source == costFromTable {
+			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costLocal + `"}}`
+		} else if c.Cost.Known {
+			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costSource(&c.Cost) + `"}}`
+		}
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
 			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens+
 				resp.Usage.InputAudioTokens+resp.Usage.OutputAudioTokens > 0 {
 			more += spanAttributes(c, semconv)
@@ -87,6 +92,13 @@ func spanPayload(resource []string, semconv string, texts requestTexts, calls []
 	}
 	return []byte(payloadText("resourceSpans", "scopeSpans", "spans", resource, strings.Join(spans, ",")))
 }
+
+// The attributes of a cost, before its amount, and between that and its source.
+const (
+	costBefore  = `,{"key":"` + costAmountAttribute + `","value":{"doubleValue":`
+	costBetween = `}},{"key":"` + costCurrencyAttribute + `","value":{"stringValue":"` + costCurrency + `"}},{"key":"` +
+		costSourceAttribute + `","value":{"stringValue":"`
+)
 
 // withTextsOfJSON returns a copy of a call with its texts escaped for JSON strings, without the
 // quotes.
@@ -226,10 +238,6 @@ func spanAttributes(c *Call, semconv string) string {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
 	text += usageAttributes(&c.Response.Usage, semconv)
-	if c.Cost.Known {
-		text += attribute(costAmountAttribute, "doubleValue", dollars(c.Cost.Picodollars)) + textAttribute(costCurrencyAttribute, costCurrency) +
-			textAttribute(costSourceAttribute, costSource(&c.Cost))
-	}
 	if c.Quota != "" {
 		text += textAttribute("chat_completion.quota", c.Quota)
 	}

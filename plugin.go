@@ -1,10 +1,10 @@
 // Package chatcompletion is a Traefik middleware that turns a route into a governed, metered AI
 // endpoint.
 //
-// It validates requests of OpenAI's API, enforces or defaults the model and the parameters by
-// rewriting the body, swaps the client's key for the provider's, fails over between providers,
-// streams the response back, and records every call. [New] returns the middleware for a [Config]. A
-// [Sink] receives the [Call] of each request.
+// It validates requests of OpenAI's, Anthropic's and Google's APIs, enforces or defaults the model and
+// the parameters by rewriting the body or the path, swaps the client's key for the provider's, fails
+// over between providers, streams the response back, and records every call. [New] returns the
+// middleware for a [Config]. A [Sink] receives the [Call] of each request.
 //
 // # Life of a request
 //
@@ -145,7 +145,7 @@ func serveGoverned(x *exchange, req *http.Request) {
 	}
 	pl, apiErr := planFor(x, p, pr, req)
 	if apiErr == nil && p.quotas != nil {
-		apiErr = reserveQuotas(x, p, pl, x.response.ResponseWriter, req)
+		apiErr = reserveQuotas(x, p, pl, req)
 	}
 	if apiErr == nil && pr.upstream == nil {
 		apiErr = addressProvider(pr, x.kind, pl, req)

@@ -26,6 +26,11 @@ type priceTable struct {
 type knownPrice struct {
 	price *price     // nil: there is none
 	list  *priceList // of the file at that time
+
+	// Up to this input, tokens cost these rates, and nothing else counts; -1: never.
+	plainInput int64
+	inputRate  int64
+	outputRate int64
 }
 
 // maxKnownPrices bounds the results that a table remembers, since clients and providers could make up
@@ -79,9 +84,9 @@ type priceTier struct {
 	rates []int64
 }
 
-// The bounds of plain products: their sum is below 1<<62.
+// The bounds of plain products: their sum is below maxCallCost.
 const (
-	plainTokens = 1 << 30
+	plainTokens = 1 << 24
 	plainRate   = 1 << 31
 )
 
@@ -154,20 +159,26 @@ func withDefaults(rates []int64) []int64 {
 // response names, else that of the one which it was sent. Either may be empty, and so may the name of
 // the provider. nil: it has none. The result is remembered.
 func servedPrice(t *priceTable, providerName, responseModel, requestModel string) *price {
-	key := providerName + "\x00" + responseModel + "\x00" + requestModel
+	return knownPriceOf(t, providerName+"\x00"+responseModel+"\x00"+requestModel).price
+}
+
+// knownPriceOf is servedPrice for the key of a look-up: the three names, with "\x00" between them.
+func knownPriceOf(t *priceTable, key string) *knownPrice {
 	found, isKnown := t.known.Load(key)
 	if !isKnown {
 		return lookUpPrice(t, key)
 	}
 	k := found.(*knownPrice)
-	if t.secret != nil && k.list != currentPrices(t) {
-		return lookUpPrice(t, key)
+	if t.secret != nil {
+		if k.list != currentPrices(t) {
+			return lookUpPrice(t, key)
+		}
 	}
-	return k.price
+	return k
 }
 
 // lookUpPrice looks up a price in the lists of a table, and remembers it.
-func lookUpPrice(t *priceTable, key string) *price {
+func lookUpPrice(t *priceTable, key string) *knownPrice {
 	var list *priceList
 	if t.secret != nil {
 		list = currentPrices(t)
@@ -182,8 +193,14 @@ func lookUpPrice(t *priceTable, key string) *price {
 	if _, isKnown := t.known.Load(key); !isKnown && t.knownCount.Add(1) > maxKnownPrices {
 		forgetPrices(t)
 	}
-	t.known.Store(key, &knownPrice{price: p, list: list})
-	return p
+	k := &knownPrice{price: p, list: list, plainInput: -1}
+	if p != nil && p.plainInput >= 0 && !p.byService {
+		k.plainInput = p.plainInput
+		k.inputRate = p.rates[inputRate]
+		k.outputRate = p.rates[outputRate]
+	}
+	t.known.Store(key, k)
+	return k
 }
 
 // forgetPrices forgets all results of a table: those of models that nobody uses would else keep out those

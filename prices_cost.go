@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"strconv"
 	"strings"
 )
 
@@ -165,7 +166,19 @@ func quotient(a, b, divisor int64) int64 {
 // dollarPicos is a dollar in picodollars.
 const dollarPicos = 1_000_000_000_000
 
+// floatPicos bounds the amounts that a float shows exactly: their texts have at most 15 digits, and the shortest
+// text of the float that is nearest to such a text is that text.
+const floatPicos = 1_000_000_000_000_000
+
 // dollars returns an amount as exact decimal text in USD.
 func dollars(picodollars int64) string {
+	if picodollars < floatPicos {
+		return strconv.FormatFloat(float64(picodollars)/dollarPicos, 'f', -1, 64)
+	}
+	return largeAmount(picodollars)
+}
+
+// largeAmount is dollars for all amounts, in more steps.
+func largeAmount(picodollars int64) string {
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%012d", picodollars/dollarPicos, picodollars%dollarPicos), "0"), ".")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -90,6 +91,14 @@ func TestDollars(t *testing.T) {
 	} {
 		if got := dollars(picodollars); got != want {
 			t.Errorf("dollars(%d) = %q, want %q", picodollars, got, want)
+		}
+	}
+	// Floats show small amounts; all of them must be exact.
+	random := rand.New(rand.NewSource(1))
+	for i := 0; i < 200_000; i++ {
+		picodollars := random.Int63n(floatPicos) >> random.Intn(48)
+		if got, want := dollars(picodollars), largeAmount(picodollars); got != want {
+			t.Fatalf("dollars(%d) = %q, want %q", picodollars, got, want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ var truthPrices = map[string]map[string]string{
 	"gpt-4o":   {"input": "2.50", "output": "10.00", "cacheRead": "1.25", "inputAudio": "40", "outputAudio": "80"},
 	"o4-mini":  {"input": "1.10", "output": "4.40", "cacheRead": "0.275", "reasoning": "3.3"},
 	"claude-4": {"input": "3", "output": "15", "cacheRead": "0.30", "cacheWrite": "3.75", "cacheWrite1h": "6"},
+	"gemini-2": {"input": "0.30", "output": "2.50", "cacheRead": "0.03", "inputAudio": "1.00", "outputAudio": "12"},
 	"tiny":     {"input": "0.0000015", "output": "0.000123"},
 	"request":  {"input": "0.333333", "output": "1.7", "request": "0.0051"},
 }
@@ -121,8 +122,11 @@ func newTruthCall(r *rand.Rand) truthCall {
 	if r.Intn(4) == 0 {
 		input = 199000 + int64(r.Intn(4000))
 	}
-	if r.Intn(3) == 0 {
+	switch r.Intn(6) {
+	case 0, 1:
 		return newAnthropicCall(r, tier, input, output)
+	case 2:
+		return newGeminiCall(r, tier, input, output)
 	}
 	models := []string{"gpt-4o", "o4-mini", "tiny", "request"}
 	model := models[r.Intn(len(models))]
@@ -203,7 +207,7 @@ func asResponsesCall(r *rand.Rand, call truthCall, tier, reported string, input,
 // newAnthropicCall makes a call whose input tokens are those that no cache has read or written.
 func newAnthropicCall(r *rand.Rand, tier string, input, output int64) truthCall {
 	read, write5m, write1h := int64(r.Intn(3000)), int64(r.Intn(500)), int64(r.Intn(500))
-	call := truthCall{path: "/v1/messages", model: "claude-4", cost: truthOf("claude-4", tier, input+read+write5m+write1h, map[string]int64{
+	call := truthCall{path: []string{"/v1/messages", "/passthrough/messages"}[r.Intn(2)], model: "claude-4", cost: truthOf("claude-4", tier, input+read+write5m+write1h, map[string]int64{
 		"input": input, "output": output, "cacheRead": read, "cacheWrite": write5m, "cacheWrite1h": write1h,
 	})}
 	usage := map[string]any{"input_tokens": input, "cache_read_input_tokens": read, "cache_creation_input_tokens": write5m + write1h, "output_tokens": output,
@@ -224,6 +228,57 @@ func newAnthropicCall(r *rand.Rand, tier string, input, output int64) truthCall 
 	return call
 }
 
+// newGeminiCall makes a call whose prompt includes what is cached, and whose candidates do not include thinking.
+func newGeminiCall(r *rand.Rand, tier string, input, output int64) truthCall {
+	toolUse := int64(r.Intn(2) * r.Intn(300))
+	cached := r.Int63n(input + 1)
+	audio := r.Int63n(input + 1)
+	cachedAudio := r.Int63n(1 + smaller(cached, audio))
+	if over := audio - cachedAudio - (input - cached); over > 0 {
+		audio -= over
+	}
+	thoughts := r.Int63n(output + 1)
+	spoken := r.Int63n(output - thoughts + 1)
+	call := truthCall{model: "gemini-2", cost: truthOf("gemini-2", tier, input+toolUse, map[string]int64{
+		"input": input + toolUse - cached - (audio - cachedAudio), "cacheRead": cached, "inputAudio": audio - cachedAudio,
+		"output": output - thoughts - spoken, "reasoning": thoughts, "outputAudio": spoken,
+	})}
+	parts := func(audio, others int64) []any {
+		return []any{map[string]any{"modality": "TEXT", "tokenCount": others}, map[string]any{"modality": "AUDIO", "tokenCount": audio}}
+	}
+	usage := map[string]any{"promptTokenCount": input, "candidatesTokenCount": output - thoughts, "thoughtsTokenCount": thoughts, "totalTokenCount": input + toolUse + output,
+		"cachedContentTokenCount": cached, "promptTokensDetails": parts(audio, input-audio), "cacheTokensDetails": parts(cachedAudio, cached-cachedAudio),
+		"candidatesTokensDetails": parts(spoken, output-thoughts-spoken)}
+	if toolUse > 0 {
+		usage["toolUsePromptTokenCount"] = toolUse
+	}
+	if tier != "" {
+		usage["serviceTier"] = tier
+	}
+	candidate := map[string]any{"content": map[string]any{"role": "model", "parts": []any{map[string]any{"text": "x"}}}, "index": 0}
+	begun := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": "gemini-2.5", "usageMetadata": map[string]any{"promptTokenCount": input, "totalTokenCount": input}})
+	candidate["finishReason"] = "STOP"
+	whole := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": "gemini-2.5", "usageMetadata": usage})
+	switch times := r.Intn(80); r.Intn(3) {
+	case 0:
+		call.path, call.contentType, call.body = "/v1beta/models/gemini-2:generateContent", "application/json", whole
+	case 1:
+		call.path, call.contentType = "/v1beta/models/gemini-2:streamGenerateContent", "text/event-stream"
+		call.body = strings.Repeat("data: "+begun+"\r\n\r\n", times) + "data: " + whole + "\r\n\r\n"
+	default:
+		call.path, call.contentType = "/v1beta/models/gemini-2:streamGenerateContent", "application/json; charset=UTF-8"
+		call.body = "[" + strings.Repeat(begun+"\n,\r\n", times) + whole + "\n]\n"
+	}
+	return call
+}
+
+func smaller(a, b int64) int64 {
+	if a < b {
+		return a
+	}
+	return b
+}
+
 // TestCostsEqualAnIndependentComputation compares the costs of 1000 calls at random, and their sum, with what big.Rat makes
 // of the counts that the responses were made from.
 func TestCostsEqualAnIndependentComputation(t *testing.T) {
@@ -235,7 +290,7 @@ func TestCostsEqualAnIndependentComputation(t *testing.T) {
 	})
 	config := CreateConfig()
 	config.StreamUsage = "never"
-	config.Routes = map[string]string{"/v1/messages": "passthrough: governed", "/v1/responses": "responses"}
+	config.Routes = map[string]string{"/v1/messages": "messages", "/passthrough/messages": "passthrough: governed", "/v1/responses": "responses", "/v1beta/models/*": "generateContent"}
 	config.Prices = truthConfig()
 	handler, err := New(context.Background(), provider, config, "truth@file")
 	if err != nil {
@@ -249,6 +304,9 @@ func TestCostsEqualAnIndependentComputation(t *testing.T) {
 		body := `{"model":"` + call.model + `","max_tokens":9,"messages":[{"role":"user","content":"Hi"}],"stream":` + strconv.FormatBool(call.contentType != "application/json") + `}`
 		if call.path == "/v1/responses" {
 			body = strings.Replace(strings.Replace(body, `"max_tokens":9,`, "", 1), `"messages":[{"role":"user","content":"Hi"}]`, `"input":"Hi"`, 1)
+		}
+		if call.model == "gemini-2" {
+			body = `{"contents":[{"parts":[{"text":"Hi"}]}]}`
 		}
 		req := httptest.NewRequest(http.MethodPost, call.path, strings.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")

@@ -65,6 +65,7 @@ var protocolPresets = []protocolPreset{
 	{"gemini", "gemini", "/v1beta", "X-Goog-Api-Key"},
 	{"azure", "anthropic", "/anthropic/v1", "X-Api-Key"},
 	{"deepseek", "anthropic", "/anthropic/v1", "X-Api-Key"},
+	{"fireworks", "anthropic", "/inference/v1", authorization},
 	{"openrouter", "anthropic", "/api/v1", authorization},
 	{"ollama", "anthropic", "/v1", authorization},
 	{"vllm", "anthropic", "/v1", authorization},

@@ -33,6 +33,7 @@ type quotaRules struct {
 	charges        []charge         // one for each quota, which requests copy
 	vary           bool             // they depend on the request: on its model, or on what templates refer to
 	byCaller       bool             // they depend on who sends it
+	isUncommon     bool             // they vary, or are in Redis
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
@@ -80,7 +81,8 @@ var unitNames = map[string]string{
 	unitCost: "USD", unitConcurrent: "concurrent requests",
 }
 
-// Bounds of the search for data URLs, whose bytes are no text. What is beyond counts as text.
+// Bounds of the search for images and files in base64, whose bytes are no text. What is beyond counts as
+// text.
 const (
 	dataURLMinTokens = 1 << 10
 	maxDataURLs      = 64
@@ -93,10 +95,48 @@ var dataURLMark = []byte(";base64,")
 // image or a file. Elsewhere, what looks like one is text.
 var dataURLStart = regexp.MustCompile(`(?:url|file_data)"\s*:\s*"data:[^"]*$`)
 
+// dataName is the member that holds an image or a file in Anthropic's and in Gemini's protocol, and dataStart
+// matches its beginning: it is beside a media type, or in a member for data.
+var (
+	dataName  = []byte(`"data"`)
+	dataStart = regexp.MustCompile(`(?:"(?:media_type|mimeType|mime_type)"\s*:\s*"[^"]*"\s*,|"(?:inlineData|inline_data)"\s*:\s*\{)\s*"data"\s*:\s*"$`)
+)
+
 // estimatedTokens returns how many tokens a request with a body may have as its input: a fourth of the
 // bytes of its text.
 func estimatedTokens(body []byte) int64 {
-	return int64(len(body)-dataURLBytes(body)) / 4
+	return int64(len(body)-dataURLBytes(body)-dataBytes(body)) / 4
+}
+
+// dataBytes returns the number of bytes in the images and files of a body of Anthropic's or Gemini's
+// protocol.
+func dataBytes(body []byte) int {
+	total := 0
+	for tries := 0; tries < maxDataURLs; tries++ {
+		at := bytes.Index(body, dataName)
+		if at < 0 {
+			break
+		}
+		end := at + len(dataName)
+		begin := bytes.IndexByte(body[end:], '"')
+		if begin < 0 {
+			break
+		}
+		begin += end + 1
+		length := bytes.IndexByte(body[begin:], '"')
+		if length < 0 {
+			break
+		}
+		before := body[:begin]
+		if begin > 2*mediaTypeMax {
+			before = body[begin-2*mediaTypeMax : begin]
+		}
+		if dataStart.Match(before) {
+			total += length
+		}
+		body = body[begin:]
+	}
+	return total
 }
 
 // dataURLBytes returns the number of bytes in the base64 data URLs of a body.

@@ -25,6 +25,12 @@ func TestEstimatedTokens(t *testing.T) {
 		{"an image without an end", `"url":"data:;base64,` + text, (20 + 8000) / 4},
 		{"an image of the Responses API", `"image_url" : "data:image/png;base64,` + image + `"`, 9},
 		{"a file", `"file_data":"data:application/pdf;base64,` + image + `"`, 10},
+		{"an image of Anthropic's", `"source":{"type":"base64","media_type":"image/png","data":"` + image + `"}`, 15},
+		{"an image of Gemini's", `"inlineData":{"mimeType":"image/png","data":"` + image + `"}`, 11},
+		{"an image of Gemini's, data first", `"inline_data" : {"data" : "` + image + `", "mime_type" : "image/png"}`, 14},
+		{"data of a tool", `"input":{"data":"` + text + `"}`, 2004},
+		{"text that contains data", `"text":"\"mimeType\":\"image/png\",\"data\":\"` + text + `"`, 2011},
+		{"data without an end", `"mimeType":"image/png","data":"` + text, 2007},
 		{"text that begins as an image", `"content":"data:image/png;base64,` + text + `"`, 2008},
 		{"text that contains the mark", `"content":";base64,` + text + `"`, 2005},
 		{"text that contains a member", `"content":"\"url\":\"data:;base64,` + text + `"`, 2008},
@@ -39,6 +45,7 @@ func TestEstimatedTokens(t *testing.T) {
 func FuzzEstimatedTokens(f *testing.F) {
 	f.Add([]byte(`{"url":"data:image/png;base64,AAAA"}`), 3)
 	f.Add([]byte(`;base64,;base64,"`), 100)
+	f.Add([]byte(`{"mimeType":"image/png","data":"AAAA"}`), 70)
 	f.Fuzz(func(t *testing.T, piece []byte, times int) {
 		if times < 0 || times > 200 || len(piece) > 1000 {
 			t.Skip()
@@ -48,7 +55,7 @@ func FuzzEstimatedTokens(f *testing.F) {
 		if got < 0 || got > int64(len(body))/4 {
 			t.Errorf("%d tokens in %d bytes", got, len(body))
 		}
-		if !bytes.Contains(body, dataURLMark) && got != int64(len(body))/4 {
+		if !bytes.Contains(body, dataURLMark) && !bytes.Contains(body, dataName) && got != int64(len(body))/4 {
 			t.Errorf("%d tokens in %d bytes of text", got, len(body))
 		}
 	})

@@ -36,7 +36,7 @@ type smallUsage struct {
 	Completion       usageDetails `json:"completion_tokens_details"`
 	// The following count for costs only.
 	CacheWrites cacheWriteMembers `json:"cache_creation"`
-	Cost        json.RawMessage   `json:"cost"`
+	Cost        *json.RawMessage  `json:"cost"` // a pointer, so that usages can be compared
 }
 
 // cacheWriteMembers are the members that say how long a cache keeps what was written to it.
@@ -65,12 +65,12 @@ type smallItems struct {
 }
 
 type smallItemsUsage struct {
-	InputTokens  int64           `json:"input_tokens"`
-	OutputTokens int64           `json:"output_tokens"`
-	TotalTokens  int64           `json:"total_tokens"`
-	Input        usageDetails    `json:"input_tokens_details"`
-	Output       usageDetails    `json:"output_tokens_details"`
-	Cost         json.RawMessage `json:"cost"` // counts for costs only
+	InputTokens  int64            `json:"input_tokens"`
+	OutputTokens int64            `json:"output_tokens"`
+	TotalTokens  int64            `json:"total_tokens"`
+	Input        usageDetails     `json:"input_tokens_details"`
+	Output       usageDetails     `json:"output_tokens_details"`
+	Cost         *json.RawMessage `json:"cost"` // counts for costs only
 	// What usages of other protocols have.
 	PromptTokens     any `json:"prompt_tokens"`
 	CompletionTokens any `json:"completion_tokens"`
@@ -117,20 +117,13 @@ func takeSmallUsage(usage *Usage, u *smallUsage) {
 	takeUsageDetails(usage, &prompt, &u.Completion)
 }
 
-// isPlain reports whether a small response has no parts of tokens that could have a price of their own, and
-// no cost. Most responses are plain.
-func isPlain(u *smallUsage) bool {
-	prompt, completion := &u.Prompt, &u.Completion
-	return u.Cost == nil && prompt.CachedTokens+prompt.CacheCreationTokens+prompt.CacheWriteTokens+prompt.AudioTokens+u.CacheRead+u.CacheCreation+
-		u.CacheWrites.For5m+u.CacheWrites.For1h+completion.ReasoningTokens+completion.AudioTokens == 0
-}
-
 // usageDetails are members of a usage that count a part of its tokens.
 type usageDetails struct {
 	CachedTokens        float64 `json:"cached_tokens"`
 	CacheCreationTokens float64 `json:"cache_creation_tokens"`
 	CacheWriteTokens    float64 `json:"cache_write_tokens"`
 	ReasoningTokens     float64 `json:"reasoning_tokens"`
+	ThinkingTokens      float64 `json:"thinking_tokens"` // Anthropic's name of the same
 	AudioTokens         float64 `json:"audio_tokens"`
 }
 
@@ -143,7 +136,11 @@ func takeUsageDetails(u *Usage, prompt, completion *usageDetails) {
 	if count := prompt.CacheCreationTokens + prompt.CacheWriteTokens; count > 0 && count <= input {
 		u.CacheCreationInputTokens = int64(count)
 	}
-	if count := completion.ReasoningTokens; count > 0 && count <= output {
+	count := completion.ReasoningTokens
+	if count == 0 {
+		count = completion.ThinkingTokens
+	}
+	if count > 0 && count <= output {
 		u.ReasoningOutputTokens = int64(count)
 	}
 }

@@ -139,8 +139,12 @@ func takeParts(reader *responseReader) {
 
 // takeSmallParts takes what few small responses have.
 func takeSmallParts(parts *usageParts, u *smallUsage) {
-	if u.Cost != nil || u.CacheWrites.For5m+u.CacheWrites.For1h+u.Prompt.AudioTokens+u.Completion.AudioTokens > 0 {
-		recordUsageParts(parts, &usageMembers{Cost: u.Cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion})
+	cost := json.RawMessage(nil)
+	if u.Cost != nil {
+		cost = *u.Cost
+	}
+	if cost != nil || u.CacheWrites.For5m+u.CacheWrites.For1h+u.Prompt.AudioTokens+u.Completion.AudioTokens > 0 {
+		recordUsageParts(parts, &usageMembers{Cost: cost, CacheWrites: u.CacheWrites, Prompt: u.Prompt, Completion: u.Completion})
 	}
 }
 

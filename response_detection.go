@@ -46,11 +46,15 @@ func detectStream(w *responseWriter, chunk []byte) []byte {
 	case len(text) == 0:
 		delete(header, "Content-Length") // it may still be a stream
 		sendHeldHeader(w)
-	case beginsEvent(text):
+	case beginsEvent(text) || (text[0] == '[' && isGemini(w.reader.kind)):
 		w.mayBeStream = false
 		w.window.Reset()
 		w.arrivals = w.arrivals[:0]
-		beginStream(w, header)
+		if text[0] == '[' {
+			beginArray(w)
+		} else {
+			beginStream(w, header)
+		}
 		w.flush = http.NewResponseController(w.ResponseWriter).Flush
 		sendHeldHeader(w)
 		openStream(w)
@@ -62,6 +66,13 @@ func detectStream(w *responseWriter, chunk []byte) []byte {
 		endDetection(w)
 	}
 	return chunk
+}
+
+// beginArray prepares for the elements of a streamed array.
+func beginArray(w *responseWriter) {
+	w.reader.stream = true
+	w.reader.array = true
+	w.fastPath = false
 }
 
 // endDetection ends the detection of a response that is no event stream.

@@ -11,8 +11,14 @@ import (
 // readResponse reads a response in pieces, each in its own window.
 func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 	reader := &responseReader{record: &Response{}, kind: kind, stream: stream, wantsDetails: true}
+	readPieces(reader, pieces...)
+	return reader
+}
+
+// readPieces has a reader read a response in pieces, each in its own window.
+func readPieces(reader *responseReader, pieces ...string) {
 	window := []byte{}
-	if stream {
+	if reader.stream && !reader.array {
 		window = []byte("\n")
 	}
 	for _, piece := range pieces {
@@ -20,7 +26,6 @@ func readResponse(kind kind, stream bool, pieces ...string) *responseReader {
 		window = append([]byte{}, scanWindow(reader, window, false)...)
 	}
 	scanWindow(reader, window, true)
-	return reader
 }
 
 // splitText splits a text into pieces of a size.

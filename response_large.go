@@ -54,6 +54,10 @@ func readLargeEvent(reader *responseReader, window []byte, end int) []byte {
 		end = len(window)
 	}
 	reader.events += bytes.Count(window[:end], dataLine)
+	if isGemini(reader.kind) {
+		readLargeGemini(reader, window[:end], isComplete)
+		return window[end:]
+	}
 	members := largeEventMembers(reader, reader.head, window[:end])
 	reader.head = nil
 	if isComplete {

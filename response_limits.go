@@ -132,7 +132,7 @@ func abortStream(w *responseWriter, reason *apiError, isBetween bool) {
 // isBetweenEvents reports whether what the client has received of a stream ends with a complete
 // event: the window and the last chunk. What the usage filter has buffered is discarded.
 func isBetweenEvents(w *responseWriter, last []byte) bool {
-	if !w.reader.stream || w.window == nil {
+	if !w.reader.stream || w.reader.array || w.window == nil {
 		return false
 	}
 	if w.filtersUsage {

@@ -20,6 +20,11 @@ const (
 	largeWindowBytes = 128 << 10
 )
 
+// generatesText reports whether endpoints of a kind generate text, so that their responses have output.
+func generatesText(k kind) bool {
+	return k == completions || k == responses || k == messages || k == generateContent || k == streamGenerateContent
+}
+
 // checkWindow scans the window if it is full, or if the client's connection failed.
 func checkWindow(w *responseWriter, err error) {
 	if err != nil || len(w.arrivals) == windowChunks || (w.window != nil && w.window.Len() >= largeWindowBytes) {
@@ -52,6 +57,7 @@ func finishWindow(w *responseWriter) {
 		scanLast(w, seen)
 	case reader.kind == completions && readSmallResponse(reader, seen):
 	case reader.kind == responses && readSmallItems(reader, seen):
+	case reader.kind == messages && readSmallMessage(reader, seen):
 	default:
 		scanLast(w, seen)
 	}
@@ -74,10 +80,10 @@ func scanLast(w *responseWriter, window []byte) {
 }
 
 // meterFirstChunk records when the first chunk with data arrived: comments only keep the connection
-// open.
+// open. An array arrives with its first element.
 func meterFirstChunk(w *responseWriter) {
 	seen := w.window.Bytes()
-	if bytes.Contains(seen, dataLine) || bytes.Contains(seen, dataAfterReturn) || bytes.HasPrefix(seen[1:], dataAfterMark) {
+	if w.reader.array || bytes.Contains(seen, dataLine) || bytes.Contains(seen, dataAfterReturn) || bytes.HasPrefix(seen[1:], dataAfterMark) {
 		c := w.call
 		c.FirstChunk = time.Since(w.start)
 		c.Chunks = &ChunkTimes{Counts: make([]int64, len(chunkTime.bounds)+1)}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// protocol is a row of the table of protocols that responses are read in.
+// eventProtocol is a row of the table of protocols that responses are read in.
 type eventProtocol struct {
 	name        string
 	eventPrefix string       // of the types of its events; empty: its events have no type
@@ -29,7 +29,7 @@ const (
 	inDelta                      // delta.usage
 )
 
-// protocols are all protocols. In each of them, a count is that of the response so far: a later one
+// eventProtocols are all protocols. In each of them, a count is that of the response so far: a later one
 // replaces an earlier one. The first row is that of events without a type or with any other, and of
 // responses without events, which in every protocol have the usage at the top.
 var eventProtocols = []eventProtocol{
@@ -109,7 +109,7 @@ func unmarshalMembers(text []byte, members *responseMembers) bool {
 	return err == nil || isType
 }
 
-// protocolOf returns the protocol that has events of a type: the first one if no other has.
+// eventProtocolOf returns the protocol that has events of a type: the first one if no other has.
 func eventProtocolOf(eventType string) *eventProtocol {
 	if eventType != "" {
 		for i := 1; i < len(eventProtocols); i++ {

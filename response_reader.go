@@ -55,14 +55,27 @@ type responseReader struct {
 	capture      *capture         // nil: no content is captured
 	wantsParts   bool             // parts are wanted, for costs
 	parts        usageParts
+
+	// The following are Gemini's only.
+	array        bool   // the stream is a JSON array, not events
+	latestUsage  []byte // the text of the last event with counts, which is read at the end; nil: there was none
+	begunChoices int    // candidates that have been seen
+	openChoices  int    // those of them that have not ended
 }
 
 // scanWindow reads a window of a response, and returns the part that the next window has to begin
 // with. The window of a stream begins with a line feed that the provider did not send, so that
 // every line follows one.
 func scanWindow(reader *responseReader, window []byte, last bool) []byte {
+	if reader.array {
+		return scanElements(reader, window, last)
+	}
 	if reader.stream {
-		return scanEvents(reader, window, last)
+		rest := scanEvents(reader, window, last)
+		if last && reader.latestUsage != nil {
+			finishGemini(reader)
+		}
+		return rest
 	}
 	if last {
 		readDocument(reader, window)
@@ -77,7 +90,7 @@ func scanWindow(reader *responseReader, window []byte, last bool) []byte {
 // wholeBytes returns the size up to which a response is read as a whole. Embeddings are numbers,
 // which nothing is read of.
 func wholeBytes(k kind) int {
-	if k == embeddings {
+	if k == embeddings || k == embedContent || k == batchEmbedContents {
 		return 2 * edgeMaxBytes
 	}
 	return wholeMaxBytes
@@ -145,7 +158,11 @@ func scanCompleteEvents(reader *responseReader, window []byte) {
 		reader.done = true
 		reader.ended = true
 	}
-	readEvents(reader, window)
+	if isGemini(reader.kind) {
+		readGeminiEvents(reader, window)
+	} else {
+		readEvents(reader, window)
+	}
 	if reader.capture != nil {
 		captureWindow(reader.capture, window, true)
 	}
@@ -186,8 +203,8 @@ func readSmallItems(reader *responseReader, body []byte) bool {
 	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
 	if reader.wantsDetails {
 		reader.record.details = &smallResponse{
-			ID: members.ID, ServiceTier: members.ServiceTier, Usage: smallUsage{Prompt: u.Input, Completion: u.Output, Cost: u.Cost},
-			Choices: []smallChoice{{FinishReason: members.Status}},
+			ID: members.ID, ServiceTier: members.ServiceTier, Choices: []smallChoice{{FinishReason: members.Status}},
+			Usage: smallUsage{PromptTokens: u.InputTokens, CompletionTokens: u.OutputTokens, Prompt: u.Input, Completion: u.Output, Cost: u.Cost},
 		}
 	}
 	return true
@@ -212,6 +229,10 @@ func readDocument(reader *responseReader, body []byte) {
 	members := &responseMembers{}
 	if reader.head == nil && len(body) > wholeBytes(reader.kind) {
 		body = keepHeadAndTail(reader, body)
+	}
+	if isGemini(reader.kind) {
+		readGeminiDocument(reader, body)
+		return
 	}
 	switch {
 	case reader.head != nil:

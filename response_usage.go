@@ -18,6 +18,8 @@ type usageMembers struct {
 	CacheRead     any `json:"cache_read_input_tokens"`
 	// Billed are Cohere's counts. Those of the model, beside them, include what is not billed.
 	Billed billedMembers `json:"billed_units"`
+	// Iterations are Anthropic's. They have counts beside those above.
+	Iterations json.RawMessage `json:"iterations"`
 	// The following count for costs only. Cost is in USD, Seconds are of audio.
 	CacheWrites cacheWriteMembers `json:"cache_creation"`
 	Cost        json.RawMessage   `json:"cost"`
@@ -98,6 +100,9 @@ func usageAt(members *responseMembers, at usagePlace) json.RawMessage {
 func recordCounts(reader *responseReader, rank int, value json.RawMessage) bool {
 	members := &usageMembers{}
 	_ = json.Unmarshal(value, members) // a member of another type does not keep the others from being read
+	if members.Iterations != nil {
+		addIterations(members)
+	}
 	if reader.wantsParts {
 		recordUsageParts(&reader.parts, members)
 	}

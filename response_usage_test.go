@@ -74,7 +74,8 @@ func shapes(t testing.TB) []shape {
 			response.Status != http.StatusOK || len(response.Body) > longest {
 			continue
 		}
-		s := shape{name: c.Name, config: c.Config, path: c.Request.Target, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
+		path, _, _ := strings.Cut(c.Request.Target, "?")
+		s := shape{name: c.Name, config: c.Config, path: path, request: string(c.Request.Body), header: header, stream: response.Body, want: c.ClientSees.Body,
 			logHeaders: c.OperatorSees}
 		s.filtersUsage = !bytes.Equal(c.Request.Body, c.ProviderCalls[0].Sees.Body)
 		for _, e := range eventsOf(s.stream) {

@@ -95,6 +95,9 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		}
 	}
 	checkBelowModels(bad, parsed, keys)
+	if hasKind(parsed, generateContent) {
+		parsed = append(parsed, route{suffix: actionSuffix, kind: generateContent, isSuffixAlias: true})
+	}
 	for i := range parsed {
 		parsed[i].pattern = pathPattern(parsed[i])
 	}
@@ -103,6 +106,23 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 	})
 	return parsed
 }
+
+// hasKind reports whether one of the routes is for a kind.
+func hasKind(routes []route, k kind) bool {
+	for _, r := range routes {
+		if r.kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+// actionSuffix is the suffix of the route for actions that use a model, wherever that is in the path:
+// Google also serves them below tunedModels, dynamic and endpoints, where no passthrough may lead.
+const actionSuffix = "/:"
+
+// actionForm matches the normalized paths of such actions, whatever follows.
+var actionForm = regexp.MustCompile(`:[a-z]*(?:generate|embed|predict|count)`)
 
 // keyForm matches keys in which a * is a whole segment, and unnamedForm those without a name.
 var (
@@ -138,6 +158,8 @@ func checkBelowModels(bad *problems, routes []route, keys map[string]string) {
 func pathPattern(r route) *regexp.Regexp {
 	suffix := regexp.QuoteMeta(r.suffix)
 	switch {
+	case r.suffix == actionSuffix:
+		return actionForm
 	case r.kind == models && !r.isSuffixAlias:
 		return regexp.MustCompile(suffix + "/")
 	case r.suffix != anyPath && strings.Contains(r.suffix, anyPath):
@@ -163,7 +185,7 @@ func precedes(suffix, other string) bool {
 // lookUpSuffix returns the suffix by whose precedence a route is looked up. What follows a list of
 // models is for the list, except where the action of a model is governed.
 func lookUpSuffix(r route) string {
-	if r.kind == generateContent {
+	if r.kind == generateContent && r.suffix != actionSuffix {
 		return strings.TrimSuffix(r.suffix, anyPath) + "model"
 	}
 	return r.suffix

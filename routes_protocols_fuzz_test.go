@@ -55,7 +55,7 @@ func FuzzProtocolPathsAreGoverned(f *testing.F) {
 		"/v1beta/models/models/other:generateContent", "/v1beta/tunedModels/other:generateContent", "/v1beta/TunedModels/other:generateContent", "/v1beta/dynamic/other:generateContent", "/v1beta/models/governed:x:generateContent",
 		"/v1beta/models/other:generateContent:generateContent", "/v1beta/models/a%2Fother:generateContent", "/v1beta/models%2Fother:generateContent", "/v1beta%2Fmodels%2Fother%3AgenerateContent", "/v1beta/models/other%253AgenerateContent",
 		"/v1/projects/p/locations/l/publishers/google/models/other:generateContent", "/v1/projects/p/locations/l/endpoints/other:generateContent", "/v1beta/models/other:batchGenerateContent", "/v1beta/models/other:unknown",
-		"/models/other:generateContent", "/v1beta/models/../models/other:generateContent", "/v1beta/models/./other:generateContent", `/v1beta\models\other:generateContent`, "/v1beta/models/other:generateContent%00", "/v1beta/models/other:generateContent.",
+		"/models/other:generateContent", "/v1beta/models/../models/other:generateContent", "/v1beta/models/./other:generateContent", `/v1beta\models\big:generateContent`, "/v1beta/models/other:generateContent%00", "/v1beta/models/other:generateContent.",
 		"/v1beta/models/governed/..%2Fother:generateContent", "/v1beta/models/other?:generateContent", "/v1beta/models/other%3F:generateContent", "/v1beta/models/other%23:generateContent", "/v1beta/models/other:generateContent#x", "/v1beta/models/:generateContent",
 		"/v1beta/models/other:predict", "/v1beta/models/other:embedContent", "/v1beta/models/other:batchEmbedContents", "/v1beta/models/other:asyncBatchEmbedContent", "http://host/v1beta/models/other:generateContent", "/v1beta/files/other:generateContent",
 	} {
@@ -127,41 +127,39 @@ func FuzzProtocolBodiesAreGoverned(f *testing.F) {
 		if path := got.request.URL.Path; strings.Contains(target, ":") && !strings.Contains(path, "/models/governed:") {
 			t.Errorf("%s is forwarded to %q", target, path)
 		}
-		limits := checkProtocolBody(t, gjson.Parse(got.body), "", got.body)
-		if generates := strings.HasSuffix(strings.ToLower(target), "generatecontent") || target == "/v1/messages"; generates && limits != 1 {
+		kind := strings.ToLower(target[strings.LastIndexAny(target, "/:")+1:])
+		limits := checkProtocolBody(t, gjson.Parse(got.body), kind, "", got.body)
+		if generates := strings.HasSuffix(kind, "generatecontent") || kind == "messages"; generates && limits != 1 {
 			t.Errorf("%s: %q is forwarded as %q, with %d token limits, want 1", target, body, got.body, limits)
 		}
 	})
 }
 
-// checkProtocolBody checks the models and token limits in an object that is forwarded, and in the objects in it that a provider reads
-// as requests. It returns the number of token limits.
-func checkProtocolBody(t *testing.T, object gjson.Result, at, body string) int {
+// checkProtocolBody checks the models and token limits that an endpoint reads in an object at a place of a forwarded body. It returns
+// the number of token limits.
+func checkProtocolBody(t *testing.T, object gjson.Result, kind, at, body string) int {
 	t.Helper()
 	limits := 0
+	isContent := strings.HasSuffix(kind, "generatecontent")
 	object.ForEach(func(name, value gjson.Result) bool {
-		if !object.IsObject() {
-			if at == "requests" {
-				limits += checkProtocolBody(t, value, "request", body)
-			}
-			return true
-		}
-		switch folded := foldName(name.String()); {
+		folded := foldName(name.String())
+		switch {
+		case !object.IsObject():
+			limits += checkProtocolBody(t, value, kind, "requests[]", body)
 		case folded == "model" && at != "generationconfig":
 			if value.Type != gjson.Null && value.String() != "" && value.String() != "governed" && value.String() != "models/governed" {
 				t.Errorf("forwarded the model %s: %q", value.Raw, body)
 			}
-		case folded == "fallbacks" || folded == "routingconfig" && at == "generationconfig":
+		case folded == "fallbacks" && kind == "messages", folded == "routingconfig" && at == "generationconfig":
 			t.Errorf("forwarded %s: %q", name, body)
-		case folded == "maxtokens" && at == "" || folded == "maxoutputtokens" && at == "generationconfig":
+		case folded == "maxtokens" && kind == "messages", folded == "maxoutputtokens" && at == "generationconfig":
 			limits++
 			if value.Type != gjson.Number || value.Num < 0 || value.Num > 100 {
 				t.Errorf("forwarded the token limit %s: %q", value.Raw, body)
 			}
-		case folded == "requests" && at == "" || folded == "generatecontentrequest" && at == "":
-			limits += checkProtocolBody(t, value, folded, body)
-		case folded == "generationconfig" && at == "":
-			limits += checkProtocolBody(t, value, folded, body)
+		case at != "":
+		case folded == "requests" && kind == "batchembedcontents", folded == "generatecontentrequest" && kind == "counttokens", folded == "generationconfig" && isContent:
+			limits += checkProtocolBody(t, value, kind, folded, body)
 		}
 		return true
 	})

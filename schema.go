@@ -10,15 +10,16 @@ import (
 
 // parameter is the schema of one member of a request. A member that is null counts as missing.
 type parameter struct {
-	name    string
-	starts  string // first bytes of values of its type
-	article string // its type in error messages, with its article
-	number  bool
-	integer bool
-	minimum float64  // of a number
-	maximum float64  // of a number
-	oneOf   []string // allowed strings; empty: all
-	check   func(name string, value json.RawMessage) *apiError
+	name      string
+	otherName string // a second spelling that its provider publishes; empty: there is none
+	starts    string // first bytes of values of its type
+	article   string // its type in error messages, with its article
+	number    bool
+	integer   bool
+	minimum   float64  // of a number
+	maximum   float64  // of a number
+	oneOf     []string // allowed strings; empty: all
+	check     func(name string, value json.RawMessage) *apiError
 	// looseCheck replaces check for providers other than the one that publishes the schema; nil: there
 	// is none.
 	looseCheck func(name string, value json.RawMessage) *apiError
@@ -61,6 +62,9 @@ func addParameter(set *parameterSet, p *parameter) {
 		set.noUsage = append(set.noUsage, len(set.list))
 	}
 	set.ids[p.name] = len(set.list)
+	if p.otherName != "" {
+		set.ids[p.otherName] = len(set.list)
+	}
 	set.folded[fold(p.name)] = len(set.list)
 	set.list = append(set.list, p)
 }
@@ -181,7 +185,8 @@ func chatParameters() []*parameter {
 
 // validate finds the parameters among the members, and checks them. It refuses parameters on which
 // two parsers could disagree: duplicates, and other spellings that some providers treat as the same
-// name (Go ignores case, protocol buffers accept lowerCamelCase, C strings end at a NUL).
+// name (Go ignores case, protocol buffers accept lowerCamelCase, C strings end at a NUL). Of two
+// spellings that the provider publishes, a request may have one.
 func validate(obj *jsonObject, set *parameterSet) *apiError {
 	obj.found = make([]int, len(set.list))
 	for i := range obj.members {
@@ -197,7 +202,7 @@ func validate(obj *jsonObject, set *parameterSet) *apiError {
 			}
 		}
 		p := set.list[id]
-		if obj.found[id] != 0 || m.name != p.name {
+		if obj.found[id] != 0 || (m.name != p.name && m.name != p.otherName) {
 			return ambiguousName(m.name, p.name)
 		}
 		obj.found[id] = i + 1

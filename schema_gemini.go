@@ -3,6 +3,8 @@ package chatcompletion
 import (
 	"encoding/json"
 	"math"
+	"regexp"
+	"strings"
 )
 
 // generateContentParameters returns the request schema of Google's generateContent and
@@ -10,7 +12,7 @@ import (
 // is in the path; some clients repeat it in the body. Google accepts a single object in place of an
 // array of objects, which its examples make use of.
 func generateContentParameters() []*parameter {
-	return []*parameter{
+	return inBothSpellings([]*parameter{
 		modelID: ofString("model"),
 		{name: "contents", starts: "[{", article: "an array", check: checkContents, looseCheck: checkContents, required: true, elementsMax: elementsMax},
 		ofString("cachedContent"),
@@ -23,14 +25,14 @@ func generateContentParameters() []*parameter {
 		ofObject("systemInstruction", nil),
 		ofObject("toolConfig", nil),
 		ofSeveralTypes("tools", checkObjectOrObjects),
-	}
+	})
 }
 
 // generationConfigParameters returns the schema of generationConfig. Only its model is not Google's:
 // every set of parameters begins with one.
 func generationConfigParameters() []*parameter {
 	unbounded := math.MaxFloat64
-	return []*parameter{
+	return inBothSpellings([]*parameter{
 		modelID: ofString("model"),
 		ofBoolean("audioTimestamp"),
 		ofObject("audioTranscriptionConfig", nil),
@@ -56,32 +58,45 @@ func generationConfigParameters() []*parameter {
 		ofObject("thinkingConfig", nil),
 		ofNumber("topK", 0, unbounded),
 		ofNumber("topP", 0, 1),
-	}
+	})
 }
+
+// inBothSpellings returns parameters that may be written in snake_case, too. Google's SDKs write
+// lowerCamelCase, and many of its examples snake_case.
+func inBothSpellings(parameters []*parameter) []*parameter {
+	for _, p := range parameters {
+		if snake := strings.ToLower(capital.ReplaceAllString(p.name, "_$0")); snake != p.name {
+			p.otherName = snake
+		}
+	}
+	return parameters
+}
+
+var capital = regexp.MustCompile(`[A-Z]`)
 
 // countContentsParameters returns the request schema of Google's countTokens. Instead of contents, it
 // may have a whole request in generateContentRequest.
 func countContentsParameters() []*parameter {
-	return []*parameter{
+	return inBothSpellings([]*parameter{
 		modelID: ofString("model"),
 		{name: "contents", starts: "[{", article: "an array", check: checkContents, looseCheck: checkContents, elementsMax: elementsMax},
 		ofObject("generateContentRequest", nil),
 		ofObject("generationConfig", nil),
 		ofObject("systemInstruction", nil),
 		ofSeveralTypes("tools", checkObjectOrObjects),
-	}
+	})
 }
 
 // embedContentParameters returns the request schema of Google's embedContent.
 func embedContentParameters() []*parameter {
-	return []*parameter{
+	return inBothSpellings([]*parameter{
 		modelID: ofString("model"),
 		{name: "content", starts: "{", article: "an object", check: checkOneContent, required: true},
 		ofObject("embedContentConfig", nil),
 		ofInteger("outputDimensionality", 1, math.MaxFloat64),
 		ofAnyType("taskType"), // as mediaResolution
 		ofString("title"),
-	}
+	})
 }
 
 // embedRequestsMax is the maximum number of requests in a batch that Google accepts.

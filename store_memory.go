@@ -98,9 +98,37 @@ func dropGroups(m *memoryStore, ms int64) {
 // reserveMemory reserves all charges of a request, or none if an enforced one has nothing left. It
 // reports whether any has nothing left.
 func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) bool {
-	isOver := false
 	m.mu.Lock()
 	for i := range charges {
+		c := &charges[i]
+		g := c.group
+		k := g.counters[c.key]
+		if k == nil || ms >= k.validMs || ms < k.validMs-minuteMs {
+			k = currentCounter(m, c, ms)
+		}
+		reserved := amounts[c.reserves]
+		if k.taken >= c.limit-reserved { // a sum could be more than an integer holds
+			return reserveLast(m, charges, amounts, ms, i)
+		}
+		c.counter = k
+		c.nowMs = ms
+		c.resetMs = g.endMs
+		c.used = k.taken
+		c.reserved = reserved
+		k.taken += reserved
+		r := k.latest
+		r.amount += reserved
+		c.reservations = r
+	}
+	m.mu.Unlock()
+	return false
+}
+
+// reserveLast reserves the charges from a place on, the first of which takes what is left or more. It
+// unlocks the store.
+func reserveLast(m *memoryStore, charges []charge, amounts []int64, ms int64, from int) bool {
+	isOver := false
+	for i := from; i < len(charges); i++ {
 		c := &charges[i]
 		k := c.group.counters[c.key]
 		if k == nil || ms >= k.validMs || ms < k.validMs-minuteMs {
@@ -111,7 +139,7 @@ func reserveMemory(m *memoryStore, charges []charge, amounts []int64, ms int64) 
 		c.resetMs = c.group.endMs
 		c.used = k.taken
 		c.reserved = amounts[c.reserves]
-		if c.used >= c.limit-c.reserved && reserveRest(c) { // a sum could be more than an integer holds
+		if c.used >= c.limit-c.reserved && reserveRest(c) {
 			isOver = true
 			if c.enforce {
 				undoCharges(m, charges, i, ms)

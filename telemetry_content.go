@@ -12,12 +12,30 @@ type contentMessage struct {
 // contentPart is a part of a message. A tool call keeps only its name, and a part that is not text
 // only its type.
 type contentPart struct {
-	Type    string `json:"type"`
-	Content string `json:"content,omitempty"`
-	Name    string `json:"name,omitempty"`
+	Type     string `json:"type"`
+	Content  string `json:"content,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Response string `json:"response,omitempty"` // of a tool
 }
 
-// chatMessage is a message of chat completions, or a piece of one.
+// Types of parts in the GenAI semantic conventions. Parts of other types keep the one that they have.
+const (
+	textPart      = "text"
+	reasoningPart = "reasoning"
+	callPart      = "tool_call"
+	resultPart    = "tool_call_response"
+	blobPart      = "blob" // data within the message
+	uriPart       = "uri"  // a reference to data
+)
+
+// Roles of messages in the GenAI semantic conventions.
+const (
+	systemRole    = "system"
+	userRole      = "user"
+	assistantRole = "assistant"
+)
+
+// chatMessage is a message of chat completions or of Anthropic's Messages, or a piece of one.
 type chatMessage struct {
 	Role      string          `json:"role"`
 	Content   json.RawMessage `json:"content"`
@@ -35,36 +53,91 @@ const (
 	capturedMaxParts    = 100
 )
 
-// captureInput returns the messages of a request with at most maxBytes of text: the text of the
-// last messages, since the first ones repeat from call to call.
-func captureInput(body []byte, maxBytes int) []byte {
-	var request struct {
-		Messages []chatMessage `json:"messages"`
-	}
-	if json.Unmarshal(body, &request) != nil {
+// contentRequest is what is captured of a request.
+type contentRequest struct {
+	Messages []chatMessage   `json:"messages"`
+	System   json.RawMessage `json:"system"` // Anthropic's
+	// The following are Gemini's. Both names of the instruction are.
+	Contents          []contentOfGemini `json:"contents"`
+	SystemInstruction *contentOfGemini  `json:"systemInstruction"`
+	Instruction       *contentOfGemini  `json:"system_instruction"`
+}
+
+// captureInput returns the messages of a request to an endpoint of a kind with at most maxBytes of text: the
+// text of the last messages, since the first ones repeat from call to call.
+func captureInput(k kind, body []byte, maxBytes int) []byte {
+	request := &contentRequest{}
+	if json.Unmarshal(body, request) != nil {
 		return nil
 	}
-	messages := make([]contentMessage, len(request.Messages))
-	first := len(messages)
-	for first > 0 && maxBytes > 0 && len(messages)-first < capturedMaxMessages {
-		first--
-		sent := &request.Messages[first]
-		parts := contentParts(sent.Content)
-		for i := range parts {
-			parts[i].Content = truncated(parts[i].Content, maxBytes)
-			maxBytes -= len(parts[i].Content)
-		}
-		for i, call := range sent.ToolCalls {
-			if i == capturedMaxParts {
-				break
-			}
-			name := truncated(call.Function.Name, maxBytes)
-			maxBytes -= len(name)
-			parts = append(parts, contentPart{Type: "tool_call", Name: name})
-		}
-		messages[first] = contentMessage{Role: sent.Role, Parts: parts}
+	if request.SystemInstruction == nil {
+		request.SystemInstruction = request.Instruction
 	}
-	return marshal(messages[first:])
+	hasContents := k == generateContent || k == streamGenerateContent
+	count, hasSystem := len(request.Messages), k == messages && len(request.System) > 0
+	if hasContents {
+		count = len(request.Contents)
+		hasSystem = request.SystemInstruction != nil
+	}
+	if hasSystem {
+		count++ // it is the first one
+	}
+	sent := make([]contentMessage, count)
+	first := count
+	for first > 0 && maxBytes > 0 && count-first < capturedMaxMessages {
+		first--
+		place := first
+		if hasSystem {
+			place--
+		}
+		message := sentMessage(request, hasContents, place)
+		for i := range message.Parts {
+			maxBytes = boundPart(&message.Parts[i], maxBytes)
+		}
+		sent[first] = message
+	}
+	return marshal(sent[first:])
+}
+
+// sentMessage returns a message of a request; -1: that of the system.
+func sentMessage(request *contentRequest, hasContents bool, place int) contentMessage {
+	switch {
+	case hasContents && place < 0:
+		return contentMessage{Role: systemRole, Parts: geminiParts(request.SystemInstruction)}
+	case hasContents:
+		content := &request.Contents[place]
+		return contentMessage{Role: geminiRole(content.Role), Parts: geminiParts(content)}
+	case place < 0:
+		return contentMessage{Role: systemRole, Parts: contentParts(request.System)}
+	}
+	sent := &request.Messages[place]
+	parts := contentParts(sent.Content)
+	for i, call := range sent.ToolCalls {
+		if i == capturedMaxParts {
+			break
+		}
+		parts = append(parts, contentPart{Type: callPart, Name: call.Function.Name})
+	}
+	return contentMessage{Role: sent.Role, Parts: parts}
+}
+
+// boundPart truncates the texts of a part to a number of bytes, and returns how many are left.
+func boundPart(part *contentPart, maxBytes int) int {
+	part.Content = truncated(part.Content, maxBytes)
+	maxBytes -= len(part.Content)
+	part.Name = truncated(part.Name, maxBytes)
+	maxBytes -= len(part.Name)
+	part.Response = truncated(part.Response, maxBytes)
+	return maxBytes - len(part.Response)
+}
+
+// contentBlock is a part of a message's content, in chat completions or in Anthropic's Messages.
+type contentBlock struct {
+	Type     string          `json:"type"`
+	Text     string          `json:"text"`
+	Thinking string          `json:"thinking"`
+	Name     string          `json:"name"`    // of a tool
+	Content  json.RawMessage `json:"content"` // of its result
 }
 
 // contentParts returns the parts of a message's content, which is a text, a list of parts, or null.
@@ -75,18 +148,107 @@ func contentParts(content json.RawMessage) []contentPart {
 	}
 	var text string
 	if json.Unmarshal(content, &text) == nil {
-		return append(parts, contentPart{Type: "text", Content: text})
+		return append(parts, contentPart{Type: textPart, Content: text})
 	}
-	var list []struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
-	}
+	var list []contentBlock
 	_ = json.Unmarshal(content, &list)
-	for i, part := range list {
+	for i := range list {
 		if i == capturedMaxParts {
 			break
 		}
-		parts = append(parts, contentPart{Type: part.Type, Content: part.Text})
+		parts = append(parts, blockPart(&list[i]))
 	}
 	return parts
+}
+
+// blockPart returns a part of a message's content in the form of the GenAI semantic conventions.
+func blockPart(block *contentBlock) contentPart {
+	switch block.Type {
+	case "thinking", "redacted_thinking":
+		return contentPart{Type: reasoningPart, Content: block.Thinking}
+	case "tool_use", "server_tool_use", "mcp_tool_use":
+		return contentPart{Type: callPart, Name: block.Name}
+	case "tool_result":
+		return contentPart{Type: resultPart, Response: contentText(block.Content)}
+	}
+	return contentPart{Type: block.Type, Content: block.Text}
+}
+
+// contentText returns the text of a content, which is a text or a list of parts.
+func contentText(content json.RawMessage) string {
+	var text string
+	if len(content) == 0 || json.Unmarshal(content, &text) == nil {
+		return text
+	}
+	var list []contentBlock
+	_ = json.Unmarshal(content, &list)
+	for i := range list {
+		if i == capturedMaxParts {
+			break
+		}
+		text += list[i].Text
+	}
+	return text
+}
+
+// contentOfGemini is a message of Gemini's, or a piece of one.
+type contentOfGemini struct {
+	Role  string       `json:"role"`
+	Parts []geminiPart `json:"parts"`
+}
+
+// geminiPart is a part of a message of Gemini's. One of its members says what it is.
+type geminiPart struct {
+	Text             string          `json:"text"`
+	Thought          bool            `json:"thought"` // the text is reasoning
+	FunctionCall     *geminiFunction `json:"functionCall"`
+	FunctionResponse *geminiFunction `json:"functionResponse"`
+	InlineData       json.RawMessage `json:"inlineData"`
+	FileData         json.RawMessage `json:"fileData"`
+}
+
+// geminiFunction is a call of a tool, or its result.
+type geminiFunction struct {
+	Name     string          `json:"name"`
+	Response json.RawMessage `json:"response"`
+}
+
+// geminiRole returns a role of Gemini's in the words of the GenAI semantic conventions.
+func geminiRole(role string) string {
+	switch role {
+	case "model":
+		return assistantRole
+	case "":
+		return userRole
+	}
+	return role
+}
+
+// geminiParts returns the parts of a message of Gemini's.
+func geminiParts(content *contentOfGemini) []contentPart {
+	parts := []contentPart{}
+	for i := range content.Parts {
+		if i == capturedMaxParts {
+			break
+		}
+		parts = append(parts, partOfGemini(&content.Parts[i]))
+	}
+	return parts
+}
+
+// partOfGemini returns a part of a message of Gemini's in the form of the GenAI semantic conventions.
+func partOfGemini(part *geminiPart) contentPart {
+	switch {
+	case part.FunctionCall != nil:
+		return contentPart{Type: callPart, Name: part.FunctionCall.Name}
+	case part.FunctionResponse != nil:
+		return contentPart{Type: resultPart, Name: part.FunctionResponse.Name, Response: string(part.FunctionResponse.Response)}
+	case part.InlineData != nil:
+		return contentPart{Type: blobPart}
+	case part.FileData != nil:
+		return contentPart{Type: uriPart}
+	case part.Thought:
+		return contentPart{Type: reasoningPart, Content: part.Text}
+	}
+	return contentPart{Type: textPart, Content: part.Text}
 }

@@ -314,20 +314,100 @@ func FuzzCapturedContent(f *testing.F) {
 		if most < 1 || most > 1<<20 {
 			most = 10
 		}
-		if got := captureInput(text, most); got != nil && !utf8.Valid(got) {
-			t.Errorf("input %q, want UTF-8", got)
-		}
-		for _, stream := range []bool{false, true} {
-			reader := &responseReader{record: &Response{}, capture: &capture{left: most}}
-			captureWindow(reader.capture, text, stream)
-			captureWindow(reader.capture, text, stream)
-			sum := 0
-			for _, choice := range reader.capture.choices {
-				sum += len(choice.text) + len(strings.Join(choice.calls, ""))
-			}
-			if sum > most || len(reader.capture.choices) > maxChoices || !utf8.Valid(captured(reader)) {
-				t.Errorf("stream %t: %d bytes in %d choices, want at most %d in %d", stream, sum, len(reader.capture.choices), most, maxChoices)
-			}
+		for _, k := range []kind{completions, messages, generateContent} {
+			checkCaptured(t, k, text, most)
 		}
 	})
+}
+
+// checkCaptured captures a text as a request and as a response of a kind, and checks the bound.
+func checkCaptured(t *testing.T, k kind, text []byte, most int) {
+	t.Helper()
+	if got := captureInput(k, text, most); got != nil && !utf8.Valid(got) {
+		t.Errorf("%s: input %q, want UTF-8", k, got)
+	}
+	for _, stream := range []bool{false, true} {
+		reader := &responseReader{record: &Response{}, capture: &capture{kind: k, left: most}}
+		captureWindow(reader.capture, text, stream)
+		captureWindow(reader.capture, text, stream)
+		sum := 0
+		for _, choice := range reader.capture.choices {
+			sum += len(choice.text) + len(choice.reasoning) + len(strings.Join(choice.calls, ""))
+		}
+		if sum > most || len(reader.capture.choices) > maxChoices || !utf8.Valid(captured(reader)) {
+			t.Errorf("%s, stream %t: %d bytes in %d choices, want at most %d in %d", k, stream, sum, len(reader.capture.choices), most, maxChoices)
+		}
+	}
+}
+
+// TestCapturedContentOfProtocols captures requests and responses of Anthropic's and Gemini's protocols, responses in one piece
+// and byte by byte.
+func TestCapturedContentOfProtocols(t *testing.T) {
+	event := func(data string) string { return "data: " + data + "\n\n" }
+	tests := []struct {
+		name     string
+		kind     kind
+		most     int
+		request  string
+		response string
+		input    string
+		output   string
+	}{
+		{"Anthropic", messages, 1000,
+			`{"model":"m","max_tokens":9,"system":"Be short.","messages":[{"role":"user","content":"Hi"}]}`,
+			`{"type":"message","role":"assistant","content":[{"type":"thinking","thinking":"Hm.","signature":"s"},{"type":"text","text":"Hello"},{"type":"tool_use","id":"t","name":"clock","input":{}}],"stop_reason":"tool_use"}`,
+			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "]",
+			`[{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"text","content":"Hello"},{"type":"tool_call","name":"clock"}],"finish_reason":"tool_use"}]`},
+		{"Anthropic, blocks", messages, 1000,
+			`{"system":[{"type":"text","text":"Be short.","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"AAAA"}},{"type":"text","text":"Time?"}]},` +
+				`{"role":"assistant","content":[{"type":"thinking","thinking":"Hm.","signature":"s"},{"type":"redacted_thinking","data":"x"},{"type":"tool_use","id":"t","name":"clock","input":{"zone":"UTC"}}]},` +
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"12"},{"type":"text","text":":00"}]},{"type":"tool_result","tool_use_id":"u","content":"no"}]}]}`,
+			`{"type":"message","content":[],"stop_reason":"end_turn"}`,
+			"[" + textMessage("system", "Be short.") + `,{"role":"user","parts":[{"type":"image"},{"type":"text","content":"Time?"}]},` +
+				`{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"reasoning"},{"type":"tool_call","name":"clock"}]},` +
+				`{"role":"user","parts":[{"type":"tool_call_response","response":"12:00"},{"type":"tool_call_response","response":"no"}]}]`,
+			`[{"role":"assistant","parts":[],"finish_reason":"end_turn"}]`},
+		{"Anthropic, a stream", messages, 1000, `{"messages":[{"role":"user","content":"Hi"}]}`,
+			event(`{"type":"message_start","message":{"id":"msg","role":"assistant","content":[]}}`) + event(`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`) +
+				event(`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"H"}}`) + event(`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"m."}}`) +
+				event(`{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"x"}}`) + event(`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}`) +
+				event(`{"type":"ping"}`) + event(`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Hel"}}`) + event(`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"lo"}}`) +
+				event(`{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t","name":"clock","input":{}}}`) + event(`{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{}"}}`) +
+				event(`{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":5}}`) + event(`{"type":"message_stop"}`),
+			"[" + textMessage("user", "Hi") + "]",
+			`[{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"text","content":"Hello"},{"type":"tool_call","name":"clock"}],"finish_reason":"tool_use"}]`},
+		{"Anthropic, bounds", messages, 5, `{"system":"Be short.","messages":[{"role":"user","content":"Hello"},{"role":"user","content":"Bye"}]}`,
+			`{"type":"message","content":[{"type":"text","text":"Hello, you"}],"stop_reason":"end_turn"}`,
+			"[" + textMessage("user", "He") + "," + textMessage("user", "Bye") + "]", "[" + textResponse("Hello", "end_turn") + "]"},
+		{"Gemini", generateContent, 1000,
+			`{"systemInstruction":{"parts":[{"text":"Be short."}]},"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}},{"fileData":{"fileUri":"gs://x"}},{"text":"Time?"}]},` +
+				`{"role":"model","parts":[{"text":"Hm.","thought":true},{"functionCall":{"name":"clock","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"name":"clock","response":{"t":"12:00"}}}]}]}`,
+			`{"candidates":[{"content":{"parts":[{"text":"Hm.","thought":true},{"text":"Hello"},{"functionCall":{"name":"map","args":{}}}],"role":"model"},"finishReason":"STOP","index":0}]}`,
+			"[" + textMessage("system", "Be short.") + `,{"role":"user","parts":[{"type":"blob"},{"type":"uri"},{"type":"text","content":"Time?"}]},` +
+				`{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"tool_call","name":"clock"}]},{"role":"user","parts":[{"type":"tool_call_response","name":"clock","response":"{\"t\":\"12:00\"}"}]}]`,
+			`[{"role":"assistant","parts":[{"type":"reasoning","content":"Hm."},{"type":"text","content":"Hello"},{"type":"tool_call","name":"map"}],"finish_reason":"STOP"}]`},
+		{"Gemini, events of two candidates", streamGenerateContent, 1000, `{"system_instruction":{"parts":[{"text":"Be short."}]},"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
+			event(`{"candidates":[{"content":{"parts":[{"text":"A"}]},"index":0},{"content":{"parts":[{"text":"C"}]},"index":1}]}`) + event(`{"candidates":[{"content":{"parts":[{"text":"D"}]},"finishReason":"MAX_TOKENS","index":1}]}`) +
+				event(`{"candidates":[{"content":{"parts":[{"text":"B"}]},"finishReason":"STOP","index":0}]}`),
+			"[" + textMessage("system", "Be short.") + "," + textMessage("user", "Hi") + "]", "[" + textResponse("AB", "STOP") + "," + textResponse("CD", "MAX_TOKENS") + "]"},
+		{"Gemini, an array", streamGenerateContent, 1000, `{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,
+			"[{\n  \"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hel\"}]}, \"index\": 0}]\n}\n,\r\n{\n  \"candidates\": [{\"content\": {\"parts\": [{\"text\": \"lo\"}]}, \"finishReason\": \"STOP\", \"index\": 0}]\n}\n]\n",
+			"[" + textMessage("user", "Hi") + "]", "[" + textResponse("Hello", "STOP") + "]"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := string(captureInput(test.kind, []byte(test.request), test.most)); got != test.input {
+				t.Errorf("input %s, want %s", got, test.input)
+			}
+			for _, size := range []int{1, 30, len(test.response)} {
+				reader := &responseReader{record: &Response{}, kind: test.kind, capture: &capture{kind: test.kind, left: test.most}}
+				reader.array = strings.HasPrefix(test.response, "[")
+				reader.stream = reader.array || strings.HasPrefix(test.response, "data:")
+				readPieces(reader, splitText(test.response, size)...)
+				if got := string(captured(reader)); got != test.output {
+					t.Errorf("in pieces of %d bytes: output %s, want %s", size, got, test.output)
+				}
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"math"
 	"sort"
 	"strings"
 	"sync"
@@ -187,7 +188,9 @@ func aggregate(r *registry) {
 		}
 		if c.Cost.Known {
 			s.isPriced = true
-			s.cost = addSaturated(s.cost, c.Cost.Picodollars)
+			if s.cost += c.Cost.Picodollars; s.cost < 0 { // as addSaturated
+				s.cost = math.MaxInt64
+			}
 		}
 		if c.Chunks != nil {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)

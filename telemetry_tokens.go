@@ -4,42 +4,46 @@ import "strings"
 
 // Parts of tokens that a series counts, as indexes.
 const (
-	cacheReadPart = iota
-	cacheWritePart
-	reasoningPart
-	inputAudioPart
-	outputAudioPart
-	partKinds // their number
+	cacheReadShare = iota
+	cacheWriteShare
+	reasoningShare
+	inputAudioShare
+	outputAudioShare
+	shareKinds // their number
 )
 
 // Values of gen_ai.token.modality. Usages do not say which tokens are text.
 const (
-	unknownModality = "unknown"
-	audioModality   = "audio"
+	unknownTokens = "unknown"
+	audioTokens   = "audio"
 )
 
 // addParts adds the parts of the usage of a call to its series.
 func addParts(s *series, c *Call) {
 	if s.parts == nil {
-		s.parts = make([]int64, partKinds)
+		s.parts = make([]int64, shareKinds)
 	}
-	u, members := &c.Response.Usage, c.Response.details
-	if members != nil && !isPlain(&members.Usage) {
+	u := &c.Response.Usage
+	if c.Response.details != nil {
+		small := &c.Response.details.Usage
+		if *small == (smallUsage{PromptTokens: small.PromptTokens, CompletionTokens: small.CompletionTokens, TotalTokens: small.TotalTokens}) {
+			return // it has no parts
+		}
 		whole := c.Response.Usage
-		takeSmallUsage(&whole, &members.Usage)
+		takeSmallUsage(&whole, small)
 		u = &whole
 	}
 	if u.CacheReadInputTokens|u.CacheCreationInputTokens|u.ReasoningOutputTokens|u.InputAudioTokens|u.OutputAudioTokens == 0 {
 		return
 	}
 	if u.InputKnown {
-		addPart(s, cacheReadPart, u.CacheReadInputTokens, u.InputTokens)
-		addPart(s, cacheWritePart, u.CacheCreationInputTokens, u.InputTokens)
-		addPart(s, inputAudioPart, u.InputAudioTokens, u.InputTokens)
+		addPart(s, cacheReadShare, u.CacheReadInputTokens, u.InputTokens)
+		addPart(s, cacheWriteShare, u.CacheCreationInputTokens, u.InputTokens)
+		addPart(s, inputAudioShare, u.InputAudioTokens, u.InputTokens)
 	}
 	if u.OutputKnown {
-		addPart(s, reasoningPart, u.ReasoningOutputTokens, u.OutputTokens)
-		addPart(s, outputAudioPart, u.OutputAudioTokens, u.OutputTokens)
+		addPart(s, reasoningShare, u.ReasoningOutputTokens, u.OutputTokens)
+		addPart(s, outputAudioShare, u.OutputAudioTokens, u.OutputTokens)
 	}
 }
 
@@ -82,7 +86,7 @@ func addTotals(r *registry, s *series, totals *tokenTotals) {
 		return
 	}
 	if total.parts == nil {
-		total.parts = make([]int64, partKinds)
+		total.parts = make([]int64, shareKinds)
 	}
 	for part, count := range s.parts {
 		total.parts[part] = addSaturated(total.parts[part], count)
@@ -147,23 +151,23 @@ func tokenCounters(totals *tokenTotals) []metric {
 		if t.attributes[1] == countOperation {
 			continue // it uses no tokens
 		}
-		unknown, audio := withAttribute(t.attributes, modalityAttribute, unknownModality), withAttribute(t.attributes, modalityAttribute, audioModality)
+		unknown, audio := withAttribute(t.attributes, modalityAttribute, unknownTokens), withAttribute(t.attributes, modalityAttribute, audioTokens)
 		parts := t.parts
 		if parts == nil {
-			parts = make([]int64, partKinds)
+			parts = make([]int64, shareKinds)
 		}
-		counters[0].points = appendModalities(counters[0].points, unknown, audio, t.input, parts[inputAudioPart])
+		counters[0].points = appendModalities(counters[0].points, unknown, audio, t.input, parts[inputAudioShare])
 		hasOutput := t.attributes[1] != embeddingsOperation
 		if hasOutput {
-			counters[1].points = appendModalities(counters[1].points, unknown, audio, t.output, parts[outputAudioPart])
+			counters[1].points = appendModalities(counters[1].points, unknown, audio, t.output, parts[outputAudioShare])
 		}
 		if t.parts == nil {
 			continue
 		}
-		counters[2].points = append(counters[2].points, point{attributes: unknown, count: parts[cacheReadPart]})
-		counters[3].points = append(counters[3].points, point{attributes: unknown, count: parts[cacheWritePart]})
+		counters[2].points = append(counters[2].points, point{attributes: unknown, count: parts[cacheReadShare]})
+		counters[3].points = append(counters[3].points, point{attributes: unknown, count: parts[cacheWriteShare]})
 		if hasOutput {
-			counters[4].points = append(counters[4].points, point{attributes: unknown, count: parts[reasoningPart]})
+			counters[4].points = append(counters[4].points, point{attributes: unknown, count: parts[reasoningShare]})
 		}
 	}
 	return counters

@@ -1,16 +1,11 @@
 package e2e_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"testing"
 
-	"github.com/modelroute/chatcompletion/e2e/backends"
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
@@ -31,22 +26,7 @@ type sdkOutcome struct {
 // callWithSDK runs npm/openai.cjs against the gateway and returns what its calls came to.
 func callWithSDK(t *testing.T, g *gateway.Gateway) map[string]sdkOutcome {
 	t.Helper()
-	packages, err := backends.OpenAIPackage(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := backends.Node()
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := exec.CommandContext(t.Context(), node, filepath.Join("npm", "openai.cjs"))
-	script.Env = append(os.Environ(), "GATEWAY_URL="+g.URL, "NODE_PATH="+packages)
-	var logged bytes.Buffer
-	script.Stderr = &logged
-	output, err := script.Output()
-	if err != nil {
-		t.Fatalf("npm/openai.cjs: %v: %s", err, &logged)
-	}
+	output := runScript(t, g.URL, "openai")
 	var outcomes map[string]sdkOutcome
 	if err := json.Unmarshal(output, &outcomes); err != nil {
 		t.Fatalf("npm/openai.cjs printed %s: %v", output, err)

@@ -13,7 +13,9 @@ import (
 // what happens.
 type Profile struct {
 	Turns, Tools int
-	Responses    bool // they use the Responses API, otherwise chat completions
+	Responses    bool // they use the Responses API
+	Messages     bool // they use Anthropic's Messages
+	Contents     bool // they use Gemini's generateContent; without any of these, chat completions
 }
 
 // Model is the model that agents request.
@@ -40,10 +42,26 @@ func (p Profile) Size() int { return systemBytes + p.Tools*toolBytes + p.Turns*t
 func (p Profile) Forms() int { return len(p.forms()) }
 
 func (p Profile) forms() []form {
-	if p.Responses {
+	switch {
+	case p.Responses:
 		return responsesForms
+	case p.Messages:
+		return messagesForms
+	case p.Contents:
+		return contentsForms
 	}
 	return chatForms
+}
+
+// Array is the name of the array that holds the conversation.
+func (p Profile) Array() string {
+	switch {
+	case p.Responses:
+		return "input"
+	case p.Contents:
+		return "contents"
+	}
+	return "messages"
 }
 
 // Session is one conversation of an agent.
@@ -61,6 +79,9 @@ func (s *Session) Body(turns int) []byte {
 	}
 	body := append(make([]byte, 0, length), s.head...)
 	for i, element := range elements {
+		if block, isBlock := strings.CutSuffix(element, "}]}"); isBlock && i >= len(elements)-s.marks {
+			element = block + cacheMark + "}]}"
+		}
 		if i > 0 {
 			body = append(body, s.separator...)
 		}
@@ -68,6 +89,9 @@ func (s *Session) Body(turns int) []byte {
 	}
 	return append(body, s.tail...)
 }
+
+// cacheMark marks a content block: Anthropic caches the prompt up to it.
+const cacheMark = `,"cache_control":{"type":"ephemeral"}`
 
 // Session returns the session with the number, always the same one.
 func (p Profile) Session(number int64) *Session {
@@ -78,7 +102,7 @@ func (p Profile) Session(number int64) *Session {
 	system, environment := w.prose(systemBytes), w.environment(number)
 	frame := strings.NewReplacer("{model}", quoted(Model), "{tools}", tools, "{instructions}", quoted(system), "{key}", quoted(w.id("", 32)))
 	s.head, s.tail = frame.Replace(s.head), frame.Replace(s.tail)
-	if p.Responses {
+	if strings.Contains(s.head+s.tail, quoted(system)) {
 		s.add(s.first, "{text}", quoted(environment))
 	} else {
 		s.add(s.first, "{text}", quoted(system+environment))
@@ -108,7 +132,8 @@ func (s *Session) turn(w scribe, names []string, size int) (written int) {
 	if w.Intn(2) == 0 {
 		remark = quoted(w.prose(20 + w.Intn(120)))
 	}
-	written += s.add(s.call, "{item}", item, "{id}", id, "{name}", name, "{text}", remark, "{arguments}", quoted(w.arguments()))
+	arguments := w.arguments()
+	written += s.add(s.call, "{item}", item, "{id}", id, "{name}", name, "{text}", remark, "{arguments}", quoted(arguments), "{object}", arguments)
 	return written + s.add(s.result, "{id}", id, "{name}", name, "{text}", quoted(w.result(size-written)))
 }
 

@@ -15,6 +15,10 @@ var profiles = map[string]Profile{
 	"long, chat completions":  {Turns: 60, Tools: 30},
 	"short, responses":        {Turns: 10, Tools: 5, Responses: true},
 	"long, responses":         {Turns: 60, Tools: 30, Responses: true},
+	"short, messages":         {Turns: 10, Tools: 5, Messages: true},
+	"long, messages":          {Turns: 60, Tools: 30, Messages: true},
+	"short, contents":         {Turns: 10, Tools: 5, Contents: true},
+	"long, contents":          {Turns: 60, Tools: 30, Contents: true},
 }
 
 // eachSession calls test for sessions of each profile, four of each form.
@@ -31,9 +35,9 @@ func eachSession(t *testing.T, test func(t *testing.T, p Profile, number int64, 
 
 func TestEachRequestContinuesTheOneBefore(t *testing.T) {
 	eachSession(t, func(t *testing.T, p Profile, number int64, s *Session) {
-		array := "messages"
-		if p.Responses {
-			array = "input"
+		array, tools := p.Array(), "tools.#"
+		if p.Contents {
+			tools = "tools.0.functionDeclarations.#"
 		}
 		var last []byte
 		for turns := range p.Turns + 1 {
@@ -44,11 +48,14 @@ func TestEachRequestContinuesTheOneBefore(t *testing.T) {
 			if got, want := gjson.GetBytes(body, array+".#").Int(), int64(2+2*turns); got != want {
 				t.Fatalf("session %d: %d elements after %d turns, want %d", number, got, turns, want)
 			}
-			if got, want := gjson.GetBytes(body, "tools.#").Int(), int64(p.Tools); got != want {
+			if got, want := gjson.GetBytes(body, tools).Int(), int64(p.Tools); got != want {
 				t.Fatalf("session %d: %d tools, want %d", number, got, want)
 			}
 			if bytes.Contains(body, []byte("{text}")) || bytes.Contains(body, []byte("{id}")) {
 				t.Fatalf("session %d: the form is not filled", number)
+			}
+			if s.marks > 0 {
+				body = bytes.ReplaceAll(body, []byte(cacheMark+"}]}"), []byte("}]}"))
 			}
 			if !bytes.HasPrefix(body, last) {
 				t.Fatalf("session %d: the request after %d turns does not begin with the one before", number, turns)
@@ -62,7 +69,7 @@ func TestEachRequestContinuesTheOneBefore(t *testing.T) {
 func TestCallsHaveResults(t *testing.T) {
 	eachSession(t, func(t *testing.T, p Profile, number int64, s *Session) {
 		body := s.Body(p.Turns)
-		names := gjson.GetBytes(body, "tools.#.function.name").String() + gjson.GetBytes(body, "tools.#.name").String()
+		names := gjson.GetBytes(body, "tools.#.function.name").String() + gjson.GetBytes(body, "tools.#.name").String() + gjson.GetBytes(body, "tools.0.functionDeclarations.#.name").String()
 		calls, results := map[string]bool{}, 0
 		check := func(id, name, arguments gjson.Result) {
 			calls[id.String()] = true
@@ -79,6 +86,22 @@ func TestCallsHaveResults(t *testing.T) {
 				if id := message.Get("tool_call_id").String(); !calls[id] {
 					t.Errorf("session %d: result of an unknown call %q", number, id)
 				}
+			}
+		}
+		for _, block := range gjson.GetBytes(body, "messages.#.content.0").Array() {
+			switch block.Get("type").String() {
+			case "tool_use":
+				check(block.Get("id"), block.Get("name"), block.Get("input"))
+			case "tool_result":
+				results++
+			}
+		}
+		for _, part := range gjson.GetBytes(body, "contents.#.parts.0").Array() {
+			if call := part.Get("functionCall"); call.Exists() {
+				check(gjson.Parse(fmt.Sprint(len(calls))), call.Get("name"), call.Get("args"))
+			}
+			if part.Get("functionResponse").Exists() {
+				results++
 			}
 		}
 		for _, item := range gjson.GetBytes(body, "input").Array() {
@@ -128,7 +151,7 @@ func TestNoTwoSessionsAreAlike(t *testing.T) {
 func order(s *Session) string {
 	var all strings.Builder
 	for _, element := range s.elements {
-		for _, path := range []string{"role", "type", "name", "tool_calls.0.function.name"} {
+		for _, path := range []string{"role", "type", "name", "tool_calls.0.function.name", "content.0.name", "parts.0.functionCall.name"} {
 			all.WriteString(gjson.Get(element, path).String() + ",")
 		}
 	}

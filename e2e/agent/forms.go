@@ -19,6 +19,8 @@ type form struct {
 	text   string // the model writes a text
 	call   string // the model calls a tool
 	result string // what the tool returned
+
+	marks int // elements at the end that are marked for the cache of prompts
 }
 
 // chatForms are those of chat completions. The agents on top of an SDK decide which parameters they
@@ -115,6 +117,59 @@ var responsesForms = []form{
 		text:      `{"content":{text},"role":"assistant"}`,
 		call:      `{"arguments":{arguments},"call_id":{id},"name":{name},"type":"function_call"}`,
 		result:    `{"call_id":{id},"output":{text},"type":"function_call_output"}`,
+	},
+}
+
+// messagesForms are those of Anthropic's Messages.
+var messagesForms = []form{
+	{ // Claude Code marks the last two messages
+		head:      `{"model":{model},"messages":[`,
+		separator: `,`,
+		tail:      `],"system":[{"type":"text","text":{instructions},"cache_control":{"type":"ephemeral"}}],"tools":[{tools}],"metadata":{"user_id":{key}},"max_tokens":32000,"temperature":1}`,
+		tool:      `{"name":{name},"description":{text},"input_schema":{schema}}`,
+		first:     `{"role":"user","content":[{"type":"text","text":{text}}]}`,
+		user:      `{"role":"user","content":[{"type":"text","text":{text}}]}`,
+		text:      `{"role":"assistant","content":[{"type":"text","text":{text}}]}`,
+		call:      `{"role":"assistant","content":[{"type":"tool_use","id":{id},"name":{name},"input":{object}}]}`,
+		result:    `{"role":"user","content":[{"tool_use_id":{id},"type":"tool_result","content":{text}}]}`,
+		marks:     2,
+	},
+	{ // Anthropic's SDK for Go
+		head:      `{"max_tokens":8192,"messages":[`,
+		separator: `,`,
+		tail:      `],"model":{model},"system":[{"text":{instructions},"type":"text"}],"tools":[{tools}]}`,
+		tool:      `{"input_schema":{schema},"name":{name},"description":{text}}`,
+		first:     `{"content":[{"text":{text},"type":"text"}],"role":"user"}`,
+		user:      `{"content":[{"text":{text},"type":"text"}],"role":"user"}`,
+		text:      `{"content":[{"text":{text},"type":"text"}],"role":"assistant"}`,
+		call:      `{"content":[{"id":{id},"input":{object},"name":{name},"type":"tool_use"}],"role":"assistant"}`,
+		result:    `{"content":[{"tool_use_id":{id},"is_error":false,"content":[{"text":{text},"type":"text"}],"type":"tool_result"}],"role":"user"}`,
+	},
+}
+
+// contentsForms are those of Gemini's generateContent.
+var contentsForms = []form{
+	{ // Gemini CLI and Google's SDK for Node
+		head:      `{"contents":[`,
+		separator: `,`,
+		tail:      `],"systemInstruction":{"role":"user","parts":[{"text":{instructions}}]},"tools":[{"functionDeclarations":[{tools}]}],"generationConfig":{"temperature":0,"topP":1,"thinkingConfig":{"includeThoughts":true}}}`,
+		tool:      `{"name":{name},"description":{text},"parametersJsonSchema":{schema}}`,
+		first:     `{"role":"user","parts":[{"text":{text}}]}`,
+		user:      `{"role":"user","parts":[{"text":{text}}]}`,
+		text:      `{"role":"model","parts":[{"text":{text}}]}`,
+		call:      `{"role":"model","parts":[{"functionCall":{"name":{name},"args":{object}},"thoughtSignature":{id}}]}`,
+		result:    `{"role":"user","parts":[{"functionResponse":{"id":{id},"name":{name},"response":{"output":{text}}}}]}`,
+	},
+	{ // clients that write the settings first
+		head:      `{"generationConfig":{"temperature":0.2,"maxOutputTokens":8192},"systemInstruction":{"parts":[{"text":{instructions}}]},"tools":[{"functionDeclarations":[{tools}]}],"contents":[`,
+		separator: `,`,
+		tail:      `]}`,
+		tool:      `{"name":{name},"description":{text},"parameters":{schema}}`,
+		first:     `{"parts":[{"text":{text}}],"role":"user"}`,
+		user:      `{"parts":[{"text":{text}}],"role":"user"}`,
+		text:      `{"parts":[{"text":{text}}],"role":"model"}`,
+		call:      `{"parts":[{"functionCall":{"args":{object},"id":{id},"name":{name}}}],"role":"model"}`,
+		result:    `{"parts":[{"functionResponse":{"id":{id},"name":{name},"response":{"result":{text}}}}],"role":"user"}`,
 	},
 }
 

@@ -21,7 +21,7 @@ import (
 type Binary func(ctx context.Context, log io.Writer) (string, error)
 
 // Programs are the programs that the end-to-end tests need.
-var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary, OpenAIPackage}
+var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary, ClientPackages}
 
 // KubernetesPrograms are the programs that the end-to-end tests of Kubernetes need.
 var KubernetesPrograms = []Binary{gateway.Binary, EtcdBinary, KubeAPIServerBinary}

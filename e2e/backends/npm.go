@@ -2,29 +2,42 @@ package backends
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 
+	"github.com/modelroute/chatcompletion/e2e/gateway"
 	"github.com/modelroute/chatcompletion/e2e/program"
 	"github.com/modelroute/chatcompletion/e2e/progress"
 )
 
-// openAIVersion is the last version that runs in Node.js 20: from 7.0.0 on, the SDK needs a newer one.
-const openAIVersion = "6.49.0"
+// Files of npm.
+const (
+	description = "package.json"
+	versions    = "package-lock.json"
+)
 
-const openAIPackage = `{
-  "private": true,
-  "dependencies": {"openai": "` + openAIVersion + `"}
-}
-`
-
-// OpenAIPackage returns the folder of packages with OpenAI's SDK for JavaScript, in the cache folder. It installs the SDK
-// first if it is missing, and writes so to log.
-func OpenAIPackage(ctx context.Context, log io.Writer) (string, error) {
-	return installPackage(ctx, log, "openai-"+openAIVersion, openAIPackage)
+// ClientPackages returns the folder of packages with the clients that the scripts in the folder npm use, in the cache
+// folder: those of OpenAI, Anthropic and Google, the AI SDK and LangChain, in versions that run in Node.js 20. It installs
+// them first if they are missing, and writes so to log.
+func ClientPackages(ctx context.Context, log io.Writer) (string, error) {
+	root, err := gateway.Root()
+	if err != nil {
+		return "", err
+	}
+	files := map[string][]byte{}
+	sum := sha256.New()
+	for _, name := range []string{description, versions} {
+		if files[name], err = os.ReadFile(filepath.Join(root, "e2e", "npm", name)); err != nil {
+			return "", err
+		}
+		_, _ = sum.Write(files[name])
+	}
+	return installPackages(ctx, log, "clients-"+hex.EncodeToString(sum.Sum(nil)[:4]), files)
 }
 
 // Node returns the path of Node.js.
@@ -36,9 +49,10 @@ func Node() (string, error) {
 	return node, nil
 }
 
-// installPackage returns the folder of the packages that a package.json requires, in the named folder of the cache folder.
-// If they are missing, npm installs them, without running their scripts.
-func installPackage(ctx context.Context, log io.Writer, name, description string) (string, error) {
+// installPackages returns the folder of the packages that a package.json among the files requires, in the named folder of
+// the cache folder. If they are missing, npm installs them, without running their scripts, in the versions of a
+// package-lock.json if there is one.
+func installPackages(ctx context.Context, log io.Writer, name string, files map[string][]byte) (string, error) {
 	if _, err := Node(); err != nil {
 		return "", err
 	}
@@ -60,12 +74,18 @@ func installPackage(ctx context.Context, log io.Writer, name, description string
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(partial) }()
-	if err := os.WriteFile(filepath.Join(partial, "package.json"), []byte(description), 0o600); err != nil {
-		return "", err
+	for file, content := range files {
+		if err := os.WriteFile(filepath.Join(partial, file), content, 0o600); err != nil {
+			return "", err
+		}
+	}
+	arguments := []string{"install", "--no-package-lock"}
+	if files[versions] != nil {
+		arguments = []string{"ci"}
 	}
 	line := progress.Start(log, fmt.Sprintf("installing %s with npm, once", name))
 	defer line.End()
-	if err := runIn(ctx, partial, npm, "install", "--ignore-scripts", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund"); err != nil {
+	if err := runIn(ctx, partial, npm, append(arguments, "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund")...); err != nil {
 		return "", fmt.Errorf("install %s: %w", name, err)
 	}
 	return packages, os.Rename(partial, folder)

@@ -58,7 +58,7 @@ func (p *Peer) CPU() (time.Duration, error) { return p.process.CPU() }
 // the gateway is missing from the user's cache folder, StartPortkey installs it with npm and writes
 // so to log. It needs node and npm.
 func StartPortkey(ctx context.Context, log io.Writer) (*Peer, error) {
-	packages, err := installPackage(ctx, log, "portkey-"+portkeyVersion, portkeyPackage)
+	packages, err := installPackages(ctx, log, "portkey-"+portkeyVersion, map[string][]byte{description: []byte(portkeyPackage)})
 	if err != nil {
 		return nil, fmt.Errorf("portkey: %w", err)
 	}

@@ -31,9 +31,10 @@ type chatRequest struct {
 	} `json:"response_format"`
 }
 
-// completion is a chat completion before it is written as one document or as events.
+// completion is what a model generates, before it is written as one document or as events.
 type completion struct {
 	id, model    string
+	thought      string // what precedes the rest, where a protocol shows it
 	content      string
 	tool         string // the function to call; if empty, the completion is content
 	arguments    string
@@ -43,10 +44,13 @@ type completion struct {
 
 func (r *chatRequest) completion(id string) completion {
 	var prompt []string
+	pictures := 0
 	for _, message := range r.Messages {
-		prompt = append(prompt, contentText(message.Content))
+		text, images := contentParts(message.Content)
+		prompt = append(prompt, text)
+		pictures += images
 	}
-	c := completion{id: id, model: r.Model, inputTokens: tokens(strings.Join(prompt, " "))}
+	c := completion{id: id, model: r.Model, inputTokens: tokens(strings.Join(prompt, " ")) + pictures*imageTokens}
 	switch tool := r.calledTool(); {
 	case tool >= 0:
 		c.tool = r.Tools[tool].Function.Name

@@ -19,7 +19,7 @@ func (u *upstream) embeddings(w http.ResponseWriter, r *http.Request) {
 		Dimensions     int             `json:"dimensions"`
 		EncodingFormat string          `json:"encoding_format"`
 	}
-	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
+	if !u.read(w, r, &request) || !u.knows(w, r, request.Model) {
 		return
 	}
 	if request.Dimensions == 0 {
@@ -29,11 +29,11 @@ func (u *upstream) embeddings(w http.ResponseWriter, r *http.Request) {
 	for i, text := range inputs(request.Input) {
 		inputTokens += tokens(text)
 		vector := embedding(text, request.Dimensions)
-		var encoded any = vector
+		var value any = vector
 		if request.EncodingFormat == "base64" {
-			encoded = packed(vector)
+			value = packed(vector)
 		}
-		data = append(data, map[string]any{"object": "embedding", "index": i, "embedding": encoded})
+		data = append(data, map[string]any{"object": "embedding", "index": i, "embedding": value})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"object": "list", "data": data, "model": request.Model,

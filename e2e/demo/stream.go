@@ -1,22 +1,28 @@
 package demo
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"time"
 )
 
+const eventType = "text/event-stream; charset=utf-8"
+
 // send writes server-sent events and flushes each, until the client disconnects.
 func (u *upstream) send(w http.ResponseWriter, r *http.Request, events []string) {
-	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	u.write(w, r, eventType, events)
+}
+
+// write writes the parts of a body and flushes each, until the client disconnects.
+func (u *upstream) write(w http.ResponseWriter, r *http.Request, mediaType string, parts []string) {
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "no-cache")
 	flush := http.NewResponseController(w).Flush
-	for i, event := range events {
+	for i, part := range parts {
 		if i > 0 && !pause(r, u.interval) {
 			return
 		}
-		if _, err := io.WriteString(w, event); err != nil {
+		if _, err := io.WriteString(w, part); err != nil {
 			return
 		}
 		if err := flush(); err != nil {
@@ -85,9 +91,19 @@ func (c completion) event(choices []any, extra map[string]any) string {
 	for name, value := range extra {
 		event[name] = value
 	}
-	encoded, err := json.Marshal(event)
-	if err != nil {
-		panic(err) // strings and numbers always encode
+	return "data: " + encoded(event) + "\n\n"
+}
+
+// eventsOf builds a stream of events that have their type both in the data and in a line of its own.
+type eventsOf struct {
+	texts    []string
+	numbered bool // each event has its number
+}
+
+func (e *eventsOf) add(kind string, members map[string]any) {
+	members["type"] = kind
+	if e.numbered {
+		members["sequence_number"] = len(e.texts)
 	}
-	return "data: " + string(encoded) + "\n\n"
+	e.texts = append(e.texts, "event: "+kind+"\ndata: "+encoded(members)+"\n\n")
 }

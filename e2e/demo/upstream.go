@@ -1,5 +1,7 @@
-// Package demo is a small OpenAI-compatible provider for trying the plugin without a model or an
-// account. It echoes the client's prompt, accepts every key, and logs the requests that reach it.
+// Package demo is a small provider for trying the plugin without a model or an account. It speaks the
+// protocols of OpenAI, Anthropic and Gemini, echoes the client's prompt, and logs the requests that
+// reach it. Equal requests get equal responses, but for their ids, and one token is four bytes, so that
+// a client can predict its usage.
 package demo
 
 import (
@@ -7,18 +9,26 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Models are the default names of the models that the provider serves.
-var Models = []string{"gpt-4o", "gpt-4o-mini", "gpt-5-mini", "o4-mini", "llama3.2"}
+// Models are the default names of the models that the provider serves, each at every endpoint.
+var Models = []string{
+	"gpt-4o", "gpt-4o-mini", "gpt-5-mini", "o4-mini", "llama3.2", "text-embedding-3-small",
+	"claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5",
+	"gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-embedding-001",
+	"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-tts", "gpt-image-1", "omni-moderation-latest", "rerank-v3.5", "gpt-realtime",
+}
 
 // created is the creation time of every model and response. A fixed time keeps responses
 // reproducible.
 const created = 1735689600
+
+// imageTokens is what each image in a prompt counts.
+const imageTokens = 258
 
 // Options configure the provider. The zero value responds immediately and logs nothing.
 type Options struct {
@@ -31,6 +41,10 @@ type Options struct {
 	// Models are the names of the models that the provider serves. Default: Models.
 	Models []string
 
+	// Key is the only accepted API key, in the header of the request's protocol. Default: all keys
+	// are accepted, and so are requests without one.
+	Key string
+
 	// Log receives a few lines per request. Default: none.
 	Log io.Writer
 }
@@ -39,18 +53,21 @@ type upstream struct {
 	interval time.Duration
 	chunks   int
 	names    []string
+	key      string
 	log      *requestLog
 	served   atomic.Int64
+
+	mutex  sync.Mutex
+	cached map[string]bool // prefixes of prompts in the prompt cache
 }
 
-// Handler serves POST /v1/chat/completions, /v1/embeddings and /v1/responses, GET /v1/models, and
-// each model below it.
+// Handler serves the endpoints of the three protocols.
 func Handler(options Options) http.Handler {
-	u := &upstream{interval: options.Interval, chunks: options.Chunks}
+	u := &upstream{interval: options.Interval, chunks: options.Chunks, names: options.Models, key: options.Key, cached: map[string]bool{}}
 	if u.chunks <= 0 {
 		u.chunks = 8
 	}
-	if u.names = options.Models; u.names == nil {
+	if u.names == nil {
 		u.names = Models
 	}
 	if options.Log != nil {
@@ -58,49 +75,50 @@ func Handler(options Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", u.completions)
+	mux.HandleFunc("POST /v1/completions", u.texts)
 	mux.HandleFunc("POST /v1/embeddings", u.embeddings)
 	mux.HandleFunc("POST /v1/responses", u.responses)
+	mux.HandleFunc("POST /v1/responses/input_tokens", u.responsesTokens)
+	mux.HandleFunc("POST /v1/audio/transcriptions", u.transcriptions)
+	mux.HandleFunc("POST /v1/audio/translations", u.transcriptions)
+	mux.HandleFunc("POST /v1/audio/speech", u.speech)
+	mux.HandleFunc("POST /v1/images/generations", u.images)
+	mux.HandleFunc("POST /v1/images/edits", u.editedImages)
+	mux.HandleFunc("POST /v1/moderations", u.moderations)
+	mux.HandleFunc("POST /v1/rerank", u.rerank)
+	mux.HandleFunc("GET /v1/realtime", u.realtime)
 	mux.HandleFunc("GET /v1/models", u.models)
 	mux.HandleFunc("GET /v1/models/{name}", u.model)
+
+	mux.HandleFunc("POST /v1/messages", u.messages)
+	mux.HandleFunc("POST /v1/messages/count_tokens", u.messagesTokens)
+
+	mux.HandleFunc("POST /v1beta/models/{call}", u.gemini)
+	mux.HandleFunc("GET /v1beta/models", u.geminiModels)
+	mux.HandleFunc("GET /v1beta/models/{name}", u.geminiModel)
+
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		u.log.record(r, nil)
-		writeError(w, http.StatusNotFound, "", "unknown_url", "Unknown request URL: %s %s.", r.Method, r.URL.Path)
+		protocolOf(r).fail(w, failure{http.StatusNotFound, "", "unknown_url", fmt.Sprintf("Unknown request URL: %s %s.", r.Method, r.URL.Path)})
 	})
 	return mux
 }
 
-func (u *upstream) models(w http.ResponseWriter, r *http.Request) {
-	u.log.record(r, nil)
-	data := []any{}
-	for _, name := range u.names {
-		data = append(data, model(name))
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
-}
-
-func (u *upstream) model(w http.ResponseWriter, r *http.Request) {
-	u.log.record(r, nil)
-	if name := r.PathValue("name"); u.knows(w, name) {
-		writeJSON(w, http.StatusOK, model(name))
-	}
-}
-
-func model(name string) map[string]any {
-	return map[string]any{"id": name, "object": "model", "created": created, "owned_by": "demo"}
-}
-
 func (u *upstream) completions(w http.ResponseWriter, r *http.Request) {
 	var request chatRequest
-	if !u.read(w, r, &request) || !u.knows(w, request.Model) {
+	if !u.read(w, r, &request) || !u.knows(w, r, request.Model) {
 		return
 	}
-	completion := request.completion(fmt.Sprintf("chatcmpl-demo-%d", u.served.Add(1)))
+	completion := request.completion(u.id("chatcmpl-demo-"))
 	if request.Stream {
 		u.send(w, r, completion.events(u.chunks, request.StreamOptions.IncludeUsage))
 		return
 	}
 	writeJSON(w, http.StatusOK, completion.document())
 }
+
+// id returns an id that no other response has.
+func (u *upstream) id(prefix string) string { return fmt.Sprintf("%s%d", prefix, u.served.Add(1)) }
 
 // read decodes the request and reports whether the handler should respond to it.
 func (u *upstream) read(w http.ResponseWriter, r *http.Request, request any) bool {
@@ -109,21 +127,14 @@ func (u *upstream) read(w http.ResponseWriter, r *http.Request, request any) boo
 		return false // the client has disconnected
 	}
 	u.log.record(r, body)
+	if !u.admits(w, r) {
+		return false
+	}
 	if err := json.Unmarshal(body, request); err != nil {
-		writeError(w, http.StatusBadRequest, "", "", "We could not parse the JSON body of your request: %v", err)
+		protocolOf(r).fail(w, failure{http.StatusBadRequest, "", "", fmt.Sprintf("We could not parse the JSON body of your request: %v", err)})
 		return false
 	}
 	return true
-}
-
-// knows reports whether the model exists. If it does not, knows writes an error response.
-func (u *upstream) knows(w http.ResponseWriter, model string) bool {
-	if slices.Contains(u.names, model) {
-		return true
-	}
-	writeError(w, http.StatusNotFound, "model", "model_not_found",
-		"The model `%s` does not exist or you do not have access to it.", model)
-	return false
 }
 
 func writeJSON(w http.ResponseWriter, status int, document any) {
@@ -132,14 +143,13 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 	_ = json.NewEncoder(w).Encode(document)
 }
 
-// writeError writes an error in OpenAI's format. An empty param or code becomes null.
-func writeError(w http.ResponseWriter, status int, param, code, format string, values ...any) {
-	writeJSON(w, status, map[string]any{"error": map[string]any{
-		"message": fmt.Sprintf(format, values...),
-		"type":    "invalid_request_error",
-		"param":   orNull(param),
-		"code":    orNull(code),
-	}})
+// encoded returns the JSON text of a value that always has one.
+func encoded(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return string(text)
 }
 
 func orNull(text string) any {
@@ -165,11 +175,17 @@ func pieces(text string, n int) []string {
 
 // contentText returns the text of a message's content: a string, or the text parts of a list.
 func contentText(content json.RawMessage) string {
-	var text string
+	text, _ := contentParts(content)
+	return text
+}
+
+// contentParts returns the text of a message's content, and the number of images in it.
+func contentParts(content json.RawMessage) (text string, images int) {
 	if json.Unmarshal(content, &text) == nil {
-		return text
+		return text, 0
 	}
 	var parts []struct {
+		Type string `json:"type"`
 		Text string `json:"text"`
 	}
 	_ = json.Unmarshal(content, &parts) // any other content has no text
@@ -178,6 +194,9 @@ func contentText(content json.RawMessage) string {
 		if part.Text != "" {
 			texts = append(texts, part.Text)
 		}
+		if strings.Contains(part.Type, "image") {
+			images++
+		}
 	}
-	return strings.Join(texts, " ")
+	return strings.Join(texts, " "), images
 }

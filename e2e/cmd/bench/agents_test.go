@@ -22,6 +22,9 @@ var agentSizes = map[string]int{
 	"agent session, 60 turns, 30 tools":                166 << 10,
 	"agent session, 10 turns, 5 tools, Responses API":  34 << 10,
 	"agent session, 60 turns, 30 tools, Responses API": 166 << 10,
+
+	"agent session, 60 turns, 30 tools, Anthropic's Messages":     166 << 10,
+	"agent session, 60 turns, 30 tools, Gemini's generateContent": 166 << 10,
 }
 
 // eachSession calls test for sessions of each case of agents, four of each form.
@@ -56,7 +59,7 @@ func TestSessionSizesMatchNames(t *testing.T) {
 				t.Errorf("session %d: %s of %d bytes, want about %d", number, what, got, want)
 			}
 		}
-		for _, tool := range gjson.GetBytes(s.Body(0), "tools").Array() {
+		for _, tool := range toolsOf(s.Body(0)) {
 			if size := len(tool.Raw); size < 1000 || size > 4500 {
 				t.Errorf("session %d: tool of %d bytes, want about 1 to 4 KB", number, size)
 			}
@@ -64,14 +67,24 @@ func TestSessionSizesMatchNames(t *testing.T) {
 	})
 }
 
+// toolsOf returns the tools in a request.
+func toolsOf(body []byte) []gjson.Result {
+	if declared := gjson.GetBytes(body, "tools.0.functionDeclarations"); declared.Exists() {
+		return declared.Array()
+	}
+	return gjson.GetBytes(body, "tools").Array()
+}
+
 func TestPluginAcceptsSessions(t *testing.T) {
 	config := chatcompletion.CreateConfig()
 	config.Model, config.Token = enforcedModel, enforcedKey
-	config.Routes = map[string]string{"*": "completions", responsesPath: "responses"}
+	config.Routes = map[string]string{"*": "completions", responsesPath: "responses", messagesPath: "messages", modelsPath + "*": "generateContent"}
 	config.Params.MaxTokens, config.Params.Temperature = enforced["max_tokens"], enforced["temperature"]
 	var received []byte
+	var model string
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		received, _ = io.ReadAll(r.Body)
+		model = modelIn(r.URL.Path, received)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, responseTo(r.URL.Path))
 	})
@@ -89,10 +102,10 @@ func TestPluginAcceptsSessions(t *testing.T) {
 			if response.Code != http.StatusOK || response.Body.String() != c.response() {
 				t.Fatalf("session %d after %d turns: status %d: %s", number, turns, response.Code, response.Body)
 			}
-			if got := gjson.GetBytes(received, "model").String(); got != enforcedModel {
-				t.Errorf("session %d: model %q at the upstream, want %q", number, got, enforcedModel)
+			if model != enforcedModel {
+				t.Errorf("session %d: model %q at the upstream, want %q", number, model, enforcedModel)
 			}
-			for _, array := range []string{"messages", "input", "tools"} {
+			for _, array := range []string{"messages", "input", "contents", "tools"} {
 				if got, want := gjson.GetBytes(received, array).Raw, gjson.GetBytes(body, array).Raw; got != want {
 					t.Errorf("session %d: the upstream received other %s", number, array)
 				}

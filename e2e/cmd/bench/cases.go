@@ -17,8 +17,8 @@ type benchCase struct {
 	name   string
 	body   []byte
 	agents *agent.Profile // in place of a body
-	stream bool
-	unlike bool // each time also with a different parameter: the plugin finds no cached decision
+	stream *protocol      // nil: the response is not a stream
+	unlike bool           // each time also with a different parameter: the plugin finds no cached decision
 
 	unsampled bool // the client's trace is not sampled, so the plugin exports no span
 }
@@ -57,8 +57,16 @@ func (c benchCase) measured() (first, last int) {
 
 // path is the path of the API that the case calls.
 func (c benchCase) path() string {
-	if c.agents != nil && c.agents.Responses {
+	switch {
+	case c.agents != nil && c.agents.Responses:
 		return responsesPath
+	case c.agents != nil && c.agents.Messages:
+		return messagesPath
+	case c.agents != nil && c.agents.Contents:
+		return contentsPath
+	}
+	if c.stream != nil {
+		return c.stream.path
 	}
 	return chatPath
 }
@@ -68,7 +76,7 @@ func (c benchCase) response() string { return responseTo(c.path()) }
 
 // units is the number of units, requests or events, by which the figures of a request are divided.
 func (c benchCase) units() int {
-	if c.stream {
+	if c.stream != nil {
 		return streamEvents
 	}
 	return 1
@@ -87,7 +95,11 @@ func cases() []benchCase {
 		{name: "agent session, 60 turns, 30 tools", agents: &agent.Profile{Turns: 60, Tools: 30}},
 		{name: "agent session, 10 turns, 5 tools, Responses API", agents: &agent.Profile{Turns: 10, Tools: 5, Responses: true}},
 		{name: "agent session, 60 turns, 30 tools, Responses API", agents: &agent.Profile{Turns: 60, Tools: 30, Responses: true}},
-		streamCase(),
+		{name: "agent session, 60 turns, 30 tools, Anthropic's Messages", agents: &agent.Profile{Turns: 60, Tools: 30, Messages: true}},
+		{name: "agent session, 60 turns, 30 tools, Gemini's generateContent", agents: &agent.Profile{Turns: 60, Tools: 30, Contents: true}},
+		streamCase(openAI, eventCase),
+		streamCase(anthropic, eventCase+", Anthropic's Messages"),
+		streamCase(gemini, eventCase+", Gemini's generateContent"),
 	}
 }
 
@@ -109,7 +121,20 @@ func agentCases() []string {
 	return names
 }
 
-// eventCase is the name of the streaming case.
+// openAICases are the names of the cases of agents that use OpenAI's API, which other gateways know.
+func openAICases() []string {
+	var names []string
+	for _, c := range cases() {
+		if c.agents != nil && !c.agents.Messages && !c.agents.Contents {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// eventCase is the name of the streaming case of chat completions.
 const eventCase = "one event of a stream of 100"
 
-func streamCase() benchCase { return benchCase{name: eventCase, body: streamRequest(), stream: true} }
+func streamCase(p *protocol, name string) benchCase {
+	return benchCase{name: name, body: p.body(), stream: p}
+}

@@ -247,7 +247,7 @@ func await(r *http.Request, closed <-chan struct{}) bool {
 // follow reads one stream as the client. It returns the time from the sending to the arrival of
 // each event.
 func (b *bench) follow(ctx context.Context, s *stage, client *http.Client, to target) ([]float64, error) {
-	c := streamCase()
+	c := streamCase(openAI, eventCase)
 	response, err := b.open(ctx, client, c, to, b.single(c), crowdName)
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ var clientCounts = []int{1, 16, mostClients}
 // compared names the cases whose CPU time is compared between gateways.
 var compared = append([]string{
 	"1 KB of prose", "1 KB of prose, unlike any before", "16 KB of prose", "256 KB of prose", "1 MB with an image", eventCase,
-}, agentCases()...)
+}, openAICases()...)
 
 // gateways writes throughput and CPU time of Traefik without the plugin, with it, with it compiled
 // in, and of other gateways.
@@ -56,7 +56,7 @@ func (b *bench) compare(ctx context.Context, out io.Writer, targets []target) er
 		}
 		bare, row := median(measured[0].cpu), []string{c.name}
 		for _, to := range targets {
-			if c.stream && to.noStreams {
+			if c.stream != nil && to.noStreams {
 				row = append(row, "–")
 				continue
 			}
@@ -75,7 +75,7 @@ func (b *bench) compare(ctx context.Context, out io.Writer, targets []target) er
 
 // streaming returns the targets that can serve the case.
 func streaming(targets []target, c benchCase) []target {
-	return slices.DeleteFunc(slices.Clone(targets), func(to target) bool { return c.stream && to.noStreams })
+	return slices.DeleteFunc(slices.Clone(targets), func(to target) bool { return c.stream != nil && to.noStreams })
 }
 
 // throughputs writes for each gateway the latency of one client, the requests per second, and the

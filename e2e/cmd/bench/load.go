@@ -51,7 +51,7 @@ type bench struct {
 func (b *bench) send(ctx context.Context, c benchCase, to target, content []byte) (time.Duration, error) {
 	var name string
 	var received chan struct{}
-	if c.stream {
+	if c.stream != nil {
 		name, received = b.streams.open()
 		defer b.streams.close(name)
 	}
@@ -61,8 +61,8 @@ func (b *bench) send(ctx context.Context, c benchCase, to target, content []byte
 		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	if c.stream {
-		took, err := readEvents(response.Body, received)
+	if c.stream != nil {
+		took, err := readEvents(response.Body, c.stream.last, received)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", to.name, err)
 		}
@@ -93,7 +93,7 @@ func (b *bench) open(ctx context.Context, client *http.Client, c benchCase, to t
 	if c.unsampled {
 		request.Header.Set("Traceparent", unsampledTrace)
 	}
-	if c.stream {
+	if c.stream != nil {
 		request.Header.Set(streamHeader, stream)
 	}
 	response, err := client.Do(request)
@@ -129,8 +129,8 @@ func (b *bench) verify(ctx context.Context, to target) error {
 }
 
 // readEvents reports each event on its arrival, and returns the time from the first event to the
-// end. It fails if the stream is incomplete.
-func readEvents(body io.Reader, received chan<- struct{}) (time.Duration, error) {
+// end. It fails if the stream is incomplete; last is its last line.
+func readEvents(body io.Reader, last string, received chan<- struct{}) (time.Duration, error) {
 	lines := bufio.NewReader(body)
 	var first time.Time
 	events, ended := 0, false
@@ -141,9 +141,9 @@ func readEvents(body io.Reader, received chan<- struct{}) (time.Duration, error)
 			return time.Since(first), nil
 		case err != nil:
 			return 0, fmt.Errorf("stream broke after %d events: %w", events, err)
-		case line == "data: [DONE]\n":
+		case line == last:
 			ended = true
-		case line != "\n":
+		case events < streamEvents && strings.HasPrefix(line, "data:"):
 			if events == 0 {
 				first = time.Now()
 			}

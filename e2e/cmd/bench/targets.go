@@ -128,7 +128,7 @@ func pluginSettings(collector string) map[string]any {
 		"model":               enforcedModel,
 		"allowModelOverride":  false,
 		"allowParamsOverride": false,
-		"routes":              map[string]any{"*": "completions", responsesPath: "responses"},
+		"routes":              map[string]any{"*": "completions", responsesPath: "responses", messagesPath: "messages", modelsPath + "*": "generateContent"},
 		"params":              map[string]any{"temperature": enforced["temperature"], "topP": enforced["top_p"], "maxTokens": enforced["max_tokens"]},
 		"limits":              map[string]any{"maxTokens": 1024, "n": 1},
 		"dropParams":          []string{"seed"},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/modelroute/chatcompletion/e2e/agent"
 )
 
 const (
@@ -34,15 +36,43 @@ const responsesBody = `{"id":"resp_bench","object":"response","created_at":17356
 	`"text":"A gateway forwards what it may and refuses what it must.","annotations":[]}]}],"usage":{"input_tokens":200,` +
 	`"input_tokens_details":{"cached_tokens":0},"output_tokens":12,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":212}}`
 
-// responsesPath is the path of the Responses API, as chatPath is that of chat completions.
-const responsesPath = "/v1/responses"
+const messagesBody = `{"id":"msg_bench","type":"message","role":"assistant","model":"gpt-4o-mini","content":[{"type":"text",` +
+	`"text":"A gateway forwards what it may and refuses what it must."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{` +
+	`"input_tokens":20,"cache_creation_input_tokens":0,"cache_read_input_tokens":180,"output_tokens":12,"service_tier":"standard"}}`
+
+const contentsBody = `{"candidates":[{"content":{"parts":[{"text":"A gateway forwards what it may and refuses what it must."}],` +
+	`"role":"model"},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":200,"candidatesTokenCount":12,` +
+	`"totalTokenCount":212,"cachedContentTokenCount":180},"modelVersion":"gpt-4o-mini","responseId":"bench"}`
+
+// Paths of the Responses API, of Anthropic's Messages and of Gemini's generateContent, as chatPath is
+// that of chat completions.
+const (
+	responsesPath = "/v1/responses"
+	messagesPath  = "/v1/messages"
+	modelsPath    = "/v1beta/models/"
+	contentsPath  = modelsPath + agent.Model + ":generateContent"
+)
 
 // responseTo returns the response to a request with the path.
 func responseTo(path string) string {
-	if strings.HasSuffix(path, responsesPath) {
+	switch {
+	case strings.HasSuffix(path, responsesPath):
 		return responsesBody
+	case strings.HasSuffix(path, messagesPath):
+		return messagesBody
+	case strings.Contains(path, modelsPath):
+		return contentsBody
 	}
 	return responseBody
+}
+
+// modelIn returns the model of a request: that in its path, or that in its body.
+func modelIn(path string, body []byte) string {
+	if _, rest, isContents := strings.Cut(path, modelsPath); isContents {
+		model, _, _ := strings.Cut(rest, ":")
+		return model
+	}
+	return gjson.GetBytes(body, "model").String()
 }
 
 const eventData = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1735689600,"model":"gpt-4o-mini",` +
@@ -96,7 +126,7 @@ func (b *bench) upstreamHandler() http.Handler {
 			return // the client has disconnected
 		}
 		b.last.Store(&seenRequest{authorization: r.Header.Get("Authorization"), body: body})
-		w.Header().Set(seenModelHeader, gjson.GetBytes(body, "model").String())
+		w.Header().Set(seenModelHeader, modelIn(r.URL.Path, body))
 		switch name := r.Header.Get(streamHeader); name {
 		case "":
 			w.Header().Set("Content-Type", "application/json")
@@ -113,8 +143,13 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w).Flush
 	time.Sleep(thinkTime)
-	for range streamEvents {
-		if _, err := io.WriteString(w, eventData); err != nil || flush() != nil {
+	p := protocolOf(r.URL.Path)
+	for i := range streamEvents {
+		event := p.event
+		if i == 0 {
+			event = p.first
+		}
+		if _, err := io.WriteString(w, event); err != nil || flush() != nil {
 			return
 		}
 		select {
@@ -123,7 +158,7 @@ func stream(w http.ResponseWriter, r *http.Request, received <-chan struct{}) {
 			return
 		}
 	}
-	_, _ = io.WriteString(w, endData)
+	_, _ = io.WriteString(w, p.end)
 }
 
 // collect accepts telemetry and discards it.

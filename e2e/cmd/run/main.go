@@ -55,9 +55,9 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
-	upstream := os.Getenv("UPSTREAM")
+	upstream, key := os.Getenv("UPSTREAM"), setting("DEMO_API_KEY", "sk-demo-key-of-the-provider")
 	if upstream == "" {
-		provider, err := startProvider(out)
+		provider, err := startProvider(out, key)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	traefik, err := gateway.Launch(gateway.Command{
 		Binary: binary,
 		Static: static,
-		Env:    []string{"UPSTREAM=" + upstream, "DEMO_API_KEY=" + setting("DEMO_API_KEY", "sk-demo-key-of-the-provider")},
+		Env:    []string{"UPSTREAM=" + upstream, "DEMO_API_KEY=" + key},
 	})
 	if err != nil {
 		return err
@@ -108,15 +108,15 @@ func free(address string) error {
 	return listener.Close()
 }
 
-// startProvider serves the demo provider on a free port.
-func startProvider(log io.Writer) (*http.Server, error) {
+// startProvider serves the demo provider, which accepts no other key, on a free port.
+func startProvider(log io.Writer, key string) (*http.Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	server := &http.Server{
 		Addr:    listener.Addr().String(),
-		Handler: demo.Handler(demo.Options{Interval: streamInterval, Log: log}),
+		Handler: demo.Handler(demo.Options{Interval: streamInterval, Key: key, Log: log}),
 	}
 	go func() { _ = server.Serve(listener) }() // until Close
 	return server, nil

@@ -170,6 +170,24 @@ func TestRunServesTheExample(t *testing.T) {
 			name: "broken", path: "/v1/chat/completions", body: `{"messages": [}`,
 			status: http.StatusBadRequest, response: []string{`"type":"invalid_request_error"`},
 		},
+		{
+			name: "in Anthropic's protocol", path: "/v1/messages",
+			body:   `{"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}`,
+			status: http.StatusOK, response: []string{"claude-sonnet-5-5 heard: Hello!", `"input_tokens":2`},
+			upstream: []string{"X-Api-Key: sk-demo-key-of-the-provider"},
+		},
+		{
+			name: "in Gemini's protocol", path: "/v1beta/models/gemini-2.5-flash:generateContent",
+			body:   `{"contents": [{"parts": [{"text": "Hello!"}]}]}`,
+			status: http.StatusOK, response: []string{"gemini-2.5-flash heard: Hello!", `"promptTokenCount":2`},
+			upstream: []string{"X-Goog-Api-Key: sk-demo-key-of-the-provider", `"maxOutputTokens":32000`},
+		},
+		{
+			name: "in OpenAI's other protocol", path: "/v1/responses", body: `{"model": "gpt-4o-mini", "input": "Hello!"}`,
+			status: http.StatusOK, response: []string{"gpt-4o-mini heard: Hello!"},
+			upstream: []string{"Authorization: Bearer sk-demo-key-of-the-provider", `"max_output_tokens":32000`},
+		},
+		{name: "at an endpoint that is denied", path: "/v1/files", body: "{}", status: http.StatusForbidden, response: []string{"endpoint_denied"}},
 		{name: "without a team's key", path: teams, body: hello, status: http.StatusUnauthorized, response: []string{`"code":"invalid_api_key"`}},
 		{name: "with a team's key", path: teams, key: redKey, body: hello, status: http.StatusOK, upstream: served},
 	}

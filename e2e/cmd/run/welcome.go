@@ -30,6 +30,22 @@ team's key, %[4]s, goes on:
   for i in 1 2 3 4; do curl -i %[1]s/teams/v1/chat/completions -H 'Content-Type: application/json' \
     -H 'Authorization: Bearer %[5]s' -d '{"messages": [{"role": "user", "content": "Hello!"}]}'; done
 
+OpenAI's other endpoints, and the protocols of Anthropic and Gemini. The key is in the header of the protocol, and is
+replaced there:
+  curl %[1]s/v1/responses -H 'Content-Type: application/json' -H 'Authorization: Bearer my-own-key' \
+    -d '{"model": "gpt-4o-mini", "input": "Hello!"}'
+  curl %[1]s/v1/embeddings -H 'Content-Type: application/json' -H 'Authorization: Bearer my-own-key' \
+    -d '{"model": "text-embedding-3-small", "input": "Hello!"}'
+  curl %[1]s/v1/messages -H 'Content-Type: application/json' -H 'X-Api-Key: my-own-key' -H 'Anthropic-Version: 2023-06-01' \
+    -d '{"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}'
+  curl %[1]s/v1beta/models/gemini-2.5-flash:generateContent -H 'Content-Type: application/json' -H 'X-Goog-Api-Key: my-own-key' \
+    -d '{"contents": [{"parts": [{"text": "Hello!"}]}]}'
+  head -c 32000 /dev/zero | curl %[1]s/v1/audio/transcriptions -H 'Authorization: Bearer my-own-key' \
+    -F model=whisper-1 -F 'file=@-;filename=silence.wav'
+
+Coding agents, for which the demo provider only repeats the prompt; docs/recipes.md shows Codex and the Gemini CLI, too:
+  ANTHROPIC_BASE_URL=%[1]s ANTHROPIC_AUTH_TOKEN=my-own-key ANTHROPIC_MODEL=claude-sonnet-5-5 claude -p 'Hello!'
+
 An invalid body:
   curl %[1]s/v1/chat/completions -H 'Content-Type: application/json' -d '{"messages": [}'
 
