@@ -720,6 +720,13 @@ type Telemetry struct {
 	// counted.
 	// Default: 2000. Refused: less than 1, more than 100000.
 	MaxSeries any
+	// Semconv is legacy, v0.1 or both. It selects the names of OpenTelemetry's GenAI conventions:
+	// those before their version 0.1.0, those of that version, or both for metrics, where spans and
+	// log lines have those before. With v0.1, the parts of every usage count in metrics; else those
+	// of calls whose parts a span, a line or a cost needs.
+	// Default: both, or v0.1 if OTEL_SEMCONV_STABILITY_OPT_IN in Traefik's environment contains
+	// gen_ai_latest_experimental. Refused: other values.
+	Semconv string
 	// Log is stdout or stderr of Traefik, which gets one line of JSON for each call.
 	// Default: none. Refused: other values.
 	Log string

@@ -42,6 +42,14 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 	return all
 }
 
+// shownParameters returns the parameters that a span shows.
+func shownParameters(semconv string) [][2]string {
+	if semconv == semconvV01 {
+		return append(append([][2]string(nil), spanParameters...), newSpanParameters...)
+	}
+	return spanParameters
+}
+
 // parseEndpointRules parses the rules of an endpoint, and of the members of the parameter that has more
 // of them. A configuration that no endpoint of a protocol can have is a problem only where the routes
 // have such an endpoint: nearly all configurations are for OpenAI's protocol alone.
@@ -132,7 +140,7 @@ func useSentParameters(p *policy, ep *endpoint) {
 			continue
 		}
 		if p.telemetry.wantsDetails {
-			e.shown = sentParameters(e, spanParameters)
+			e.shown = sentParameters(e, shownParameters(p.telemetry.semconv))
 		}
 		if p.quotas != nil {
 			e.tokenLimits = sentParameters(e, tokenLimitParameters)
@@ -252,6 +260,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 func newTarget(p *policy, pr *provider, operation string) *Target {
 	target := p.telemetry.target
 	target.Operation = operation
+	target.readsParts = readsParts(p)
 	if target.Provider == "" || pr != p.providers[0] { // Telemetry.Provider names the first one
 		target.Provider = pr.preset.genAIName
 	}

@@ -82,6 +82,20 @@ func exportsByOTLP(getenv func(string) string, variable string) bool {
 	return false
 }
 
+// environmentSemconv returns the value of Telemetry.Semconv that OTEL_SEMCONV_STABILITY_OPT_IN, a
+// list, selects. A duplicate form takes precedence, as for other conventions; what it does not
+// select for these conventions is for others.
+func environmentSemconv(getenv func(string) string) string {
+	selected := map[string]bool{}
+	for _, entry := range strings.Split(getenv("OTEL_SEMCONV_STABILITY_OPT_IN"), ",") {
+		selected[strings.TrimSpace(entry)] = true
+	}
+	if selected["gen_ai_latest_experimental"] && !selected["gen_ai_latest_experimental/dup"] {
+		return semconvV01
+	}
+	return semconvBoth
+}
+
 func isTrue(getenv func(string) string, variable string) bool {
 	switch strings.ToLower(strings.TrimSpace(getenv(variable))) {
 	case "true":

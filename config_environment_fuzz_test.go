@@ -40,7 +40,7 @@ func FuzzOTLPEnvironment(f *testing.F) {
 		}
 		var s *otlpSettings
 		bad := &problems{}
-		logged := warnings(t, func() { s = newOTLPSettings(bad, OTLP{}, parseSecrets(bad, Secrets{}, getenv), getenv) })
+		logged := warnings(t, func() { s = newOTLPSettings(bad, OTLP{}, semconvBoth, parseSecrets(bad, Secrets{}, getenv), getenv) })
 		if strings.Contains(logged, keyMark) {
 			t.Errorf("log %q, want no value", logged)
 		}

@@ -37,7 +37,7 @@ var knownKeys = []string{
 	"redis", "redis.endpoints", "redis.username", "redis.password", "redis.db", "redis.poolSize", "redis.minIdleConns",
 	"redis.maxActiveConns", "redis.readTimeout", "redis.writeTimeout", "redis.dialTimeout", "redis.onError", "redis.keyPrefix",
 	"redis.tls", "redis.tls.enabled", "redis.tls.ca", "redis.tls.cert", "redis.tls.key", "redis.tls.insecureSkipVerify",
-	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.log",
+	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.semconv", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
 	"telemetry.traces", "telemetry.traces.sampleRatio", "telemetry.traces.captureContent", "telemetry.traces.contentMaxBytes",

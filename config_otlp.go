@@ -11,12 +11,12 @@ import (
 //
 // With an endpoint in the configuration, the variables that select an endpoint, disable the export
 // or hold credentials are not read: credentials are meant for the endpoint configured with them.
-func newOTLPSettings(bad *problems, config OTLP, secrets *secretSettings, getenv func(string) string) *otlpSettings {
+func newOTLPSettings(bad *problems, config OTLP, semconv string, secrets *secretSettings, getenv func(string) string) *otlpSettings {
 	c := &otlpConfigured{headers: parseExportHeaders(bad, config.Headers, secrets)}
 	c.endpoint = parseEndpoint(bad, config.Endpoint)
 	c.timeout = parseDuration(bad, "telemetry.otlp.timeout", config.Timeout, minExportTimeout, maxExportTimeout, exportTimeouts)
 	c.compression = parseOneOf(bad, "telemetry.otlp.compression", config.Compression, compressionGzip, compressionNone)
-	s := &otlpSettings{spanWait: spanMaxWait, linger: exporterLinger, backoff: exportBackoff}
+	s := &otlpSettings{semconv: semconv, spanWait: spanMaxWait, linger: exporterLinger, backoff: exportBackoff}
 	s.interval = parseDuration(bad, "telemetry.otlp.interval", config.Interval, minExportInterval, maxExportInterval, exportIntervals)
 	isConfigured := c.endpoint != ""
 	metrics := parseBool(bad, "telemetry.otlp.metrics", config.Metrics, isConfigured || exportsByOTLP(getenv, "OTEL_METRICS_EXPORTER"))
@@ -78,7 +78,7 @@ type otlpConfigured struct {
 
 // settingsKey returns a key that is the same for equal settings only.
 func settingsKey(s *otlpSettings) string {
-	parts := append([]string{s.interval.String()}, s.resource...)
+	parts := append([]string{s.interval.String(), s.semconv}, s.resource...)
 	for _, signal := range []*otlpSignal{s.metrics, s.traces} {
 		if signal == nil {
 			parts = append(parts, "")

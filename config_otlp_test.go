@@ -45,7 +45,7 @@ func warnings(t *testing.T, do func()) string {
 func readSettings(t *testing.T, config OTLP, getenv func(string) string) *otlpSettings {
 	t.Helper()
 	bad := &problems{}
-	s := newOTLPSettings(bad, config, parseSecrets(bad, Secrets{}, getenv), getenv)
+	s := newOTLPSettings(bad, config, semconvBoth, parseSecrets(bad, Secrets{}, getenv), getenv)
 	if bad.found != nil {
 		t.Fatalf("problems %q, want none", bad.found)
 	}
@@ -222,7 +222,7 @@ func TestInvalidOTLPConfigurationIsRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		bad := &problems{}
-		newOTLPSettings(bad, test.config, parseSecrets(bad, Secrets{}, environment()), environment())
+		newOTLPSettings(bad, test.config, semconvBoth, parseSecrets(bad, Secrets{}, environment()), environment())
 		text := strings.Join(bad.found, "; ")
 		if !strings.HasPrefix(text, test.want) || len(bad.found) != 1 {
 			t.Errorf("problems %q, want one with the prefix %q", bad.found, test.want)

@@ -76,13 +76,19 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	if p.redis != nil && !hasQuotas(p) {
 		bad.add("redis", `has no effect without "quotas"`)
 	}
-	if p.wantsParts {
+	if readsParts(p) {
 		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
 	}
 	if len(bad.found) > 0 {
 		return nil, errors.New("chat-completion middleware " + strconv.Quote(name) + ": " + strings.Join(bad.found, "; "))
 	}
 	return p, nil
+}
+
+// readsParts reports whether the parts of a usage are read: a cost, a span or a line has them, and the
+// metrics of version 0.1.0 of the conventions.
+func readsParts(p *policy) bool {
+	return p.wantsParts || p.telemetry.wantsDetails || p.telemetry.semconv == semconvV01
 }
 
 // hasQuotas reports whether a policy, or a group of its consumers, has quotas.

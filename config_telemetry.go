@@ -17,12 +17,13 @@ func parseTelemetry(bad *problems, config *Config, pattern *regexp.Regexp, secre
 	checkAttribute(bad, "telemetry.provider", settings.Provider)
 	t.labels = parseLabels(bad, config, pattern)
 	t.target.MaxSeries = parseInteger(bad, "telemetry.maxSeries", settings.MaxSeries, defaultMaxSeries, 1, 100000, "series")
-	if log := parseLog(bad, settings.Log); log != nil {
+	t.semconv = parseSemconv(bad, settings.Semconv, os.Getenv)
+	if log := parseLog(bad, settings.Log, t.semconv); log != nil {
 		t.sinks = append(t.sinks, log)
 		t.wantsDetails = true
 	}
 	t.sampler = parseSampler(bad, settings.Traces.SampleRatio)
-	t.otlp = newOTLPSettings(bad, settings.OTLP, secrets, os.Getenv)
+	t.otlp = newOTLPSettings(bad, settings.OTLP, t.semconv, secrets, os.Getenv)
 	t.spans = t.otlp != nil && t.otlp.traces != nil
 	t.wantsDetails = t.wantsDetails || t.spans
 	maxBytes := parseInteger(bad, "telemetry.traces.contentMaxBytes", settings.Traces.ContentMaxBytes, defaultContentMaxBytes, 1, 1<<20, "bytes")
@@ -38,13 +39,21 @@ const (
 	defaultContentMaxBytes = 4096
 )
 
+// parseSemconv parses Telemetry.Semconv, and completes it from the environment.
+func parseSemconv(bad *problems, value string, getenv func(string) string) string {
+	if value = parseOneOf(bad, "telemetry.semconv", value, semconvLegacy, semconvV01, semconvBoth); value != "" {
+		return value
+	}
+	return environmentSemconv(getenv)
+}
+
 // parseLog parses Telemetry.Log. It returns nil if no lines are to be written.
-func parseLog(bad *problems, value string) *callLog {
+func parseLog(bad *problems, value, semconv string) *callLog {
 	switch parseOneOf(bad, "telemetry.log", value, logStdout, logStderr) {
 	case logStdout:
-		return &callLog{out: os.Stdout}
+		return &callLog{out: os.Stdout, semconv: semconv}
 	case logStderr:
-		return &callLog{out: os.Stderr}
+		return &callLog{out: os.Stderr, semconv: semconv}
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestAttemptSpansNameProvider(t *testing.T) {
 	config.Fallbacks = []Fallback{{Host: "second.example"}}
 	m, sink, _ := newFailoverMiddleware(t, config)
 	sendChatRequest(context.Background(), m)
-	got := string(spanPayload(nil, requestTexts{}, sink.calls))
+	got := string(spanPayload(nil, semconvBoth, requestTexts{}, sink.calls))
 	for _, host := range []string{"first.example", "second.example"} {
 		if strings.Count(got, `"`+host+`"`) != 1 {
 			t.Errorf("spans %s, want one with %s", got, host)

@@ -331,7 +331,7 @@ func TestBackgroundPanicIsRecovered(t *testing.T) {
 func TestRegistryIsUnlockedAfterPanic(t *testing.T) {
 	r := newRegistry()
 	recordCall(r, newTestCall(nil))
-	collect(r)
+	collect(r, semconvBoth)
 	r.ordered[0].histograms = append(r.ordered[0].histograms, &histogram{counts: []int64{1}}) // one too many
 	func() {
 		defer func() {
@@ -339,7 +339,7 @@ func TestRegistryIsUnlockedAfterPanic(t *testing.T) {
 				t.Error("collect does not panic, want a panic for the extra histogram")
 			}
 		}()
-		collect(r)
+		collect(r, semconvBoth)
 	}()
 	if !r.mu.TryLock() {
 		t.Error("registry is locked, want it unlocked")

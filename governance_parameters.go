@@ -260,9 +260,9 @@ var spanParameters = [][2]string{
 	{"frequency_penalty", "gen_ai.request.frequency_penalty"},
 	{"presence_penalty", "gen_ai.request.presence_penalty"},
 	{"seed", "gen_ai.request.seed"},
-	{"n", "gen_ai.request.choice.count"},
+	{"n", choiceCountParameter},
 	{"stop", "gen_ai.request.stop_sequences"},
-	{"reasoning_effort", "gen_ai.request.reasoning.level"},
+	{"reasoning_effort", reasoningLevelParameter},
 	{"top_k", "gen_ai.request.top_k"},
 	{"stop_sequences", "gen_ai.request.stop_sequences"},
 	{"topP", "gen_ai.request.top_p"},
@@ -270,10 +270,20 @@ var spanParameters = [][2]string{
 	{contentMaxTokens, "gen_ai.request.max_tokens"},
 	{"frequencyPenalty", "gen_ai.request.frequency_penalty"},
 	{"presencePenalty", "gen_ai.request.presence_penalty"},
-	{"candidateCount", "gen_ai.request.choice.count"},
+	{"candidateCount", choiceCountParameter},
 	{"stopSequences", "gen_ai.request.stop_sequences"},
 	{"outputDimensionality", "gen_ai.embeddings.dimension.count"},
 }
+
+// newSpanParameters are those that a span shows in addition with version 0.1.0 of the conventions:
+// objects, one member of which is the level.
+var newSpanParameters = [][2]string{
+	{"reasoning", reasoningLevelParameter},
+	{"thinkingConfig", reasoningLevelParameter},
+}
+
+// reasoningLevelParameter is the name of the reasoning effort in a span.
+const reasoningLevelParameter = "gen_ai.request.reasoning.level"
 
 // spanValueMaxBytes bounds the value of a parameter in a span.
 const spanValueMaxBytes = 1 << 10

@@ -18,18 +18,60 @@ type instrument struct {
 	isGauge     bool      // without bounds: a gauge rather than a counter
 }
 
-// The instruments. Names, units and bounds are those of the conventions. The bounds of
-// time_to_first_chunk are extended by 20, 40 and 60 s for reasoning models, whose first chunk is
-// late.
+// Values of Telemetry.Semconv: which names of the GenAI semantic conventions are used.
+const (
+	semconvLegacy = "legacy" // those before version 0.1.0 of the conventions
+	semconvV01    = "v0.1"   // those of version 0.1.0
+	semconvBoth   = "both"   // of metrics; all else has those before
+)
+
+// The instruments of the conventions before version 0.1.0. Names, units and bounds are those of the
+// conventions.
 var (
-	tokenUsage = &instrument{"gen_ai.client.token.usage", "Number of input and output tokens used.", "{token}",
-		[]float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}, false}
-	operationDuration = &instrument{"gen_ai.client.operation.duration", "Duration of the call, from the arrival of the request to the end of the response.", "s",
-		[]float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}, false}
-	timeToFirstChunk = &instrument{"gen_ai.client.operation.time_to_first_chunk", "Time from the arrival of the request to the first event of a stream.", "s",
-		[]float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 60}, false}
-	chunkTime = &instrument{"gen_ai.client.operation.time_per_output_chunk", "Time between two events of a stream.", "s",
-		[]float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5}, false}
+	tokenUsage        = &instrument{"gen_ai.client.token.usage", "Number of input and output tokens used.", "{token}", tokenBounds(), false}
+	operationDuration = &instrument{"gen_ai.client.operation.duration", "Duration of the call, from the arrival of the request to the end of the response.", "s", durationBounds(), false}
+	timeToFirstChunk  = &instrument{"gen_ai.client.operation.time_to_first_chunk", "Time from the arrival of the request to the first event of a stream.", "s", firstChunkBounds(), false}
+	chunkTime         = &instrument{"gen_ai.client.operation.time_per_output_chunk", "Time between two events of a stream.", "s", chunkBounds(), false}
+)
+
+// The instruments of version 0.1.0 of the conventions, which keeps operationDuration for operations
+// that are not inferences.
+var (
+	inferenceDuration   = &instrument{"gen_ai.client.inference.duration", "Duration of the inference, from the arrival of the request to the end of the response.", "s", durationBounds(), false}
+	inferenceFirstChunk = &instrument{"gen_ai.client.inference.time_to_first_chunk", "Time from the arrival of the request to the first event of a stream.", "s", firstChunkBounds(), false}
+	inferenceChunkTime  = &instrument{"gen_ai.client.inference.time_per_output_chunk", "Time between two events of a stream.", "s", chunkBounds(), false}
+	callInput           = &instrument{"gen_ai.client.inference.operation.input_tokens", "Input tokens of a call.", "{token}", tokenBounds(), false}
+	callOutput          = &instrument{"gen_ai.client.inference.operation.output_tokens", "Output tokens of a call.", "{token}", tokenBounds(), false}
+	inputTokens         = &instrument{"gen_ai.client.inference.usage.input_tokens", "Input tokens, including those of a cache.", "{token}", nil, false}
+	outputTokens        = &instrument{"gen_ai.client.inference.usage.output_tokens", "Output tokens, including reasoning.", "{token}", nil, false}
+	cacheReadTokens     = &instrument{"gen_ai.client.inference.usage.cache_read.input_tokens", "Input tokens that the provider read from its cache.", "{token}", nil, false}
+	cacheWriteTokens    = &instrument{"gen_ai.client.inference.usage.cache_write.input_tokens", "Input tokens that the provider wrote to its cache.", "{token}", nil, false}
+	reasoningTokens     = &instrument{"gen_ai.client.inference.usage.reasoning.output_tokens", "Output tokens of reasoning.", "{token}", nil, false}
+)
+
+// Bounds of the instruments above. They are functions, since package variables must not read others
+// (traefik/yaegi#1585).
+
+func tokenBounds() []float64 {
+	return []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
+}
+
+func durationBounds() []float64 {
+	return []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+}
+
+// firstChunkBounds returns the bounds of the conventions and 20, 40 and 60 s for reasoning models,
+// whose first chunk is late.
+func firstChunkBounds() []float64 {
+	return []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 60}
+}
+
+func chunkBounds() []float64 {
+	return []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5}
+}
+
+// The instruments of this plugin.
+var (
 	gatewayDuration = &instrument{"chat_completion.gateway.duration", "Time from the arrival of the request until the middleware forwarded it.", "s",
 		[]float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, false}
 	policyDecisions  = &instrument{"chat_completion.policy.decisions", "Policy decisions on requests, as reported in X-Ai-Policy.", "{decision}", nil, false}
@@ -53,6 +95,7 @@ const (
 	requestModelAttribute  = "gen_ai.request.model"
 	responseModelAttribute = "gen_ai.response.model"
 	tokenTypeAttribute     = "gen_ai.token.type"
+	modalityAttribute      = "gen_ai.token.modality"
 	errorTypeAttribute     = "error.type"
 	serverAddressAttribute = "server.address"
 	serverPortAttribute    = "server.port"

@@ -45,18 +45,31 @@ func takeSpans(e *exporter) *spanRequest {
 		size += len(e.queue[count].Input) + len(e.queue[count].Response.Content)
 		count++
 	}
-	calls := e.queue[:count]
+	calls := filledCopies(e.queue[:count])
 	e.queue = append([]*Call(nil), e.queue[count:]...)
 	e.queuedBytes -= size
 	e.mu.Unlock()
 	if count == 0 {
 		return nil
 	}
-	fillDetails(calls)
 	if len(e.texts) > maxRequestTexts {
 		e.texts = requestTexts{}
 	}
-	return &spanRequest{body: compressBody(e, e.settings.traces, spanPayload(e.settings.resource, e.texts, calls)), spans: int64(count)}
+	return &spanRequest{body: compressBody(e, e.settings.traces, spanPayload(e.settings.resource, e.settings.semconv, e.texts, calls)), spans: int64(count)}
+}
+
+// filledCopies returns calls with their details. Those whose details were not filled in yet are
+// copies: the registry reads the calls at the same time.
+func filledCopies(calls []*Call) []*Call {
+	filled := append([]*Call(nil), calls...)
+	for i, c := range filled {
+		if c.Response.details != nil {
+			shallow := *c
+			filled[i] = &shallow
+		}
+	}
+	fillDetails(filled)
+	return filled
 }
 
 func sendSpans(ctx context.Context, e *exporter, request *spanRequest) *delivery {
@@ -100,7 +113,7 @@ func sendMetrics(ctx context.Context, e *exporter) *delivery {
 	now := time.Now()
 	all := &delivery{accepted: true}
 	texts := attributeTexts{}
-	for _, metrics := range metricRequests(collect(e.registry), pointBatch) {
+	for _, metrics := range metricRequests(collect(e.registry, e.settings.semconv), pointBatch) {
 		body := metricPayload(e.settings.resource, texts, metrics, e.registry.started, now)
 		d := postExport(ctx, e, e.settings.metrics, compressBody(e, e.settings.metrics, body))
 		if !d.accepted {

@@ -31,9 +31,9 @@ type requestTexts map[*Request]string
 // maxRequestTexts bounds requestTexts, which also keeps the requests alive.
 const maxRequestTexts = 1000
 
-// spanPayload returns the body of a request that exports spans. It is one long loop, since
+// spanPayload returns the body of a request that exports spans with the attributes of semconv. It is one long loop, since
 // interpreted calls are expensive; members that few spans have are built in other functions.
-func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
+func spanPayload(resource []string, semconv string, texts requestTexts, calls []*Call) []byte {
 	spans := make([]string, len(calls))
 	parameters := map[Parameter]string{} // attributes, of which many requests have the same
 	for i, c := range calls {
@@ -41,6 +41,9 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 		if !isKnown {
 			request = requestText(c, parameters)
 			texts[c.Request] = request
+		}
+		if semconv == semconvV01 && c.ErrorType != "" {
+			c = withErrorReason(c)
 		}
 		said := c.Response.ID + "," + c.Response.Model + "," + strings.Join(c.Response.FinishReasons, ",") + "," + strings.Join(c.Labels, ",")
 		if strings.ContainsAny(said, notPlainJSON) || !utf8.ValidString(said) {
@@ -79,8 +82,9 @@ func spanPayload(resource []string, texts requestTexts, calls []*Call) []byte {
 			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costSource(&c.Cost) + `"}}`
 		}
 		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
-			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens > 0 {
-			more += spanAttributes(c)
+			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens+
+				resp.Usage.InputAudioTokens+resp.Usage.OutputAudioTokens > 0 {
+			more += spanAttributes(c, semconv)
 		}
 		spans[i] = fmt.Sprintf(`{"traceId":"%s","spanId":"%s","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s%s`+
 			`,{"key":"http.response.status_code","value":{"intValue":"%d"}}%s]}`,
@@ -225,7 +229,7 @@ func spanMembers(c *Call, start int64) string {
 }
 
 // spanAttributes returns the attributes that not every call has. Unknown values are left out.
-func spanAttributes(c *Call) string {
+func spanAttributes(c *Call, semconv string) string {
 	text := ""
 	if c.FirstChunk > 0 {
 		text += numberAttribute("gen_ai.response.time_to_first_chunk", c.FirstChunk.Seconds())
@@ -233,7 +237,7 @@ func spanAttributes(c *Call) string {
 	if c.ErrorType != "" {
 		text += textAttribute(errorTypeAttribute, c.ErrorType)
 	}
-	text += usageAttributes(&c.Response.Usage)
+	text += usageAttributes(&c.Response.Usage, semconv)
 	if c.Quota != "" {
 		text += textAttribute("chat_completion.quota", c.Quota)
 	}
@@ -250,16 +254,24 @@ func spanAttributes(c *Call) string {
 }
 
 // usageAttributes returns the attributes that break the tokens down.
-func usageAttributes(u *Usage) string {
+func usageAttributes(u *Usage, semconv string) string {
 	text := ""
 	if u.CacheReadInputTokens > 0 {
 		text += wholeAttribute("gen_ai.usage.cache_read.input_tokens", u.CacheReadInputTokens)
 	}
-	if u.CacheCreationInputTokens > 0 {
+	if u.CacheCreationInputTokens > 0 && semconv == semconvV01 {
+		text += wholeAttribute("gen_ai.usage.cache_write.input_tokens", u.CacheCreationInputTokens)
+	} else if u.CacheCreationInputTokens > 0 {
 		text += wholeAttribute("gen_ai.usage.cache_creation.input_tokens", u.CacheCreationInputTokens)
 	}
 	if u.ReasoningOutputTokens > 0 {
 		text += wholeAttribute("gen_ai.usage.reasoning.output_tokens", u.ReasoningOutputTokens)
+	}
+	if u.InputAudioTokens > 0 && semconv == semconvV01 {
+		text += wholeAttribute("gen_ai.usage.audio.input_tokens", u.InputAudioTokens)
+	}
+	if u.OutputAudioTokens > 0 && semconv == semconvV01 {
+		text += wholeAttribute("gen_ai.usage.audio.output_tokens", u.OutputAudioTokens)
 	}
 	return text
 }
@@ -292,6 +304,8 @@ func parameterAttribute(p Parameter) string {
 			return ""
 		}
 		return textsAttribute(p.Name, texts)
+	case '{':
+		return levelAttribute(p)
 	}
 	number, err := strconv.ParseFloat(p.Value, 64)
 	if err != nil {
@@ -308,6 +322,19 @@ func parameterAttribute(p Parameter) string {
 		}
 	}
 	return wholeAttribute(p.Name, whole)
+}
+
+// levelAttribute returns the attribute of a reasoning level, which is a member of an object: effort
+// in the Responses API, thinkingLevel in Gemini's.
+func levelAttribute(p Parameter) string {
+	var members struct {
+		Effort string `json:"effort"`
+		Level  string `json:"thinkingLevel"`
+	}
+	if json.Unmarshal([]byte(p.Value), &members) != nil || members.Effort+members.Level == "" {
+		return ""
+	}
+	return textAttribute(p.Name, members.Effort+members.Level)
 }
 
 // attributeTexts caches the attributes of points as JSON. All instruments of a series have the same

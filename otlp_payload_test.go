@@ -52,7 +52,7 @@ func TestSpanAttributes(t *testing.T) {
 		Status: 200, ErrorType: "provider_cut", Labels: []string{"team", `a"b`}, Input: []byte(`[{"role":"user"}]`),
 		Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331", ParentID: "00f067aa0ba902b7", State: "v=1"},
 	}
-	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+	sameJSON(t, spanPayload(testResource, semconvBoth, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","parentSpanId":"00f067aa0ba902b7","traceState":"v=1",
 		"name":"chat gpt-4o","kind":3,"startTimeUnixNano":"1700000000000000005","endTimeUnixNano":"1700000002000000005",
 		"status":{"code":2,"message":"provider_cut"},
@@ -86,7 +86,7 @@ func TestSpanAttributes(t *testing.T) {
 
 func TestSpanOmitsUnknownAttributes(t *testing.T) {
 	c := &Call{Start: time.Unix(1, 0), Target: &Target{Operation: chatOperation, Provider: "openai"}, Request: &Request{}, Trace: &Trace{TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}}
-	sameJSON(t, spanPayload(testResource, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
+	sameJSON(t, spanPayload(testResource, semconvBoth, requestTexts{}, []*Call{c}), `{"resourceSpans":[{`+resourceJSON+`,"scopeSpans":[{`+scopeJSON+`,"spans":[{
 		"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331",
 		"name":"chat","kind":3,"startTimeUnixNano":"1000000000","endTimeUnixNano":"1000000000",
 		"attributes":[
@@ -107,7 +107,7 @@ func TestSpanOfSuccessSaysWhatQuotasDid(t *testing.T) {
 	} {
 		c := test.call
 		c.Start, c.Status, c.Target, c.Request, c.Trace = time.Unix(1, 0), 200, &Target{Operation: chatOperation}, &Request{}, &Trace{}
-		if got := string(spanPayload(testResource, requestTexts{}, []*Call{c})); !strings.Contains(got, test.want) {
+		if got := string(spanPayload(testResource, semconvBoth, requestTexts{}, []*Call{c})); !strings.Contains(got, test.want) {
 			t.Errorf("span %s, want %s in it", got, test.want)
 		}
 	}
@@ -126,7 +126,7 @@ func TestSpanPayloadIsValidJSON(t *testing.T) {
 		for _, text := range []string{`a"b`, `a\b`, "a\nb", "\x01", "\xff", "\xc3", "é", `\u0000`} {
 			plain, call := tracedCall(1), tracedCall(2)
 			put(call, text)
-			sent := spanPayload(testResource, requestTexts{}, []*Call{plain, call})
+			sent := spanPayload(testResource, semconvBoth, requestTexts{}, []*Call{plain, call})
 			var payload any
 			if err := json.Unmarshal(sent, &payload); err != nil || !utf8.Valid(sent) { // Unmarshal would repair invalid UTF-8
 				t.Errorf("%s %q: %v, UTF-8: %t", place, text, err, utf8.Valid(sent))

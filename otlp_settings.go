@@ -14,6 +14,7 @@ type otlpSettings struct {
 	traces   *otlpSignal // nil: none are sent
 	interval time.Duration
 	resource []string // its attributes, as alternating names and values
+	semconv  string   // the value of Telemetry.Semconv
 
 	spanWait time.Duration // the longest delay of a span
 	linger   time.Duration // how long an exporter without users waits for a new one

@@ -60,7 +60,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	}
 	startTelemetry(ctx, p.telemetry)
 	if p.exposes {
-		return &exposition{registry: p.telemetry.registry, name: name}, nil
+		return &exposition{registry: p.telemetry.registry, semconv: p.telemetry.semconv, name: name}, nil
 	}
 	startPrices(ctx, p.prices)
 	startStore(ctx, p)

@@ -63,7 +63,8 @@ type Target struct {
 	// MaxSeries is Telemetry.MaxSeries.
 	MaxSeries int
 
-	key string // all of the above as the registry's key
+	key        string // all of the above as the registry's key
+	readsParts bool   // the parts of a usage are read, and count
 }
 
 // Request describes a request to a provider.

@@ -1,6 +1,9 @@
 package chatcompletion
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+)
 
 // maxFinishReasons bounds the finish reasons that a record keeps: a provider could send thousands
 // of choices.
@@ -96,21 +99,22 @@ func fillDetails(calls []*Call) {
 		}
 		u := &members.Usage
 		if u.Prompt.CachedTokens+u.Prompt.CacheCreationTokens+u.Prompt.CacheWriteTokens+u.Completion.ReasoningTokens+u.CacheRead+u.CacheCreation > 0 {
-			takeSmallUsage(resp, u)
+			takeSmallUsage(&resp.Usage, u)
 		}
 	}
 }
 
-// takeSmallUsage takes the parts of the usage of a small response.
-func takeSmallUsage(resp *Response, u *smallUsage) {
-	prompt := &u.Prompt
+// takeSmallUsage takes the parts of the usage of a small response. It does not change that: the
+// metrics and the exporter read it at the same time.
+func takeSmallUsage(usage *Usage, u *smallUsage) {
+	prompt := u.Prompt
 	if prompt.CachedTokens == 0 {
 		prompt.CachedTokens = u.CacheRead // some gateways report both
 	}
 	if prompt.CacheCreationTokens == 0 {
 		prompt.CacheCreationTokens = u.CacheCreation
 	}
-	takeUsageDetails(&resp.Usage, prompt, &u.Completion)
+	takeUsageDetails(usage, &prompt, &u.Completion)
 }
 
 // usageDetails are members of a usage that count a part of its tokens.
@@ -140,3 +144,34 @@ func takeUsageDetails(u *Usage, prompt, completion *usageDetails) {
 		u.ReasoningOutputTokens = int64(count)
 	}
 }
+
+// errorReason is the finish reason, in version 0.1.0 of the conventions, of a choice that has not
+// ended.
+const errorReason = "error"
+
+// withErrorReason returns a call with the finish reason of a choice that was cut; the call itself if
+// there is none.
+func withErrorReason(c *Call) *Call {
+	reasons := c.Response.FinishReasons
+	if c.Status < 200 || c.Status >= 300 || len(reasons) >= choiceCount(c.Request) {
+		return c
+	}
+	cut := *c
+	cut.Response.FinishReasons = append(append([]string(nil), reasons...), errorReason)
+	return &cut
+}
+
+// choiceCount returns the number of choices that a request wants.
+func choiceCount(request *Request) int {
+	for _, p := range request.Parameters {
+		if p.Name == choiceCountParameter {
+			if count, err := strconv.Atoi(p.Value); err == nil {
+				return count
+			}
+		}
+	}
+	return 1
+}
+
+// choiceCountParameter is the name of the parameter with the number of choices.
+const choiceCountParameter = "gen_ai.request.choice.count"

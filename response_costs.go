@@ -128,7 +128,7 @@ func takeParts(reader *responseReader) {
 	parts, resp := &reader.parts, reader.record
 	if small := resp.details; small != nil {
 		parts.serviceTier = small.ServiceTier
-		takeSmallUsage(resp, &small.Usage)
+		takeSmallUsage(&resp.Usage, &small.Usage)
 		takeSmallParts(parts, &small.Usage)
 	}
 	resp.ServiceTier = parts.serviceTier

@@ -236,7 +236,7 @@ func TestEmbeddingsReportNoOutputTokens(t *testing.T) {
 	if input, output := header.Get(inputTokensHeader), header[outputTokensHeader]; input != "8" || output != nil {
 		t.Errorf("input and output tokens %q and %q, want 8 and none", input, output)
 	}
-	for name, text := range map[string]string{"line": string(newLine(c)), "span": string(spanPayload(nil, requestTexts{}, []*Call{c}))} {
+	for name, text := range map[string]string{"line": string(newLine(c, semconvBoth)), "span": string(spanPayload(nil, semconvBoth, requestTexts{}, []*Call{c}))} {
 		if !strings.Contains(text, "gen_ai.usage.input_tokens") || strings.Contains(text, "output_tokens") {
 			t.Errorf("%s: %s, want input tokens and no output tokens", name, text)
 		}

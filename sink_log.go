@@ -16,7 +16,8 @@ const (
 // callLog is the sink that writes one line of JSON for each call to stdout or stderr of Traefik. It
 // bypasses Traefik's own log, so that log's format and level do not apply.
 type callLog struct {
-	out io.Writer
+	out     io.Writer
+	semconv string // the value of Telemetry.Semconv
 }
 
 // callLine is a line of the log. Its members have the names of span attributes.
@@ -36,6 +37,7 @@ type callLine struct {
 	OutputTokens      *int64            `json:"gen_ai.usage.output_tokens,omitempty"`
 	CacheReadTokens   int64             `json:"gen_ai.usage.cache_read.input_tokens,omitempty"`
 	CacheCreateTokens int64             `json:"gen_ai.usage.cache_creation.input_tokens,omitempty"`
+	CacheWriteTokens  int64             `json:"gen_ai.usage.cache_write.input_tokens,omitempty"`
 	ReasoningTokens   int64             `json:"gen_ai.usage.reasoning.output_tokens,omitempty"`
 	CostAmount        json.RawMessage   `json:"gen_ai.usage.cost.amount,omitempty"`
 	CostCurrency      string            `json:"gen_ai.usage.cost.currency,omitempty"`
@@ -56,10 +58,13 @@ type callLine struct {
 // Consume writes the line of a call. A line that cannot be written is lost: there is nowhere to
 // report it.
 func (l *callLog) Consume(c *Call) {
-	_, _ = l.out.Write(append(newLine(c), '\n'))
+	_, _ = l.out.Write(append(newLine(c, l.semconv), '\n'))
 }
 
-func newLine(c *Call) []byte {
+func newLine(c *Call, semconv string) []byte {
+	if semconv == semconvV01 && c.ErrorType != "" {
+		c = withErrorReason(c)
+	}
 	request, resp := c.Request, &c.Response
 	line := &callLine{
 		Time:              c.Start.UTC().Format(time.RFC3339Nano),
@@ -84,6 +89,9 @@ func newLine(c *Call) []byte {
 		DurationSeconds:   c.Duration.Seconds(),
 		GatewaySeconds:    c.GatewayDuration.Seconds(),
 		FirstChunkSeconds: c.FirstChunk.Seconds(),
+	}
+	if semconv == semconvV01 {
+		line.CacheCreateTokens, line.CacheWriteTokens = 0, line.CacheCreateTokens
 	}
 	input, output := resp.Usage.InputTokens, resp.Usage.OutputTokens
 	if resp.Usage.InputKnown {

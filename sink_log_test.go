@@ -16,7 +16,7 @@ func TestLogLineSaysWhatQuotasDid(t *testing.T) {
 	} {
 		test.call.Target, test.call.Request = &Target{Operation: chatOperation}, &Request{}
 		var line map[string]any
-		if err := json.Unmarshal(newLine(test.call), &line); err != nil {
+		if err := json.Unmarshal(newLine(test.call, semconvBoth), &line); err != nil {
 			t.Fatal(err)
 		}
 		for member, want := range test.want {

@@ -21,6 +21,7 @@ const (
 // exposition is the handler that serves the metrics.
 type exposition struct {
 	registry *registry
+	semconv  string // the value of Telemetry.Semconv
 	name     string // of the middleware
 }
 
@@ -44,10 +45,10 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if acceptsGzip(req.Header["Accept-Encoding"]) {
 		header.Set("Content-Encoding", "gzip")
 		compressor := gzip.NewWriter(&body)
-		expose(compressor, collect(e.registry), open)
+		expose(compressor, collect(e.registry, e.semconv), open)
 		_ = compressor.Close()
 	} else {
-		expose(&body, collect(e.registry), open)
+		expose(&body, collect(e.registry, e.semconv), open)
 	}
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	rw.WriteHeader(http.StatusOK)

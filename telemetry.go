@@ -10,6 +10,7 @@ import (
 // telemetry is what follows from Config.Telemetry, decided once.
 type telemetry struct {
 	registry        *registry
+	semconv         string // the value of Telemetry.Semconv
 	target          Target // of the calls at every endpoint, except for the operation
 	labels          []label
 	sinks           []Sink        // in addition to the registry and the exporter

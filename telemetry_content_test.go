@@ -230,7 +230,7 @@ func TestContentCaptureIsOptIn(t *testing.T) {
 		if got := call.Input != nil && call.Response.Content != nil; got != sampled {
 			t.Errorf("sampled %t: input %q and output %q", sampled, call.Input, call.Response.Content)
 		}
-		if line := string(newLine(call)); strings.Contains(line, "canary") {
+		if line := string(newLine(call, semconvBoth)); strings.Contains(line, "canary") {
 			t.Errorf("log line %s, want no content", line)
 		}
 	}
@@ -271,7 +271,7 @@ func TestPromptsStayOutOfMetricsAndLogs(t *testing.T) {
 		t.Fatalf("%d calls, %d refused, want 6 and 5, and content of the first one: %+v", len(sink.calls), refused, sink.calls[0])
 	}
 	for _, call := range sink.calls {
-		logged += string(newLine(call))
+		logged += string(newLine(call, semconvBoth))
 	}
 	for what, text := range map[string]string{"log": logged, "exposition": scrape(t, p.telemetry.registry, http.MethodGet).Body.String()} {
 		if at := strings.Index(text, "canary"); at >= 0 {

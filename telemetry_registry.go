@@ -84,12 +84,16 @@ const (
 	histogramKinds // their number
 )
 
+// noValue is the value of a histogram that a call does not have.
+const noValue = -1
+
 // series holds the histograms of one combination of attributes.
 type series struct {
 	attributes []string // alternating names and values
 	histograms []*histogram
-	isPriced   bool  // the cost of a call is known
-	cost       int64 // of these calls, in picodollars
+	parts      []int64 // tokens by kind of part; nil: none were read
+	isPriced   bool    // the cost of a call is known
+	cost       int64   // of these calls, in picodollars
 }
 
 type histogram struct {
@@ -165,9 +169,17 @@ func aggregate(r *registry) {
 		}
 		values := []float64{float64(c.Duration) / 1e9, float64(c.GatewayDuration) / 1e9, float64(c.FirstChunk) / 1e9,
 			float64(resp.Usage.InputTokens), float64(resp.Usage.OutputTokens)} // not * 1e-9: 60 ms would be more than 0.06
+		if c.FirstChunk == 0 {
+			values[firstChunkHistogram] = noValue
+		}
+		if !resp.Usage.InputKnown {
+			values[inputHistogram] = noValue
+		}
+		if !resp.Usage.OutputKnown {
+			values[outputHistogram] = noValue
+		}
 		for place, value := range values {
-			if (place == firstChunkHistogram && value == 0) || (place == inputHistogram && !resp.Usage.InputKnown) ||
-				(place == outputHistogram && !resp.Usage.OutputKnown) {
+			if value == noValue {
 				continue
 			}
 			h := s.histograms[place]
@@ -182,6 +194,9 @@ func aggregate(r *registry) {
 		}
 		if c.Chunks != nil {
 			addChunks(s.histograms[chunkHistogram], c.Chunks)
+		}
+		if c.Target.readsParts {
+			addParts(s, c)
 		}
 		if request.Policy != "" {
 			if request.ReportOnly {
@@ -283,23 +298,24 @@ func countDecisions(texts map[string]int64) map[string]int64 {
 	return counts
 }
 
-// collect returns the state of all instruments, including all calls so far. It holds the lock for
-// one series at a time, so that many series do not delay requests.
-func collect(r *registry) []metric {
+// collect returns the state of all instruments under the names that semconv selects, including all
+// calls so far. It holds the lock for one series at a time, so that many series do not delay
+// requests.
+func collect(r *registry, semconv string) []metric {
 	r.mu.Lock()
 	aggregateAndUnlock(r)
 	all, decisions, lost := collectCounters(r)
 	points := make([][]point, histogramKinds)
 	var costs []point
+	totals := &tokenTotals{places: map[string]int{}}
 	for _, s := range all {
 		collectSeries(r, s, points)
 		costs = appendCost(r, s, costs)
+		if semconv != semconvLegacy {
+			addTotals(r, s, totals)
+		}
 	}
-	metrics := []metric{
-		{tokenUsage, append(points[inputHistogram], points[outputHistogram]...)},
-		{operationDuration, points[durationHistogram]},
-		{timeToFirstChunk, points[firstChunkHistogram]},
-		{chunkTime, points[chunkHistogram]},
+	metrics := append(callMetrics(points, totals, semconv), []metric{
 		{gatewayDuration, points[gatewayHistogram]},
 		{callCost, costs},
 		{unknownCosts, unknownCostPoints(r)},
@@ -307,7 +323,7 @@ func collect(r *registry) []metric {
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},
 		{lookUpFailures, failurePoints(r)},
-	}
+	}...)
 	if r.quotas != nil {
 		metrics = append(metrics, quotaMetrics(quotaStates(r.quotas, time.Now().UnixMilli()))...)
 		metrics = append(metrics, storeMetrics()...)
@@ -351,16 +367,9 @@ func collectSeries(r *registry, s *series, points [][]point) {
 		for _, count := range p.counts {
 			p.count += count
 		}
-		if p.count == 0 {
-			continue
+		if p.count > 0 {
+			points[kind] = append(points[kind], p)
 		}
-		switch kind {
-		case inputHistogram:
-			p.attributes = withAttribute(s.attributes, tokenTypeAttribute, "input")
-		case outputHistogram:
-			p.attributes = withAttribute(s.attributes, tokenTypeAttribute, "output")
-		}
-		points[kind] = append(points[kind], p)
 	}
 }
 

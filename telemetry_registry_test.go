@@ -25,7 +25,7 @@ func newTestCall(change func(c *Call)) *Call {
 
 // pointsOf returns the points of an instrument.
 func pointsOf(r *registry, wanted *instrument) []point {
-	for _, m := range collect(r) {
+	for _, m := range collect(r, semconvBoth) {
 		if m.instrument == wanted {
 			return m.points
 		}
@@ -122,7 +122,7 @@ func TestMetricsOmitUnknownValues(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry()
 			recordCall(r, newTestCall(test.change))
-			for _, m := range collect(r) {
+			for _, m := range collect(r, semconvLegacy) {
 				want := test.want[m.instrument]
 				if want == nil && m.instrument != activeStreams {
 					want = map[string]int64{}
@@ -435,7 +435,7 @@ func TestCollectedPointsAreSnapshots(t *testing.T) {
 	recordCall(r, newTestCall(nil))
 	before := pointsOf(r, operationDuration)
 	recordCall(r, newTestCall(nil))
-	_ = collect(r)
+	_ = collect(r, semconvBoth)
 	if p := before[0]; p.count != 1 || p.counts[7] != 1 {
 		t.Errorf("count %d and buckets %v after another call, want those of 1", p.count, p.counts)
 	}
@@ -452,7 +452,7 @@ func TestBrokenRecordDoesNotBlockOthers(t *testing.T) {
 			}
 		}()
 		recordCall(r, broken)
-		collect(r)
+		collect(r, semconvBoth)
 	}()
 	recordCall(r, newTestCall(nil))
 	if got := len(pointsOf(r, operationDuration)); got != 1 {

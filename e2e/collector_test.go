@@ -16,13 +16,22 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// instruments are the plugin's metrics, according to the GenAI semantic conventions. All points
-// have the attributes in always, and may have those in sometimes. The store's exist with Redis only.
-var instruments = map[string]struct {
+// expectedMetric is what is known of a metric.
+type expectedMetric struct {
 	unit              string
 	bounds            []float64 // nil: a counter
 	always, sometimes []string
-}{
+}
+
+// tokenCounter counts tokens, of all outcomes together.
+var tokenCounter = expectedMetric{
+	"{token}", nil, []string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.token.modality", "team"},
+	[]string{"gen_ai.request.model", "gen_ai.response.model"},
+}
+
+// instruments are the plugin's metrics, according to the GenAI semantic conventions. All points
+// have the attributes in always, and may have those in sometimes. The store's exist with Redis only.
+var instruments = map[string]expectedMetric{
 	"gen_ai.client.token.usage": {
 		"{token}", []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864},
 		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.token.type", "team"}, []string{"error.type"},
@@ -40,6 +49,32 @@ var instruments = map[string]struct {
 		"s", []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5},
 		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
 	},
+	"gen_ai.client.inference.duration": {
+		"s", []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "team"},
+		[]string{"gen_ai.request.model", "gen_ai.response.model", "error.type"},
+	},
+	"gen_ai.client.inference.time_to_first_chunk": {
+		"s", []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 60},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.inference.time_per_output_chunk": {
+		"s", []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.inference.operation.input_tokens": {
+		"{token}", []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.inference.operation.output_tokens": {
+		"{token}", []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864},
+		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model", "team"}, []string{"error.type"},
+	},
+	"gen_ai.client.inference.usage.input_tokens":             tokenCounter,
+	"gen_ai.client.inference.usage.output_tokens":            tokenCounter,
+	"gen_ai.client.inference.usage.cache_read.input_tokens":  tokenCounter,
+	"gen_ai.client.inference.usage.cache_write.input_tokens": tokenCounter,
+	"gen_ai.client.inference.usage.reasoning.output_tokens":  tokenCounter,
 	"chat_completion.gateway.duration": {
 		"s", []float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		[]string{"gen_ai.operation.name", "gen_ai.provider.name", "team"},
@@ -148,14 +183,20 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 		checkPoint(t, point, began, ended)
 	}
 	for metric, want := range map[string]float64{
-		"gen_ai.client.token.usage":                   8,
-		"gen_ai.client.operation.duration":            6,
-		"gen_ai.client.operation.time_to_first_chunk": 2,
-		"chat_completion.gateway.duration":            6,
-		"chat_completion.policy.decisions":            1,
-		"chat_completion.cost":                        sentTokens()["input"] + sentTokens()["output"], // a dollar a token
-		"chat_completion.quota.used":                  sentTokens()["input"] + sentTokens()["output"],
-		"chat_completion.quota.limit":                 1000000,
+		"gen_ai.client.token.usage":                       8,
+		"gen_ai.client.operation.duration":                6,
+		"gen_ai.client.operation.time_to_first_chunk":     2,
+		"gen_ai.client.inference.duration":                6,
+		"gen_ai.client.inference.time_to_first_chunk":     2,
+		"gen_ai.client.inference.operation.input_tokens":  4,
+		"gen_ai.client.inference.operation.output_tokens": 4,
+		"gen_ai.client.inference.usage.input_tokens":      sentTokens()["input"],
+		"gen_ai.client.inference.usage.output_tokens":     sentTokens()["output"],
+		"chat_completion.gateway.duration":                6,
+		"chat_completion.policy.decisions":                1,
+		"chat_completion.cost":                            sentTokens()["input"] + sentTokens()["output"], // a dollar a token
+		"chat_completion.quota.used":                      sentTokens()["input"] + sentTokens()["output"],
+		"chat_completion.quota.limit":                     1000000,
 	} {
 		if got := counts[metric]; got != want {
 			t.Errorf("%s: %v values, want %v", metric, got, want)
@@ -174,6 +215,44 @@ func TestCollectorReceivesGenAIMetrics(t *testing.T) {
 		return totals{"": float64(len(chatSpans(t, collector)))}
 	})
 	checkSpans(t, chatSpans(t, collector), began, ended)
+	checkNoErrors(t, g)
+}
+
+// TestCollectorReceivesVersion01 exports with the names of version 0.1.0 of the conventions alone.
+// The details of usages are read, although nothing else needs them.
+func TestCollectorReceivesVersion01(t *testing.T) {
+	collector := startCollector(t)
+	g := start(t, gateway.Options{Env: []string{
+		"OTEL_SERVICE_NAME=ai-gateway", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test",
+	}})
+	telemetry := otlp(collector.URL)
+	telemetry["semconv"] = "v0.1"
+	telemetry["otlp"].(map[string]any)["traces"] = false
+	configure(t, g, metered(map[string]any{
+		"model": "gpt-4o", "allowModelOverride": true, "allowedModels": []string{"gpt-4o"}, "telemetry": telemetry,
+	}, upstream(t, counting(pause)).URL))
+	began, ended := send(t, g.URL)
+
+	for direction, want := range sentTokens() {
+		metric := "gen_ai.client.inference.usage." + direction + "_tokens"
+		awaitTotals(t, metric, totals{"unknown": want}, func() totals {
+			return received(t, collector, metric, pointValue, "gen_ai.token.modality")
+		})
+	}
+	awaitTotals(t, "calls", totals{"": 4, "500": 1, "model_not_found": 1}, func() totals {
+		return received(t, collector, "gen_ai.client.inference.duration", pointCount, "error.type")
+	})
+	seen := map[string]bool{}
+	for _, point := range points(t, collector) {
+		seen[point.Metric] = true
+		checkPoint(t, point, began, ended)
+	}
+	for metric := range instruments {
+		isLegacy := strings.HasPrefix(metric, "gen_ai.client.token.") || strings.HasPrefix(metric, "gen_ai.client.operation.")
+		if strings.HasPrefix(metric, "gen_ai.") && seen[metric] == isLegacy {
+			t.Errorf("%s was received: %t, want %t", metric, seen[metric], !isLegacy)
+		}
+	}
 	checkNoErrors(t, g)
 }
 
@@ -246,7 +325,7 @@ func checkBuckets(t *testing.T, p backends.Point, took time.Duration) {
 	if p.Unit == "s" && p.Sum > took.Seconds() {
 		t.Errorf("%s: %v s, want at most the total duration %v", p.Metric, p.Sum, took)
 	}
-	if p.Metric == "gen_ai.client.operation.time_per_output_chunk" && p.Sum < 2*(contentEvents*pause).Seconds()*0.8 {
+	if strings.HasSuffix(p.Metric, ".time_per_output_chunk") && p.Sum < 2*(contentEvents*pause).Seconds()*0.8 {
 		t.Errorf("%s: %v s, want about %v, the provider's pauses", p.Metric, p.Sum, 2*contentEvents*pause)
 	}
 }

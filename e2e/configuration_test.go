@@ -55,6 +55,7 @@ http:
           telemetry:
             provider: azure.ai.openai
             maxSeries: 300
+            semconv: v0.1
             labels:
               team: $(headers.x-team)
               site: "7"
@@ -104,6 +105,7 @@ prefix = "Key"
 [http.middlewares.governed.plugin.chat-completion.telemetry]
 provider = "azure.ai.openai"
 maxSeries = 300
+semconv = "v0.1"
 [http.middlewares.governed.plugin.chat-completion.telemetry.labels]
 team = "$(headers.x-team)"
 site = "7"
@@ -128,7 +130,7 @@ X-Key = "urn:env:NO_SUCH_KEY"
   "allowParamsOverride": false, "limits": {"n": 2}, "dropParams": ["stop", "top_k"], "allowedModels": ["gpt-4o*", "o1"],
   "modelAliases": {"fast": "gpt-4o-mini"}, "modelHeader": "X-Model", "authHeader": {"name": "api-key", "prefix": "Key"},
   "maxRequestBodySize": 1048576, "path": "/v1/chat/completions", "mode": "enforce", "streamUsage": "never",
-  "telemetry": {"provider": "azure.ai.openai", "maxSeries": 300, "labels": {"team": "$(headers.x-team)", "site": "7"},
+  "telemetry": {"provider": "azure.ai.openai", "maxSeries": 300, "semconv": "v0.1", "labels": {"team": "$(headers.x-team)", "site": "7"},
     "traces": {"sampleRatio": 0.5, "captureContent": true, "contentMaxBytes": 1000},
     "otlp": {"endpoint": "http://127.0.0.1:9", "interval": "1h", "timeout": "5s", "compression": "none",
       "metrics": false, "traces": false, "headers": {"X-Key": "urn:env:NO_SUCH_KEY"}}}
@@ -157,6 +159,7 @@ mode=enforce
 streamUsage=never
 telemetry.provider=azure.ai.openai
 telemetry.maxSeries=300
+telemetry.semconv=v0.1
 telemetry.labels.team=$(headers.x-team)
 telemetry.labels.site=7
 telemetry.traces.sampleRatio=0.5

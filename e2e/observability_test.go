@@ -184,11 +184,11 @@ func TestDashboardIsValid(t *testing.T) {
 
 // startExample runs Traefik with the example before the provider. base is the URL for requests,
 // metrics the one of the metrics.
-func startExample(t *testing.T, provider, collector string) (base, metrics string) {
+func startExample(t *testing.T, provider, collector string, environment ...string) (base, metrics string) {
 	t.Helper()
 	web, metricsAddress := freeAddress(t), freeAddress(t)
 	launch(t, readExample(t, "traefik.yml", "127.0.0.1:8000", web, "127.0.0.1:8082", metricsAddress), readExample(t, "dynamic.yml", "interval: 15s", "interval: 1s"),
-		"UPSTREAM="+provider, "COLLECTOR_URL="+collector)
+		append(environment, "UPSTREAM="+provider, "COLLECTOR_URL="+collector)...)
 	base, metrics = "http://"+web, "http://"+metricsAddress
 	await(t, "the example serves", func() bool {
 		response, err := http.Get(metrics + metricsPath)
@@ -242,9 +242,20 @@ func exampleCalls(t *testing.T, base string) int {
 }
 
 // TestExampleQueriesHaveResults runs the example as its README describes, but without a Collector,
-// so that some telemetry is lost.
+// so that some telemetry is lost: with both names of metrics, and with those that the environment
+// selects.
 func TestExampleQueriesHaveResults(t *testing.T) {
-	base, metrics := startExample(t, upstream(t, demonstration()).URL, dead())
+	for name, test := range map[string]struct{ environment, calls string }{
+		"both": {"", callsSeries},
+		"v0.1": {"OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental", "gen_ai_client_inference_duration_seconds_count"},
+	} {
+		t.Run(name, func(t *testing.T) { exampleQueriesHaveResults(t, test.environment, test.calls) })
+	}
+}
+
+func exampleQueriesHaveResults(t *testing.T, environment, callsSeries string) {
+	t.Helper()
+	base, metrics := startExample(t, upstream(t, demonstration()).URL, dead(), environment)
 	prometheus := startPrometheus(t, readExample(t, "prometheus.yml",
 		"127.0.0.1:8082", strings.TrimPrefix(metrics, "http://"),
 		"scrape_interval: 15s", "scrape_interval: 250ms",
@@ -257,6 +268,9 @@ func TestExampleQueriesHaveResults(t *testing.T) {
 		await(t, fmt.Sprintf("Prometheus knows %d calls", calls), func() bool {
 			return stored(t, prometheus, callsSeries)[""] == float64(calls)
 		})
+	}
+	if legacy := stored(t, prometheus, tokensSeries); (len(legacy) == 0) != (environment != "") {
+		t.Errorf("legacy series %v with the environment %q", legacy, environment)
 	}
 	for _, q := range append(panelQueries(t), ruleQueries(t)...) {
 		t.Run(q.name, func(t *testing.T) {

@@ -55,8 +55,7 @@ func (p *talker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	ctx := context.WithoutCancel(r.Context())
 	say := func(text string) { _ = connection.Write(ctx, websocket.MessageText, []byte(text)) }
 	say(`{"type":"session.created","event_id":"e0","session":{"object":"realtime.session","model":"` + r.URL.Query().Get("model") + `"}}`)
-	cancel := func() {}
-	defer func() { cancel() }()
+	cancelled := make(chan struct{}, 1)
 	for {
 		kind, message, err := connection.Read(ctx)
 		if err != nil {
@@ -72,23 +71,25 @@ func (p *talker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		_ = json.Unmarshal(message, &event)
 		switch event.Type {
 		case "response.create":
-			var responding context.Context
-			responding, cancel = context.WithCancel(ctx)
-			go func() {
+			cancelled = make(chan struct{}, 1)
+			go func(cancelled chan struct{}) {
 				say(`{"type":"response.created","event_id":"e1","response":{"object":"realtime.response","id":"resp_1","status":"in_progress"}}`)
 				status := "completed"
 				for range 3 {
 					say(`{"type":"response.output_audio.delta","event_id":"e2","delta":"` + strings.Repeat("AAAA", 1000) + `"}`)
 					select {
-					case <-responding.Done():
+					case <-cancelled:
 						status = "cancelled"
 					case <-time.After(p.pause):
 					}
 				}
 				say(`{"type":"response.done","event_id":"e3","response":{"object":"realtime.response","id":"resp_1","status":"` + status + `","output":[],"usage":` + talkerUsage + `}}`)
-			}()
+			}(cancelled)
 		case "response.cancel":
-			cancel()
+			select {
+			case cancelled <- struct{}{}:
+			default: // it is cancelled already
+			}
 		case "close":
 			_ = connection.Close(4000, "told to")
 			return

@@ -56,12 +56,20 @@ func TestScalingGuideMatchesPrometheus(t *testing.T) {
 
 	for _, c := range combinations {
 		t.Run("series of "+c.team, func(t *testing.T) {
-			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(c.row) + ` \|.*\| (\d+) \|$`).FindStringSubmatch(scalingGuide(t))
+			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(c.row) + ` \|.*\| (\d+) \| (\d+) \| (\d+) \|$`).FindStringSubmatch(scalingGuide(t))
 			if row == nil {
 				t.Fatalf("docs/scaling.md has no row %q", c.row)
 			}
-			if want, _ := strconv.ParseFloat(row[1], 64); series(c.team) != want {
-				t.Errorf("%v series, but docs/scaling.md says %v", series(c.team), want)
+			for i, selected := range []string{
+				`count({team=%q,__name__!~"gen_ai_client_inference_.+"})`, // legacy
+				`count({team=%[1]q,__name__!~"gen_ai_client_(token_usage|operation)_.+"})` + // v0.1
+					` + (count({team=%[1]q,__name__=~"gen_ai_client_operation_duration_.+",gen_ai_operation_name="embeddings"}) or vector(0))`,
+				`count({team=%q})`, // both
+			} {
+				got := one(t, prometheus, fmt.Sprintf(selected, c.team))
+				if want, _ := strconv.ParseFloat(row[i+1], 64); got != want {
+					t.Errorf("%v series by %s, but docs/scaling.md says %v", got, selected, want)
+				}
 			}
 		})
 	}

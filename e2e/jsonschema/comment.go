@@ -22,7 +22,7 @@ var (
 	refusedSentence = regexp.MustCompile(`(?s)\bRefused: (.*)$`)
 	codeLine        = regexp.MustCompile(`(?m)^    (\S+(?: \S+)*)`)
 	literal         = regexp.MustCompile(`^([^\s,;(]+?)(?:,.*| \([^)]*\))?\.?$`)
-	listed          = regexp.MustCompile(`^\w+ is (?:[^.:]*: )?(\w+(?:, \w+)*,? or \w+)\b`)
+	listed          = regexp.MustCompile(`^\w+ is (?:[^.:]*: )?(\w[\w.]*(?:, \w[\w.]*)*,? or \w+)\b`)
 	comma           = regexp.MustCompile(`,? or |, `)
 	oneValue        = regexp.MustCompile(`\b[Ii]ts one value, (\w+),`)
 	likeAnother     = regexp.MustCompile(`^\w+ is like (\w+)\.(\w+)\b`)
