@@ -134,11 +134,6 @@ func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) 
 	}
 }
 
-// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
-func isCaptured(k kind) bool {
-	return k == completions || k == messages || k == generateContent || k == streamGenerateContent
-}
-
 // captureContent keeps the prompt of a call, and has the response captured.
 func captureContent(x *exchange, pl *plan, maxBytes int) {
 	x.response.reader.capture = &capture{kind: x.kind, left: maxBytes}

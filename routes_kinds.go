@@ -60,3 +60,24 @@ func newEndpointKinds() []*endpointKind {
 		{kind: governedPassthrough, operation: passthroughOperation, parameters: modelParameters},
 	}
 }
+
+// generatesContent reports whether a kind is generateContent, in one response or as a stream.
+func generatesContent(k kind) bool {
+	return k == generateContent || k == streamGenerateContent
+}
+
+// generatesText reports whether endpoints of a kind generate text, so that their responses have output.
+func generatesText(k kind) bool {
+	return k == completions || k == responses || k == messages || generatesContent(k)
+}
+
+// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
+func isCaptured(k kind) bool {
+	return k == completions || k == messages || generatesContent(k)
+}
+
+// isGemini reports whether responses of a kind have the members of Gemini's protocol. Those of predict
+// have others, which depend on the model. It is called for each window of a stream, and so calls nothing.
+func isGemini(k kind) bool {
+	return k == generateContent || k == streamGenerateContent || k == embedContent || k == batchEmbedContents || k == countContents
+}

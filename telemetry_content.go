@@ -73,7 +73,7 @@ func captureInput(k kind, body []byte, maxBytes int) []byte {
 	if request.SystemInstruction == nil {
 		request.SystemInstruction = request.Instruction
 	}
-	hasContents := k == generateContent || k == streamGenerateContent
+	hasContents := generatesContent(k)
 	count, hasSystem := len(request.Messages), k == messages && len(request.System) > 0
 	if hasContents {
 		count = len(request.Contents)
