@@ -37,7 +37,7 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 	if p.reportOnly {
 		return preparePassthrough(p, passthrough, rw, req)
 	}
-	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
+	if one := p.listedModel.FindStringSubmatch(req.URL.Path); one != nil {
 		showModel(p, rw, req, one[1])
 		return nil
 	}
