@@ -181,7 +181,7 @@ func serveTunnel(x *exchange, res *http.Response) error {
 		header[name] = values
 	}
 	if w.charges != nil {
-		setLimitHeaders(header, w.charges, nil)
+		setLimitHeaders(header, w.errors, w.charges, nil)
 	}
 	connection, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {

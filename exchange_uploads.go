@@ -172,8 +172,7 @@ func settleUpload(x *exchange) {
 		x.decision = u.decision
 	}
 	if apiErr != nil {
-		before := x.decision
-		x.decision = mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
+		x.decision = refusedLater(x.decision, apiErr)
 		if w.status == 0 {
 			rejectUpload(w, apiErr)
 		}
