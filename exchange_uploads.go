@@ -40,8 +40,8 @@ func setFormRules(x *exchange, p *policy, ep *endpoint, f *form, names []string)
 	f.reportOnly = p.reportOnly
 }
 
-// formAgain returns a form for the rules of another provider or instance.
-func formAgain(x *exchange, p *policy, pr *provider, ep *endpoint, f *form) *form {
+// formFor returns a form with the rules of another provider or instance.
+func formFor(x *exchange, p *policy, pr *provider, ep *endpoint, f *form) *form {
 	own := &form{contentType: f.contentType, delimiter: f.delimiter}
 	setFormRules(x, p, ep, own, enforcedNames(x, pr))
 	return own
@@ -59,13 +59,13 @@ func reapplyUpload(x *exchange, p *policy, pr *provider, ep *endpoint, req *http
 		return &plan{decision: prior.decision, form: prior.form, streams: true}, nil
 	}
 	body := joinedBody(prior)
-	return planHeldForm(ep, req, &plan{decoded: body, form: formAgain(x, p, pr, ep, prior.form)})
+	return planHeldForm(ep, req, &plan{decoded: body, form: formFor(x, p, pr, ep, prior.form)})
 }
 
 // planFormFallback decides what a fallback is sent of a form instead of the plan for the first provider.
 func planFormFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	first := x.plan
-	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formAgain(x, p, pr, ep, first.form)}
+	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formFor(x, p, pr, ep, first.form)}
 	if p.reportOnly {
 		return pl, nil
 	}

@@ -20,6 +20,11 @@ type modelRules struct {
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
 
+// hasModelRules reports whether a policy says anything about models.
+func hasModelRules(rules *modelRules) bool {
+	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || rules.consumers != nil
+}
+
 // decideModel decides on the model of a body.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
