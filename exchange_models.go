@@ -216,7 +216,7 @@ func filteredModels(p *policy, of *protocol, held *bufferedResponse, name string
 		return filteredList(p, of, list), nil
 	}
 	for _, element := range list.Data {
-		if id := listedName(of, element); id == name || id == "models/"+name { // Gemini also knows them without it
+		if id := listedName(of, element); id == name || id == modelsCollection+"/"+name { // Gemini also knows them without it
 			return element, nil
 		}
 	}

@@ -170,7 +170,7 @@ func captureParts(capt *capture, to *capturedChoice, parts []contentPart) {
 type candidatesContent struct {
 	Candidates []struct {
 		Index        int              `json:"index"`
-		Content      *contentOfGemini `json:"content"`
+		Content      *geminiMessage `json:"content"`
 		FinishReason string           `json:"finishReason"`
 	} `json:"candidates"`
 }
