@@ -61,7 +61,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 	if row.protocol != openAIProtocol && !isRouted(p.routes, row) {
 		bad = &problems{}
 	}
-	if row.hasRules {
+	if !row.onlyModel {
 		parseRules(bad, config, ep, row.names)
 	}
 	if row.config != "" {
@@ -156,7 +156,7 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	for _, r := range routes {
 		var others []*parameter
 		for _, row := range newEndpointKinds() {
-			if r.kind == row.kind && row.kind != completions && row.hasRules && (ep.strict || row.kind == embeddings) {
+			if r.kind == row.kind && row.kind != completions && !row.onlyModel && (ep.strict || row.kind == embeddings) {
 				others = row.parameters()
 				if row.configured != nil {
 					others = append(others, row.configured()...)
@@ -240,6 +240,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 		ep.auth = pr.auths[of.name]
 		ep.strict = known.strict || known.name == of.name
 	}
+	ep.isUncommon = ep.isVersioned || ep.isModelPath || ep.takesForms
 	if row.kind == completions {
 		ep.tokenLimitName = known.tokenLimitName
 		ep.canAddUsage = known.streamUsage

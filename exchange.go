@@ -84,7 +84,7 @@ func applyPlan(x *exchange, pl *plan) {
 // send sends the plan to the one provider, or to several until one has responded.
 func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	pr := p.providers[0]
-	if x.kind == realtime && isHandshake(x, req) {
+	if x.kind == realtime && upgradesToWebSocket(req) {
 		sendHandshake(x, p, rw, req)
 		return
 	}

@@ -7,7 +7,7 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath || ep.takesForms {
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isUncommon {
 		return planUncommon(x, p, pr, ep, req)
 	}
 	return planRequest(ep, req)

@@ -27,11 +27,6 @@ const (
 // errTunnelEnded is what ends the work of a reverse proxy whose connection the middleware has taken.
 var errTunnelEnded = errors.New("the WebSocket has ended")
 
-// isHandshake reports whether a request of an exchange is one for a WebSocket that is governed.
-func isHandshake(x *exchange, req *http.Request) bool {
-	return x.kind == realtime && upgradesToWebSocket(req)
-}
-
 // sendHandshake sends the request for a WebSocket to the provider.
 func sendHandshake(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	isFirst := x.tunnel == nil

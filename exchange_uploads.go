@@ -136,12 +136,12 @@ func decideLate(late *lateDecision, requested string) (string, *apiError) {
 			return "", apiErr
 		}
 	}
-	setUpload(late, d)
+	setLateDecision(late, d)
 	return sentModel(f, d), nil
 }
 
-// setUpload sets the decision on a form that streams.
-func setUpload(late *lateDecision, d *decision) {
+// setLateDecision sets the decision on a form that streams.
+func setLateDecision(late *lateDecision, d *decision) {
 	if late.merges {
 		d = mergeDecisions(late.upload.decision, d)
 	}
@@ -157,7 +157,7 @@ func refuseLate(late *lateDecision, apiErr *apiError) {
 		return
 	}
 	if late.plan.form.reportOnly {
-		setUpload(late, asReport(late.ep.models, new(plan), apiErr).decision)
+		setLateDecision(late, asReport(late.ep.models, new(plan), apiErr).decision)
 		return
 	}
 	u.apiErr = apiErr

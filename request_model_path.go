@@ -70,6 +70,12 @@ const (
 
 // pathEndpoint returns the endpoint for the action and the model in the path of a request.
 func pathEndpoint(all *pathEndpoints, req *http.Request) (*endpoint, *apiError) {
+	all.mu.RLock()
+	ep := all.byPath[req.URL.Path]
+	all.mu.RUnlock()
+	if ep != nil {
+		return ep, nil
+	}
 	parsed, isOne := parseModelPath(req.URL)
 	if !isOne || parsed.action == "" {
 		return nil, notModelPath()
@@ -78,14 +84,7 @@ func pathEndpoint(all *pathEndpoints, req *http.Request) (*endpoint, *apiError) 
 	if base == nil {
 		return nil, unknownAction(parsed.action, all.byAction)
 	}
-	path := req.URL.Path
-	all.mu.RLock()
-	ep := all.byPath[path]
-	all.mu.RUnlock()
-	if ep == nil {
-		ep = newPathEndpoint(all, base, path, parsed.model)
-	}
-	return ep, nil
+	return newPathEndpoint(all, base, req.URL.Path, parsed.model), nil
 }
 
 // newPathEndpoint returns and remembers the endpoint of an action for a path. Those of an action share the
