@@ -5,12 +5,13 @@ import (
 	"strings"
 )
 
-// newEndpoints returns the endpoints of a provider with their rules.
+// newEndpoints returns the endpoints of a provider with their rules, and sets those of it that a request selects
+// by its path or its version of the protocol.
 func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules *modelRules) map[kind]*endpoint {
 	all := map[kind]*endpoint{}
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
-	pr.later = map[kind]*endpoint{}
-	pr.actions, pr.paths = map[string]*endpoint{}, &pathEndpoints{byPath: map[string]*endpoint{}}
+	pr.laterVersions = map[kind]*endpoint{}
+	pr.modelPaths = &pathEndpoints{byAction: map[string]*endpoint{}, byPath: map[string]*endpoint{}}
 	for _, row := range newEndpointKinds() {
 		ep := newEndpoint(row, pr)
 		ep.models = rules
@@ -28,11 +29,11 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
 		useSentParameters(p, ep)
-		if row.protocol == anthropicProtocol {
-			pr.later[row.kind] = withoutSampling(ep)
+		if ep.isVersioned {
+			pr.laterVersions[row.kind] = withoutSampling(ep)
 		}
-		if row.action != "" {
-			pr.actions[row.action] = ep
+		if ep.isModelPath {
+			pr.modelPaths.byAction[row.action] = ep
 		}
 		all[row.kind] = ep
 	}
@@ -60,7 +61,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 	if row.protocol != openAIProtocol && !isRouted(p.routes, row) {
 		bad = &problems{}
 	}
-	if row.hasRules {
+	if !row.onlyModel {
 		parseRules(bad, config, ep, row.names)
 	}
 	if row.config != "" {
@@ -133,7 +134,7 @@ func requireParameters(ep *endpoint) {
 	ep.parameters.required = required
 }
 
-// useSentParameters has an endpoint tell the parameters that someone wants.
+// useSentParameters sets which parameters the decisions of an endpoint name, for spans and for quotas.
 func useSentParameters(p *policy, ep *endpoint) {
 	for _, e := range []*endpoint{ep, configOf(ep)} {
 		if e == nil {
@@ -155,7 +156,7 @@ func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
 	for _, r := range routes {
 		var others []*parameter
 		for _, row := range newEndpointKinds() {
-			if r.kind == row.kind && row.kind != completions && row.hasRules && (ep.strict || row.kind == embeddings) {
+			if r.kind == row.kind && row.kind != completions && !row.onlyModel && (ep.strict || row.kind == embeddings) {
 				others = row.parameters()
 				if row.configured != nil {
 					others = append(others, row.configured()...)
@@ -230,15 +231,16 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough && row.kind != realtime, strict: known.strict, parses: row.conversation != "",
-		cache: newDecisionCache(cachedMaxBytes), isVersioned: row.protocol == anthropicProtocol, isModelPath: row.action != "",
-		takesForms: row.kind == governedPassthrough,
+		cache: newDecisionCache(cachedMaxBytes), isModelPath: row.action != "", takesForms: row.kind == governedPassthrough,
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors
+		ep.isVersioned = of.defaultHeader != ""
 		ep.basePath = presetFor(known, of).basePath
 		ep.auth = pr.auths[of.name]
 		ep.strict = known.strict || known.name == of.name
 	}
+	ep.isUncommon = ep.isVersioned || ep.isModelPath || ep.takesForms
 	if row.kind == completions {
 		ep.tokenLimitName = known.tokenLimitName
 		ep.canAddUsage = known.streamUsage

@@ -18,7 +18,7 @@ type policy struct {
 	routes              []route
 	kinds               *kindCache     // of the routes
 	chainedRoutes       []route        // for what another instance has governed
-	modelPath           *regexp.Regexp // of one model below the list of models
+	listedModel         *regexp.Regexp // of one model below the list of models
 	models              *modelRules
 	modelHeader         string      // canonical
 	providers           []*provider // in the order in which they are tried; all but the first are fallbacks
@@ -64,7 +64,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.providers = []*provider{first}
 	p.routes = parseRoutes(bad, config.Routes, first.preset.basePath)
 	p.chainedRoutes = chainedRoutes(p.routes)
-	p.modelPath = modelPathPattern(p.routes)
+	p.listedModel = listedModelPattern(p.routes)
 	first.endpoints = newEndpoints(bad, config, p, first, p.models)
 	p.hasRules = hasRules(p)
 	p.exposes = parseExpose(bad, config)
@@ -103,10 +103,9 @@ func hasQuotas(p *policy) bool {
 // hasRules reports whether a policy has rules of its own for a request that another one has governed.
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
-	ep := endpoints[completions]
-	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !ep.canAddUsage ||
+	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !endpoints[completions].canAddUsage ||
 		(p.quotas != nil && p.quotas.reservesOutput)
-	for _, ep = range endpoints {
+	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
 	}
 	return has

@@ -15,20 +15,19 @@ import (
 
 // provider is one provider of a policy, and what is specific to it.
 type provider struct {
-	preset       *preset
-	isRebased    bool                     // its paths are not the client's
-	path         string                   // of every endpoint; empty: not configured
-	pathTemplate *template                // nil: path is a literal
-	upstream     *upstream                // that the middleware forwards to; nil: the router's service
-	auth         *providerAuth            // for OpenAI's protocol
-	auths        map[string]*providerAuth // by the name of the protocol
-	endpoints    map[kind]*endpoint
-	actions      map[string]*endpoint // of a model in the path, by name
-	paths        *pathEndpoints       // of these, by path
-	later        map[kind]*endpoint   // for later versions of a protocol
-	circuit      *circuit
-	handler      http.Handler // forwards to it; set by New
-	tunnel       http.Handler // forwards WebSockets to the service of the router; set by New
+	preset        *preset
+	isRebased     bool                     // its paths are not the client's
+	path          string                   // of every endpoint; empty: not configured
+	pathTemplate  *template                // nil: path is a literal
+	upstream      *upstream                // that the middleware forwards to; nil: the router's service
+	auth          *providerAuth            // for OpenAI's protocol
+	auths         map[string]*providerAuth // by the name of the protocol
+	endpoints     map[kind]*endpoint
+	modelPaths    *pathEndpoints     // for requests with the model in the path
+	laterVersions map[kind]*endpoint // for versions of a protocol after its default
+	circuit       *circuit
+	handler       http.Handler // forwards to it; set by New
+	tunnel        http.Handler // forwards WebSockets to the service of the router; set by New
 }
 
 // providerConfig holds the keys that configure one provider.

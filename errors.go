@@ -24,12 +24,12 @@ const (
 // retryAfterSeconds is the Retry-After of responses with status 503, whose cause is temporary.
 const retryAfterSeconds = 10
 
-// openAIErrorMembers are the members of an error in OpenAI's format, in its order.
-type openAIErrorMembers struct {
-	Error openAIErrorInfo `json:"error"`
+// openAIError is the body of an error in OpenAI's format, with the members in its order.
+type openAIError struct {
+	Error openAIErrorMembers `json:"error"`
 }
 
-type openAIErrorInfo struct {
+type openAIErrorMembers struct {
 	Message string  `json:"message"`
 	Type    string  `json:"type"`
 	Param   *string `json:"param"`
@@ -88,11 +88,11 @@ func invalidModelList() *apiError {
 
 // openAIErrorBody returns the body of an error in OpenAI's format.
 func openAIErrorBody(apiErr *apiError) []byte {
-	members := openAIErrorInfo{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
+	members := openAIErrorMembers{Message: apiErr.message, Type: apiErr.errorType, Code: &apiErr.code}
 	if apiErr.param != "" {
 		members.Param = &apiErr.param
 	}
-	return marshal(openAIErrorMembers{members})
+	return marshal(openAIError{members})
 }
 
 // writeAPIError responds with an error.

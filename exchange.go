@@ -84,7 +84,7 @@ func applyPlan(x *exchange, pl *plan) {
 // send sends the plan to the one provider, or to several until one has responded.
 func send(x *exchange, p *policy, rw http.ResponseWriter, req *http.Request) {
 	pr := p.providers[0]
-	if x.kind == realtime && isHandshake(x, req) {
+	if x.kind == realtime && upgradesToWebSocket(req) {
 		sendHandshake(x, p, rw, req)
 		return
 	}
@@ -132,11 +132,6 @@ func startUncommonSpan(t *telemetry, x *exchange, pl *plan, header http.Header) 
 	if t.contentMaxBytes > 0 && x.call.Trace != nil && isCaptured(x.kind) {
 		captureContent(x, pl, t.contentMaxBytes)
 	}
-}
-
-// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
-func isCaptured(k kind) bool {
-	return k == completions || k == messages || k == generateContent || k == streamGenerateContent
 }
 
 // captureContent keeps the prompt of a call, and has the response captured.

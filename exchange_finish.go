@@ -50,10 +50,7 @@ func finish(x *exchange, ctx context.Context) {
 func rejectExchange(x *exchange, apiErr *apiError) {
 	w, c := x.response, x.call
 	if w.charges != nil || w.refused != nil {
-		setLimitHeaders(w.ResponseWriter.Header(), w.charges, w.refused)
-		if w.errors == anthropicErrors {
-			useAnthropicLimits(w.ResponseWriter.Header(), time.Now())
-		}
+		setLimitHeaders(w.ResponseWriter.Header(), w.errors, w.charges, w.refused)
 	}
 	if x.kind == realtime {
 		setHandshakeHeaders(w.ResponseWriter.Header(), apiErr)
@@ -84,10 +81,14 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 // records the call.
 func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	x.errorType = apiErr.code
-	before := x.decision
-	x.decision = mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
+	x.decision = refusedLater(x.decision, apiErr)
 	x.call.Request = x.decision.request
 	writeAPIError(rw, x.response.errors, apiErr)
+}
+
+// refusedLater returns a decision on a request that was refused after it.
+func refusedLater(before *decision, apiErr *apiError) *decision {
+	return mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
 }
 
 // maxStatus is the last status that HTTP has a class for.

@@ -37,7 +37,7 @@ func listModels(p *policy, rw http.ResponseWriter, req *http.Request) *http.Requ
 	if p.reportOnly {
 		return preparePassthrough(p, passthrough, rw, req)
 	}
-	if one := p.modelPath.FindStringSubmatch(req.URL.Path); one != nil {
+	if one := p.listedModel.FindStringSubmatch(req.URL.Path); one != nil {
 		showModel(p, rw, req, one[1])
 		return nil
 	}
@@ -64,10 +64,15 @@ func unaliased(rules *modelRules, name string) string {
 	return name
 }
 
+// isListed reports whether clients may see a model, whose alias is resolved to target.
+func isListed(rules *modelRules, name, target string) bool {
+	return isAllowed(rules, target) && (rules.named == nil || rules.named[name])
+}
+
 // showModel responds with one model.
 func showModel(p *policy, rw http.ResponseWriter, req *http.Request, name string) {
 	target := unaliased(p.models, name)
-	if !isModelName(name) || dotSegment.MatchString(name) || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[name]) {
+	if !isModelName(name) || dotSegment.MatchString(name) || !isListed(p.models, name, target) {
 		writePolicyError(rw, errorsFor(req), modelNotFound(name))
 		return
 	}
@@ -87,7 +92,7 @@ func showPathModel(p *policy, rw http.ResponseWriter, req *http.Request) *http.R
 		writePolicyError(rw, googleErrors, methodNotAllowed(req.Method, http.MethodPost))
 		return nil
 	}
-	if !p.reportOnly && (!isOne || !isAllowed(p.models, target) || (p.models.named != nil && !p.models.named[parsed.model])) {
+	if !p.reportOnly && (!isOne || !isListed(p.models, parsed.model, target)) {
 		writePolicyError(rw, googleErrors, modelNotFound(parsed.model))
 		return nil
 	}
@@ -216,7 +221,7 @@ func filteredModels(p *policy, of *protocol, held *bufferedResponse, name string
 		return filteredList(p, of, list), nil
 	}
 	for _, element := range list.Data {
-		if id := listedName(of, element); id == name || id == "models/"+name { // Gemini also knows them without it
+		if id := listedName(of, element); id == name || id == modelsCollection+"/"+name { // Gemini also knows them without it
 			return element, nil
 		}
 	}

@@ -7,7 +7,7 @@ import "net/http"
 // decides on what the first provider was to be sent.
 func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *apiError) {
 	ep := pr.endpoints[x.kind]
-	if x.plan != nil || p.reportOnly || x.restricted || ep.isVersioned || ep.isModelPath || ep.takesForms {
+	if x.plan != nil || p.reportOnly || x.restricted || ep.isUncommon {
 		return planUncommon(x, p, pr, ep, req)
 	}
 	return planRequest(ep, req)
@@ -18,7 +18,7 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError
-		if ep, apiErr = pathEndpoint(pr.actions, pr.paths, req); apiErr != nil {
+		if ep, apiErr = pathEndpoint(pr.modelPaths, req); apiErr != nil {
 			return planUnknownPath(x, p, pr, apiErr)
 		}
 		setKind(x, ep.kind)
@@ -47,7 +47,7 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 func versionEndpoint(pr *provider, ep *endpoint, req *http.Request) *endpoint {
 	version := req.Header[ep.protocol.defaultHeader]
 	if version != nil && version[0] > ep.protocol.defaultValue {
-		return pr.later[ep.kind]
+		return pr.laterVersions[ep.kind]
 	}
 	return ep
 }

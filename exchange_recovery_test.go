@@ -285,7 +285,7 @@ func TestChainedInstancePanicIsHandledOnce(t *testing.T) {
 
 func TestUngovernedRoutePanicReturns500(t *testing.T) {
 	withoutSecret := func(p *policy) { p.providers[0].auth.credential = &credential{source: &secretSource{}} }
-	withoutPattern := func(p *policy) { p.modelPath = nil }
+	withoutPattern := func(p *policy) { p.listedModel = nil }
 	tests := []struct {
 		name, path string
 		fault      func(p *policy)

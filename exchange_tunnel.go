@@ -34,10 +34,6 @@ const (
 	closedByProvider = "closed by the provider"
 )
 
-func newTunnel() *tunnel {
-	return &tunnel{}
-}
-
 // tunnelEnd is one of the two connections of a tunnel, as far as it is written to.
 type tunnelEnd struct {
 	connection io.WriteCloser

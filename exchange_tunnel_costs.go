@@ -51,7 +51,7 @@ func renewCharges(x *exchange, spent []charge) *apiError {
 		}
 		next := renewed(spent[first:end])
 		first = end
-		isOver, isDenied := reserveCharges(store, next, []int64{0, 0, 0, 0, 0, 0, 0}, ms)
+		isOver, isDenied := reserveCharges(store, next, noAmounts, ms)
 		if isDenied {
 			return storeUnavailable()
 		}
@@ -135,7 +135,7 @@ func endTunnel(x *exchange, t *tunnel) {
 	}
 	if charges := x.response.charges; charges != nil {
 		x.response.charges = nil
-		settleCharges(charges, []int64{0, 1, 0, 0, 0, 0})
+		settleCharges(charges, requestAmounts)
 	}
 }
 

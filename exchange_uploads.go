@@ -40,8 +40,8 @@ func setFormRules(x *exchange, p *policy, ep *endpoint, f *form, names []string)
 	f.reportOnly = p.reportOnly
 }
 
-// formAgain returns a form for the rules of another provider or instance.
-func formAgain(x *exchange, p *policy, pr *provider, ep *endpoint, f *form) *form {
+// formFor returns a form with the rules of another provider or instance.
+func formFor(x *exchange, p *policy, pr *provider, ep *endpoint, f *form) *form {
 	own := &form{contentType: f.contentType, delimiter: f.delimiter}
 	setFormRules(x, p, ep, own, enforcedNames(x, pr))
 	return own
@@ -59,13 +59,13 @@ func reapplyUpload(x *exchange, p *policy, pr *provider, ep *endpoint, req *http
 		return &plan{decision: prior.decision, form: prior.form, streams: true}, nil
 	}
 	body := joinedBody(prior)
-	return planHeldForm(ep, req, &plan{decoded: body, form: formAgain(x, p, pr, ep, prior.form)})
+	return planHeldForm(ep, req, &plan{decoded: body, form: formFor(x, p, pr, ep, prior.form)})
 }
 
 // planFormFallback decides what a fallback is sent of a form instead of the plan for the first provider.
 func planFormFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	first := x.plan
-	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formAgain(x, p, pr, ep, first.form)}
+	pl := &plan{decision: first.decision, decoded: first.decoded, pieces: [][]byte{first.decoded}, form: formFor(x, p, pr, ep, first.form)}
 	if p.reportOnly {
 		return pl, nil
 	}
@@ -136,12 +136,12 @@ func decideLate(late *lateDecision, requested string) (string, *apiError) {
 			return "", apiErr
 		}
 	}
-	setUpload(late, d)
+	setLateDecision(late, d)
 	return sentModel(f, d), nil
 }
 
-// setUpload sets the decision on a form that streams.
-func setUpload(late *lateDecision, d *decision) {
+// setLateDecision sets the decision on a form that streams.
+func setLateDecision(late *lateDecision, d *decision) {
 	if late.merges {
 		d = mergeDecisions(late.upload.decision, d)
 	}
@@ -157,7 +157,7 @@ func refuseLate(late *lateDecision, apiErr *apiError) {
 		return
 	}
 	if late.plan.form.reportOnly {
-		setUpload(late, asReport(late.ep.models, new(plan), apiErr).decision)
+		setLateDecision(late, asReport(late.ep.models, new(plan), apiErr).decision)
 		return
 	}
 	u.apiErr = apiErr
@@ -172,8 +172,7 @@ func settleUpload(x *exchange) {
 		x.decision = u.decision
 	}
 	if apiErr != nil {
-		before := x.decision
-		x.decision = mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
+		x.decision = refusedLater(x.decision, apiErr)
 		if w.status == 0 {
 			rejectUpload(w, apiErr)
 		}

@@ -60,10 +60,7 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	if ep.parses && (len(obj.skeleton) > maxSkeletonBytes || bytes.Count(obj.skeleton, comma) >= maxValues) {
 		return nil, tooManyValues()
 	}
-	apiErr := readMembers(obj)
-	if apiErr == nil {
-		apiErr = validate(obj, ep.parameters)
-	}
+	apiErr := readParameters(obj, ep.parameters)
 	if apiErr != nil {
 		return nil, apiErr
 	}

@@ -3,7 +3,6 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"strings"
 )
 
@@ -62,7 +61,7 @@ func decideNestedModels(ep *endpoint, obj *jsonObject, draft *decisionDraft) *ap
 	for i, element := range elements {
 		path := name
 		if isBatch {
-			path += "[" + strconv.Itoa(i) + "]"
+			path = elementPath(name, i)
 		}
 		changed, apiErr := decideNestedModel(ep, path, element, draft)
 		if apiErr != nil {
@@ -72,7 +71,7 @@ func decideNestedModels(ep *endpoint, obj *jsonObject, draft *decisionDraft) *ap
 		parts[i] = changed
 	}
 	if isChanged && isBatch {
-		m.replacement = bytes.Join([][]byte{{'['}, bytes.Join(parts, comma), {']'}}, nil)
+		m.replacement = jsonArray(parts)
 	} else if isChanged {
 		m.replacement = parts[0]
 	}
@@ -85,10 +84,7 @@ func decideNestedModel(ep *endpoint, path string, value []byte, draft *decisionD
 		return nil, wrongType(path, "an object", value)
 	}
 	inner := wholeJSONObject(value)
-	apiErr := readMembers(inner)
-	if apiErr == nil {
-		apiErr = validate(inner, newParameterSet(modelParameters()))
-	}
+	apiErr := readParameters(inner, newParameterSet(modelParameters()))
 	if apiErr == nil {
 		apiErr = agreeOnModel(ep.pathModel, requestedModel(inner))
 	}

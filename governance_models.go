@@ -20,6 +20,11 @@ type modelRules struct {
 	named       map[string]bool // all models that clients may request; nil: the configuration does not name them all
 }
 
+// hasModelRules reports whether a policy says anything about models.
+func hasModelRules(rules *modelRules) bool {
+	return rules.model != "" || rules.aliases != nil || rules.allowed != nil || rules.consumers != nil
+}
+
 // decideModel decides on the model of a body.
 func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisionDraft) *apiError {
 	draft.requestedModel = requestedModel(obj)
@@ -126,7 +131,7 @@ func isAllowed(rules *modelRules, model string) bool {
 // matchesModel reports whether the patterns of an expression allow a model; nil allows all. Gemini
 // lists its models with a prefix, and also knows them without it.
 func matchesModel(allowed *regexp.Regexp, model string) bool {
-	return allowed == nil || allowed.MatchString(model) || allowed.MatchString(strings.TrimPrefix(model, "models/"))
+	return allowed == nil || allowed.MatchString(model) || allowed.MatchString(strings.TrimPrefix(model, modelsCollection+"/"))
 }
 
 // compilePatterns returns an expression for the models that match one of the patterns, in which an

@@ -54,21 +54,17 @@ func applyConfigRules(ep *endpoint, obj *jsonObject, draft *decisionDraft) (*jso
 		}
 	}
 	inner := wholeJSONObject(value)
-	apiErr := readMembers(inner)
-	if apiErr == nil {
-		apiErr = validate(inner, configOf(ep).parameters)
-	}
-	if apiErr != nil {
+	config := configOf(ep)
+	if apiErr := readParameters(inner, config.parameters); apiErr != nil {
 		return nil, apiErr
 	}
 	own := &decisionDraft{}
-	applyRules(configOf(ep), inner, own)
-	draft.reasons = append(draft.reasons, own.reasons...)
-	list := edits(inner, own.additions)
+	applyRules(config, inner, own)
 	if len(own.reasons) == 0 {
 		return inner, nil
 	}
-	changed := bytes.Join(splice(inner, list), nil)
+	draft.reasons = append(draft.reasons, own.reasons...)
+	changed := bytes.Join(splice(inner, edits(inner, own.additions)), nil)
 	if m != nil {
 		m.replacement = changed
 	} else {

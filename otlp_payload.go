@@ -31,8 +31,8 @@ type requestTexts map[*Request]string
 // maxRequestTexts bounds requestTexts, which also keeps the requests alive.
 const maxRequestTexts = 1000
 
-// spanPayload returns the body of a request that exports spans with the attributes of semconv. It is one long loop, since
-// interpreted calls are expensive; members that few spans have are built in other functions.
+// spanPayload returns the body of a request that exports spans with the attributes of semconv. It is one
+// long loop, since interpreted calls are expensive; members that few spans have are built in other functions.
 func spanPayload(resource []string, semconv string, texts requestTexts, calls []*Call) []byte {
 	spans := make([]string, len(calls))
 	parameters := map[Parameter]string{} // attributes, of which many requests have the same

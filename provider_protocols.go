@@ -46,7 +46,7 @@ func isGeminiPath(path string) bool {
 	return strings.Contains(path, "/v1beta/") && !strings.Contains(path, "/v1beta/openai/")
 }
 
-// errorsFor returns the format of errors for such a request.
+// errorsFor returns the format of errors for a request to an endpoint that several protocols have.
 func errorsFor(req *http.Request) errorFormat {
 	return clientProtocol(req).errors
 }

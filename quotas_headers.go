@@ -27,7 +27,8 @@ func removeLimits(header http.Header) {
 
 // setLimitHeaders replaces the provider's headers about limits with those of the charges of a request,
 // and of those that a chained instance has refused: of each kind, those of the quota with the least left.
-func setLimitHeaders(header http.Header, charges, refused []charge) {
+// Their names are those of the protocol that has the format of errors.
+func setLimitHeaders(header http.Header, format errorFormat, charges, refused []charge) {
 	removeLimits(header)
 	if refused != nil {
 		charges = competing(charges, refused)
@@ -49,6 +50,9 @@ func setLimitHeaders(header http.Header, charges, refused []charge) {
 		header[names[0]] = q.limitValue
 		header[names[1]] = []string{strconv.FormatInt(left, 10)}
 		header[names[2]] = []string{(time.Duration((c.resetMs-c.nowMs+999)/1000) * time.Second).String()} // such as 6m0s
+	}
+	if format == anthropicErrors {
+		useAnthropicLimits(header, time.Now())
 	}
 }
 

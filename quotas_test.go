@@ -67,7 +67,7 @@ func TestLeastLeftIsShown(t *testing.T) {
 		return &quota{headers: headers, limitValue: []string{limit}}
 	}
 	header := http.Header{"Retry-After": {"7"}, "X-Ratelimit-Reset-Requests": {"9s"}, "Anthropic-Ratelimit-Input-Tokens-Reset": {"x"}}
-	setLimitHeaders(header, []charge{
+	setLimitHeaders(header, openAIErrors, []charge{
 		{quota: q(tokenLimitHeaders, "100"), limit: 100, used: 10, reserved: 5, resetMs: 360_000, competes: true},
 		{quota: q(tokenLimitHeaders, "90"), limit: 90, used: 10, reserved: 5, resetMs: 86_399_001, competes: true},
 		{quota: q(tokenLimitHeaders, "500"), limit: 500, used: 10, reserved: 5, resetMs: 1, competes: true},

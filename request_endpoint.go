@@ -16,6 +16,7 @@ type endpoint struct {
 	isVersioned     bool   // it depends on the version of the protocol, see protocol.defaultValue
 	isModelPath     bool   // the model is in the path
 	takesForms      bool   // a body may be a form
+	isUncommon      bool   // isVersioned, isModelPath or takesForms
 	pathModel       string // in the path of a request; empty: the model is in the body
 	models          *modelRules
 	parameters      *parameterSet

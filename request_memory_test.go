@@ -305,7 +305,7 @@ func (w conversationWriter) endpoint(t *testing.T, p *policy) *endpoint {
 	case w.target == "/v1/messages":
 		return all[messages]
 	case w.target != "":
-		ep, apiErr := pathEndpoint(p.providers[0].actions, p.providers[0].paths, httptest.NewRequest(http.MethodPost, w.target, nil))
+		ep, apiErr := pathEndpoint(p.providers[0].modelPaths, httptest.NewRequest(http.MethodPost, w.target, nil))
 		if apiErr != nil {
 			t.Fatal(apiErr.message)
 		}

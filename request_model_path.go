@@ -56,36 +56,38 @@ func modelPathOf(prefix, model, action string) string {
 	return prefix + "/" + collection + "/" + url.PathEscape(name) + action
 }
 
-// pathEndpoints are the endpoints for the paths of requests: a decision depends on the path, too.
+// pathEndpoints are the endpoints for requests with the model in the path: those of the actions, and copies of
+// them for the paths of requests, since a decision depends on the path, too.
 type pathEndpoints struct {
+	byAction map[string]*endpoint
+
 	mu     sync.RWMutex
 	byPath map[string]*endpoint
 }
 
-// Bounds of pathEndpoints: applications use few models, and clients choose the paths.
+// Bounds of pathEndpoints.byPath: applications use few models, and clients choose the paths.
 const (
 	maxPathEndpoints  = 32
 	pathCacheMaxBytes = 128 << 10 // of the skeletons of one
 )
 
 // pathEndpoint returns the endpoint for the action and the model in the path of a request.
-func pathEndpoint(actions map[string]*endpoint, all *pathEndpoints, req *http.Request) (*endpoint, *apiError) {
+func pathEndpoint(all *pathEndpoints, req *http.Request) (*endpoint, *apiError) {
+	all.mu.RLock()
+	ep := all.byPath[req.URL.Path]
+	all.mu.RUnlock()
+	if ep != nil {
+		return ep, nil
+	}
 	parsed, isOne := parseModelPath(req.URL)
 	if !isOne || parsed.action == "" {
 		return nil, notModelPath()
 	}
-	base := actions[parsed.action]
+	base := all.byAction[parsed.action]
 	if base == nil {
-		return nil, unknownAction(parsed.action, actions)
+		return nil, unknownAction(parsed.action, all.byAction)
 	}
-	path := req.URL.Path
-	all.mu.RLock()
-	ep := all.byPath[path]
-	all.mu.RUnlock()
-	if ep == nil {
-		ep = newPathEndpoint(all, base, path, parsed.model)
-	}
-	return ep, nil
+	return newPathEndpoint(all, base, req.URL.Path, parsed.model), nil
 }
 
 // newPathEndpoint returns and remembers the endpoint of an action for a path. Those of an action share the
@@ -110,10 +112,10 @@ func notModelPath() *apiError {
 	return apiErr
 }
 
-func unknownAction(action string, actions map[string]*endpoint) *apiError {
+func unknownAction(action string, byAction map[string]*endpoint) *apiError {
 	apiErr := modelNotFound("")
 	apiErr.code = "unknown_action"
 	apiErr.param = ""
-	apiErr.message = "The gateway does not know the action " + quoted(action) + " of a model. Use one of: " + strings.Join(sortedKeys(actions), ", ") + "."
+	apiErr.message = "The gateway does not know the action " + quoted(action) + " of a model. Use one of: " + strings.Join(sortedKeys(byAction), ", ") + "."
 	return apiErr
 }

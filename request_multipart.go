@@ -96,10 +96,10 @@ type formField struct {
 }
 
 var (
-	lineEnd      = []byte("\r\n")
-	headerEnd    = []byte("\r\n\r\n")
-	formEnd      = []byte("--")
-	lengthOfForm = regexp.MustCompile(`(?i)\r\ncontent-length:[^\r]*`)
+	lineEnd     = []byte("\r\n")
+	headerEnd   = []byte("\r\n\r\n")
+	formEnd     = []byte("--")
+	fieldLength = regexp.MustCompile(`(?i)\r\ncontent-length:[^\r]*`)
 )
 
 // scanForm reads a window, and returns how many bytes of it are free to be forwarded. It stops at the
@@ -288,7 +288,7 @@ func modelField(s *formScanner, window []byte, model string) [][]byte {
 	if model == string(window[s.valueStart:s.valueEnd]) {
 		return [][]byte{window[:s.valueEnd]}
 	}
-	return [][]byte{lengthOfForm.ReplaceAll(header, nil), []byte(model)}
+	return [][]byte{fieldLength.ReplaceAll(header, nil), []byte(model)}
 }
 
 // modelMediaType matches the media types of the field of the model: with another one, or in another

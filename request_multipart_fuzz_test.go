@@ -212,8 +212,8 @@ func checkForm(t *testing.T, seen *http.Request, body, forwarded []byte, enforce
 		t.Errorf("%.600q is forwarded as %.600q", body, forwarded)
 	}
 	if before, after, found := bytes.Cut(forwarded, []byte("whisper-enforced")); enforced && found {
-		start := lengthOfForm.ReplaceAll(before, nil)
-		if original := lengthOfForm.ReplaceAll(body, nil); !bytes.HasPrefix(original, start) || !bytes.HasSuffix(body, after) {
+		start := fieldLength.ReplaceAll(before, nil)
+		if original := fieldLength.ReplaceAll(body, nil); !bytes.HasPrefix(original, start) || !bytes.HasSuffix(body, after) {
 			t.Errorf("%.600q is forwarded as %.600q", body, forwarded)
 		}
 	}

@@ -169,9 +169,9 @@ func captureParts(capt *capture, to *capturedChoice, parts []contentPart) {
 // candidatesContent is what is captured of a response of Gemini's, or of a part of a streamed one.
 type candidatesContent struct {
 	Candidates []struct {
-		Index        int              `json:"index"`
-		Content      *contentOfGemini `json:"content"`
-		FinishReason string           `json:"finishReason"`
+		Index        int            `json:"index"`
+		Content      *geminiMessage `json:"content"`
+		FinishReason string         `json:"finishReason"`
 	} `json:"candidates"`
 }
 

@@ -7,12 +7,6 @@ import (
 	"sort"
 )
 
-// isGemini reports whether the endpoints of a kind have Gemini's protocol: generateContent, and what
-// else can be done with a model in a path.
-func isGemini(k kind) bool {
-	return k == generateContent || k == streamGenerateContent || k == embedContent || k == batchEmbedContents || k == countContents
-}
-
 // geminiMembers are the members of a response, or of a part of a streamed one, that are read. Every part
 // has the counts of the response so far.
 type geminiMembers struct {
@@ -176,7 +170,7 @@ func setGeminiUsage(reader *responseReader, u *geminiUsage, input, output float6
 		usage.InputKnown = true
 		usage.InputTokens = int64(input)
 	}
-	if output >= 0 && (reader.kind == generateContent || reader.kind == streamGenerateContent) {
+	if output >= 0 && generatesContent(reader.kind) {
 		usage.OutputKnown = true
 		usage.OutputTokens = int64(output)
 	}

@@ -20,11 +20,6 @@ const (
 	largeWindowBytes = 128 << 10
 )
 
-// generatesText reports whether endpoints of a kind generate text, so that their responses have output.
-func generatesText(k kind) bool {
-	return k == completions || k == responses || k == messages || k == generateContent || k == streamGenerateContent
-}
-
 // checkWindow scans the window if it is full, or if the client's connection failed.
 func checkWindow(w *responseWriter, err error) {
 	if err != nil || len(w.arrivals) == windowChunks || (w.window != nil && w.window.Len() >= largeWindowBytes) {

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // upload is what is found out about the body of a request while it streams to a provider. The transport
@@ -35,10 +34,7 @@ func rejectUpload(w *responseWriter, apiErr *apiError) {
 		header[name] = values
 	}
 	if w.charges != nil || w.refused != nil {
-		setLimitHeaders(header, w.charges, w.refused)
-		if w.errors == anthropicErrors {
-			useAnthropicLimits(header, time.Now())
-		}
+		setLimitHeaders(header, w.errors, w.charges, w.refused)
 	}
 	w.errorType = apiErr.code
 	w.fastPath = true

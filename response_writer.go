@@ -219,10 +219,7 @@ var eventStreamType = regexp.MustCompile(`(?i)^text/event-stream`)
 func beginResponse(w *responseWriter, status int, header http.Header) bool {
 	removeLogHeaders(header)
 	if w.charges != nil || w.refused != nil {
-		setLimitHeaders(header, w.charges, w.refused)
-		if w.errors == anthropicErrors {
-			useAnthropicLimits(header, time.Now())
-		}
+		setLimitHeaders(header, w.errors, w.charges, w.refused)
 	}
 	types := header["Content-Type"]
 	if status != http.StatusOK || len(types) != 1 || types[0] != "application/json" ||

@@ -378,8 +378,8 @@ func chainedRoutes(routes []route) []route {
 		route{suffix: anyPath, kind: governedPassthrough})
 }
 
-// modelPathPattern returns a pattern that finds the model in a path below a list of models.
-func modelPathPattern(routes []route) *regexp.Regexp {
+// listedModelPattern returns a pattern that finds the model in a path below a list of models.
+func listedModelPattern(routes []route) *regexp.Regexp {
 	var lists []string
 	for _, r := range routes {
 		if r.kind == models && !r.isSuffixAlias {

@@ -12,7 +12,7 @@ type endpointKind struct {
 	configured   func() []*parameter // those members
 	names        map[string]string   // of the parameters that Config.Params and Config.Limits name, where they are not OpenAI's
 	counts       bool                // it counts the tokens of a request, and uses none
-	hasRules     bool                // rules other than that for the model apply
+	onlyModel    bool                // of its parameters, only the model is governed
 	action       string              // that follows the model in the path; empty: the model is in the body
 	streams      bool                // every response is a stream
 }
@@ -26,37 +26,58 @@ func newEndpointKinds() []*endpointKind {
 		"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty",
 	}
 	return []*endpointKind{
-		{kind: completions, hasRules: true, protocol: openAIProtocol, operation: chatOperation, path: "/chat/completions", parameters: chatParameters, conversation: "messages"},
-		{kind: embeddings, hasRules: true, protocol: openAIProtocol, operation: embeddingsOperation, path: "/embeddings", parameters: embeddingsParameters},
+		{kind: completions, protocol: openAIProtocol, operation: chatOperation, path: "/chat/completions", parameters: chatParameters, conversation: "messages"},
+		{kind: embeddings, protocol: openAIProtocol, operation: embeddingsOperation, path: "/embeddings", parameters: embeddingsParameters},
 		{
-			kind: responses, hasRules: true, protocol: openAIProtocol, operation: chatOperation, path: responsesSuffix, parameters: responsesParameters, conversation: "input",
+			kind: responses, protocol: openAIProtocol, operation: chatOperation, path: responsesSuffix, parameters: responsesParameters, conversation: "input",
 			names: map[string]string{maxTokens: maxOutputTokens, maxCompletionTokens: maxOutputTokens},
 		},
-		{kind: countResponses, hasRules: true, protocol: openAIProtocol, operation: countOperation, path: responsesSuffix + "/input_tokens", parameters: countResponsesParameters, counts: true},
+		{kind: countResponses, protocol: openAIProtocol, operation: countOperation, path: responsesSuffix + "/input_tokens", parameters: countResponsesParameters, counts: true},
 		{
-			kind: messages, hasRules: true, protocol: anthropicProtocol, operation: chatOperation, path: "/messages", parameters: messagesParameters, conversation: "messages",
+			kind: messages, protocol: anthropicProtocol, operation: chatOperation, path: "/messages", parameters: messagesParameters, conversation: "messages",
 			names: anthropicNames,
 		},
 		{
-			kind: countMessages, hasRules: true, protocol: anthropicProtocol, operation: countOperation, path: "/messages/count_tokens", parameters: countMessagesParameters,
+			kind: countMessages, protocol: anthropicProtocol, operation: countOperation, path: "/messages/count_tokens", parameters: countMessagesParameters,
 			conversation: "messages", names: anthropicNames, counts: true,
 		},
 		{
-			kind: generateContent, hasRules: true, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
+			kind: generateContent, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
 			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "generateContent",
 		},
 		{
-			kind: streamGenerateContent, hasRules: true, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
+			kind: streamGenerateContent, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
 			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "streamGenerateContent", streams: true,
 		},
 		{
-			kind: countContents, hasRules: true, protocol: geminiProtocol, operation: countOperation, parameters: countContentsParameters, conversation: "contents",
+			kind: countContents, protocol: geminiProtocol, operation: countOperation, parameters: countContentsParameters, conversation: "contents",
 			counts: true, action: "countTokens",
 		},
-		{kind: embedContent, hasRules: true, protocol: geminiProtocol, operation: embeddingsOperation, parameters: embedContentParameters, action: "embedContent"},
-		{kind: batchEmbedContents, hasRules: true, protocol: geminiProtocol, operation: embeddingsOperation, parameters: batchEmbedParameters, action: "batchEmbedContents"},
-		{kind: predict, protocol: geminiProtocol, operation: passthroughOperation, parameters: modelParameters, action: "predict"},
-		{kind: realtime, protocol: openAIProtocol, operation: realtimeOperation, path: "/realtime", parameters: modelParameters},
-		{kind: governedPassthrough, operation: passthroughOperation, parameters: modelParameters},
+		{kind: embedContent, protocol: geminiProtocol, operation: embeddingsOperation, parameters: embedContentParameters, action: "embedContent"},
+		{kind: batchEmbedContents, protocol: geminiProtocol, operation: embeddingsOperation, parameters: batchEmbedParameters, action: "batchEmbedContents"},
+		{kind: predict, protocol: geminiProtocol, operation: passthroughOperation, parameters: modelParameters, onlyModel: true, action: "predict"},
+		{kind: realtime, protocol: openAIProtocol, operation: realtimeOperation, path: "/realtime", parameters: modelParameters, onlyModel: true},
+		{kind: governedPassthrough, operation: passthroughOperation, parameters: modelParameters, onlyModel: true},
 	}
+}
+
+// generatesContent reports whether a kind is generateContent, in one response or as a stream.
+func generatesContent(k kind) bool {
+	return k == generateContent || k == streamGenerateContent
+}
+
+// generatesText reports whether endpoints of a kind generate text, so that their responses have output.
+func generatesText(k kind) bool {
+	return k == completions || k == responses || k == messages || generatesContent(k)
+}
+
+// isCaptured reports whether the content of requests to endpoints of a kind can be captured.
+func isCaptured(k kind) bool {
+	return k == completions || k == messages || generatesContent(k)
+}
+
+// isGemini reports whether responses of a kind have the members of Gemini's protocol. Those of predict
+// have others, which depend on the model. It is called for each window of a stream, and so calls nothing.
+func isGemini(k kind) bool {
+	return k == generateContent || k == streamGenerateContent || k == embedContent || k == batchEmbedContents || k == countContents
 }

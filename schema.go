@@ -183,6 +183,14 @@ func chatParameters() []*parameter {
 	}
 }
 
+// readParameters reads the members of an object, and validates them as parameters.
+func readParameters(obj *jsonObject, set *parameterSet) *apiError {
+	if apiErr := readMembers(obj); apiErr != nil {
+		return apiErr
+	}
+	return validate(obj, set)
+}
+
 // validate finds the parameters among the members, and checks them. It refuses parameters on which
 // two parsers could disagree: duplicates, and other spellings that some providers treat as the same
 // name (Go ignores case, protocol buffers accept lowerCamelCase, C strings end at a NUL). Of two

@@ -1,10 +1,8 @@
 package chatcompletion
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
-	"strconv"
 )
 
 // messagesParameters returns the request schema of Anthropic's Messages API, as published with its
@@ -104,11 +102,6 @@ func checkAnthropicMessages(name string, value json.RawMessage) *apiError {
 	return checkContentBlocks(name, contents, owners)
 }
 
-// elementPath returns the name of an element of an array in error messages.
-func elementPath(name string, i int) string {
-	return name + "[" + strconv.Itoa(i) + "]"
-}
-
 func checkRole(name string, i int, role any) *apiError {
 	text, isString := role.(string)
 	if isString && (text == "user" || text == "assistant") {
@@ -129,7 +122,7 @@ func wrongContent(path string, value json.RawMessage) *apiError {
 // encoding/json for all of them.
 func checkContentBlocks(name string, contents [][]byte, owners []int) *apiError {
 	var lists [][]typedBlock
-	if json.Unmarshal(joinArrays(contents), &lists) != nil {
+	if json.Unmarshal(jsonArray(contents), &lists) != nil {
 		return wrongBlocks(name, contents, owners)
 	}
 	blocks := 0
@@ -143,17 +136,6 @@ func checkContentBlocks(name string, contents [][]byte, owners []int) *apiError 
 	}
 	return nil
 }
-
-// joinArrays returns a JSON array of JSON values.
-func joinArrays(values [][]byte) []byte {
-	joined := bytes.Join(values, comma)
-	return bytes.Join([][]byte{openingBracket, joined, closingBracket}, nil)
-}
-
-var (
-	openingBracket = []byte{'['}
-	closingBracket = []byte{']'}
-)
 
 func checkBlockTypes(name string, owner int, blocks []typedBlock) *apiError {
 	for i := range blocks {

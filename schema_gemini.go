@@ -174,7 +174,7 @@ func checkParts(name string, parts [][]byte, contents []*geminiContent) *apiErro
 		return nil
 	}
 	var lists [][]struct{}
-	if json.Unmarshal(joinArrays(parts), &lists) == nil {
+	if json.Unmarshal(jsonArray(parts), &lists) == nil {
 		return nil
 	}
 	for i, c := range contents {

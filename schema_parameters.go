@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"unicode/utf8"
@@ -270,3 +271,19 @@ func checkLogitBias(name string, value json.RawMessage) *apiError {
 	}
 	return nil
 }
+
+// elementPath returns the name of an element of an array in error messages.
+func elementPath(name string, i int) string {
+	return name + "[" + strconv.Itoa(i) + "]"
+}
+
+// jsonArray returns a JSON array of JSON values.
+func jsonArray(values [][]byte) []byte {
+	joined := bytes.Join(values, comma)
+	return bytes.Join([][]byte{openingBracket, joined, closingBracket}, nil)
+}
+
+var (
+	openingBracket = []byte{'['}
+	closingBracket = []byte{']'}
+)

@@ -58,9 +58,9 @@ type contentRequest struct {
 	Messages []chatMessage   `json:"messages"`
 	System   json.RawMessage `json:"system"` // Anthropic's
 	// The following are Gemini's. Both names of the instruction are.
-	Contents          []contentOfGemini `json:"contents"`
-	SystemInstruction *contentOfGemini  `json:"systemInstruction"`
-	Instruction       *contentOfGemini  `json:"system_instruction"`
+	Contents          []geminiMessage `json:"contents"`
+	SystemInstruction *geminiMessage  `json:"systemInstruction"`
+	Instruction       *geminiMessage  `json:"system_instruction"`
 }
 
 // captureInput returns the messages of a request to an endpoint of a kind with at most maxBytes of text: the
@@ -73,7 +73,7 @@ func captureInput(k kind, body []byte, maxBytes int) []byte {
 	if request.SystemInstruction == nil {
 		request.SystemInstruction = request.Instruction
 	}
-	hasContents := k == generateContent || k == streamGenerateContent
+	hasContents := generatesContent(k)
 	count, hasSystem := len(request.Messages), k == messages && len(request.System) > 0
 	if hasContents {
 		count = len(request.Contents)
@@ -191,8 +191,8 @@ func contentText(content json.RawMessage) string {
 	return text
 }
 
-// contentOfGemini is a message of Gemini's, or a piece of one.
-type contentOfGemini struct {
+// geminiMessage is a message of Gemini's, or a piece of one.
+type geminiMessage struct {
 	Role  string       `json:"role"`
 	Parts []geminiPart `json:"parts"`
 }
@@ -225,7 +225,7 @@ func geminiRole(role string) string {
 }
 
 // geminiParts returns the parts of a message of Gemini's.
-func geminiParts(content *contentOfGemini) []contentPart {
+func geminiParts(content *geminiMessage) []contentPart {
 	parts := []contentPart{}
 	for i := range content.Parts {
 		if i == capturedMaxParts {
