@@ -109,14 +109,27 @@ func (p *talker) lastReceived() string {
 	return string(p.received[len(p.received)-1])
 }
 
+// dial opens a WebSocket. It returns the status of the response, 0 if there is none.
+func dial(t *testing.T, address string, options *websocket.DialOptions) (*websocket.Conn, int, error) {
+	t.Helper()
+	connection, response, err := websocket.Dial(t.Context(), strings.Replace(address, "http", "ws", 1), options)
+	if response == nil {
+		return connection, 0, err
+	}
+	if response.Body != nil {
+		_ = response.Body.Close()
+	}
+	return connection, response.StatusCode, err
+}
+
 // connect opens a WebSocket, and reads the first event.
 func connect(t *testing.T, address string, header http.Header, protocols ...string) *websocket.Conn {
 	t.Helper()
-	connection, response, err := websocket.Dial(t.Context(), strings.Replace(address, "http", "ws", 1), &websocket.DialOptions{
+	connection, status, err := dial(t, address, &websocket.DialOptions{
 		HTTPHeader: header, Subprotocols: protocols, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
-		t.Fatalf("%v: %v", err, response)
+		t.Fatalf("status %d: %v", status, err)
 	}
 	connection.SetReadLimit(realtimeMaxBytes)
 	t.Cleanup(func() { _ = connection.CloseNow() })
@@ -343,9 +356,9 @@ func realtimeQuotasEndConnections(t *testing.T, g *gateway.Gateway) {
 				t.Errorf("the provider is closed with %d, want 1008", got)
 			}
 			talking.mutex.Unlock()
-			_, response, err := websocket.Dial(t.Context(), strings.Replace(g.URL, "http", "ws", 1)+"/"+way+realtimePath+"?model=gpt-realtime", &websocket.DialOptions{HTTPHeader: header})
-			if err == nil || response == nil || response.StatusCode != http.StatusTooManyRequests {
-				t.Errorf("the next connection: %v, %v, want status 429", response, err)
+			_, status, err := dial(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime", &websocket.DialOptions{HTTPHeader: header})
+			if err == nil || status != http.StatusTooManyRequests {
+				t.Errorf("the next connection: status %d, %v, want 429", status, err)
 			}
 		})
 	}
@@ -376,9 +389,9 @@ func realtimeConsumersConnect(t *testing.T, g *gateway.Gateway) {
 		"two keys":      {[]string{"realtime", "openai-insecure-api-key.sk-blue", "openai-insecure-api-key.sk-red"}, http.StatusUnauthorized},
 		"not its model": {[]string{"realtime", "openai-insecure-api-key.sk-red"}, http.StatusNotFound},
 	} {
-		_, response, err := websocket.Dial(t.Context(), strings.Replace(address, "http", "ws", 1), &websocket.DialOptions{Subprotocols: test.protocols})
-		if err == nil || response.StatusCode != test.status {
-			t.Errorf("%s: %v, %v, want status %d", name, response, err, test.status)
+		_, status, err := dial(t, address, &websocket.DialOptions{Subprotocols: test.protocols})
+		if err == nil || status != test.status {
+			t.Errorf("%s: status %d, %v, want %d", name, status, err, test.status)
 		}
 	}
 }
