@@ -109,8 +109,8 @@ func (p *talker) lastReceived() string {
 	return string(p.received[len(p.received)-1])
 }
 
-// dial opens a WebSocket. It returns the status of the response, 0 if there is none.
-func dial(t *testing.T, address string, options *websocket.DialOptions) (*websocket.Conn, int, error) {
+// openWebSocket opens a WebSocket. It returns the status of the response, 0 if there is none.
+func openWebSocket(t *testing.T, address string, options *websocket.DialOptions) (*websocket.Conn, int, error) {
 	t.Helper()
 	connection, response, err := websocket.Dial(t.Context(), strings.Replace(address, "http", "ws", 1), options)
 	if response == nil {
@@ -125,7 +125,7 @@ func dial(t *testing.T, address string, options *websocket.DialOptions) (*websoc
 // connect opens a WebSocket, and reads the first event.
 func connect(t *testing.T, address string, header http.Header, protocols ...string) *websocket.Conn {
 	t.Helper()
-	connection, status, err := dial(t, address, &websocket.DialOptions{
+	connection, status, err := openWebSocket(t, address, &websocket.DialOptions{
 		HTTPHeader: header, Subprotocols: protocols, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
@@ -356,7 +356,7 @@ func realtimeQuotasEndConnections(t *testing.T, g *gateway.Gateway) {
 				t.Errorf("the provider is closed with %d, want 1008", got)
 			}
 			talking.mutex.Unlock()
-			_, status, err := dial(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime", &websocket.DialOptions{HTTPHeader: header})
+			_, status, err := openWebSocket(t, g.URL+"/"+way+realtimePath+"?model=gpt-realtime", &websocket.DialOptions{HTTPHeader: header})
 			if err == nil || status != http.StatusTooManyRequests {
 				t.Errorf("the next connection: status %d, %v, want 429", status, err)
 			}
@@ -389,7 +389,7 @@ func realtimeConsumersConnect(t *testing.T, g *gateway.Gateway) {
 		"two keys":      {[]string{"realtime", "openai-insecure-api-key.sk-blue", "openai-insecure-api-key.sk-red"}, http.StatusUnauthorized},
 		"not its model": {[]string{"realtime", "openai-insecure-api-key.sk-red"}, http.StatusNotFound},
 	} {
-		_, status, err := dial(t, address, &websocket.DialOptions{Subprotocols: test.protocols})
+		_, status, err := openWebSocket(t, address, &websocket.DialOptions{Subprotocols: test.protocols})
 		if err == nil || status != test.status {
 			t.Errorf("%s: status %d, %v, want %d", name, status, err, test.status)
 		}
