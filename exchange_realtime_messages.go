@@ -40,7 +40,7 @@ func takeClientBytes(x *exchange, t *tunnel, c *clientMessages, chunk []byte) bo
 		return true // until the client has read the reason
 	}
 	f := c.frames
-	out := make([]byte, 0, len(chunk)+len(c.held))
+	out := make([]byte, 0, len(chunk)) // what is held may be long, and packets short
 	for done := 0; done < len(chunk); {
 		n := nextPiece(f, chunk[done:])
 		done += n
@@ -116,7 +116,7 @@ func inspectPiece(x *exchange, t *tunnel, c *clientMessages, out []byte) ([]byte
 	if f.ended && f.final {
 		return endMessage(x, t, c, out)
 	}
-	if !c.passes && len(c.text) > sessionMessageMaxBytes {
+	if !c.passes && (len(c.text) > sessionMessageMaxBytes || len(c.held) > heldMaxBytes) {
 		if mentionsModel(c.text) {
 			return out, messageTooLarge()
 		}

@@ -11,6 +11,8 @@ const (
 	// sessionMessageMaxBytes bounds a message that names a model. Longer ones, which are audio, must not
 	// contain anything that could be such a name.
 	sessionMessageMaxBytes = 1 << 20
+	// heldMaxBytes bounds the frames of a message that are held, of which there may be many without content.
+	heldMaxBytes = 2 * sessionMessageMaxBytes
 	// maxSessionModels bounds the models that a message names.
 	maxSessionModels = 64
 )
