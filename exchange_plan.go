@@ -183,9 +183,6 @@ func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiErro
 			return apiErr
 		}
 	}
-	if ep.isModelPath {
-		removeSystemParameters(req)
-	}
 	if ep.protocol != openAIProtocol {
 		return authorizeProtocol(pr, ep, req)
 	}
@@ -197,6 +194,9 @@ func authorizeProtocol(pr *provider, ep *endpoint, req *http.Request) *apiError 
 	of := ep.protocol
 	if of == nil {
 		of = clientProtocol(req)
+	}
+	if ep.isModelPath {
+		removeSystemParameters(req)
 	}
 	apiErr := authorize(pr.auths[of.name], req)
 	if name := of.defaultHeader; name != "" && req.Header[name] == nil {

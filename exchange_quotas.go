@@ -134,7 +134,7 @@ func chooseCharges(x *exchange, p *policy, pl *plan, req *http.Request, all []ch
 	for i := range all {
 		c := &all[i]
 		q := c.quota
-		if q.models != nil && !q.models.MatchString(model) {
+		if !matchesModel(q.models, model) {
 			continue
 		}
 		if q.per != nil {
@@ -181,6 +181,7 @@ func chainedCharges(before, all []charge) []charge {
 func addSubject(c *charge, req *http.Request, model string) *apiError {
 	q, subject, exact, before := c.quota, "", "", ""
 	isAmbiguous := q.adjoins
+	model = strings.TrimPrefix(model, modelsCollection+"/") // as matchesModel: both names are one model
 	for _, part := range q.per {
 		text := model
 		if part.parts != nil {

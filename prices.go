@@ -220,6 +220,9 @@ func findPrice(lists []*priceList, providerName, model string) *price {
 	if providerName != "" {
 		names = []string{providerName + "/" + model, model}
 	}
+	if plain, isResource := strings.CutPrefix(model, modelsCollection+"/"); isResource { // as matchesModel
+		names = append(names, providerName+"/"+plain, plain)
+	}
 	for _, list := range lists {
 		for _, name := range names {
 			if p := exactPrice(list, providerName, name); p != nil {
