@@ -159,9 +159,10 @@ func readHeader(f *frames, head []byte) bool {
 		f.inMessage = !f.final
 	}
 	f.opcode = opcode
-	if length == length16 {
+	switch length {
+	case length16:
 		length = int64(binary.BigEndian.Uint16(head[2:]))
-	} else if length == length64 {
+	case length64:
 		length = int64(binary.BigEndian.Uint64(head[2:])) // negative with the reserved bit
 	}
 	if f.masked {
@@ -183,8 +184,7 @@ func unmasked(f *frames) []byte {
 	return plain
 }
 
-// applyMask sets to to from with a mask applied, which begins at an offset. Compiled code touches the
-// bytes.
+// applyMask copies bytes with a mask applied, which begins at an offset. Compiled code touches the bytes.
 func applyMask(to, from, mask []byte, offset int) {
 	rotated := append(append([]byte(nil), mask[offset:]...), mask[:offset]...)
 	subtle.XORBytes(to, from, bytes.Repeat(rotated, len(from)/maskBytes+1)[:len(from)])

@@ -26,9 +26,10 @@ func referenceFrames(data []byte, masked bool) (all []frame, length int, isValid
 		}
 		opcode, size, at := rest[0]&15, uint64(rest[1]&127), 2
 		extended := 0
-		if size == 126 {
+		switch size {
+		case 126:
 			extended = 2
-		} else if size == 127 {
+		case 127:
 			extended = 8
 		}
 		mask := []byte{0, 0, 0, 0}
