@@ -17,9 +17,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if p.modelHeader != x.firstPolicy.modelHeader {
 		delete(req.Header, p.modelHeader)
 	}
-	if priorKey := x.provider.endpoints[x.kind].auth.credential; priorKey != nil {
-		delete(req.Header, priorKey.header) // the key of another provider
-	}
+	deletePriorKey(x, req.Header)
 	forgetRefusal(x)
 	if p.consumers != nil || p.groups != nil {
 		var apiErr *apiError
@@ -61,6 +59,21 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	}
 }
 
+// deletePriorKey deletes the key of the provider of the instance before. Where the protocol is that of the
+// client, it may be in any header that carries keys, none of which has the client's anymore.
+func deletePriorKey(x *exchange, header http.Header) {
+	prior := x.provider.endpoints[x.kind]
+	if prior.auth.credential == nil {
+		return
+	}
+	delete(header, prior.auth.credential.header)
+	if prior.protocol == nil {
+		for _, auth := range x.provider.auths {
+			delete(header, auth.header)
+		}
+	}
+}
+
 // forgetRefusal forgets what an instance has responded whose response a failover service has discarded.
 func forgetRefusal(x *exchange) {
 	x.errorType = ""
@@ -78,7 +91,7 @@ func chainedKind(p *policy, x *exchange, target *url.URL) kind {
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, &url.URL{Path: x.clientPath}) == deny) {
 		return deny
 	}
-	if x.kind == governedPassthrough && p.providers[0].endpoints[own].postOnly {
+	if x.kind == governedPassthrough && p.providers[0].endpoints[own].postOnly && (p.hasRules || own != generateContent) {
 		return own
 	}
 	return x.kind

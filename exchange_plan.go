@@ -183,6 +183,9 @@ func addressProvider(pr *provider, k kind, pl *plan, req *http.Request) *apiErro
 			return apiErr
 		}
 	}
+	if ep.isModelPath {
+		removeSystemParameters(req)
+	}
 	if ep.protocol != openAIProtocol {
 		return authorizeProtocol(pr, ep, req)
 	}

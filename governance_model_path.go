@@ -26,6 +26,10 @@ func agreeOnModel(pathModel, named string) *apiError {
 	return invalidRequest("ambiguous_model", "model", "The body names the model "+quoted(named)+", and the path "+quoted(pathModel)+". Name one model.")
 }
 
+func invalidPathModel() *apiError {
+	return invalidRequest("invalid_value", "model", "Invalid 'model': in a path, the name of a model consists of letters, digits and any of _.@~-")
+}
+
 // nestedModels are the parameters whose value, or each element of whose value, names the model again.
 var nestedModels = map[kind]string{batchEmbedContents: "requests", countContents: "generateContentRequest"}
 

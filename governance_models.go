@@ -41,6 +41,9 @@ func decideModel(ep *endpoint, req *http.Request, obj *jsonObject, draft *decisi
 	if apiErr != nil {
 		return apiErr
 	}
+	if ep.pathModel != "" && ep.models.template != nil && !ep.models.configured[draft.model] && !modelSegment.MatchString(draft.model) {
+		return invalidPathModel() // a client chooses it, and would choose a path
+	}
 	if draft.model != draft.requestedModel {
 		replaceModel(ep, obj, draft, reason)
 	}

@@ -172,25 +172,30 @@ func moveClientKey(to *keyHeader, req *http.Request) {
 }
 
 // credentialParameters are the query parameters that carry keys, in lower case.
-const credentialParameters = "key api_key api-key apikey token access_token"
+const credentialParameters = "key api_key api-key apikey token access_token oauth_token $key"
 
 // credentialQuery matches query parameters that carry keys, however their names are escaped.
 var credentialQuery = newCredentialQuery()
 
 // newCredentialQuery reads no package variable (traefik/yaegi#1585).
 func newCredentialQuery() *regexp.Regexp {
-	var names []string
-	for _, name := range strings.Fields(credentialParameters) {
+	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + escapedNames(credentialParameters) + `)=[^&;]*`)
+}
+
+// escapedNames returns a pattern for names in a query, each letter of which may be escaped.
+func escapedNames(names string) string {
+	var patterns []string
+	for _, name := range strings.Fields(names) {
 		pattern := ""
 		for _, letter := range name {
-			pattern += fmt.Sprintf("(?:%c|%%%02x)", letter, letter)
+			pattern += fmt.Sprintf("(?:%s|%%%02x)", regexp.QuoteMeta(string(letter)), letter)
 			if letter >= 'a' && letter <= 'z' {
 				pattern = pattern[:len(pattern)-1] + fmt.Sprintf("|%%%02x)", letter-'a'+'A')
 			}
 		}
-		names = append(names, pattern)
+		patterns = append(patterns, pattern)
 	}
-	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + strings.Join(names, "|") + `)=[^&;]*`)
+	return strings.Join(patterns, "|")
 }
 
 // isCredentialParameter reports whether a query parameter carries credentials.

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -87,4 +88,41 @@ func presetFor(known *preset, of *protocol) protocolPreset {
 		base = known.basePath
 	}
 	return protocolPreset{basePath: base, authHeader: of.authHeader}
+}
+
+// Google's APIs have parameters of the query, and a header, that choose which members a response has, and in
+// what format: a client could leave the usage out, or make it unreadable. All others that begin with $ are
+// replacements for headers.
+const (
+	systemParameters = "fields callback alt"
+	fieldMaskHeader  = "X-Goog-Fieldmask"
+)
+
+var (
+	systemQuery = newSystemQuery()
+	formatQuery = regexp.MustCompile(`(?:^|[&;])alt=(sse|json)(?:[&;]|$)`)
+)
+
+// newSystemQuery reads no package variable (traefik/yaegi#1585).
+func newSystemQuery() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:^|[&;])(?:` + escapedNames(systemParameters) + `|(?:\$|%24)[^&;=]*)=[^&;]*`)
+}
+
+// removeSystemParameters removes what a client could hide the usage of a response with. Of formats, those
+// that can be read stay.
+func removeSystemParameters(req *http.Request) {
+	if req.Header[fieldMaskHeader] != nil {
+		req.Header = req.Header.Clone()
+		delete(req.Header, fieldMaskHeader)
+	}
+	query := req.URL.RawQuery
+	if query == "" || query == "alt=sse" || !systemQuery.MatchString(query) {
+		return
+	}
+	kept := strings.TrimLeft(systemQuery.ReplaceAllString(query, ""), "&;")
+	if format := formatQuery.FindStringSubmatch(query); format != nil {
+		kept = strings.TrimLeft(kept+"&alt="+format[1], "&")
+	}
+	req.URL.RawQuery = kept
+	req.RequestURI = req.URL.RequestURI() // see setPath
 }

@@ -184,7 +184,7 @@ func unmasked(f *frames) []byte {
 	return plain
 }
 
-// applyMask copies bytes with a mask applied, which begins at an offset. Compiled code touches the bytes.
+// applyMask writes what a mask, which begins at an offset, makes of from. Compiled code touches the bytes.
 func applyMask(to, from, mask []byte, offset int) {
 	rotated := append(append([]byte(nil), mask[offset:]...), mask[:offset]...)
 	subtle.XORBytes(to, from, bytes.Repeat(rotated, len(from)/maskBytes+1)[:len(from)])

@@ -20,6 +20,9 @@ type modelPath struct {
 // made of its parts, so that no server can read another model in it.
 var modelPathForm = regexp.MustCompile(`^((?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*)/(models|tunedModels)/([A-Za-z0-9_][A-Za-z0-9_.@~-]*)(?::([A-Za-z]+))?$`)
 
+// modelSegment matches models that are one plain segment of such a path, or two.
+var modelSegment = regexp.MustCompile(`^(?:(?:models|tunedModels)/)?[A-Za-z0-9_][A-Za-z0-9_.@~-]*$`)
+
 // parseModelPath parses the path of a request, and reports whether it has a model.
 func parseModelPath(target *url.URL) (parsed modelPath, isOne bool) {
 	parts := modelPathForm.FindStringSubmatch(target.Path)

@@ -243,8 +243,8 @@ var canonicalPathForm = regexp.MustCompile(`^(/` + nameForm + `)+/?$`)
 const nameForm = `[A-Za-z0-9_~!$&'()+,=:@.-]+`
 
 // kindOf returns the kind of the endpoint at a path: that of the first route that matches, in the
-// order of precedes. A path without a match is governed as completions, and so is a passthrough
-// path that some server may treat as another path.
+// order of precedes. A path without a match is governed as completions, and so is a path that some server
+// may treat as another path, of a passthrough or of a count of tokens, which is not charged.
 func kindOf(routes []route, target *url.URL) kind {
 	rawPath := target.Path
 	if len(rawPath) > pathMaxBytes {
@@ -255,7 +255,7 @@ func kindOf(routes []route, target *url.URL) kind {
 		if r.suffix != anyPath && !strings.HasSuffix(normal, r.suffix) && (r.pattern == nil || !r.pattern.MatchString(normal)) {
 			continue
 		}
-		if r.kind == passthrough && !isCanonical(rawPath, normal) {
+		if (r.kind == passthrough || r.kind == countMessages || r.kind == countResponses) && !isCanonical(rawPath, normal) {
 			return completions
 		}
 		if target.RawPath != "" && isAmbiguous(routes, r, target.RawPath) {
@@ -365,7 +365,7 @@ func joinBase(base, escapedPath string) string {
 }
 
 // chainedRoutes returns the routes for requests that an instance before has governed: those of the
-// configuration, then OpenAI's paths of each kind.
+// configuration, then the paths of each kind.
 func chainedRoutes(routes []route) []route {
 	if len(routes) > 0 && routes[len(routes)-1].suffix == anyPath {
 		return routes
@@ -374,7 +374,8 @@ func chainedRoutes(routes []route) []route {
 		route{suffix: "/chat/completions", kind: completions}, route{suffix: "/embeddings", kind: embeddings},
 		route{suffix: responsesSuffix, kind: responses}, route{suffix: responsesSuffix + "/input_tokens", kind: countResponses},
 		route{suffix: "/messages", kind: messages}, route{suffix: "/messages/count_tokens", kind: countMessages},
-		route{suffix: "/realtime", kind: realtime}, route{suffix: anyPath, kind: governedPassthrough})
+		route{suffix: "/realtime", kind: realtime}, route{suffix: actionSuffix, kind: generateContent, pattern: actionForm},
+		route{suffix: anyPath, kind: governedPassthrough})
 }
 
 // listedModelPattern returns a pattern that finds the model in a path below a list of models.

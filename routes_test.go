@@ -128,6 +128,7 @@ func TestRouteKind(t *testing.T) {
 	routes := parseRoutes(bad, map[string]string{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/responses": "responses", "/v1/models": "models",
 		"/v1/images/generations": "passthrough: governed", "/v1/files": "deny", "*": "passthrough",
+		"/v1/messages": "messages", "/v1/messages/count_tokens": "countTokens", "/v1/responses/input_tokens": "countTokens",
 	}, "")
 	if len(bad.found) > 0 {
 		t.Fatal(bad.found)
@@ -138,6 +139,8 @@ func TestRouteKind(t *testing.T) {
 		"/v1/responses": responses, "/v1/responses/resp_1": passthrough, "/v1/responses/.": responses, "/v1/responses/x/..": responses,
 		"/v1/models": models, "/v1/models/": models, "/v1/models/gpt-4o": models, "/v1/models/meta-llama/Llama": models, "/v1/xmodels": passthrough,
 		"/v1/images/generations": governedPassthrough, "/v1/images/generations.": governedPassthrough, "/v1/images/edits": passthrough,
+		"/v1/messages/count_tokens/": countMessages, "/x/v1/Messages/count_tokens": countMessages, "/v1/responses/input_tokens": countResponses,
+		"/v1/messages?/messages/count_tokens": completions, "/v1/messages#/messages/count_tokens": completions, "/v1/responses;/responses/input_tokens": completions,
 		"/v1/files": deny, "/v1/files/": deny, "/v1/x/../files": deny, "/v1/files/abc": passthrough,
 		"/v1/batches": passthrough, "/v1/batches;x": completions, "/v1//batches": completions, "/" + strings.Repeat("a", pathMaxBytes): completions,
 	} {
