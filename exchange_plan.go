@@ -13,8 +13,8 @@ func planFor(x *exchange, p *policy, pr *provider, req *http.Request) (*plan, *a
 	return planRequest(ep, req)
 }
 
-// planUncommon is planFor for all but the first decision on a request, in a body of JSON that names the
-// model, that is enforced as it is.
+// planUncommon is planFor for all but the usual case: the first decision on a JSON body that names the model,
+// by a policy that enforces it and restricts no consumer.
 func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	if ep.isModelPath && req.Method == http.MethodPost {
 		var apiErr *apiError

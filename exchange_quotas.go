@@ -262,7 +262,7 @@ func refuseQuota(x *exchange, charges []charge, rw http.ResponseWriter) *apiErro
 		countRefused(theMemoryStore, c)
 		if !c.enforce {
 			x.call.Quota = quotaReported + c.quota.name
-			x.isUncommon = true // the access log is told
+			x.isUncommon = true // settleUncommon sets the access-log header
 			continue
 		}
 		x.call.Quota = c.quota.name
@@ -309,7 +309,7 @@ func settleQuotas(x *exchange) {
 }
 
 // settleUncommon settles the charges of an exchange whose usage is not known, or that has not had a
-// complete response with status 200, and charges in money. The access log is told which quota would have
+// complete response with status 200, and charges in money. The access log shows which quota would have
 // refused the request.
 func settleUncommon(x *exchange) {
 	w, u := x.response, &x.call.Response.Usage

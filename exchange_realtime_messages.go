@@ -80,7 +80,7 @@ func isWritten(c *clientMessages) bool {
 }
 
 // takeClientClose forwards the close frame of a client, and reports whether more may follow. While a response
-// is under way, the provider is not sent it: its usage would be lost.
+// is under way, that frame is not forwarded to the provider: the usage would be lost.
 func takeClientClose(t *tunnel, c *clientMessages, out []byte) bool {
 	noteEnd(t, closedByClient)
 	t.mu.Lock()

@@ -135,7 +135,7 @@ func awaitsUsage(t *tunnel) bool {
 	return t.awaitsUsage
 }
 
-// refuseTunnel ends a tunnel for a reason. Both ends are told, and get a little time to read that.
+// refuseTunnel ends a tunnel for a reason. Both ends get it in a close frame, and have closeWait to read that.
 func refuseTunnel(t *tunnel, apiErr *apiError) {
 	t.mu.Lock()
 	isFirst := t.refusal == nil
@@ -174,7 +174,7 @@ func closeTunnel(t *tunnel) {
 var cancelEvent = []byte(`{"type":"response.cancel"}`)
 
 // leaveProvider ends the connection to the provider after the client has sent its last. While a response is
-// under way, the provider is told to cancel it, so that its usage is known.
+// under way, the provider is requested to cancel it, so that its usage is known.
 func leaveProvider(t *tunnel) {
 	t.mu.Lock()
 	t.hasLeft = true

@@ -109,8 +109,8 @@ type lateDecision struct {
 	reserves     bool          // quotas depend on the model
 }
 
-// decideLate decides on the model of a form that streams, unless the response has begun: nobody would be
-// told.
+// decideLate decides on the model of a form that streams, unless the response has begun: it is too late for
+// another one.
 func decideLate(late *lateDecision, requested string) (string, *apiError) {
 	x, p, f := late.x, late.policy, late.plan.form
 	d, apiErr := decideForm(late.ep, late.req, f, requested)

@@ -11,7 +11,7 @@ import (
 var mayNameModel = regexp.MustCompile(`(?i)model|\\u|\x7f"[ \t\r\n]*:`)
 
 // otherModels returns the models that a request names in addition to its own, in elements of arrays:
-// of a tool that asks another model, or those that the provider tries if the first one declines. It
+// of a tool that calls another model, or those that the provider tries if the first one declines. It
 // refuses those that the policy does not allow.
 func otherModels(ep *endpoint, obj *jsonObject, own string) ([]string, *apiError) {
 	var models []string

@@ -118,8 +118,8 @@ func takeHeader(f *frames, data []byte) int {
 	return length - before
 }
 
-// headerLength returns the length of the header that begins with some bytes, more than there are if they
-// do not tell.
+// headerLength returns the length of the header that begins with some bytes; more than these if they are too
+// few to have it.
 func headerLength(head []byte, masked bool) int {
 	length := headerMinBytes
 	if len(head) < length {

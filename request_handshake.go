@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// upgradesToWebSocket reports whether a request asks for a WebSocket.
+// upgradesToWebSocket reports whether a request is one to upgrade its connection to a WebSocket.
 func upgradesToWebSocket(req *http.Request) bool {
 	upgrade := req.Header["Upgrade"]
 	return req.Method == http.MethodGet && len(upgrade) == 1 && strings.EqualFold(strings.TrimSpace(upgrade[0]), webSocket) &&

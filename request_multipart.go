@@ -148,7 +148,7 @@ func scanStep(s *formScanner, window []byte) (int, *apiError) {
 	return scanField(s, window, start)
 }
 
-// moreOfForm tells that more of a form is needed, if there may be more.
+// moreOfForm returns 0 if more of a form is needed, or the error if there is no more.
 func moreOfForm(s *formScanner) (int, *apiError) {
 	if s.isLast {
 		return 0, invalidForm("it ends before its last boundary, which two dashes follow")
