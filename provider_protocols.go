@@ -14,7 +14,6 @@ type protocol struct {
 	errors        errorFormat
 	authHeader    string // in which its SDKs send a key, and its providers expect it
 	basePath      string // prefix of its paths; empty: that of the provider
-	clientHeader  string // canonical name of a header that only its clients send
 	defaultHeader string // a header that its providers require; empty: there is none
 	defaultValue  string // of that header, which names the version of the protocol
 }
@@ -23,18 +22,18 @@ type protocol struct {
 var (
 	openAIProtocol    = &protocol{name: "openai", errors: openAIErrors, authHeader: authorization}
 	anthropicProtocol = &protocol{
-		name: "anthropic", errors: anthropicErrors, authHeader: "X-Api-Key", clientHeader: "Anthropic-Version",
+		name: "anthropic", errors: anthropicErrors, authHeader: "X-Api-Key",
 		defaultHeader: "Anthropic-Version", defaultValue: "2023-06-01",
 	}
-	geminiProtocol = &protocol{name: "gemini", errors: googleErrors, authHeader: "X-Goog-Api-Key", basePath: "/v1beta", clientHeader: "X-Goog-Api-Key"}
+	geminiProtocol = &protocol{name: "gemini", errors: googleErrors, authHeader: "X-Goog-Api-Key", basePath: "/v1beta"}
 )
 
 // clientProtocol returns the protocol of a request to an endpoint that several protocols have.
 func clientProtocol(req *http.Request) *protocol {
 	switch {
-	case req.Header[anthropicProtocol.clientHeader] != nil:
+	case req.Header[anthropicProtocol.defaultHeader] != nil:
 		return anthropicProtocol
-	case req.Header[geminiProtocol.clientHeader] != nil || isGeminiPath(req.URL.Path):
+	case isGeminiPath(req.URL.Path):
 		return geminiProtocol
 	}
 	return openAIProtocol
