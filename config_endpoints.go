@@ -12,11 +12,15 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 	addsUsage := parseOneOf(bad, "streamUsage", config.StreamUsage, streamUsageAuto, streamUsageNever) != streamUsageNever
 	pr.laterVersions = map[kind]*endpoint{}
 	pr.modelPaths = &pathEndpoints{byAction: map[string]*endpoint{}, byPath: map[string]*endpoint{}}
-	for _, row := range newEndpointKinds() {
+	rows := newEndpointKinds()
+	for _, row := range rows {
 		ep := newEndpoint(row, pr)
 		ep.models = rules
 		ep.maxRequestBodyBytes = p.maxRequestBodyBytes
 		ep.target = newTarget(p, pr, row.operation)
+		if row.kind == completions {
+			ep.elsewhere = namesElsewhere(ep, p.routes, rows)
+		}
 		parseEndpointRules(bad, config, p, row, ep)
 		if !ep.strict {
 			widen(ep.parameters.list)
@@ -55,9 +59,6 @@ func shownParameters(semconv string) [][2]string {
 // of them. A configuration that no endpoint of a protocol can have is a problem only where the routes
 // have such an endpoint: nearly all configurations are for OpenAI's protocol alone.
 func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointKind, ep *endpoint) {
-	if row.kind == completions {
-		ep.elsewhere = namesElsewhere(ep, p.routes)
-	}
 	if row.protocol != openAIProtocol && !isRouted(p.routes, row) {
 		bad = &problems{}
 	}
@@ -151,11 +152,11 @@ func useSentParameters(p *policy, ep *endpoint) {
 
 // namesElsewhere returns parameters that the configuration means for other endpoints in use.
 // Providers other than OpenAI may have parameters of the Responses API at chat completions, too.
-func namesElsewhere(ep *endpoint, routes []route) map[string]bool {
+func namesElsewhere(ep *endpoint, routes []route, rows []*endpointKind) map[string]bool {
 	names := map[string]bool{}
 	for _, r := range routes {
 		var others []*parameter
-		for _, row := range newEndpointKinds() {
+		for _, row := range rows {
 			if r.kind == row.kind && row.kind != completions && !row.onlyModel && (ep.strict || row.kind == embeddings) {
 				others = row.parameters()
 				if row.configured != nil {
