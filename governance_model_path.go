@@ -56,14 +56,14 @@ func decideNestedModels(ep *endpoint, obj *jsonObject, draft *decisionDraft) *ap
 			return tooMany(name, "elements", batchMax, len(elements))
 		}
 	}
-	isChanged := false
+	isChanged, set := false, newParameterSet(modelParameters())
 	parts := make([][]byte, len(elements))
 	for i, element := range elements {
 		path := name
 		if isBatch {
 			path = elementPath(name, i)
 		}
-		changed, apiErr := decideNestedModel(ep, path, element, draft)
+		changed, apiErr := decideNestedModel(ep, set, path, element, draft)
 		if apiErr != nil {
 			return apiErr
 		}
@@ -78,13 +78,14 @@ func decideNestedModels(ep *endpoint, obj *jsonObject, draft *decisionDraft) *ap
 	return nil
 }
 
-// decideNestedModel returns what a provider is sent for an object that may name the model.
-func decideNestedModel(ep *endpoint, path string, value []byte, draft *decisionDraft) ([]byte, *apiError) {
+// decideNestedModel returns what a provider is sent for an object that may name the model, the only parameter of
+// the set.
+func decideNestedModel(ep *endpoint, set *parameterSet, path string, value []byte, draft *decisionDraft) ([]byte, *apiError) {
 	if value[0] != '{' {
 		return nil, wrongType(path, "an object", value)
 	}
 	inner := wholeJSONObject(value)
-	apiErr := readParameters(inner, newParameterSet(modelParameters()))
+	apiErr := readParameters(inner, set)
 	if apiErr == nil {
 		apiErr = agreeOnModel(ep.pathModel, requestedModel(inner))
 	}
