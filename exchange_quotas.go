@@ -181,7 +181,7 @@ func chainedCharges(before, all []charge) []charge {
 func addSubject(c *charge, req *http.Request, model string) *apiError {
 	q, subject, exact, before := c.quota, "", "", ""
 	isAmbiguous := q.adjoins
-	model = strings.TrimPrefix(model, modelsCollection+"/") // as matchesModel: both names are one model
+	model = plainModel(model)
 	for _, part := range q.per {
 		text := model
 		if part.parts != nil {

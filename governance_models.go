@@ -131,7 +131,7 @@ func isAllowed(rules *modelRules, model string) bool {
 // matchesModel reports whether the patterns of an expression allow a model; nil allows all. Gemini
 // lists its models with a prefix, and also knows them without it.
 func matchesModel(allowed *regexp.Regexp, model string) bool {
-	return allowed == nil || allowed.MatchString(model) || allowed.MatchString(strings.TrimPrefix(model, modelsCollection+"/"))
+	return allowed == nil || allowed.MatchString(model) || allowed.MatchString(plainModel(model))
 }
 
 // compilePatterns returns an expression for the models that match one of the patterns, in which an

@@ -220,7 +220,7 @@ func findPrice(lists []*priceList, providerName, model string) *price {
 	if providerName != "" {
 		names = []string{providerName + "/" + model, model}
 	}
-	if plain, isResource := strings.CutPrefix(model, modelsCollection+"/"); isResource { // as matchesModel
+	if plain := plainModel(model); plain != model {
 		names = append(names, providerName+"/"+plain, plain)
 	}
 	for _, list := range lists {

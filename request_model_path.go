@@ -42,6 +42,12 @@ const (
 	tunedCollection  = "tunedModels"
 )
 
+// plainModel returns the name of a model without its collection: Gemini lists its models with it, and knows
+// them by both names.
+func plainModel(model string) string {
+	return strings.TrimPrefix(model, modelsCollection+"/")
+}
+
 // modelPathOf returns the escaped path of an action of a model after a prefix.
 func modelPathOf(prefix, model, action string) string {
 	name, isTuned := strings.CutPrefix(model, tunedCollection+"/")
@@ -49,7 +55,7 @@ func modelPathOf(prefix, model, action string) string {
 	if isTuned {
 		collection = tunedCollection
 	}
-	name = strings.TrimPrefix(name, modelsCollection+"/")
+	name = plainModel(name)
 	if action != "" {
 		action = ":" + action
 	}
