@@ -130,6 +130,7 @@ func forwardedRequest(t *testing.T, provider, method, target, body string) (*htt
 	config.Token = "sk-test"
 	config.Routes = map[string]string{
 		"/v1/chat/completions": "completions", "/v1/embeddings": "embeddings", "/v1/models": "models", "/v1/responses": "responses",
+		"/v1/messages": "messages", "/v1/messages/count_tokens": "countTokens", "/v1beta/models/*": "generateContent",
 	}
 	var got *http.Request
 	var gotBody []byte

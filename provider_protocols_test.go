@@ -1,11 +1,7 @@
 package chatcompletion
 
 import (
-	"context"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 )
 
@@ -47,7 +43,7 @@ func TestProtocolPathsAndCredentials(t *testing.T) {
 	for _, want := range documentedProtocols {
 		for _, target := range targets[want.protocol] {
 			t.Run(want.provider+target[0], func(t *testing.T) {
-				got, body := forwardedInProtocol(t, want.provider, target[0], target[1])
+				got, body := forwardedRequest(t, want.provider, http.MethodPost, target[0], target[1])
 				if got.URL.Path != want.base+target[2] || got.URL.RawQuery != "x=1" {
 					t.Errorf("forwarded URL %s?%s, want %s?x=1 (%s)", got.URL.Path, got.URL.RawQuery, want.base+target[2], want.source)
 				}
@@ -60,35 +56,4 @@ func TestProtocolPathsAndCredentials(t *testing.T) {
 			})
 		}
 	}
-}
-
-// forwardedInProtocol returns the request that reaches the provider, and its body.
-func forwardedInProtocol(t *testing.T, provider, target, body string) (*http.Request, string) {
-	t.Helper()
-	config := CreateConfig()
-	config.Provider = provider
-	config.Token = "sk-test"
-	config.Routes = map[string]string{
-		"/v1/messages": "messages", "/v1/messages/count_tokens": "countTokens", "/v1beta/models/*": "generateContent",
-	}
-	var got *http.Request
-	var gotBody []byte
-	next := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		got = req.Clone(context.Background())
-		gotBody, _ = io.ReadAll(req.Body)
-		rw.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(rw, `{}`)
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	handler, err := New(ctx, next, config, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rw := httptest.NewRecorder()
-	handler.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, target, strings.NewReader(body)))
-	if got == nil {
-		t.Fatalf("POST %s is not forwarded: status %d, body %s", target, rw.Code, rw.Body)
-	}
-	return got, string(gotBody)
 }
