@@ -259,10 +259,11 @@ func includes(pattern, other string) bool {
 // overlap reports whether some text matches two patterns, neither of which includes the other: both have an
 // asterisk, and what precedes the first and follows the last one agrees.
 func overlap(pattern, other string) bool {
-	if !strings.Contains(pattern, "*") || !strings.Contains(other, "*") {
+	start, _, isPattern := strings.Cut(pattern, "*")
+	otherStart, _, isOtherPattern := strings.Cut(other, "*")
+	if !isPattern || !isOtherPattern {
 		return false
 	}
-	start, otherStart := pattern[:strings.Index(pattern, "*")], other[:strings.Index(other, "*")]
 	end, otherEnd := pattern[strings.LastIndex(pattern, "*")+1:], other[strings.LastIndex(other, "*")+1:]
 	return (strings.HasPrefix(start, otherStart) || strings.HasPrefix(otherStart, start)) &&
 		(strings.HasSuffix(end, otherEnd) || strings.HasSuffix(otherEnd, end))
