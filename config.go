@@ -174,8 +174,11 @@ type Config struct {
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
-	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
-	// of this Traefik.
+	// requests. Each value serves what all chat-completion middlewares of this Traefik record:
+	//
+	//	prometheus  metrics
+	//	dashboard   a page with live figures, and the same figures as JSON
+	//
 	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
 	// Unknown collects the keys that match no other field. Refused: any.
