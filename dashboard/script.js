@@ -20,12 +20,12 @@
 //       cells [data-column=calls|failed|inputTokens|outputTokens|cost][data-value], of the range;
 //       [data-bar][data-value] is the sorted column; the button [data-more] shows all rows
 //   [data-table=latency] tr[data-name]  cells durationP50, durationP95, firstChunkP50, firstChunkP95, calls
-//   [data-table=error] tr[data-name]    cells calls, of the range; data-kind
+//   [data-table=error] tr[data-name]    cells calls, of the range; data-kind is provider, client, limit, plugin or policy
 //   [data-table=decision] tr[data-name][data-mode]                       cells count, since the start
 //   [data-table=quota] tr[data-name][data-unit][data-subject][data-middleware]
 //       cells used, limit, left, resetsAt, refused, over
-//   [data-table=unknownCost] tr[data-name][data-model]                   cells count
-//   [data-table=dropped|lookUpFailure|store] tr[data-name]               cells count
+//   [data-table=gap] tr[data-gap=unknownCost][data-name=REASON][data-model]      cells count
+//   [data-table=gap] tr[data-gap=dropped|lookUpFailure|store][data-name]         cells count
 //   [data-table=call] tbody[data-call=ID]    a row, and its record once it is unfolded
 //
 // A name that is missing is data-name="". The view is in the fragment of the URL.
@@ -483,7 +483,7 @@ function showState() {
 
 function showScope() {
   const since = timeText(facts.started), running = spanText(Math.max(0, now() - facts.started));
-  setText(byID('scope'), (facts.instance || 'This Traefik') + ' · since ' + since + ' (' + running + ')');
+  setText(byID('scope'), 'This Traefik' + (facts.instance ? ', ' + facts.instance : '') + ' · since ' + since + ' (' + running + ')');
   const shared = facts.quotas.some((quota) => quota.store === 'redis');
   setText(byID('footer-scope'), 'All figures are those of this Traefik' + (facts.instance ? ', ' + facts.instance + ',' : '') +
     ' since ' + since + (shared ? '. Quotas in Redis are those of all Traefiks.' : '.'));
@@ -533,11 +533,11 @@ function render() {
 // error, and by bin of the charts. If the range reaches back to the start, the registry has its sums;
 // the history may be younger.
 function collect() {
-  const bins = newBins(), isWhole = bins.from <= facts.started || view.range === 'start';
+  const bins = newBins();
   unpricedModels = new Set(facts.unknownCosts.map(({ model }) => model));
   isPartial = false;
   const total = newSum();
-  isPartial = !isWhole && bins.known > bins.from + bins.length;
+  isPartial = bins.isShort && !bins.isWhole;
   const data = { range: newSum(), total, errors: new Map(), names: {}, bins };
   dimensionNames.forEach((name) => { data.names[name] = new Map(); });
   const shown = new Map();
@@ -562,7 +562,7 @@ function collect() {
     }
   }
   for (const { s, calls, input, output, cost } of shown.values()) {
-    const values = isWhole ? [s.calls, s.inputTokens, s.outputTokens, s.cost] : [calls, input, output, cost];
+    const values = bins.isWhole ? [s.calls, s.inputTokens, s.outputTokens, s.cost] : [calls, input, output, cost];
     if (values[0] === 0) {
       addToSum(data.range, s, 0, 0, 0, 0n); // what is known is known even without calls
       continue;
@@ -586,18 +586,21 @@ function entry(map, name) {
   return map.get(name);
 }
 
-// newBins divides the range into at most 60 bins. A bin ends at a whole multiple of its length.
+// newBins divides the range into at most 60 bins. A bin ends at a whole multiple of its length. A range
+// that is longer than the history begins with it.
 function newBins() {
-  const range = Math.min(ranges[view.range], day, Math.max(15 * minute, now() - facts.started));
-  const length = [20 * second, minute, 5 * minute, 15 * minute, 30 * minute].find((choice) => range <= 60 * choice);
+  const since = steps.length ? steps[0].start : now(), wanted = ranges[view.range];
+  const range = Math.min(wanted, day, Math.max(3 * minute, now() - since));
+  const length = [10 * second, 20 * second, minute, 5 * minute, 15 * minute, 30 * minute].find((choice) => range <= 60 * choice);
   const to = (Math.floor(now() / length) + 1) * length;
   const count = Math.ceil(range / length), from = to - count * length;
-  const known = Math.max(from, steps.length ? Math.min(steps[0].start, now()) : now());
+  const known = Math.max(from, Math.min(since, now()));
   const list = Array.from({ length: count }, (_, i) => {
     const start = from + i * length;
     return { start, covered: Math.max(0, Math.min(start + length, now()) - Math.max(start, known)), groups: [] };
   });
-  return { from, to, length, list, known };
+  const text = range === wanted || !steps.length ? rangeTexts[view.range] : range === day ? rangeTexts['24h'] : 'since ' + shortClock.format(since);
+  return { from, to, length, list, known, text, isWhole: now() - wanted <= facts.started, isShort: since > now() - wanted + length };
 }
 
 function addToBin(bin, color, calls, tokens, cost) {
@@ -825,9 +828,8 @@ function barsOf(chart, bins, color, x, y) {
 function describeChart(chart, bins, rates, most, isKnown) {
   const known = rates.slice(0, -1).filter((rate) => rate !== undefined), latest = known[known.length - 1];
   const text = !isKnown ? 'unknown' : most ? 'peak ' + chart.text(most) : 'no calls';
-  const range = rangeTexts[view.range === 'start' && bins.from > facts.started ? '24h' : view.range];
-  setText(chart.note, text + ' · ' + range);
-  setAttribute(chart.plot, 'aria-label', chart.title + ', ' + range + ': ' +
+  setText(chart.note, text + ' · ' + bins.text);
+  setAttribute(chart.plot, 'aria-label', chart.title + ', ' + bins.text + ': ' +
     (!isKnown || latest === undefined ? 'unknown' : 'now ' + chart.text(latest) + ', ' + text) + '. Arrow keys read the values.');
   const figure = chart.plot.parentElement;
   setAttribute(figure, 'data-from', bins.from);
