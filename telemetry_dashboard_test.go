@@ -454,6 +454,7 @@ func openTestPage(t *testing.T, address string) *testPage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != eventsForm {
 		t.Fatalf("status %d, Content-Type %q, want 200 and %q", response.StatusCode, response.Header.Get("Content-Type"), eventsForm)
 	}

@@ -627,7 +627,7 @@ func TestDashboardForms(t *testing.T) {
 // TestDashboardCostsLittle compares the CPU time of Traefik with 50 pages that change each second to that
 // without pages.
 func TestDashboardCostsLittle(t *testing.T) {
-	const pages, seconds = 50, 20
+	const pages, seconds = 50, 10
 	provider := upstream(t, counting(0))
 	g := start(t, gateway.Options{})
 	configure(t, g, onDashboard(metered(dashboardKeys(), provider.URL)))
