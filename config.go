@@ -164,6 +164,9 @@ type Config struct {
 	// without tokens unless it reports its usage anyway.
 	// Default: auto. Refused: other values.
 	StreamUsage string
+	// Prompt is what the system prompts of requests are. It applies to chat completions, responses,
+	// messages, generateContent and the counts of their tokens.
+	Prompt Prompt
 	// Prices are what models cost. With them, each call has a cost.
 	Prices Prices
 	// Redis has the counters of Quotas, so that several Traefiks share them.
@@ -595,6 +598,49 @@ type AuthHeader struct {
 	// An empty prefix sends the key alone.
 	// Default: "Bearer " for Authorization, else empty. Refused: control characters.
 	Prefix *string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Prompt is what the system prompts of requests are: the operator's, the client's, or both. The client's
+// are the messages with the role system or developer of chat completions, instructions in the Responses
+// API, system in Messages, and systemInstruction in Gemini's protocol, and in each of them also the
+// elements of the conversation with one of these roles.
+//
+// What one instance has inserted is not a client's system prompt to the chained instances after it. In
+// report mode nothing is inserted.
+type Prompt struct {
+	// System is the operator's system prompt.
+	System SystemPrompt
+	// ForbidClientSystem refuses requests with a system prompt of the client, with status 400. In
+	// Gemini's protocol, also those with cachedContent, which may have one.
+	// Default: false.
+	ForbidClientSystem any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// SystemPrompt is the operator's system prompt. It is inserted byte for byte in the same way each time,
+// and all other bytes of a request stay, so that the caches of providers work.
+type SystemPrompt struct {
+	// Text is the system prompt, or urn:file:/path. The file is looked up again in the background;
+	// while it cannot be read, or is invalid, the last valid text remains. White space around the text
+	// is removed.
+	// Default: none; the system prompt is the client's. Refused: other values that begin with urn:,
+	// relative paths, more than 65536 bytes, and invalid UTF-8.
+	Text string
+	// Mode is what happens to the client's system prompt:
+	//
+	//	prepend     Text comes before it
+	//	append      Text comes after it; in chat completions after the system messages at the
+	//	            beginning
+	//	replace     Text replaces it, wherever in the conversation it is
+	//	ifAbsent    Text is inserted into requests that do not begin with one
+	//
+	// In an array, Text is an element of its own. In a string, a blank line separates the two.
+	// Default: prepend. Refused: other values, any without Text, and replace and ifAbsent with
+	// ForbidClientSystem.
+	Mode string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

@@ -32,6 +32,7 @@ type policy struct {
 	restrictsModels     bool               // of a group that may use some models only
 	namesConsumer       bool               // a template refers to the consumer
 	appliesConsumer     bool               // it does, or consumers have groups
+	prompt              *promptSettings    // nil: there are none
 	prices              *priceTable        // nil: costs are unknown
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
@@ -56,6 +57,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	checkModelPattern(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.prompt = parsePrompt(bad, &config.Prompt, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
@@ -103,7 +105,7 @@ func hasQuotas(p *policy) bool {
 // hasRules reports whether a policy has rules of its own for a request that another one has governed.
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
-	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !endpoints[completions].canAddUsage ||
+	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || p.prompt != nil || !endpoints[completions].canAddUsage ||
 		(p.quotas != nil && p.quotas.reservesOutput)
 	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)

@@ -63,6 +63,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return &exposition{registry: p.telemetry.registry, semconv: p.telemetry.semconv, name: name}, nil
 	}
 	startPrices(ctx, p.prices)
+	startPrompt(ctx, p.prompt)
 	startStore(ctx, p)
 	for i, pr := range p.providers {
 		for _, auth := range pr.auths {
