@@ -82,6 +82,17 @@ func priorPrompts(x *exchange, p *policy, pr *provider) *insertedPrompts {
 	return promptsIn(x.plan)
 }
 
+// withdrawPrompts has the next instance go on without what instances have inserted that have returned. A
+// failover service may call another one, and Retry the same one again.
+func withdrawPrompts(x *exchange, before *insertedPrompts) {
+	if promptsIn(x.plan) != before {
+		own := *x.plan
+		own.prompts = before
+		own.withdrawn = true
+		x.plan = &own
+	}
+}
+
 // planWithoutPrompt plans for a request that is refused because there is no system prompt for it.
 func planWithoutPrompt(x *exchange, apiErr *apiError) (*plan, *apiError) {
 	if x.plan != nil {
@@ -185,7 +196,7 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		pl.decision = prior.decision
 		pl.prompts = promptsIn(prior)
 		body := joinedBody(prior)
-		if pl.prompts != nil {
+		if pl.prompts != nil || prior.withdrawn {
 			body = bareBody(prior)
 		}
 		body = withoutBypassParams(x, pr, body)
@@ -193,7 +204,7 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		pl.pieces = [][]byte{pl.decoded}
 		if p.hasRules {
 			pl, apiErr = planBody(ep, req, pl)
-		} else if pl.prompts != nil {
+		} else if pl.prompts != nil || prior.withdrawn {
 			setPromptedBody(x, pr, ep, pl, prior)
 		}
 	}
@@ -205,7 +216,7 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
 		if !x.reportOnly && !pl.streams {
 			pl.pieces = [][]byte{pl.decoded}
-			if pl.prompts != nil {
+			if pl.prompts != nil || prior.withdrawn {
 				setPromptedBody(x, pr, ep, pl, prior)
 			}
 		}
@@ -227,6 +238,10 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 
 // setPromptedBody has a plan send what the plan of the instance before sends, the prompts in it included.
 func setPromptedBody(x *exchange, pr *provider, ep *endpoint, pl, prior *plan) {
+	if prior.withdrawn {
+		pl.pieces = [][]byte{insertPrompts(ep, pl.decoded, pl.prompts, prior.decision.request.Model)}
+		return
+	}
 	body, _ := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, joinedBody(prior)), prior.usageAdded || prior.decision.addsUsage)
 	pl.pieces = [][]byte{body}
 }

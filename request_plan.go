@@ -17,6 +17,7 @@ type plan struct {
 	usageAdded bool             // an instance before requested the usage on the client's behalf
 	invalid    bool             // the request would be rejected, but in report mode
 	prompts    *insertedPrompts // by the instances before, without which the body was decided on; nil: none
+	withdrawn  bool             // the instance has returned: what it has inserted is not for those after it
 
 	form        *form       // nil: the body is none
 	streams     bool        // the body is not held in memory, and can be sent only once

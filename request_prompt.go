@@ -152,6 +152,9 @@ func promptEndpoint(ep *endpoint, own *promptText, prior *insertedPrompts) *endp
 		return ep
 	}
 	all := ep.versions
+	if all == nil {
+		return ep // it takes no bodies
+	}
 	all.mu.RLock()
 	list := all.list
 	all.mu.RUnlock()
@@ -166,13 +169,13 @@ func promptEndpoint(ep *endpoint, own *promptText, prior *insertedPrompts) *endp
 // newPromptEndpoint makes and remembers a copy of an endpoint. It has its own decisions and its own
 // conversations, since both depend on the prompts.
 func newPromptEndpoint(ep *endpoint, own *promptText, prior *insertedPrompts) *endpoint {
-	var settings *promptSettings
 	copied := *ep
-	sp := &systemPrompt{}
+	sp := newSystemPrompt(nil, ep)
+	if sp == nil {
+		return ep
+	}
 	if ep.prompt != nil {
 		*sp = *ep.prompt
-	} else if sp = newSystemPrompt(settings, ep); sp == nil {
-		return ep
 	}
 	setPrompts(sp, own, prior)
 	copied.prompt = sp
@@ -590,6 +593,26 @@ func decideCountedPrompt(sp *systemPrompt, obj *jsonObject, draft *decisionDraft
 	return true, nil
 }
 
+// insertPrompts returns a body with the prompts of the instances before, which was decided on without
+// them.
+func insertPrompts(ep *endpoint, body []byte, prior *insertedPrompts, model string) []byte {
+	sp := newSystemPrompt(nil, ep)
+	if sp == nil || prior == nil {
+		return body
+	}
+	sp.parameters = newParameterSet([]*parameter{modelID: ofString("model"), ofAnyType(sp.place.elements)})
+	if sp.place.name != "" {
+		addParameter(sp.parameters, inBothSpellings([]*parameter{ofAnyType(sp.place.name)})[0])
+	}
+	setPrompts(sp, nil, prior)
+	obj, draft := newJSONObject(body), &decisionDraft{model: model}
+	if readParameters(obj, sp.parameters) != nil || decidePromptIn(sp, obj, draft) != nil {
+		return body // not reached: an instance before has decided on it
+	}
+	sortEdits(draft.prompt.edits)
+	return bytes.Join(splice(obj, countPlaceholders(obj, draft.prompt.edits)), nil)
+}
+
 // promptParameters returns the parameters of a whole request whose tokens are counted that system prompts
 // depend on.
 func promptParameters() []*parameter {
@@ -655,7 +678,7 @@ func barePieces(pl *plan) [][]byte {
 // promptsIn returns the prompts that instances have inserted into the body of a plan; nil: there are
 // none.
 func promptsIn(pl *plan) *insertedPrompts {
-	if pl.decision != nil && pl.decision.prompts != nil {
+	if !pl.withdrawn && pl.decision != nil && pl.decision.prompts != nil {
 		return pl.decision.prompts
 	}
 	return pl.prompts

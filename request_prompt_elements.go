@@ -58,7 +58,7 @@ func conversationPrompts(sp *systemPrompt, obj *jsonObject, mode string, forbids
 // Where a skeleton lacks a part of what it takes to tell a role.
 var (
 	hiddenRoleName = regexp.MustCompile(`\x7f"[ \t\r\n]*:`)
-	hiddenRole = regexp.MustCompile(`role"[ \t\r\n]*:[ \t\r\n]*"\x7f`)
+	hiddenRole     = regexp.MustCompile(`role"[ \t\r\n]*:[ \t\r\n]*"\x7f`)
 )
 
 var (
