@@ -275,7 +275,7 @@ func decidePromptIn(sp *systemPrompt, obj *jsonObject, draft *decisionDraft) *ap
 		return nil
 	}
 	if sp.place.form == promptMessage {
-		insertMessages(pd, obj)
+		insertMessages(pd)
 		return nil
 	}
 	insertPrompt(sp, obj, draft, own, parts, replaces)
@@ -381,8 +381,8 @@ func systemNotAllowed(param string) *apiError {
 }
 
 // insertMessages inserts prompts into the messages of chat completions: those before the client's as the
-// first messages, and those after it behind the client's leading system messages.
-func insertMessages(pd *promptDraft, obj *jsonObject) {
+// first messages, and those after it after the leading system messages of the client.
+func insertMessages(pd *promptDraft) {
 	e, first, last := pd.elements, chatPrompts(pd.inserted.before), chatPrompts(pd.inserted.after)
 	isEmpty := e.isAll && e.runs != nil
 	if e.runs != nil || e.leading == 0 { // no system message of the client stays at the beginning
