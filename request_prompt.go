@@ -381,7 +381,7 @@ func systemNotAllowed(param string) *apiError {
 }
 
 // insertMessages inserts prompts into the messages of chat completions: those before the client's as the
-// first messages, and those after it after the leading system messages of the client.
+// first messages, and the others after the leading system messages of the client.
 func insertMessages(pd *promptDraft) {
 	e, first, last := pd.elements, chatPrompts(pd.inserted.before), chatPrompts(pd.inserted.after)
 	isEmpty := e.isAll && e.runs != nil
