@@ -79,10 +79,13 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	return &middleware{policy: p}, nil
 }
 
-// startStore connects a policy, and those of its groups, with their counters.
+// startStore connects a policy, and those of its groups, with their counters and stored responses.
 func startStore(ctx context.Context, p *policy) {
 	if p.redis != nil {
 		p.store = useRedisStore(ctx, p.redis)
+	}
+	if p.cache != nil {
+		startCache(ctx, p)
 	}
 	useCounters(p)
 	for _, group := range p.groups {
@@ -100,6 +103,9 @@ type middleware struct {
 func newHandler(p *policy, pr *provider, next http.Handler) http.Handler {
 	if pr.upstream != nil {
 		next = newProxy(pr.upstream)
+	}
+	if p.cache != nil && !p.reportOnly {
+		next = cacheResponses(p, pr, next)
 	}
 	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
 		next = limitResponses(p, next)
