@@ -710,18 +710,20 @@ type PriceTier struct {
 type Cache struct {
 	// TTL is how long a response is served. Default: 5m. Refused: less than 1s, more than 168h.
 	TTL string
-	// Scope is consumer, group or all: whose requests are served a response. Requests without a
-	// consumer, or without a group, are then neither stored nor served.
+	// Scope is consumer, group or all. It selects whose requests are served a response. Requests
+	// without a consumer, or with group without a group, are neither stored nor served.
 	// Default: consumer. Refused: other values.
 	Scope string
 	// MaxBytes is the maximum size in bytes of a response that is stored.
 	// Default: 1048576. Refused: less than 1, more than 67108864.
 	MaxBytes any
-	// MaxEntries is the maximum number of responses in memory. Together they have at most 64 KiB for
-	// each of these, or MaxBytes if that is more; those that were served least recently make room.
-	// Default: 1000. Refused: less than 1, more than 100000, and any with Store redis.
+	// MaxEntries is the maximum number of responses. In memory, all together have at most 64 KiB for
+	// each of them, or MaxBytes if that is more, and those that were served least recently make room. In
+	// Redis, each has one of MaxEntries places, by its key, and makes room for a later one there.
+	// Default: 1000. Refused: less than 1, more than 100000.
 	MaxEntries any
-	// Store is memory, that of this Traefik, or redis, that of Config.Redis.
+	// Store is memory or redis. It selects where responses are stored: in the memory of this Traefik, or
+	// in Config.Redis.
 	// Default: memory. Refused: other values, and redis without Config.Redis.
 	Store string
 	// Routes are the kinds of endpoints whose responses are stored: completions, embeddings, responses,

@@ -44,9 +44,6 @@ func parseCache(bad *problems, config *Config, p *policy) *responseCache {
 	if c.isShared && p.redis == nil {
 		bad.add("cache.store", `is %q, which requires "redis"`, storeInRedis)
 	}
-	if c.isShared && !isUnset(keys.MaxEntries) {
-		bad.add("cache.maxEntries", `has no effect with "cache.store" redis, whose maxmemory bounds it`)
-	}
 	parseCachedKinds(bad, keys.Routes, c)
 	c.headerLines = cachedHeaderLines(bad, keys.Vary, p)
 	return c

@@ -15,7 +15,7 @@
 //  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
 //  6. reserveQuotas reserves what the request may use, or refuses it because a quota has nothing left.
 //  7. addressProvider sets the path and the key of the provider.
-//  8. send forwards the plan to the provider, or to several in turn until one responds.
+//  8. send forwards the plan to the provider, or to several in turn until one responds, unless cacheResponses has a stored response.
 //  9. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
 //  10. finish prices the usage, settles the quotas, and publishes the record of the call to metrics, spans and sinks.
 //

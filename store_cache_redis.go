@@ -16,6 +16,7 @@ const (
 	entryHeadMaxBytes = 4 << 10     // of an entry, before the body
 	maxStoring        = 32          // responses that are being stored; further ones are not
 	clockSkew         = time.Minute // by which the clocks of two Traefiks may differ
+	sharedPlaceDigits = 15          // of a key that choose its place
 )
 
 // sharedHead is what an entry in Redis begins with: its hash, when it was stored (Unix time, in
@@ -75,9 +76,11 @@ func decodeShared(key string, text []byte) *cachedResponse {
 	return &cachedResponse{key: key, header: keptOf(http.Header(description.Header)), body: []byte(content[length:]), form: description.Form, stored: stored}
 }
 
-// sharedKey returns the key of an entry in Redis.
-func sharedKey(s *redisStore, key string) string {
-	return s.settings.keyPrefix + "cache:" + key
+// sharedKey returns the key in Redis of the place for an entry. A cache has as many places as it may have
+// entries, and a new entry takes that of an older one: whatever clients send, it leaves room for counters.
+func sharedKey(c *responseCache, key string) string {
+	number, _ := strconv.ParseUint(key[:sharedPlaceDigits], 16, 64)
+	return c.redis.settings.keyPrefix + "cache:" + c.middleware + ":" + strconv.FormatUint(number%uint64(c.maxEntries), 10)
 }
 
 // findShared returns what Redis has under a key; nil: nothing that is valid. No more is read of it than
@@ -87,7 +90,7 @@ func findShared(c *responseCache, key string) *cachedResponse {
 	if s.failures.Load() >= failuresToOpen {
 		return nil
 	}
-	command := encodeCommand([]string{"GETRANGE", sharedKey(s, key), "0", strconv.Itoa(most)})
+	command := encodeCommand([]string{"GETRANGE", sharedKey(c, key), "0", strconv.Itoa(most)})
 	kind, text := runCommand(s, string(command), most+1)
 	if kind != stringReply || len(text) > most {
 		return nil
@@ -115,7 +118,7 @@ func sendShared(c *responseCache, r *cachedResponse) {
 	defer recoverGoroutine("cache")
 	defer endStoring()
 	s := c.redis
-	command := encodeCommand([]string{"SET", sharedKey(s, r.key), encodeShared(r), "PX", strconv.FormatInt(c.ttl.Milliseconds(), 10)})
+	command := encodeCommand([]string{"SET", sharedKey(c, r.key), encodeShared(r), "PX", strconv.FormatInt(c.ttl.Milliseconds(), 10)})
 	if kind, _ := runCommand(s, string(command), replyMaxBytes); kind == errorReply {
 		s.health.errors.Add(1) // it has no room, for example
 	}

@@ -18,7 +18,7 @@ func redisCacheMiddlewares(t *testing.T, r *server, body string, change func(c *
 	all := make([]*middleware, 2)
 	config := CreateConfig()
 	config.Redis = Redis{Endpoints: []string{r.address}, ReadTimeout: "10s", KeyPrefix: "cache-" + strconv.FormatInt(cacheNames.Add(1), 10)}
-	config.Cache = Cache{Scope: scopeAll, Store: storeInRedis, TTL: "1h"}
+	config.Cache = Cache{Scope: scopeAll, Store: storeInRedis, TTL: "1h", MaxEntries: 100000}
 	if change != nil {
 		change(config)
 	}
@@ -171,5 +171,22 @@ func TestServerCacheOfStreams(t *testing.T) {
 	again, _ := cacheRequest(second, chatPath, chatStreamBody)
 	if again.Result().Header.Get(cacheHeader) != cacheHit || !bytes.Equal(got.Body.Bytes(), again.Body.Bytes()) || again.Result().Header.Get("Content-Type") != eventBytes || again.Result().Header.Get("Content-Length") != "" {
 		t.Errorf("got %s %q, want %q", again.Result().Header.Get(cacheHeader), again.Body, got.Body)
+	}
+}
+
+// TestServerCacheIsBounded: however many requests clients send, a cache has no more entries than it may have.
+func TestServerCacheIsBounded(t *testing.T) {
+	r := startServer(t)
+	first, second, calls := redisCacheMiddlewares(t, r, chatDocument, func(c *Config) { c.Cache.MaxEntries = 8 })
+	for i := 0; i < 100; i++ {
+		body := strings.Replace(chatBody, "Hi", strconv.Itoa(i), 1)
+		_, _ = cacheRequest(first, chatPath, body)
+		eventually(t, "it is stored", func() bool { return storing.Load() == 0 })
+		if got, _ := cacheRequest(second, chatPath, body); got.Result().Header.Get(cacheHeader) != cacheHit {
+			t.Errorf("response %d is not stored", i)
+		}
+	}
+	if keys := storedKeys(r); len(keys) != 8 || calls() != 100 {
+		t.Errorf("%d responses are stored after %d calls, want 8 after 100", len(keys), calls())
 	}
 }
