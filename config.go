@@ -171,9 +171,13 @@ type Config struct {
 	Prompt Prompt
 	// Prices are what models cost. With them, each call has a cost.
 	Prices Prices
-	// Redis has the counters of Quotas, so that several Traefiks share them.
-	// Default: none; each Traefik counts on its own.
+	// Redis has the counters of Quotas, so that several Traefiks share them, and with Cache.Store the
+	// stored responses.
+	// Default: none; each Traefik counts on its own. Refused: without Quotas and Cache.Store redis.
 	Redis Redis
+	// Cache stores responses, and serves the same request again without calling the provider.
+	// Default: none. In report mode nothing is stored or served.
+	Cache Cache
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
@@ -746,6 +750,41 @@ type PriceTier struct {
 	InputAudio any
 	// OutputAudio is like Price.OutputAudio.
 	OutputAudio any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Cache stores the responses to governed requests. The next request that is the same, for the
+// provider and for those who share responses, is served the bytes that are stored: it costs a request,
+// and neither tokens nor money. A response is stored if it is whole, has status 200, and has ended by
+// itself: it has no error, is not refused, and is not cut at a token limit.
+type Cache struct {
+	// TTL is how long a response is served. Default: 5m. Refused: less than 1s, more than 168h.
+	TTL string
+	// Scope is consumer, group or all. It selects whose requests are served a response. Requests
+	// without a consumer, or with group without a group, are neither stored nor served.
+	// Default: consumer. Refused: other values.
+	Scope string
+	// MaxBytes is the maximum size in bytes of a response that is stored.
+	// Default: 1048576. Refused: less than 1, more than 67108864.
+	MaxBytes any
+	// MaxEntries is the maximum number of responses. In memory, all together have at most 64 KiB for
+	// each of them, or MaxBytes if that is more, and those that were served least recently make room. In
+	// Redis, each has one of MaxEntries places, by its key, and makes room for a later one there.
+	// Default: 1000. Refused: less than 1, more than 100000.
+	MaxEntries any
+	// Store is memory or redis. It selects where responses are stored: in the memory of this Traefik, or
+	// in Config.Redis.
+	// Default: memory. Refused: other values, and redis without Config.Redis.
+	Store string
+	// Routes are the kinds of endpoints whose responses are stored: completions, embeddings, responses,
+	// messages, generateContent.
+	// Default: all of these. Refused: other values.
+	Routes []string
+	// Vary are names of request headers in addition to those that choose a response in the protocols,
+	// or carry credentials: requests whose values differ do not share responses.
+	// Default: none. Refused: invalid header names, and headers reserved for HTTP.
+	Vary []string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

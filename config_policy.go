@@ -39,6 +39,7 @@ type policy struct {
 	quotas              *quotaRules    // nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
+	cache               *responseCache // nil: no response is stored
 	exposes             string         // what the middleware serves instead: a value of Config.Expose; empty: nothing
 }
 
@@ -76,8 +77,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseConsumers(bad, config, p, secrets, pattern)
 	checkUsageRoutes(bad, config, p)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
-	if p.redis != nil && !hasQuotas(p) {
-		bad.add("redis", `has no effect without "quotas"`)
+	p.cache = parseCache(bad, config, p)
+	if p.redis != nil && !hasQuotas(p) && (p.cache == nil || !p.cache.isShared) {
+		bad.add("redis", `has no effect without "quotas" or "cache.store" redis`)
 	}
 	if readsParts(p) {
 		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
