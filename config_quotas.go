@@ -95,7 +95,7 @@ func useCounters(p *policy) {
 	if p.quotas == nil {
 		return
 	}
-	p.quotas.isUncommon = p.quotas.vary || p.store != nil
+	p.quotas.isUncommon = p.quotas.vary || p.store != nil || p.prompt != nil
 	for i := range p.quotas.charges {
 		c := &p.quotas.charges[i]
 		scope := p.name
