@@ -107,8 +107,8 @@ func quotaJSON(row *quotaRow) []byte {
 		figures.Store = storeRedis
 	}
 	if row.used != noValue {
-		figures.Used = quotaAmount(g.unit, row.used)
-		figures.Limit = quotaAmount(g.unit, row.limit)
+		figures.Used = figureJSON(g.unit, row.used)
+		figures.Limit = figureJSON(g.unit, row.limit)
 		if row.endMs != math.MaxInt64 {
 			figures.ResetsAtMs = row.endMs
 		}
@@ -116,8 +116,8 @@ func quotaJSON(row *quotaRow) []byte {
 	return marshal(figures)
 }
 
-// quotaAmount returns an amount in a unit: money as a text, since a number would lose digits.
-func quotaAmount(unit string, amount int64) json.RawMessage {
+// figureJSON returns an amount in a unit: money as a text, since a number would lose digits.
+func figureJSON(unit string, amount int64) json.RawMessage {
 	text := strconv.FormatInt(amount, 10)
 	if unit == unitCost {
 		text = `"` + text + `"`
