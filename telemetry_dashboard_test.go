@@ -666,12 +666,12 @@ func TestManyCountersAreReadByTurns(t *testing.T) {
 	var rows []*quotaRow
 	for i := range [1000]int{} {
 		row := &quotaRow{source: &quotaSeries{subject: fmt.Sprint(i)}, group: &counterGroup{key: "daily:"}, redis: first, limit: 1}
-		switch {
-		case i%10 == 0:
+		switch i % 10 {
+		case 0:
 			row.redis = nil
-		case i%10 == 1:
+		case 1:
 			row.used = noValue
-		case i%10 == 2:
+		case 2:
 			row.redis = second
 		}
 		rows = append(rows, row)
