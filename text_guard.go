@@ -24,15 +24,17 @@ type guardRules struct {
 }
 
 // guardRule is what one rule looks for, and what happens then. Text may hold a match only if its folded
-// form has one of the hints; what the pattern finds in it is a match if it passes the check.
+// form has one of the hints; what the pattern finds in it is a match if it passes the check. A pattern
+// of the configuration does not match words of protocols, see isWordOfProtocol.
 type guardRule struct {
-	name    string
-	action  string // actionBlock, actionMask or actionReport
-	pattern *regexp.Regexp
-	hints   []string // nil: any text may hold a match
-	check   string   // name of a builtin that checks what the pattern finds; empty: there is no check
-	mask    *maskStyle
-	roles   []string // whose texts it applies to; nil: all
+	name      string
+	action    string // actionBlock, actionMask or actionReport
+	pattern   *regexp.Regexp
+	hints     []string // nil: any text may hold a match
+	isBuiltin bool
+	check     string // name of a builtin that checks what the pattern finds; empty: there is no check
+	mask      *maskStyle
+	roles     []string // whose texts it applies to; nil: all
 }
 
 // maskStyle is how a rule masks a match: each character but some at the ends is replaced.
