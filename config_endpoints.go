@@ -55,7 +55,7 @@ func useRequestGuard(p *policy, ep *endpoint, conversation string) {
 	}
 	ep.isUncommon = true
 	ep.guard = &requestGuard{
-		rules: p.guard.request, reportOnly: p.reportOnly, masked: newConversationMemory(ep, conversation),
+		rules: p.guard.request, reportOnly: p.reportOnly, masked: newMaskedTurns(ep, conversation),
 		status: p.guard.blockStatus, message: p.guard.blockMessage,
 	}
 }

@@ -1,7 +1,6 @@
 package chatcompletion
 
 import (
-	"bytes"
 	"net/http"
 	"strings"
 )
@@ -9,11 +8,10 @@ import (
 // requestGuard is what an endpoint looks for in requests.
 type requestGuard struct {
 	rules      *guardRules
-	reportOnly bool                // matches are reported, and nothing else
-	masked     *conversationMemory // turns with masked texts; nil: requests are no conversations
-	edits      int                 // of its recent generation
-	status     int                 // of the error for what is blocked
-	message    string              // of that error; empty: the default text
+	reportOnly bool         // matches are reported, and nothing else
+	masked     *maskedTurns // nil: requests are no conversations
+	status     int          // of the error for what is blocked
+	message    string       // of that error; empty: the default text
 }
 
 // Codes of errors for requests that are blocked.
@@ -156,101 +154,4 @@ func planGuardedTurn(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiErro
 	}
 	reportGuarded(pl, apiErr)
 	return pl, apiErr
-}
-
-// Bounds of the edits that are remembered: with one turn, and with all turns of a generation.
-const (
-	maxTurnEdits       = 64
-	maxGenerationEdits = 32 << 10
-)
-
-// maskedTurn returns the edits of the longest known turn with masked texts with which a body begins; nil:
-// there is none.
-func maskedTurn(ep *endpoint, body []byte) []guardEdit {
-	m := ep.guard.masked
-	m.mu.RLock()
-	isEmpty := len(m.recent.turns)+len(m.older.turns) == 0
-	m.mu.RUnlock()
-	if isEmpty {
-		return nil
-	}
-	x, form := wholeExcerpt(m, body), spellingOf(body)
-	before := len(body) // where the tools begin, as in newExcerpt
-	after := before
-	for _, v := range seenValues(ep.memory) {
-		if value := findValue(ep.memory, body, v, form.colon); v.name == toolsName && value != nil {
-			before, after = value.from, value.to
-		}
-	}
-	turn := findTurn(m, x, form.separator, 0, before)
-	if turn == nil && after < len(body) {
-		turn = findTurn(m, x, form.separator, after, len(body))
-	}
-	if turn == nil {
-		return nil
-	}
-	found, _ := lookupTurn(m, x.hash.Sum64())
-	return found.edits
-}
-
-// addEdits adds edits of an excerpt of a masked body to those that have masked it: all are those of the
-// body of the client.
-func addEdits(known []guardEdit, x *excerpt, edits []guardEdit) []guardEdit {
-	all := append([]guardEdit{}, known...)
-	for _, e := range edits {
-		from, _ := placeBefore(known, bodyPlace(x, e.from))
-		_, to := placeBefore(known, bodyPlace(x, e.to))
-		all = append(all, guardEdit{from, to, e.value})
-	}
-	return mergeEdits(all)
-}
-
-// placeBefore returns the place in a body before its edits of a place after them. If that is inside of what
-// an edit has inserted, it returns the ends of what the edit has replaced.
-func placeBefore(edits []guardEdit, place int) (from, to int) {
-	for i := range edits {
-		e := &edits[i]
-		if place <= e.from {
-			break
-		}
-		if place < e.from+len(e.value) {
-			return e.from, e.to
-		}
-		place += e.to - e.from - len(e.value)
-	}
-	return place, place
-}
-
-// rememberMasked remembers the turn of a body and its edits, after the excerpt of the masked body has been
-// found good.
-func rememberMasked(ep *endpoint, body []byte, edits []guardEdit, x *excerpt, o *outline) {
-	if o == nil || o.inside.elements == 0 || len(edits) > maxTurnEdits {
-		return
-	}
-	obj := newJSONObject(x.text)
-	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
-	_, end = placeBefore(edits, len(bytes.TrimRight(x.body[:end], jsonSpace)))
-	if end < endBytes || body[end-1] != '}' {
-		return
-	}
-	var within []guardEdit
-	for _, e := range edits {
-		if e.to <= end {
-			within = append(within, e)
-		}
-	}
-	if within == nil {
-		return
-	}
-	m := ep.guard.masked
-	m.mu.Lock()
-	ep.guard.edits += len(within)
-	if ep.guard.edits > maxGenerationEdits {
-		forgetOldest(m)
-		ep.guard.edits = len(within)
-	}
-	m.mu.Unlock()
-	whole := wholeExcerpt(m, body)
-	_, _ = whole.hash.Write(body[:end])
-	storeTurn(m, whole.hash.Sum64(), end, endKey(m, body, end), knownTurn{edits: within})
 }

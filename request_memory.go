@@ -42,7 +42,6 @@ type generation struct {
 type knownTurn struct {
 	start  int // of the elements
 	counts counts
-	edits  []guardEdit // that mask its texts, in a memory for these alone
 }
 
 // knownValue is what is remembered of a large value.

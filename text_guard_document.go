@@ -184,12 +184,17 @@ func inspectString(in *inspection, from, to int) {
 	text := string(in.body[from:to])
 	switch {
 	case isData(text) && containsText(dataNames, nameOf(in, from)):
-	case strings.IndexByte(markEscapes(text), '\\') >= 0:
+	case hasBadEscape(text):
 		in.isLimit = true // it has an escape that JSON does not know
 	default:
 		s := &inspectedText{in: in, from: from, to: to, isString: true}
 		inspectLevels(s, text)
 	}
+}
+
+// hasBadEscape reports whether the content of a string has an escape that is not one of JSON.
+func hasBadEscape(text string) bool {
+	return strings.IndexByte(text, '\\') >= 0 && strings.Contains(strings.ReplaceAll(markEscapes(text), escapeMark+`\`, ""), `\`)
 }
 
 // inspectText inspects a part of the document that is no JSON. It may have JSON in it.

@@ -17,32 +17,31 @@ const (
 // jsonStep is one step from a JSON document to a place in it: a member, or an element of an array.
 type jsonStep struct {
 	name  string // of the member; empty: an element
+	start int    // of the value, in that of the step before
 	value []byte
 }
 
 // pathAt returns the steps to a place in a document.
 func pathAt(body []byte, place int) []jsonStep {
 	var path []jsonStep
-	at := 0 // of the value in which the place is
 	for {
-		step, start := stepAt(body[at:], place-at)
+		step := stepAt(body, place)
 		if step == nil {
 			return path
 		}
 		path = append(path, *step)
-		at += start
-		body = body[:at+len(step.value)]
+		body = step.value
+		place -= step.start
 	}
 }
 
-// stepAt returns the member or the element of a value that has a place, and where its own value begins;
-// nil: there is none.
-func stepAt(value []byte, place int) (step *jsonStep, start int) {
+// stepAt returns the member or the element of a value that has a place; nil: there is none.
+func stepAt(value []byte, place int) *jsonStep {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	token, err := decoder.Token()
 	isObject := token == json.Delim('{')
 	if err != nil || (!isObject && token != json.Delim('[')) {
-		return nil, 0
+		return nil
 	}
 	var inner json.RawMessage
 	name := ""
@@ -51,24 +50,21 @@ func stepAt(value []byte, place int) (step *jsonStep, start int) {
 			token, _ = decoder.Token()
 			text, isText := token.(string)
 			if !isText {
-				return nil, 0
+				return nil
 			}
 			name = text
 		}
 		if decoder.Decode(&inner) != nil {
-			return nil, 0
+			return nil
 		}
 		end := int(decoder.InputOffset())
-		if place < end {
-			start = end - len(inner)
-			if place < start {
-				return nil, 0 // in the name
-			}
-			step = &jsonStep{name, value[start:end]}
-			return step, start
+		if start := end - len(inner); place < start {
+			return nil // in the name
+		} else if place < end {
+			return &jsonStep{name, start, value[start:end]}
 		}
 	}
-	return nil, 0
+	return nil
 }
 
 // roleAt returns whose text is at a place in a request; empty: it may be anybody's.
