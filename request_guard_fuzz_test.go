@@ -234,47 +234,50 @@ func FuzzGuardedRequests(f *testing.F) {
 	for seed := int64(0); seed < 12; seed++ {
 		f.Add(seed, uint8(seed), uint8(seed%3), uint8(seed*5))
 	}
-	f.Fuzz(func(t *testing.T, seed int64, protocol, actions, turns uint8) {
-		m := &bodyMaker{rand: rand.New(rand.NewSource(seed)), plants: []int{0, 40, 4}[seed&0xff%3]}
-		p := fuzzedProtocols[int(protocol)%len(fuzzedProtocols)]
-		action := []string{actionMask, actionBlock, actionReport}[actions%3]
-		handler, got := guardedHandler(t, action)
-		conversation := p.head(m)
-		for i := 0; i < int(turns)%30; i++ {
-			conversation = join(conversation, p.elements(m))
+	f.Fuzz(checkGuardedConversation)
+}
+
+// checkGuardedConversation sends three turns of a random conversation.
+func checkGuardedConversation(t *testing.T, seed int64, protocol, actions, turns uint8) {
+	m := &bodyMaker{rand: rand.New(rand.NewSource(seed)), plants: []int{0, 40, 4}[seed&0xff%3]}
+	p := fuzzedProtocols[int(protocol)%len(fuzzedProtocols)]
+	action := []string{actionMask, actionBlock, actionReport}[actions%3]
+	handler, got := guardedHandler(t, action)
+	conversation := p.head(m)
+	for i := 0; i < int(turns)%30; i++ {
+		conversation = join(conversation, p.elements(m))
+	}
+	tail := p.tail(m)
+	for turn := 0; turn < 3; turn++ {
+		conversation = join(conversation, p.elements(m))
+		body := join(conversation, tail)
+		if !json.Valid([]byte(asSent(body))) {
+			t.Fatalf("the test has made an invalid body: %s", asSent(body))
 		}
-		tail := p.tail(m)
-		for turn := 0; turn < 3; turn++ {
-			conversation = join(conversation, p.elements(m))
-			body := join(conversation, tail)
-			if !json.Valid([]byte(asSent(body))) {
-				t.Fatalf("the test has made an invalid body: %s", asSent(body))
-			}
-			want := asSent(body)
-			if action == actionMask {
-				want = asMasked(body)
-			}
-			response := sendGuarded(handler, p.target, asSent(body))
-			if action == actionBlock && len(m.planted) > 0 {
-				if provided := got(); provided != "" || response.Code != http.StatusBadRequest || !strings.Contains(strings.ToLower(response.Body.String()), "content") {
-					t.Fatalf("with %q: got status %d, %s, and the provider %q, want a blocked request", m.planted, response.Code, response.Body, provided)
-				}
-				continue
-			}
-			provided := got()
-			if provided != want {
-				t.Fatalf("turn %d with %q, status %d %s:\ngot  %s\nwant %s", turn, m.planted, response.Code, response.Body, provided, want)
-			}
-			fresh, freshGot := guardedHandler(t, action)
-			sendGuarded(fresh, p.target, asSent(body))
-			if alone := freshGot(); alone != provided {
-				t.Fatalf("turn %d: without memory, the provider gets %s, with it %s", turn, alone, provided)
-			}
-			if action == actionMask {
-				checkNothingPlanted(t, []byte(provided), 0)
-			}
+		want := asSent(body)
+		if action == actionMask {
+			want = asMasked(body)
 		}
-	})
+		response := sendGuarded(handler, p.target, asSent(body))
+		if action == actionBlock && len(m.planted) > 0 {
+			if provided := got(); provided != "" || response.Code != http.StatusBadRequest || !strings.Contains(strings.ToLower(response.Body.String()), "content") {
+				t.Fatalf("with %q: got status %d, %s, and the provider %q, want a blocked request", m.planted, response.Code, response.Body, provided)
+			}
+			continue
+		}
+		provided := got()
+		if provided != want {
+			t.Fatalf("turn %d with %q, status %d %s:\ngot  %s\nwant %s", turn, m.planted, response.Code, response.Body, provided, want)
+		}
+		fresh, freshGot := guardedHandler(t, action)
+		sendGuarded(fresh, p.target, asSent(body))
+		if alone := freshGot(); alone != provided {
+			t.Fatalf("turn %d: without memory, the provider gets %s, with it %s", turn, alone, provided)
+		}
+		if action == actionMask {
+			checkNothingPlanted(t, []byte(provided), 0)
+		}
+	}
 }
 
 // checkNothingPlanted verifies that no text of a document has anything that was planted, nor any text of
