@@ -5,8 +5,10 @@ import "net/http"
 // planWithGuard is planUncommon for an endpoint that inspects requests.
 func planWithGuard(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	switch {
+	case ep.kind == realtime && !p.reportOnly:
+		return x.plan, notInspected(ep.guard, "it is a WebSocket")
 	case x.plan != nil && pr != p.providers[0]:
-		return planFallback(x, p, pr, ep, req) // of a body that has been inspected
+		return planGuardedFallback(x, p, pr, ep, req)
 	case x.plan != nil:
 		return reapply(x, p, pr, ep, req)
 	case ep.takesForms && isForm(req.Header):
@@ -29,4 +31,14 @@ func noteGuarded(x *exchange, pl *plan, apiErr *apiError) {
 	if apiErr != nil {
 		x.guarded = pl.guarded
 	}
+}
+
+// planGuardedFallback is planFallback where the body has been inspected for the first provider.
+func planGuardedFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	pl, apiErr := planFallback(x, p, pr, ep, req)
+	if apiErr == nil && !x.reportOnly && !p.reportOnly {
+		pl.guarded = x.plan.guarded
+		reportGuarded(pl, nil)
+	}
+	return pl, apiErr
 }
