@@ -418,7 +418,7 @@ type GuardRule struct {
 	Name string
 	// Builtin is what the rule looks for:
 	//
-	//	email         email addresses
+	//	email         addresses of email
 	//	phone         telephone numbers: with + and the code of a country, or as in North America
 	//	ssn           social security numbers of the United States, in three groups
 	//	creditCard    numbers of payment cards with the right check digit, in one group or in several

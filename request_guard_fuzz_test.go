@@ -172,13 +172,13 @@ var fuzzedProtocols = []fuzzedProtocol{
 			return join(plain(`,{"role":"model","parts":[{"functionCall":{"name":"f","args":{"a":"`), m.text(), plain(`"}}}]},{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"`),
 				m.text(), plain(`":["`), m.text(), plain(`"]}}},{"text":"`), m.text(), plain(`"}]}`))
 		},
-		func(m *bodyMaker) []segment { return plain(`],"generationConfig":{"temperature":1}}`) },
+		func(*bodyMaker) []segment { return plain(`],"generationConfig":{"temperature":1}}`) },
 	},
 	{
 		"/v1/embeddings",
 		func(m *bodyMaker) []segment { return join(plain(`{"model":"x","input":["`), m.text(), plain(`"`)) },
 		func(m *bodyMaker) []segment { return join(plain(`,"`), m.text(), plain(`"`)) },
-		func(m *bodyMaker) []segment { return plain(`]}`) },
+		func(*bodyMaker) []segment { return plain(`]}`) },
 	},
 	{
 		"/v1/completions",

@@ -113,11 +113,10 @@ func matchesAny(g *guardRules, text string) bool {
 	return false
 }
 
-// findMatches returns the places in a text that rules match, in the order of their beginnings. role
-// is whose text it is; empty: all rules apply. complete is false if the text has more than can be
-// found with bounded work, and must then be blocked.
-func findMatches(g *guardRules, text, role string) (found []guardMatch, complete bool) {
-	found = nil
+// findMatches returns the places in a text that rules match, in the order of their beginnings, and
+// reports whether it could find all of them with bounded work: else the text must be blocked. role is
+// whose text it is; empty: all rules apply.
+func findMatches(g *guardRules, text, role string) ([]guardMatch, bool) {
 	folded := foldedForHints(text)
 	work := &checkWork{text: text}
 	for _, r := range g.rules {
