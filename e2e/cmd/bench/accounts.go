@@ -15,11 +15,12 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// account is a form of the plugin's route with consumers, quotas and prices.
+// account is a form of the plugin's route with consumers, quotas and prices, or with a cache.
 type account struct {
 	name  string // of the row in the table
 	route string // name of the router
 	redis bool   // has the counters of the quotas
+	cache map[string]any
 }
 
 // plainRow is the row to which those of accounts are compared.
@@ -30,6 +31,8 @@ func accounts() []account {
 		{name: plainRow, route: "plugin"},
 		{name: plainRow + ", with accounts", route: "accounts"},
 		{name: plainRow + ", quotas in Redis", route: "redis", redis: true},
+		{name: plainRow + ", misses the cache", route: "miss", cache: map[string]any{"scope": "all", "maxBytes": 1}}, // no response is that small
+		{name: plainRow + ", hits the cache", route: "hit", cache: map[string]any{"scope": "all"}},
 	}
 }
 
@@ -152,6 +155,11 @@ func addAccounts(dynamic *gateway.Dynamic, collector, redis string) {
 			continue
 		}
 		settings := pluginSettings(collector)
+		if a.cache != nil {
+			settings["cache"] = a.cache
+			addAccount(dynamic, a, settings)
+			continue
+		}
 		settings["consumers"] = map[string]any{"list": consumers()}
 		settings["quotas"] = []map[string]any{
 			{"name": "requests", "unit": "requests", "limit": 1_000_000_000, "window": "1m"},
@@ -161,9 +169,14 @@ func addAccounts(dynamic *gateway.Dynamic, collector, redis string) {
 		if a.redis {
 			settings["redis"] = map[string]any{"endpoints": []string{redis}}
 		}
-		dynamic.Routers[a.route] = gateway.Router{Rule: "PathPrefix(`/" + a.route + "/`)", Service: "upstream", Middlewares: []string{a.route}}
-		dynamic.Middlewares[a.route] = gateway.Plugin(settings)
+		addAccount(dynamic, a, settings)
 	}
+}
+
+// addAccount adds the route of one of the accounts.
+func addAccount(dynamic *gateway.Dynamic, a account, settings map[string]any) {
+	dynamic.Routers[a.route] = gateway.Router{Rule: "PathPrefix(`/" + a.route + "/`)", Service: "upstream", Middlewares: []string{a.route}}
+	dynamic.Middlewares[a.route] = gateway.Plugin(settings)
 }
 
 // consumers returns a list of consumers, in whose middle is the one that sends the requests.
