@@ -87,6 +87,8 @@ type Config struct {
 	//	realtime                 OpenAI's Realtime API, a WebSocket with the model in the query,
 	//	                         governed
 	//	models                   GET returns the list of models that may be used
+	//	usage                    GET returns what the consumer that sends the request has used, and what
+	//	                         is left of its quotas
 	//	passthrough: governed    forwarded; the model that a JSON body names is governed
 	//	passthrough              forwarded unmodified, with Token and Path
 	//	deny                     refused with status 403
@@ -94,9 +96,9 @@ type Config struct {
 	// The longest match wins; matching respects segment boundaries and ignores case. A * in a key
 	// stands for one whole segment, such as an id: /v1/files/*/content. From the end of the path, a
 	// name in a key wins over a *. The key * stands for all other paths.
-	// Default: completions, also for paths that no key matches. Refused: other kinds, models at a
-	// key with *, keys with * below models other than those of generateContent, generateContent at a
-	// key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models or usage
+	// at a key with *, usage without Consumers, keys with * below models other than those of
+	// generateContent, generateContent at a key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
 	// a name, and two keys that mean the same paths.
 	Routes map[string]string
 	// Consumers identifies who sends a request.
@@ -164,6 +166,9 @@ type Config struct {
 	// without tokens unless it reports its usage anyway.
 	// Default: auto. Refused: other values.
 	StreamUsage string
+	// Prompt is what the system prompts of requests are. It applies to chat completions, responses,
+	// messages, generateContent and the counts of their tokens.
+	Prompt Prompt
 	// Prices are what models cost. With them, each call has a cost.
 	Prices Prices
 	// Redis has the counters of Quotas, so that several Traefiks share them, and with Cache.Store the
@@ -176,8 +181,11 @@ type Config struct {
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
-	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
-	// of this Traefik.
+	// requests. Each value serves what all chat-completion middlewares of this Traefik record:
+	//
+	//	prometheus  metrics
+	//	dashboard   a page with live figures, and the same figures as JSON
+	//
 	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
 	// Unknown collects the keys that match no other field. Refused: any.
@@ -599,6 +607,49 @@ type AuthHeader struct {
 	// An empty prefix sends the key alone.
 	// Default: "Bearer " for Authorization, else empty. Refused: control characters.
 	Prefix *string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Prompt is what the system prompts of requests are: the operator's, the client's, or both. The client's
+// are the messages with the role system or developer of chat completions, instructions in the Responses
+// API, system in Messages, and systemInstruction in Gemini's protocol, and in each of them also the
+// elements of the conversation with one of these roles.
+//
+// What one instance has inserted is not a client's system prompt to the chained instances after it. In
+// report mode nothing is inserted.
+type Prompt struct {
+	// System is the operator's system prompt.
+	System SystemPrompt
+	// ForbidClientSystem refuses requests with a system prompt of the client, with status 400. In
+	// Gemini's protocol, also those with cachedContent, which may have one.
+	// Default: false.
+	ForbidClientSystem any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// SystemPrompt is the operator's system prompt. It is inserted byte for byte in the same way each time,
+// and all other bytes of a request stay, so that the caches of providers work.
+type SystemPrompt struct {
+	// Text is the system prompt, or urn:file:/path. The file is looked up again in the background;
+	// while it cannot be read, or is invalid, the last valid text remains. White space around the text
+	// is removed.
+	// Default: none; the system prompt is the client's. Refused: other values that begin with urn:,
+	// relative paths, more than 65536 bytes, and invalid UTF-8.
+	Text string
+	// Mode is what happens to the client's system prompt:
+	//
+	//	prepend     Text comes before it
+	//	append      Text comes after it; in chat completions after the system messages at the
+	//	            beginning
+	//	replace     Text replaces it, wherever in the conversation it is
+	//	ifAbsent    Text is inserted into requests that do not begin with one
+	//
+	// In an array, Text is an element of its own. In a string, a blank line separates the two.
+	// Default: prepend. Refused: other values, any without Text, and replace and ifAbsent with
+	// ForbidClientSystem.
+	Mode string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

@@ -24,6 +24,7 @@ var knownKeys = []string{
 	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
+	"prompt", "prompt.system", "prompt.system.text", "prompt.system.mode", "prompt.forbidClientSystem",
 	"prices", "prices.from", "prices.models", "prices.trustReported", "prices.unpriced",
 	"prices.models[].input", "prices.models[].output", "prices.models[].cacheRead", "prices.models[].cacheWrite",
 	"prices.models[].cacheWrite1h", "prices.models[].reasoning", "prices.models[].inputAudio", "prices.models[].outputAudio",
@@ -74,6 +75,8 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownConsumerKeys(bad, &config.Consumers)
 	checkUnknownQuotaKeys(bad, "", config.Quotas)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
+	checkUnknownKeys(bad, "prompt.", config.Prompt.Unknown)
+	checkUnknownKeys(bad, "prompt.system.", config.Prompt.System.Unknown)
 	checkUnknownPrices(bad, config.Prices)
 	checkUnknownKeys(bad, "redis.", config.Redis.Unknown)
 	checkUnknownKeys(bad, "redis.tls.", config.Redis.TLS.Unknown)
