@@ -119,8 +119,8 @@ type memoryCache struct {
 	maxBytes   int // of all entries
 	bytes      int
 	byKey      map[string]*cachedResponse
-	used       *chain.List       // of entries, the one that was used last first
-	aged       *chain.List       // of entries, the one that was stored first first
+	used       *chain.List       // of entries, from the one that was used last
+	aged       *chain.List       // of entries, from the oldest
 	timer      *time.Timer       // calls sweepCache; nil: there is no entry
 	users      []context.Context // of the middlewares
 }
