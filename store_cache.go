@@ -20,6 +20,8 @@ type responseCache struct {
 	kinds       map[kind]bool
 	headerLines *regexp.Regexp // of the request headers that a key depends on
 
+	ignoredHeaders map[string]bool // most of those that a key does not depend on
+
 	memory *memoryCache // set by New; nil: the entries are in Redis
 	redis  *redisStore  // set by New; nil: the entries are in memory
 }
