@@ -12,7 +12,7 @@ help: ## list the targets
 # Builds e2e/cmd/NAME as .bin/NAME. Not "go run", which neither forwards signals nor waits for the program.
 command = test -x .bin/$(1) || echo "building e2e/cmd/$(1); half a minute with an empty build cache"; cd e2e && $(GO) build -o ../.bin/$(1) ./cmd/$(1)
 
-run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localhost:11434 selects another provider
+run: ## run Traefik with the plugin and a demo provider; DEMO=1 makes traffic of three teams; UPSTREAM=http://localhost:11434 selects another provider
 	@$(call command,run) && exec ../.bin/run
 
 # The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
