@@ -38,7 +38,7 @@ type policy struct {
 	quotas              *quotaRules    // nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
-	exposes             bool           // the middleware serves the metrics
+	exposes             string         // what the middleware serves instead: a value of Config.Expose; empty: nothing
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -130,21 +130,28 @@ func parseResponseLimits(bad *problems, config *Config, p *policy) {
 	p.maxStreamDuration = parseDuration(bad, "maxStreamDuration", config.MaxStreamDuration, time.Second, 24*time.Hour, "from 1s to 24h")
 }
 
-// Value of Config.Expose.
-const exposePrometheus = "prometheus"
+// Values of Config.Expose.
+const (
+	exposePrometheus = "prometheus"
+	exposeDashboard  = "dashboard"
+)
+
+// servedBy are what an instance serves with each value of Config.Expose.
+var servedBy = map[string]string{exposePrometheus: "metrics", exposeDashboard: "the dashboard"}
 
 // parseExpose reads Config.Expose.
-func parseExpose(bad *problems, config *Config) bool {
-	if parseOneOf(bad, "expose", config.Expose, exposePrometheus) == "" {
-		return false
+func parseExpose(bad *problems, config *Config) string {
+	exposes := parseOneOf(bad, "expose", config.Expose, exposePrometheus, exposeDashboard)
+	if exposes == "" {
+		return ""
 	}
 	if keys := keysBesideExpose(config); len(keys) > 0 {
-		bad.add("expose", "the middleware only serves metrics; remove %s", strings.Join(keys, ", "))
+		bad.add("expose", "the middleware only serves %s; remove %s", servedBy[exposes], strings.Join(keys, ", "))
 	}
-	return true
+	return exposes
 }
 
-// keysBesideExpose returns the configured keys that have no effect on metrics.
+// keysBesideExpose returns the configured keys that have no effect on what is served.
 func keysBesideExpose(config *Config) []string {
 	var keys []string
 	configured, byDefault := reflect.ValueOf(*config), reflect.ValueOf(*CreateConfig())

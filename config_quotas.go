@@ -104,6 +104,7 @@ func useCounters(p *policy) {
 		}
 		c.group = useGroup(theMemoryStore, &counterGroup{
 			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
+			isShared: p.store != nil,
 		})
 	}
 }

@@ -59,8 +59,13 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return nil, err
 	}
 	startTelemetry(ctx, p.telemetry)
-	if p.exposes {
+	switch p.exposes {
+	case exposePrometheus:
 		return &exposition{registry: p.telemetry.registry, semconv: p.telemetry.semconv, name: name}, nil
+	case exposeDashboard:
+		d := sharedDashboard()
+		useDashboard(ctx, d)
+		return &dashboardHandler{dashboard: d, name: name}, nil
 	}
 	startPrices(ctx, p.prices)
 	startStore(ctx, p)

@@ -43,6 +43,7 @@ type counterGroup struct {
 	scope     string // name of the middleware; empty: the quota is shared
 	unit      string
 	maxSeries int
+	isShared  bool // Redis has the counters, and these show what it says
 	window    *window
 	startMs   int64 // of the window; Unix time
 	endMs     int64
@@ -83,6 +84,7 @@ func useGroup(m *memoryStore, g *counterGroup) *counterGroup {
 		return g
 	}
 	known.maxSeries = g.maxSeries
+	known.isShared = g.isShared
 	return known
 }
 

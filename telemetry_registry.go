@@ -45,6 +45,10 @@ type registry struct {
 	lost           map[string]int64 // by kind
 	unknownCosts   map[string]int64 // calls without a cost, by reason and model
 	streams        atomic.Int64     // open event streams
+	keepsCalls     bool             // a dashboard shows the latest calls
+	hasContent     bool             // calls may have content, which the latest are kept without
+	recent         []*Call          // the latest, the last of which is the newest; of a batch, all are
+	kept           int64            // calls that ever were among them
 	quotas         *memoryStore     // whose counters are metrics, too; nil: none
 }
 
@@ -205,6 +209,9 @@ func aggregate(r *registry) {
 				r.enforced[request.Policy]++
 			}
 		}
+	}
+	if r.keepsCalls {
+		keepCalls(r, calls)
 	}
 	if len(r.enforced) > maxPolicyTexts || len(r.reported) > maxPolicyTexts {
 		r.enforced, r.reported = countDecisions(r.enforced), countDecisions(r.reported)
