@@ -17,8 +17,14 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// CompanyPath is what the paths of the three teams begin with.
-const CompanyPath = "/company"
+// Paths of the example.
+const (
+	// DashboardPath is that of the dashboard.
+	DashboardPath = "/ai/dashboard"
+
+	// CompanyPath is what the paths of the three teams begin with.
+	CompanyPath = "/company"
+)
 
 // Options configure the example.
 type Options struct {

@@ -299,11 +299,11 @@ func TestRunErrors(t *testing.T) {
 // TestRunMakesTraffic runs the traffic of the three teams, which the metrics show.
 func TestRunMakesTraffic(t *testing.T) {
 	base, out, _ := begin(t, "DEMO", "1")
-	out.await(t, "Three teams make about 4 calls per second")
+	out.await(t, "Dashboard: "+base+"/ai/dashboard\nThree teams make about 4 calls per second")
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for deadline := time.After(conditionTimeout); ; {
-		text := metrics(t, base)
+		text := get(t, base+"/metrics")
 		missing := ""
 		for _, want := range []string{`consumer="shop"`, `consumer="support"`, `consumer="research"`, "chat_completion_quota_used{"} {
 			if !strings.Contains(text, want) {
@@ -311,7 +311,7 @@ func TestRunMakesTraffic(t *testing.T) {
 			}
 		}
 		if missing == "" {
-			return
+			break
 		}
 		select {
 		case <-ticker.C:
@@ -319,12 +319,15 @@ func TestRunMakesTraffic(t *testing.T) {
 			t.Fatalf("the metrics lack %s:\n%s", missing, text)
 		}
 	}
+	if page := get(t, base+"/ai/dashboard"); !strings.HasPrefix(page, "<!doctype html>") {
+		t.Errorf("the dashboard is %.200q", page)
+	}
 }
 
-// metrics returns the metrics of the example.
-func metrics(t *testing.T, base string) string {
+// get returns the body of a response.
+func get(t *testing.T, address string) string {
 	t.Helper()
-	response, err := http.Get(base + "/metrics")
+	response, err := http.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}

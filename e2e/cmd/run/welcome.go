@@ -21,13 +21,14 @@ const (
 
 // welcome returns the instructions: requests to try, and where to look.
 func welcome(example *local.Example, withTraffic bool) string {
-	teams, log := "DEMO=1 make run makes the traffic of three teams.", providerLog
+	teams, log := "DEMO=1 make run makes the traffic of three teams, for the dashboard to show.", providerLog
 	if withTraffic {
 		teams, log = fmt.Sprintf("Three teams make about %d calls per second: shop, support and research.", trafficRate), noProviderLog
 	}
 	return fmt.Sprintf(`
 Chat Completion for Traefik: %[1]s forwards to %[2]s
 
+Dashboard: %[1]s%[10]s
 %[6]s
 
 No model, and a client key that never reaches the provider:
@@ -78,5 +79,5 @@ Log of Traefik: %[3]s
 Log of the demo provider: %[9]s
 Ctrl-C stops everything.
 
-`, example.URL, example.Upstream, example.LogPath, redKey, blueKey, teams, local.CompanyPath, traffic.Research.Key, log)
+`, example.URL, example.Upstream, example.LogPath, redKey, blueKey, teams, local.CompanyPath, traffic.Research.Key, log, local.DashboardPath)
 }
