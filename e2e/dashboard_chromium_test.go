@@ -134,11 +134,17 @@ func startCompany(t *testing.T, replacements ...string) *gateway.Gateway {
 // callHostile makes a call of the hostile model.
 func callHostile(t *testing.T, g *gateway.Gateway) {
 	t.Helper()
-	body, err := json.Marshal(map[string]any{"model": hostileModel, "messages": []any{map[string]any{"role": "user", "content": "Hi!"}}})
+	callAs(t, g, traffic.Shop, hostileModel)
+}
+
+// callAs makes a call of a team.
+func callAs(t *testing.T, g *gateway.Gateway, team traffic.Team, model string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"model": model, "messages": []any{map[string]any{"role": "user", "content": "Hi!"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fetch(t, g.URL+local.CompanyPath+chatPath, string(body), map[string]string{"Authorization": "Bearer " + traffic.Shop.Key})
+	got := fetch(t, g.URL+local.CompanyPath+chatPath, string(body), map[string]string{"Authorization": "Bearer " + team.Key})
 	if got.status != http.StatusOK {
 		t.Fatalf("status = %d, want 200: %s", got.status, got.body)
 	}
@@ -154,12 +160,9 @@ func TestDashboardInChromium(t *testing.T) {
 
 func dashboardInChromium(t *testing.T, withRedis bool) {
 	var replacements []string
+	var redis *backends.Redis
 	if withRedis {
-		redis, err := backends.StartRedis(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = redis.Close() })
+		redis = startRedis(t)
 		replacements = []string{
 			"consumers: &teams", "redis: &redis {endpoints: [\"" + redis.Address + "\"]}\n          consumers: &teams",
 			"consumers: *teams", "redis: *redis\n          consumers: *teams",
@@ -176,6 +179,10 @@ func dashboardInChromium(t *testing.T, withRedis bool) {
 
 	checkFigures(t, g, page, "consumer")
 	if withRedis {
+		for _, team := range []traffic.Team{traffic.Shop, traffic.Support, traffic.Research} { // one after the other
+			callAs(t, g, team, "gpt-4o-mini")
+		}
+		checkCounters(t, page, redis)
 		checkNothingElse(t, g, page)
 		return
 	}
@@ -518,6 +525,32 @@ func quantileOf(cumulative map[float64]float64, q float64) (string, bool) {
 		low, before = bound, cumulative[bound]
 	}
 	return "", false
+}
+
+// checkCounters compares the quotas of a page with their counters in Redis.
+func checkCounters(t *testing.T, page *browser.Page, redis *backends.Redis) {
+	t.Helper()
+	var got, want map[string]string
+	for deadline := time.Now().Add(conditionTimeout); ; time.Sleep(100 * time.Millisecond) {
+		got, want = map[string]string{}, map[string]string{}
+		for name, value := range evaluate[map[string]string](t, page, "figuresOfPage()") {
+			parts := strings.Split(name, "|")
+			if strings.HasPrefix(name, "row|quota|") && parts[len(parts)-1] == "used" && value != "0" {
+				got[parts[2]+"/"+parts[4]] = value
+			}
+		}
+		for name, counter := range accountsIn(t, redis) {
+			want[name] = strconv.FormatInt(counter.used+counter.reserved, 10)
+		}
+		if maps.Equal(got, want) && len(want) > 0 {
+			t.Logf("%d quotas of the page equal their counters in Redis", len(want))
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("the page shows the quotas %v, Redis has %v", got, want)
+			return
+		}
+	}
 }
 
 // barScript returns what is wrong with bars: whether the values of a chart's bars add up to their sum,
