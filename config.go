@@ -87,6 +87,8 @@ type Config struct {
 	//	realtime                 OpenAI's Realtime API, a WebSocket with the model in the query,
 	//	                         governed
 	//	models                   GET returns the list of models that may be used
+	//	usage                    GET returns what the consumer that sends the request has used, and what
+	//	                         is left of its quotas
 	//	passthrough: governed    forwarded; the model that a JSON body names is governed
 	//	passthrough              forwarded unmodified, with Token and Path
 	//	deny                     refused with status 403
@@ -94,9 +96,9 @@ type Config struct {
 	// The longest match wins; matching respects segment boundaries and ignores case. A * in a key
 	// stands for one whole segment, such as an id: /v1/files/*/content. From the end of the path, a
 	// name in a key wins over a *. The key * stands for all other paths.
-	// Default: completions, also for paths that no key matches. Refused: other kinds, models at a
-	// key with *, keys with * below models other than those of generateContent, generateContent at a
-	// key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models or usage
+	// at a key with *, usage without Consumers, keys with * below models other than those of
+	// generateContent, generateContent at a key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
 	// a name, and two keys that mean the same paths.
 	Routes map[string]string
 	// Consumers identifies who sends a request.
@@ -172,8 +174,11 @@ type Config struct {
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
-	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
-	// of this Traefik.
+	// requests. Each value serves what all chat-completion middlewares of this Traefik record:
+	//
+	//	prometheus  metrics
+	//	dashboard   a page with live figures, and the same figures as JSON
+	//
 	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
 	// Unknown collects the keys that match no other field. Refused: any.

@@ -41,7 +41,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		all[row.kind] = ep
 	}
-	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
+	for k, path := range map[kind]string{deny: "", ownUsage: "", passthrough: "", models: "/models"} {
 		all[k] = &endpoint{kind: k, path: path, basePath: pr.preset.basePath, auth: pr.auth, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
@@ -106,6 +106,15 @@ func checkCountPaths(bad *problems, p *policy) {
 				}
 				bad.add(prefix+"path", "is the path of every endpoint, and so cannot be set with %q in %q; use another middleware there", r.kind, "routes")
 			}
+		}
+	}
+}
+
+// checkUsageRoutes checks that a policy whose routes have usage reports identifies consumers.
+func checkUsageRoutes(bad *problems, config *Config, p *policy) {
+	for _, key := range sortedKeys(config.Routes) {
+		if kindNamed(config.Routes[key]) == ownUsage && p.consumers == nil {
+			bad.add("routes."+key, "%s requires %q", ownUsage, "consumers")
 		}
 	}
 }

@@ -72,6 +72,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseFallbacks(bad, config, p, secrets, pattern)
 	checkCountPaths(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
+	checkUsageRoutes(bad, config, p)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
 	if p.redis != nil && !hasQuotas(p) {
 		bad.add("redis", `has no effect without "quotas"`)

@@ -70,7 +70,7 @@ func parseQuota(bad *problems, config *Config, keys *Quota, prefix string, p *po
 	parseLimit(bad, keys, prefix, c)
 	c.window, q.windowText = parseQuotaWindow(bad, keys, prefix, q.unit)
 	parsePer(bad, prefix+"per", keys.Per, config, pattern, q)
-	q.models, _ = modelPatterns(bad, prefix+"models", keys.Models)
+	q.models, q.modelsText = modelPatterns(bad, prefix+"models", keys.Models)
 	c.enforce = parseOneOf(bad, prefix+"mode", keys.Mode, modeEnforce, modeReport) != modeReport && !p.reportOnly
 	c.key = ":" + q.name + ":" + q.unit + ":" + q.windowText + ":"
 	if !parseBool(bad, prefix+"shared", keys.Shared, false) {

@@ -88,6 +88,9 @@ func forgetRefusal(x *exchange) {
 // client's path or the present one is denied.
 func chainedKind(p *policy, x *exchange, target *url.URL) kind {
 	own := kindOf(p.chainedRoutes, target)
+	if own == ownUsage {
+		return deny // usage reports have no body that could be governed
+	}
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, &url.URL{Path: x.clientPath}) == deny) {
 		return deny
 	}

@@ -284,9 +284,6 @@ func releaseUnserved(x *exchange, from int) {
 	}
 }
 
-// noAmounts are the amounts of a request that no provider has worked for.
-var noAmounts = []int64{0, 0, 0, 0, 0, 0, 0}
-
 // requestAmounts are the amounts of a request that uses no tokens.
 var requestAmounts = []int64{0, 1, 0, 0, 0, 0}
 

@@ -9,7 +9,7 @@
 // # Life of a request
 //
 //  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
-//  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
+//  2. serveUngoverned serves what is not governed: preflights, lists of models, usage reports, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
 //  4. identify finds out which consumer sends the request, and which policy that consumer's group has.
 //  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.

@@ -272,12 +272,12 @@ func newGeminiCall(r *rand.Rand, tier string, input, output int64) truthCall {
 	whole := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": model + ".5", "usageMetadata": usage})
 	switch times := r.Intn(80); r.Intn(3) {
 	case 0:
-		call.path, call.contentType, call.body = "/v1beta/models/" + model + ":generateContent", "application/json", whole
+		call.path, call.contentType, call.body = "/v1beta/models/"+model+":generateContent", "application/json", whole
 	case 1:
-		call.path, call.contentType = "/v1beta/models/" + model + ":streamGenerateContent", "text/event-stream"
+		call.path, call.contentType = "/v1beta/models/"+model+":streamGenerateContent", "text/event-stream"
 		call.body = strings.Repeat("data: "+begun+"\r\n\r\n", times) + "data: " + whole + "\r\n\r\n"
 	default:
-		call.path, call.contentType = "/v1beta/models/" + model + ":streamGenerateContent", "application/json; charset=UTF-8"
+		call.path, call.contentType = "/v1beta/models/"+model+":streamGenerateContent", "application/json; charset=UTF-8"
 		call.body = "[" + strings.Repeat(begun+"\n,\r\n", times) + whole + "\n]\n"
 	}
 	return call

@@ -61,6 +61,7 @@ type quota struct {
 	adjoins    bool           // nothing is between two of them
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
+	modelsText string         // the patterns, for the client
 	limitText  string         // for the client
 	limitValue []string       // of the header that has it
 	headers    []string       // about limits, which show the quota: limit, remaining, reset; nil: none

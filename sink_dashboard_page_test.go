@@ -9,12 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/modelroute/chatcompletion/internal/dashboard"
+	"github.com/modelroute/chatcompletion/internal/dashboardpage"
 )
 
 // TestDashboardPageIsThatOfItsFolder checks that make page has written the constants.
 func TestDashboardPageIsThatOfItsFolder(t *testing.T) {
-	page, err := dashboard.Build(os.DirFS("dashboard"))
+	page, err := dashboardpage.Build(os.DirFS("dashboard"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,14 +24,14 @@ func TestDashboardPageIsThatOfItsFolder(t *testing.T) {
 	if dashboardPolicy != page.Policy {
 		t.Errorf("dashboardPolicy = %q, want %q: run make page", dashboardPolicy, page.Policy)
 	}
-	if file := []byte(readText(t, dashboard.File)); !bytes.Equal(file, dashboard.Source(page)) {
-		t.Errorf("%s is not as make page writes it", dashboard.File)
+	if file := []byte(readText(t, dashboardpage.File)); !bytes.Equal(file, dashboardpage.Source(page)) {
+		t.Errorf("%s is not as make page writes it", dashboardpage.File)
 	}
 }
 
 func TestDashboardPageIsSmall(t *testing.T) {
-	if got := len(dashboardPage); got > dashboard.MaxBytes {
-		t.Errorf("dashboardPage has %d bytes, want at most %d", got, dashboard.MaxBytes)
+	if got := len(dashboardPage); got > dashboardpage.MaxBytes {
+		t.Errorf("dashboardPage has %d bytes, want at most %d", got, dashboardpage.MaxBytes)
 	}
 }
 

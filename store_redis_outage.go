@@ -49,6 +49,25 @@ func reserveShared(s *redisStore, charges []charge, amounts []int64, ms int64) (
 	return isOver, false
 }
 
+// readShared is readCharges for counters in Redis. While Redis is unavailable, the counters of this Traefik are
+// not what all have used.
+func readShared(s *redisStore, charges []charge) []bool {
+	unknown := make([]bool, len(charges))
+	failures := s.failures.Load()
+	if len(charges) == 0 || failures >= failuresToOpen {
+		return unknown
+	}
+	isKnown, failure := readRedis(s, charges)
+	if failure != nil {
+		recordStoreFailure(s, failure)
+		return unknown
+	}
+	if failures > 0 {
+		s.failures.CompareAndSwap(failures, 0)
+	}
+	return isKnown
+}
+
 // reserveWithoutRedis does what Config.Redis.OnError says. Quotas in report mode deny nothing.
 func reserveWithoutRedis(s *redisStore, charges []charge, amounts []int64, ms int64) (bool, bool) {
 	s.health.fallbacks.Add(1)

@@ -106,6 +106,7 @@ func leaveDashboard(d *dashboard, done <-chan struct{}) {
 	d.mu.Lock()
 	d.users--
 	d.left = time.Now()
+	wakeBoard(d)
 	d.mu.Unlock()
 }
 
@@ -131,10 +132,7 @@ func openPage(d *dashboard) *page {
 	}
 	d.pages++
 	startBoard(d)
-	if !d.notified {
-		d.notified = true
-		d.notifications <- true
-	}
+	wakeBoard(d)
 	return &page{}
 }
 
@@ -142,6 +140,7 @@ func closePage(d *dashboard) {
 	d.mu.Lock()
 	d.pages--
 	d.left = time.Now()
+	wakeBoard(d)
 	d.mu.Unlock()
 }
 
@@ -172,10 +171,11 @@ func watchStep(d *dashboard) (goesOn bool) {
 func awaitTick(d *dashboard) {
 	d.mu.Lock()
 	interval := shortStepMs * time.Millisecond
+	if d.users == 0 && d.pace.linger < interval {
+		interval = d.pace.linger
+	}
 	if d.pages > 0 {
 		interval = d.pace.poll
-	} else if d.users == 0 && d.pace.linger < interval {
-		interval = d.pace.linger
 	}
 	d.mu.Unlock()
 	now := time.Now()
@@ -192,11 +192,16 @@ func waker(d *dashboard) func() {
 	return func() {
 		defer recoverGoroutine("expose")
 		d.mu.Lock()
-		if !d.notified {
-			d.notified = true
-			d.notifications <- true
-		}
+		wakeBoard(d)
 		d.mu.Unlock()
+	}
+}
+
+// wakeBoard has the goroutine look what is due. It does not block. The caller holds the lock mu.
+func wakeBoard(d *dashboard) {
+	if !d.notified {
+		d.notified = true
+		d.notifications <- true
 	}
 }
 

@@ -104,8 +104,8 @@ func quotaJSON(row *quotaRow) []byte {
 		figures.Store = storeRedis
 	}
 	if row.used != noValue {
-		figures.Used = amountJSON(g.unit, row.used)
-		figures.Limit = amountJSON(g.unit, row.limit)
+		figures.Used = figureJSON(g.unit, row.used)
+		figures.Limit = figureJSON(g.unit, row.limit)
 		if row.endMs != math.MaxInt64 {
 			figures.ResetsAtMs = row.endMs
 		}
@@ -113,8 +113,8 @@ func quotaJSON(row *quotaRow) []byte {
 	return marshal(figures)
 }
 
-// amountJSON returns an amount in a unit: money as a text, since a number would lose digits.
-func amountJSON(unit string, amount int64) json.RawMessage {
+// figureJSON returns an amount as the dashboard has it: money in picodollars as text, since a number would lose digits.
+func figureJSON(unit string, amount int64) json.RawMessage {
 	text := strconv.FormatInt(amount, 10)
 	if unit == unitCost {
 		text = `"` + text + `"`

@@ -37,7 +37,8 @@ type registry struct {
 	started        time.Time // zero until the first middleware
 	pending        []*Call   // not yet aggregated
 	series         map[string]*series
-	ordered        []*series        // in order of creation
+	ordered        []*series // in order of creation
+	consumers      map[string]*consumerSeries
 	knownModels    map[string]bool  // models of requests that a provider has served
 	responseModels map[string]bool  // models that those responses name
 	enforced       map[string]int64 // calls by Request.Policy in enforce mode
@@ -55,6 +56,7 @@ type registry struct {
 func newRegistry() *registry {
 	return &registry{
 		series:         map[string]*series{},
+		consumers:      map[string]*consumerSeries{},
 		knownModels:    map[string]bool{},
 		responseModels: map[string]bool{},
 		enforced:       map[string]int64{},
@@ -243,6 +245,7 @@ func seriesOf(r *registry, c *Call, model, responseModel string) *series {
 	key := seriesKey(target.key, model, responseModel, c.ErrorType, labels)
 	if r.series[key] == nil && len(r.series) >= target.MaxSeries {
 		r.lost[lostSeries]++
+		loseConsumer(r, c)
 		model, responseModel = otherOf(model), otherOf(responseModel)
 		for i := 1; i < len(labels); i += 2 {
 			labels[i] = other
@@ -267,6 +270,7 @@ func seriesOf(r *registry, c *Call, model, responseModel string) *series {
 	}
 	r.series[key] = s
 	r.ordered = append(r.ordered, s)
+	indexConsumer(r, c, s)
 	return s
 }
 

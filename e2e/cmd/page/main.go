@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/modelroute/chatcompletion/e2e/gateway"
-	"github.com/modelroute/chatcompletion/internal/dashboard"
+	"github.com/modelroute/chatcompletion/internal/dashboardpage"
 )
 
 func main() {
@@ -23,9 +23,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	page, err := dashboard.Build(os.DirFS(filepath.Join(root, "dashboard")))
+	page, err := dashboardpage.Build(os.DirFS(filepath.Join(root, "dashboard")))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(root, dashboard.File), dashboard.Source(page), 0o644)
+	return os.WriteFile(filepath.Join(root, dashboardpage.File), dashboardpage.Source(page), 0o644)
 }

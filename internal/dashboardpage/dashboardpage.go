@@ -1,7 +1,7 @@
-// Package dashboard makes the page of the dashboard, one HTML document, from the files in the
+// Package dashboardpage makes the page of the dashboard, one HTML document, from the files in the
 // folder dashboard. Traefik interprets the plugin with Yaegi, which has no embed: the page is a
 // constant of the plugin.
-package dashboard
+package dashboardpage
 
 import (
 	"bytes"
