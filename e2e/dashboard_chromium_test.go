@@ -112,7 +112,7 @@ func startCompany(t *testing.T, replacements ...string) *gateway.Gateway {
 	dynamic := readReplaced(t, filepath.Join(folder, "dynamic.yml"), append([]string{
 		"allowedModels: [gpt-*-mini,", `allowedModels: ["<img*", gpt-*-mini,`,
 		"              gpt-4o: {input", "              \"<img*\": {input: \"1\", output: \"2\"}\n              gpt-4o: {input",
-		"limit: 180,", "limit: 1800,", "limit: 60,", "limit: 600,",
+		"limit: 150,", "limit: 1500,", "limit: 60,", "limit: 600,",
 	}, replacements...)...)
 	static := readReplaced(t, filepath.Join(folder, "traefik.yml"), "127.0.0.1:8000", web,
 		"X-Ai-Error-Type: keep", "X-Ai-Error-Type: keep\n        X-Ai-Consumer: keep\n        X-Ai-Cost: keep")
@@ -177,7 +177,7 @@ func dashboardInChromium(t *testing.T, withRedis bool) {
 	t.Logf("calls by team and status: %v", summary.Statuses)
 	callHostile(t, g)
 
-	checkFigures(t, g, page, "consumer")
+	checkPageFigures(t, g, page, "consumer")
 	if withRedis {
 		for _, team := range []traffic.Team{traffic.Shop, traffic.Support, traffic.Research} { // one after the other
 			callAs(t, g, team, "gpt-4o-mini")
@@ -187,7 +187,7 @@ func dashboardInChromium(t *testing.T, withRedis bool) {
 		return
 	}
 	for _, by := range []string{"model", "provider", "operation"} {
-		checkFigures(t, g, open(t, b, g.URL+local.DashboardPath+"#range=start&by="+by, desktop), by)
+		checkPageFigures(t, g, open(t, b, g.URL+local.DashboardPath+"#range=start&by="+by, desktop), by)
 	}
 	t.Run("last calls", func(t *testing.T) { checkLastCalls(t, g, page) })
 	t.Run("hostile model", func(t *testing.T) { checkHostileModel(t, page) })
@@ -195,7 +195,7 @@ func dashboardInChromium(t *testing.T, withRedis bool) {
 	t.Run("narrow", func(t *testing.T) { checkNarrow(t, b, g) })
 	t.Run("accessible", func(t *testing.T) { checkAccessible(t, b, g) })
 	t.Run("live", func(t *testing.T) { checkLive(t, g, page) })
-	checkFigures(t, g, page, "consumer")
+	checkPageFigures(t, g, page, "consumer")
 	checkNothingElse(t, g, page)
 	checkNoErrors(t, g)
 }
@@ -231,9 +231,9 @@ window.figuresOfPage = () => {
 };
 `
 
-// checkFigures compares every figure, bar and row of a page that shows all since the start with the
+// checkPageFigures compares every figure, bar and row of a page that shows all since the start with the
 // exposition.
-func checkFigures(t *testing.T, g *gateway.Gateway, page *browser.Page, by string) {
+func checkPageFigures(t *testing.T, g *gateway.Gateway, page *browser.Page, by string) {
 	t.Helper()
 	if err := page.Run(within(t), pageScript); err != nil {
 		t.Fatal(err)

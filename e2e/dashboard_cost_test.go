@@ -1,12 +1,7 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
-	"net/http"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,111 +10,45 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/traffic"
 )
 
-const (
-	// openPages is the number of pages that are open at the same time.
-	openPages = 50
-
-	// mostOfACore is the largest part of a core that these pages may cost.
-	mostOfACore = 0.02
-
-	// measured is how long each part of a measurement takes.
-	measured = 12 * time.Second
-
-	// rate is the number of calls per second meanwhile.
-	measuredRate = 5
-)
-
-// pages are event streams of the dashboard, as pages have them.
-type pages struct {
-	close  context.CancelFunc
-	ended  sync.WaitGroup
-	events atomic.Int64
-}
-
-// openStreams opens the event streams, and returns once each has had its first event.
-func openStreams(t *testing.T, g *gateway.Gateway, count int) *pages {
-	t.Helper()
+// TestDashboardCostsNothingUnseen compares the CPU time of two idle Traefiks that have had the same
+// traffic, one of which has a dashboard that nobody looks at. Its history goes on.
+func TestDashboardCostsNothingUnseen(t *testing.T) {
+	const (
+		calls    = 600
+		duration = 25 * time.Second // two steps of the history
+		most     = 0.002            // of a core
+	)
+	seen := startCompany(t)
+	without := startCompany(t, "expose: dashboard", "expose: prometheus")
+	gateways := []*gateway.Gateway{seen, without}
+	for _, g := range gateways {
+		if _, err := traffic.Run(t.Context(), traffic.Options{Base: g.URL + local.CompanyPath, Calls: calls, Concurrency: 8, Seed: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ctx, leave := context.WithCancel(t.Context())
-	p := &pages{close: leave}
-	t.Cleanup(p.stop)
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
-	for range count {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+local.DashboardPath, nil)
+	page := getForm(ctx, t, seen.URL+local.DashboardPath, "text/event-stream") // which is open no more
+	leave()
+	_ = page.Body.Close()
+	used := make([]time.Duration, len(gateways))
+	for i, g := range gateways {
+		before, err := g.CPU()
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Header.Set("Accept", "text/event-stream")
-		response, err := client.Do(request)
+		used[i] = -before
+	}
+	time.Sleep(duration)
+	for i, g := range gateways {
+		after, err := g.CPU()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.ended.Go(func() {
-			defer func() { _ = response.Body.Close() }()
-			lines := bufio.NewReader(response.Body)
-			for {
-				line, err := lines.ReadString('\n')
-				if err != nil {
-					return
-				}
-				if strings.HasPrefix(line, "event:") {
-					p.events.Add(1)
-				}
-			}
-		})
+		used[i] += after
 	}
-	await(t, "each page has its first event", func() bool { return p.events.Load() >= int64(count) })
-	return p
-}
-
-// stop closes the pages.
-func (p *pages) stop() {
-	p.close()
-	p.ended.Wait()
-}
-
-// coreShare returns the part of a core that Traefik uses while there is traffic.
-func coreShare(t *testing.T, g *gateway.Gateway, seed int64) float64 {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), measured)
-	defer cancel()
-	before, err := g.CPU()
-	if err != nil {
-		t.Fatal(err)
+	share := float64(used[0]-used[1]) / float64(duration)
+	t.Logf("idle for %v, Traefik uses %v with a dashboard that nobody sees, %v without: %.2f %% of a core", duration, used[0], used[1], 100*share)
+	if share > most {
+		t.Errorf("a dashboard that nobody sees costs %.2f %% of a core, want at most %.2f %%", 100*share, 100*most)
 	}
-	began := time.Now()
-	if _, err := traffic.Run(ctx, traffic.Options{Base: g.URL + local.CompanyPath, Rate: measuredRate, Seed: seed}); err != nil {
-		t.Fatal(err)
-	}
-	after, err := g.CPU()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return float64(after-before) / float64(time.Since(began))
-}
-
-// TestDashboardCosts compares the CPU time of Traefik with and without open pages, in one run and with
-// the same traffic.
-func TestDashboardCosts(t *testing.T) {
-	g := startCompany(t)
-	if _, err := traffic.Run(t.Context(), traffic.Options{Base: g.URL + local.CompanyPath, Calls: 400, Concurrency: 8, Seed: 1}); err != nil {
-		t.Fatal(err)
-	}
-	var without, with []float64
-	for round := range 2 {
-		without = append(without, coreShare(t, g, int64(round)))
-		p := openStreams(t, g, openPages)
-		started := p.events.Load()
-		with = append(with, coreShare(t, g, int64(round)))
-		if events := p.events.Load() - started; events < openPages*int64(measured/time.Second)/2 {
-			t.Errorf("%d pages had %d events in %v, want about one per second each", openPages, events, measured)
-		}
-		p.stop()
-	}
-	cost := (with[0] + with[1] - without[0] - without[1]) / 2
-	t.Logf("of a core: %.2f %% and %.2f %% without a page, %.2f %% and %.2f %% with %d; the pages cost %.2f %%",
-		100*without[0], 100*without[1], 100*with[0], 100*with[1], openPages, 100*cost)
-	if cost > mostOfACore {
-		t.Errorf("%d open pages cost %.2f %% of a core, want at most %.0f %%", openPages, 100*cost, 100*mostOfACore)
-	}
-	checkNoErrors(t, g)
 }

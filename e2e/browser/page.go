@@ -36,6 +36,9 @@ type View struct {
 
 	// Scale is the number of pixels of a CSS pixel. Default: 1.
 	Scale float64
+
+	// NoScrollbars hides them, as on a phone.
+	NoScrollbars bool
 }
 
 // Open opens the address in a tab of its own, and returns once it has loaded. The caller must call
@@ -84,7 +87,8 @@ func show(view View) chromedp.Action[chromedp.Void] {
 	size := chromedp.EmulateViewport(view.Width, view.Height, chromedp.EmulateScale(cmp.Or(view.Scale, 1)))
 	return chromedp.Steps(size, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, media)
-		return err
+		_, barErr := cdp.Call(ctx, tab, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: view.NoScrollbars})
+		return errors.Join(err, barErr)
 	}))
 }
 

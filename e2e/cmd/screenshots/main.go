@@ -47,9 +47,9 @@ type picture struct {
 }
 
 var pictures = []picture{
-	{"dashboard-light.png", browser.View{Width: 1280, Height: 1140}},
-	{"dashboard-dark.png", browser.View{Width: 1280, Height: 1140, Dark: true}},
-	{"dashboard-narrow.png", browser.View{Width: 390, Height: 1140}},
+	{"dashboard-light.png", browser.View{Width: 1280, Height: 1140, NoScrollbars: true}},
+	{"dashboard-dark.png", browser.View{Width: 1280, Height: 1140, Dark: true, NoScrollbars: true}},
+	{"dashboard-narrow.png", browser.View{Width: 390, Height: 1140, NoScrollbars: true}},
 }
 
 func main() {
@@ -66,7 +66,7 @@ func main() {
 func run(ctx context.Context, log io.Writer, arguments []string) (err error) {
 	flags := flag.NewFlagSet("screenshots", flag.ContinueOnError)
 	duration := flags.Duration("duration", 16*time.Minute, "how long the traffic lasts before the pictures are made; the charts show 15 minutes")
-	fragment := flags.String("view", "range=15m&by=model", "the view, as in the fragment of the dashboard's URL")
+	fragment := flags.String("view", "range=15m&by=consumer", "the view, as in the fragment of the dashboard's URL")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
