@@ -32,6 +32,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
+		usePrompt(bad, p, pr, row, ep)
 		useSentParameters(p, ep)
 		if ep.isVersioned {
 			pr.laterVersions[row.kind] = withoutSampling(ep)
@@ -84,6 +85,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 func withoutSampling(ep *endpoint) *endpoint {
 	own := *ep
 	own.cache = newDecisionCache(cachedMaxBytes)
+	own.versions = &promptVersions{}
 	own.rules = nil
 	for _, r := range ep.rules {
 		if r.name == "temperature" || r.name == "top_p" || r.name == "top_k" {
@@ -241,7 +243,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough && row.kind != realtime, strict: known.strict, parses: row.conversation != "",
-		cache: newDecisionCache(cachedMaxBytes), isModelPath: row.action != "", takesForms: row.kind == governedPassthrough,
+		cache: newDecisionCache(cachedMaxBytes), versions: &promptVersions{}, isModelPath: row.action != "", takesForms: row.kind == governedPassthrough,
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors

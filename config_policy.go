@@ -32,12 +32,14 @@ type policy struct {
 	restrictsModels     bool               // of a group that may use some models only
 	namesConsumer       bool               // a template refers to the consumer
 	appliesConsumer     bool               // it does, or consumers have groups
+	prompt              *promptSettings    // nil: there are none
 	prices              *priceTable        // nil: costs are unknown
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
 	quotas              *quotaRules    // nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
+	cache               *responseCache // nil: no response is stored
 	exposes             string         // what the middleware serves instead: a value of Config.Expose; empty: nothing
 }
 
@@ -56,6 +58,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	checkModelPattern(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.prompt = parsePrompt(bad, &config.Prompt, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
@@ -74,8 +77,9 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	parseConsumers(bad, config, p, secrets, pattern)
 	checkUsageRoutes(bad, config, p)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
-	if p.redis != nil && !hasQuotas(p) {
-		bad.add("redis", `has no effect without "quotas"`)
+	p.cache = parseCache(bad, config, p)
+	if p.redis != nil && !hasQuotas(p) && (p.cache == nil || !p.cache.isShared) {
+		bad.add("redis", `has no effect without "quotas" or "cache.store" redis`)
 	}
 	if readsParts(p) {
 		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
@@ -104,7 +108,7 @@ func hasQuotas(p *policy) bool {
 // hasRules reports whether a policy has rules of its own for a request that another one has governed.
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
-	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !endpoints[completions].canAddUsage ||
+	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || p.prompt != nil || !endpoints[completions].canAddUsage ||
 		(p.quotas != nil && p.quotas.reservesOutput)
 	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)

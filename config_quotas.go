@@ -95,17 +95,20 @@ func useCounters(p *policy) {
 	if p.quotas == nil {
 		return
 	}
-	p.quotas.isUncommon = p.quotas.vary || p.store != nil
+	p.quotas.isUncommon = p.quotas.vary || p.store != nil || p.prompt != nil
 	for i := range p.quotas.charges {
 		c := &p.quotas.charges[i]
 		scope := p.name
 		if strings.HasPrefix(c.key, ":") {
 			scope = "" // shared
 		}
-		c.group = useGroup(theMemoryStore, &counterGroup{
-			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
-			isShared: p.store != nil,
-		})
+		g := &counterGroup{
+			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries, hold: c.hold,
+		}
+		if p.store != nil {
+			g.redis = p.store
+		}
+		c.group = useGroup(theMemoryStore, g)
 	}
 }
 

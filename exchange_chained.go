@@ -32,7 +32,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if !x.latestPolicy.reportOnly {
 		x.enforced = append(x.enforced, x.provider)
 	}
-	pr := p.providers[0]
+	pr, promptsBefore := p.providers[0], promptsIn(x.plan)
 	x.latestPolicy = p
 	x.provider = pr
 	setKind(x, chainedKind(p, x, req.URL))
@@ -57,6 +57,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if x.response.upload == nil && len(x.response.charges) > reservedBefore {
 		releaseUnserved(x, reservedBefore)
 	}
+	withdrawPrompts(x, promptsBefore)
 }
 
 // deletePriorKey deletes the key of the provider of the instance before. Where the protocol is that of the

@@ -33,7 +33,7 @@ type quotaRules struct {
 	charges        []charge         // one for each quota, which requests copy
 	vary           bool             // they depend on the request: on its model, or on what templates refer to
 	byCaller       bool             // they depend on who sends it
-	isUncommon     bool             // they vary, or are in Redis
+	isUncommon     bool             // they vary, or are in Redis, or there are system prompts
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now

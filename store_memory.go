@@ -43,7 +43,8 @@ type counterGroup struct {
 	scope     string // name of the middleware; empty: the quota is shared
 	unit      string
 	maxSeries int
-	isShared  bool // Redis has the counters, and these show what it says
+	hold      time.Duration // of the charges
+	redis     any           // the *redisStore that has the counters, and what it says is here; nil: none (any: trap 30 of CONTRIBUTING.md)
 	window    *window
 	startMs   int64 // of the window; Unix time
 	endMs     int64
@@ -84,7 +85,8 @@ func useGroup(m *memoryStore, g *counterGroup) *counterGroup {
 		return g
 	}
 	known.maxSeries = g.maxSeries
-	known.isShared = g.isShared
+	known.hold = g.hold
+	known.redis = g.redis
 	return known
 }
 

@@ -107,7 +107,7 @@ func (r *server) do(words ...string) string {
 	}
 	var lines []string
 	for ; count > 0; count-- {
-		_, text, err := readReply(reader)
+		_, text, err := readReply(reader, replyMaxBytes)
 		if err != nil {
 			r.t.Fatal(err)
 		}

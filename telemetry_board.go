@@ -18,6 +18,7 @@ type board struct {
 	shownMs  int64  // begin of the running step that pages have; 0: they have none
 	hasStep  bool   // the running step has changed since the latest update
 	quotas   []*quotaRow
+	lookFrom int // the quota from which the next look at Redis goes on
 	lists    []*boardList
 	calls    [][]byte // the latest as JSON, newest last
 	callID   int64    // of the newest

@@ -14,11 +14,12 @@ type dashboardPace struct {
 	poll   time.Duration // between two looks for calls, while a page is open
 	update time.Duration // between two updates of the pages
 	ping   time.Duration // between two signs of life
+	look   time.Duration // between two looks at counters in Redis, while a page is open
 	linger time.Duration // how long the history is kept without an instance and without a page
 }
 
 var defaultDashboardPace = dashboardPace{
-	poll: 250 * time.Millisecond, update: time.Second, ping: 15 * time.Second, linger: time.Minute,
+	poll: 250 * time.Millisecond, update: 750 * time.Millisecond, ping: 15 * time.Second, look: 2 * time.Second, linger: time.Minute,
 }
 
 // dashboard is what all instances with a dashboard have in common. It lives as long as the process, so that
@@ -42,6 +43,7 @@ type dashboard struct {
 	left     time.Time  // when the last user or page left
 	running  bool       // the goroutine runs
 	notified bool
+	looks    bool  // it looks at Redis in the background
 	version  int64 // of what pages show: the number of updates
 	update   []byte
 	pings    int64
@@ -51,7 +53,8 @@ type dashboard struct {
 	sent            time.Time // the latest update
 	checked         time.Time // when the board was read for one
 	pinged          time.Time
-	snapshot        []byte // the latest for pages
+	looked          time.Time // at Redis
+	snapshot        []byte    // the latest for pages
 	snapshotVersion int64
 	snapshotMade    time.Time
 }
@@ -237,6 +240,10 @@ func tendBoard(d *dashboard, now time.Time) {
 	if isUpdateDue(d, now) {
 		updatePages(d, now)
 	}
+	if now.Sub(d.looked) >= d.pace.look {
+		d.looked = now
+		startLook(d)
+	}
 	if now.Sub(d.pinged) >= d.pace.ping {
 		d.pinged = now
 		d.mu.Lock()
@@ -244,6 +251,37 @@ func tendBoard(d *dashboard, now time.Time) {
 		d.changes.Broadcast()
 		d.mu.Unlock()
 	}
+}
+
+// startLook looks at the counters in Redis in the background, unless the look before still does: a Redis
+// that hangs must not delay pages. The caller holds turn.
+func startLook(d *dashboard) {
+	looks, next := nextLooks(d.board.quotas, d.board.lookFrom)
+	if looks == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.looks {
+		d.looks = true
+		d.board.lookFrom = next
+		go lookInBackground(d, looks)
+	}
+}
+
+func lookInBackground(d *dashboard, looks []*storeLook) {
+	defer recoverGoroutine("expose")
+	defer endLook(d)
+	for _, look := range looks {
+		refreshMirrors(look.redis, look.charges)
+	}
+}
+
+// endLook ends a look in the background.
+func endLook(d *dashboard) {
+	d.mu.Lock()
+	d.looks = false
+	d.mu.Unlock()
 }
 
 // isUpdateDue reports whether pages may get an update: at the latest d.pace.update after the last look, and
@@ -337,6 +375,7 @@ func awaitClient(d *dashboard, p *page, done <-chan struct{}) {
 
 // wholeSnapshot returns all that there is at this instant.
 func wholeSnapshot(d *dashboard) []byte {
+	lookNow(d)
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	ms := time.Now().UnixMilli()
@@ -346,4 +385,18 @@ func wholeSnapshot(d *dashboard) []byte {
 	}
 	readBoard(b, ms)
 	return snapshotJSON(b, ms, b.callID)
+}
+
+// lookNow looks at the counters in Redis.
+func lookNow(d *dashboard) {
+	d.turn.Lock()
+	var looks []*storeLook
+	if b, m := d.board, d.registry.quotas; b != nil && m != nil {
+		b.quotas = readQuotas(m, b.quotas, time.Now().UnixMilli())
+		looks, b.lookFrom = nextLooks(b.quotas, b.lookFrom)
+	}
+	d.turn.Unlock()
+	for _, look := range looks {
+		refreshMirrors(look.redis, look.charges)
+	}
 }

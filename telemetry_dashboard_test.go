@@ -16,7 +16,7 @@ import (
 )
 
 // quickPace is that of a dashboard in a test.
-var quickPace = dashboardPace{poll: time.Millisecond, update: 4 * time.Millisecond, ping: time.Hour, linger: 20 * time.Millisecond}
+var quickPace = dashboardPace{poll: time.Millisecond, update: 4 * time.Millisecond, ping: time.Hour, look: time.Hour, linger: 20 * time.Millisecond}
 
 // newTestDashboard returns a dashboard with one instance, until the end of the test.
 func newTestDashboard(t *testing.T, r *registry, pace dashboardPace) *dashboard {
@@ -139,7 +139,7 @@ func TestSnapshotHasQuotas(t *testing.T) {
 	}
 	day := &window{lengthMs: dayMs}
 	blue := add("daily", "blue", unitTokens, day, 100, 30, nil)
-	add("money", "", unitCost, day, 9007199254740993, 9007199254740991, func(g *counterGroup) { g.isShared = true; g.scope = "" })
+	add("money", "", unitCost, day, 9007199254740993, 9007199254740991, func(g *counterGroup) { g.redis = &redisStore{}; g.scope = "" })
 	add("open", "", unitConcurrent, nil, 4, 1, nil)
 	countRefused(m, &blue)
 	reported := blue
@@ -454,6 +454,7 @@ func openTestPage(t *testing.T, address string) *testPage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != eventsForm {
 		t.Fatalf("status %d, Content-Type %q, want 200 and %q", response.StatusCode, response.Header.Get("Content-Type"), eventsForm)
 	}
@@ -604,4 +605,97 @@ func TestDashboardSurvivesPanics(t *testing.T) {
 	d.mu.Unlock()
 	closePage(d)
 	eventually(t, "the dashboard ends", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return !d.running })
+}
+
+// TestDashboardReadsRedis changes a counter in Redis as another Traefik does: a request for JSON sees that at
+// once, and a page with one of the next updates.
+func TestDashboardReadsRedis(t *testing.T) {
+	f := newFakeRedis(t, "")
+	s := testStore(t, f, Redis{})
+	theRedisStoresMu.Lock()
+	theRedisStores[s.settings.key] = s
+	theRedisStoresMu.Unlock()
+	t.Cleanup(func() {
+		theRedisStoresMu.Lock()
+		delete(theRedisStores, s.settings.key)
+		theRedisStoresMu.Unlock()
+	})
+	request(t, s, "blue", 4)
+	request(t, s, "red", 5)
+	m := testMemory(t)
+	m.mu.Lock()
+	m.groups[t.Name()+":"].redis = s
+	m.groups[t.Name()+":"].hold = time.Hour
+	m.mu.Unlock()
+	r := newRegistry()
+	r.quotas = m
+	pace := quickPace
+	pace.look = time.Millisecond
+	d := newTestDashboard(t, r, pace)
+	use := func(subject string, used int64) {
+		f.mu.Lock()
+		f.used["chat-completion:quota:"+t.Name()+":"+subject] = used
+		f.mu.Unlock()
+	}
+	use("blue", 42)
+	got := string(wholeSnapshot(d))
+	for _, want := range []string{`"subject":"blue","used":42,"limit":100,`, `"subject":"red","used":5,"limit":100,`, `"store":"redis"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the snapshot lacks %s: %s", want, got)
+		}
+	}
+	p := openPage(d)
+	defer closePage(d)
+	frame := firstFrame(d, p)
+	use("blue", 43)
+	for !bytes.Contains(frame, []byte(`"used":43`)) {
+		frame = nextFrame(d, p)
+	}
+	f.stop()
+	if got := string(wholeSnapshot(d)); !strings.Contains(got, `"used":43`) {
+		t.Errorf("without Redis: %s, want what was seen last", got)
+	}
+	if got := s.failures.Load(); got != 0 {
+		t.Errorf("looks of the dashboard count as %d failures, want none", got)
+	}
+}
+
+// TestManyCountersAreReadByTurns checks what the looks at Redis have of more counters than one may have.
+func TestManyCountersAreReadByTurns(t *testing.T) {
+	first, second := &redisStore{}, &redisStore{}
+	var rows []*quotaRow
+	for i := range [1000]int{} {
+		row := &quotaRow{source: &quotaSeries{subject: fmt.Sprint(i)}, group: &counterGroup{key: "daily:"}, redis: first, limit: 1}
+		switch i % 10 {
+		case 0:
+			row.redis = nil
+		case 1:
+			row.used = noValue
+		case 2:
+			row.redis = second
+		}
+		rows = append(rows, row)
+	}
+	seen, from := map[string]int{}, 0
+	for range [5]int{} {
+		var looks []*storeLook
+		looks, from = nextLooks(rows, from)
+		for _, look := range looks {
+			if len(look.charges) > lookedAt {
+				t.Errorf("%d counters in a command, want at most %d", len(look.charges), lookedAt)
+			}
+			for _, c := range look.charges {
+				seen[c.key]++
+				if want := map[bool]*redisStore{true: second, false: first}[strings.HasSuffix(c.key, "2")]; look.redis != want {
+					t.Errorf("%s is read from another store", c.key)
+				}
+			}
+		}
+	}
+	if len(seen) != 800 {
+		t.Errorf("%d counters are read in 5 turns, want 800", len(seen))
+	}
+	if looks, _ := nextLooks(nil, 3); looks != nil {
+		t.Errorf("without quotas: %d looks, want none", len(looks))
+	}
 }

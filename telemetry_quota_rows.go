@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"time"
 )
 
 // Values of quotaFigures.Store.
@@ -35,7 +36,8 @@ type quotaRow struct {
 	endMs   int64 // of the window
 	refused int64
 	over    int64
-	shared  bool
+	redis   any // the *redisStore that has the counter; nil: this Traefik has it
+	hold    time.Duration
 	encoded []byte // nil: the values have changed
 }
 
@@ -70,14 +72,15 @@ func readSomeQuotas(m *memoryStore, rows []*quotaRow, ms int64) {
 			limit = k.limit
 			end = g.endMs
 		}
-		if used != row.used || limit != row.limit || end != row.endMs || s.refused != row.refused || s.over != row.over || g.isShared != row.shared {
+		if used != row.used || limit != row.limit || end != row.endMs || s.refused != row.refused || s.over != row.over || g.redis != row.redis {
 			row.group = g
 			row.used = used
 			row.limit = limit
 			row.endMs = end
 			row.refused = s.refused
 			row.over = s.over
-			row.shared = g.isShared
+			row.redis = g.redis
+			row.hold = g.hold
 			row.encoded = nil
 		}
 	}
@@ -100,7 +103,7 @@ func quotaJSON(row *quotaRow) []byte {
 	figures := &quotaFigures{
 		Name: g.name, Unit: g.unit, Subject: row.source.subject, Middleware: g.scope, Refused: row.refused, Over: row.over, Store: storeMemory,
 	}
-	if row.shared {
+	if row.redis != nil {
 		figures.Store = storeRedis
 	}
 	if row.used != noValue {
@@ -120,4 +123,53 @@ func figureJSON(unit string, amount int64) json.RawMessage {
 		text = `"` + text + `"`
 	}
 	return json.RawMessage(text)
+}
+
+// Bounds of a look at the counters in Redis.
+const (
+	lookedAt     = 100 // counters in a command
+	lookCommands = 3
+)
+
+// storeLook is a look at counters of one store.
+type storeLook struct {
+	redis   *redisStore
+	charges []charge
+}
+
+// nextLooks returns looks at the counters in Redis that are shown, from one row on, and the row from which
+// to go on. Many counters are looked at by turns.
+func nextLooks(rows []*quotaRow, from int) ([]*storeLook, int) {
+	var looks []*storeLook
+	for range rows {
+		if from >= len(rows) {
+			from = 0
+		}
+		row := rows[from]
+		if row.redis != nil && row.used != noValue {
+			s := row.redis.(*redisStore)
+			look := lookFor(looks, s)
+			if look == nil && len(looks) == lookCommands {
+				break
+			}
+			if look == nil {
+				look = &storeLook{redis: s}
+				looks = append(looks, look)
+			}
+			g := row.group
+			look.charges = append(look.charges, charge{key: g.key + row.source.subject, window: g.window, limit: row.limit, hold: row.hold, group: g})
+		}
+		from++
+	}
+	return looks, from
+}
+
+// lookFor returns the look at a store that takes another counter; nil: there is none.
+func lookFor(looks []*storeLook, s *redisStore) *storeLook {
+	for _, look := range looks {
+		if look.redis == s && len(look.charges) < lookedAt {
+			return look
+		}
+	}
+	return nil
 }

@@ -45,6 +45,7 @@ type registry struct {
 	reported       map[string]int64 // the same in report mode
 	lost           map[string]int64 // by kind
 	unknownCosts   map[string]int64 // calls without a cost, by reason and model
+	caches         map[string]int64 // requests at caches, by middleware and result
 	streams        atomic.Int64     // open event streams
 	keepsCalls     bool             // a dashboard shows the latest calls
 	hasContent     bool             // calls may have content, which the latest are kept without
@@ -63,6 +64,7 @@ func newRegistry() *registry {
 		reported:       map[string]int64{},
 		lost:           map[string]int64{},
 		unknownCosts:   map[string]int64{},
+		caches:         map[string]int64{},
 	}
 }
 
@@ -330,6 +332,7 @@ func collect(r *registry, semconv string) []metric {
 		{gatewayDuration, points[gatewayHistogram]},
 		{callCost, costs},
 		{unknownCosts, unknownCostPoints(r)},
+		{cacheRequests, cachePoints(r)},
 		{policyDecisions, decisions},
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},

@@ -20,12 +20,12 @@
 //       cells [data-column=calls|failed|inputTokens|outputTokens|cost][data-value], of the range;
 //       [data-bar][data-value] is the sorted column; the button [data-more] shows all rows
 //   [data-table=latency] tr[data-name]  cells durationP50, durationP95, firstChunkP50, firstChunkP95, calls
-//   [data-table=error] tr[data-name]    cells calls, of the range; data-kind
+//   [data-table=error] tr[data-name]    cells calls, of the range; data-kind is provider, client, limit, plugin or policy
 //   [data-table=decision] tr[data-name][data-mode]                       cells count, since the start
 //   [data-table=quota] tr[data-name][data-unit][data-subject][data-middleware]
 //       cells used, limit, left, resetsAt, refused, over
-//   [data-table=unknownCost] tr[data-name][data-model]                   cells count
-//   [data-table=dropped|lookUpFailure|store] tr[data-name]               cells count
+//   [data-table=gap] tr[data-gap=unknownCost][data-name=REASON][data-model]      cells count
+//   [data-table=gap] tr[data-gap=dropped|lookUpFailure|store][data-name]         cells count
 //   [data-table=call] tbody[data-call=ID]    a row, and its record once it is unfolded
 //
 // A name that is missing is data-name="". The view is in the fragment of the URL.
@@ -225,10 +225,13 @@ function words(member) {
 
 // ---------------------------------------------------------------- sums
 
-// A sum adds up calls. A value is unknown until a series adds a known one, and partial if a series
-// with successful calls does not know it.
+let isPartial = false;         // the history does not reach back to the start of the range
+let unpricedModels = new Set(); // models with calls whose cost is unknown
+
+// A sum adds up calls. A value is unknown until a series adds a known one. It is partial if some calls
+// are not in it: those before the history, or those that a series with successful calls does not know.
 function newSum() {
-  return { calls: 0, failed: 0, inputTokens: undefined, outputTokens: undefined, cost: undefined, partial: {} };
+  return { calls: 0, failed: 0, inputTokens: undefined, outputTokens: undefined, cost: undefined, isPartial, partial: {} };
 }
 
 // sumKeys are the columns of sums.
@@ -242,6 +245,9 @@ function addToSum(sum, s, calls, input, output, cost) {
   addKnown(sum, 'inputTokens', s, s.inputTokens !== undefined, calls, input);
   addKnown(sum, 'outputTokens', s, s.outputTokens !== undefined, calls, output);
   addKnown(sum, 'cost', s, s.cost !== undefined, calls, cost);
+  if (!s.errorType && calls > 0 && unpricedModels.has(s.responseModel || s.requestModel)) {
+    sum.partial.cost = true;
+  }
 }
 
 function addKnown(sum, key, s, isKnown, calls, value) {
@@ -260,7 +266,7 @@ function sumText(sum, key) {
   }
   const isCost = key === 'cost', exact = isCost ? exactMoney(value) : integers.format(value);
   const text = isCost ? moneyText(value) : countText(value, key === 'calls' || key === 'failed' ? 1e6 : 1e4);
-  if (sum.partial[key]) {
+  if (sum.isPartial || sum.partial[key]) {
     return ['≥ ' + text, value, exact + '; unknown for some calls'];
   }
   return [text, value, exact];
@@ -346,6 +352,8 @@ function takeSeries(list) {
 // takeStep keeps a step of the history. It replaces the one with the same start.
 function takeStep(step) {
   for (const row of step.rows) {
+    row[2] = row[2] || 0;
+    row[3] = row[3] || 0;
     row[4] = BigInt(row[4] || 0);
   }
   const last = steps[steps.length - 1];
@@ -396,7 +404,7 @@ function takeSnapshot(snapshot) {
   steps = [];
   takeSeries(snapshot.series);
   snapshot.history.steps.forEach(takeStep);
-  facts = snapshot;
+  facts = { decisions: [], quotas: [], unknownCosts: [], dropped: {}, lookUpFailures: {}, store: {}, ...snapshot };
   clockOffset = snapshot.now - Date.now();
 }
 
@@ -475,7 +483,7 @@ function showState() {
 
 function showScope() {
   const since = timeText(facts.started), running = spanText(Math.max(0, now() - facts.started));
-  setText(byID('scope'), (facts.instance || 'This Traefik') + ' · since ' + since + ' (' + running + ')');
+  setText(byID('scope'), 'This Traefik' + (facts.instance ? ', ' + facts.instance : '') + ' · since ' + since + ' (' + running + ')');
   const shared = facts.quotas.some((quota) => quota.store === 'redis');
   setText(byID('footer-scope'), 'All figures are those of this Traefik' + (facts.instance ? ', ' + facts.instance + ',' : '') +
     ' since ' + since + (shared ? '. Quotas in Redis are those of all Traefiks.' : '.'));
@@ -522,9 +530,15 @@ function render() {
 }
 
 // collect adds up the series that pass the filters: for the range, by name of each dimension, by
-// error, and by bin of the charts.
+// error, and by bin of the charts. If the range reaches back to the start, the registry has its sums;
+// the history may be younger.
 function collect() {
-  const data = { range: newSum(), total: newSum(), errors: new Map(), names: {}, bins: newBins() };
+  const bins = newBins();
+  unpricedModels = new Set(facts.unknownCosts.map(({ model }) => model));
+  isPartial = false;
+  const total = newSum();
+  isPartial = bins.isShort && !bins.isWhole;
+  const data = { range: newSum(), total, errors: new Map(), names: {}, bins };
   dimensionNames.forEach((name) => { data.names[name] = new Map(); });
   const shown = new Map();
   for (const s of series.values()) {
@@ -535,7 +549,7 @@ function collect() {
   }
   colors.assign(shown);
   for (const step of steps) {
-    const bin = data.bins.list[Math.floor((step.start - data.bins.from) / data.bins.length)];
+    const bin = bins.list[Math.floor((step.start - bins.from) / bins.length)];
     for (const [id, calls, input, output, cost] of bin ? step.rows : []) {
       const sums = shown.get(id);
       if (sums) {
@@ -548,7 +562,7 @@ function collect() {
     }
   }
   for (const { s, calls, input, output, cost } of shown.values()) {
-    const values = view.range === 'start' ? [s.calls, s.inputTokens, s.outputTokens, s.cost] : [calls, input, output, cost];
+    const values = bins.isWhole ? [s.calls, s.inputTokens, s.outputTokens, s.cost] : [calls, input, output, cost];
     if (values[0] === 0) {
       addToSum(data.range, s, 0, 0, 0, 0n); // what is known is known even without calls
       continue;
@@ -572,18 +586,21 @@ function entry(map, name) {
   return map.get(name);
 }
 
-// newBins divides the range into at most 60 bins. A bin ends at a whole multiple of its length.
+// newBins divides the range into at most 60 bins. A bin ends at a whole multiple of its length. A range
+// that is longer than the history begins with it.
 function newBins() {
-  const range = Math.min(ranges[view.range], day, Math.max(15 * minute, now() - facts.started));
-  const length = [20 * second, minute, 5 * minute, 15 * minute, 30 * minute].find((choice) => range <= 60 * choice);
+  const since = steps.length ? steps[0].start : now(), wanted = ranges[view.range];
+  const range = Math.min(wanted, day, Math.max(3 * minute, now() - since));
+  const length = [10 * second, 20 * second, minute, 5 * minute, 15 * minute, 30 * minute].find((choice) => range <= 60 * choice);
   const to = (Math.floor(now() / length) + 1) * length;
   const count = Math.ceil(range / length), from = to - count * length;
-  const known = Math.max(from, steps.length ? Math.min(steps[0].start, now()) : now());
+  const known = Math.max(from, Math.min(since, now()));
   const list = Array.from({ length: count }, (_, i) => {
     const start = from + i * length;
     return { start, covered: Math.max(0, Math.min(start + length, now()) - Math.max(start, known)), groups: [] };
   });
-  return { from, to, length, list, known };
+  const text = range === wanted || !steps.length ? rangeTexts[view.range] : range === day ? rangeTexts['24h'] : 'since ' + shortClock.format(since);
+  return { from, to, length, list, known, text, isWhole: now() - wanted <= facts.started, isShort: since > now() - wanted + length };
 }
 
 function addToBin(bin, color, calls, tokens, cost) {
@@ -811,8 +828,8 @@ function barsOf(chart, bins, color, x, y) {
 function describeChart(chart, bins, rates, most, isKnown) {
   const known = rates.slice(0, -1).filter((rate) => rate !== undefined), latest = known[known.length - 1];
   const text = !isKnown ? 'unknown' : most ? 'peak ' + chart.text(most) : 'no calls';
-  setText(chart.note, text + ' · ' + rangeTexts[view.range]);
-  setAttribute(chart.plot, 'aria-label', chart.title + ', ' + rangeTexts[view.range] + ': ' +
+  setText(chart.note, text + ' · ' + bins.text);
+  setAttribute(chart.plot, 'aria-label', chart.title + ', ' + bins.text + ': ' +
     (!isKnown || latest === undefined ? 'unknown' : 'now ' + chart.text(latest) + ', ' + text) + '. Arrow keys read the values.');
   const figure = chart.plot.parentElement;
   setAttribute(figure, 'data-from', bins.from);
@@ -1047,11 +1064,10 @@ const kinds = {
   connection_failed: 'provider', timeout: 'provider', provider_cut: 'provider', error_event: 'provider', client_gone: 'client',
   stream_timeout: 'limit', response_too_large: 'limit', panic: 'plugin',
 };
-const kindOf = (errorType) => kinds[errorType] || (/^\d{3}$/.test(errorType) ? 'provider' : 'refused');
+const kindOf = (errorType) => kinds[errorType] || (/^\d{3}$/.test(errorType) ? 'provider' : 'policy');
 
 const countColumns = [['name', 'wide'], ['kind', ''], ['calls', 'number']];
 const errors = table('error', 'Errors and refusals', [['Error', 'wide'], ['Ended by', ''], ['Calls', 'number']], 'more');
-const kindTexts = { provider: 'provider', client: 'client', limit: 'limit', plugin: 'plugin', refused: 'policy' };
 
 function showErrors(data) {
   const rows = [...data.errors].sort((a, b) => b[1].calls - a[1].calls);
@@ -1059,11 +1075,11 @@ function showErrors(data) {
     const kind = kindOf(name), tr = row({ 'data-name': name, 'data-kind': kind }, countColumns);
     tr.bar = bar();
     tr.name.append(element('span', { class: 'name', title: name }, name), tr.bar);
-    tr.kind.append(element('span', { class: 'badge ' + kind }, kindTexts[kind]));
+    tr.kind.append(element('span', { class: 'badge ' + kind }, kind));
     return tr;
   }, (tr, [, sum]) => {
     show(tr.calls, countText(sum.calls), sum.calls);
-    setBar(tr.bar, shareOf(sum.calls, rows[0][1].calls), sum.calls, tr.dataset.kind === 'refused' ? 'policy' : 'bad');
+    setBar(tr.bar, shareOf(sum.calls, rows[0][1].calls), sum.calls, tr.dataset.kind === 'policy' ? 'policy' : 'bad');
   });
   showEmpty(errors, rows.length === 0, 'None ' + (view.range === 'start' ? 'yet' : 'in the ' + rangeTexts[view.range]) + '.');
 }
@@ -1090,8 +1106,8 @@ function showDecisions() {
 // ---------------------------------------------------------------- quotas
 
 const quotaColumns = [['name', ''], ['used', 'wide'], ['left', 'number'], ['resetsAt', 'number'], ['refused', 'number'], ['over', 'number optional']];
-const unitTexts = { input_tokens: 'input tokens', inputTokens: 'input tokens', output_tokens: 'output tokens', outputTokens: 'output tokens', concurrent: 'at a time', cost: 'cost' };
-const quotaTable = document.querySelector('[data-table=quota]'), quotaCard = { card: byID('quotas') };
+const unitTexts = { inputTokens: 'input tokens', outputTokens: 'output tokens', concurrent: 'at a time', cost: '' };
+const quotaTable = document.querySelector('#quotas table'), quotaCard = { card: byID('quotas') };
 
 // amount returns a value of a quota as BigInt, undefined if it is unknown.
 const amount = (value) => value === undefined || value === null ? undefined : BigInt(value);
@@ -1115,7 +1131,7 @@ function quotaRow({ quota: q }) {
   tr.text = element('span', {});
   tr.limit = element('span', { 'data-column': 'limit' });
   tr.bar = bar();
-  tr.used.append(element('span', { class: 'amounts' }, tr.text, ' of ', tr.limit, ' ' + (q.unit === 'cost' ? '' : unitTexts[q.unit] || q.unit)), tr.bar);
+  tr.used.append(element('span', { class: 'amounts' }, tr.text, ' of ', tr.limit, ' ' + (unitTexts[q.unit] ?? q.unit)), tr.bar);
   return tr;
 }
 
@@ -1139,7 +1155,7 @@ function updateQuota(tr, { quota: q, share }) {
 
 function showNotices() {
   const texts = [];
-  if (facts.store && facts.store.up === false) {
+  if (facts.store.up === false) {
     texts.push('Redis is unavailable. Quotas are decided without it: ' + countText(facts.store.fallbacks) + ' requests since start.');
   }
   keepChildren(byID('notices'), texts, (text) => text, (text) => element('p', { class: 'notice' }, text), () => {});
@@ -1156,12 +1172,11 @@ const gapTexts = {
 
 // showGaps lists what the figures lack. Without any, there is no such section.
 function showGaps() {
-  const store = facts.store || {};
   const rows = [
-    ...(facts.unknownCosts || []).map(({ reason, model, count }) => ['unknownCost', reason, model, count]),
-    ...Object.entries(facts.dropped || {}).map(([kind, count]) => ['dropped', kind, 'telemetry', count]),
-    ...Object.entries(facts.lookUpFailures || {}).map(([key, count]) => ['lookUpFailure', key, 'failed look-ups', count]),
-    ...['errors', 'fallbacks'].map((key) => ['store', key, 'quotas', store[key]]),
+    ...facts.unknownCosts.map(({ reason, model, count }) => ['unknownCost', reason, model, count]),
+    ...Object.entries(facts.dropped).map(([kind, count]) => ['dropped', kind, 'telemetry', count]),
+    ...Object.entries(facts.lookUpFailures).map(([key, count]) => ['lookUpFailure', key, 'failed look-ups', count]),
+    ...['errors', 'fallbacks'].map((key) => ['store', key, 'quotas', facts.store[key]]),
   ].filter(([, , , count]) => count > 0);
   gaps.card.hidden = rows.length === 0;
   keepChildren(gaps.body, limitRows(gaps, rows), (gap) => gap.slice(0, 3).join('\n'), ([kind, name, detail]) => {
@@ -1176,7 +1191,7 @@ function showGaps() {
 
 // ---------------------------------------------------------------- calls
 
-const callTable = document.querySelector('[data-table=call]');
+const callTable = document.querySelector('#calls table');
 const callColumns = [
   ['time', ''], ['consumer', 'optional'], ['model', 'wide'], ['operation', 'optional'], ['outcome', ''], ['duration', 'number'],
   ['firstChunk', 'number optional'], ['inputTokens', 'number optional'], ['outputTokens', 'number optional'], ['cost', 'number'],
@@ -1248,7 +1263,7 @@ function record(call) {
   const add = (label, text) => list.append(element('div', {}, element('dt', {}, label), element('dd', {}, text)));
   for (const [key, value] of Object.entries(call)) {
     if (key === 'labels') {
-      Object.entries(value).forEach(([name, text]) => add('Label ' + name, String(text)));
+      Object.entries(value).forEach(([name, text]) => name in call || add('Label ' + name, String(text)));
     } else {
       add(recordWords[key] || words(key), recordText(key, value));
     }
