@@ -382,8 +382,7 @@ func openBoard(t *testing.T, g *gateway.Gateway) *boardPage {
 	ctx, leave := context.WithCancel(t.Context())
 	t.Cleanup(leave)
 	response := getForm(ctx, t, g.URL+dashboardPath, "text/event-stream")
-	body := response.Body
-	t.Cleanup(func() { _ = body.Close() })
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if got := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || got != "text/event-stream" {
 		t.Fatalf("status %d, Content-Type %q, want 200 and text/event-stream", response.StatusCode, got)
 	}
@@ -391,7 +390,7 @@ func openBoard(t *testing.T, g *gateway.Gateway) *boardPage {
 	go func() {
 		defer close(p.events)
 		event := boardEvent{}
-		lines := bufio.NewScanner(body)
+		lines := bufio.NewScanner(response.Body)
 		lines.Buffer(nil, 64<<20)
 		for lines.Scan() {
 			line := lines.Text()
