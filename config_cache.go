@@ -23,7 +23,7 @@ var cachedKinds = []string{string(completions), string(embeddings), string(respo
 
 // responseHeaders are the names of request headers that choose what a provider responds with, beside
 // those that carry credentials.
-const responseHeaders = `accept|accept-language|(?:anthropic|openai|x-goog|x-openai|x-portkey|x-litellm|helicone|cf-aig)-[^:]*`
+const responseHeaders = `Accept|Accept-Language|(?:Anthropic|Openai|X-Goog|X-Openai|X-Portkey|X-Litellm|Helicone|Cf-Aig)-[^:]*`
 
 // parseCache parses Config.Cache. It returns nil if there is none.
 func parseCache(bad *problems, config *Config, p *policy) *responseCache {
@@ -45,7 +45,7 @@ func parseCache(bad *problems, config *Config, p *policy) *responseCache {
 		bad.add("cache.store", `is %q, which requires "redis"`, storeInRedis)
 	}
 	parseCachedKinds(bad, keys.Routes, c)
-	c.headerLines = cachedHeaderLines(bad, keys.Vary, p)
+	setCachedHeaders(bad, keys.Vary, p, c)
 	return c
 }
 
@@ -73,9 +73,10 @@ func parseCachedKinds(bad *problems, routes []string, c *responseCache) {
 	}
 }
 
-// cachedHeaderLines returns what matches the lines of the request headers that a key depends on: those
-// that choose the response, those that carry credentials, and those that the configuration names.
-func cachedHeaderLines(bad *problems, vary []string, p *policy) *regexp.Regexp {
+// setCachedHeaders sets what selects the request headers that a key depends on: those that choose the
+// response, those that carry credentials, and those that the configuration names. The others are left out
+// by their names where these are common, since a pattern takes longer.
+func setCachedHeaders(bad *problems, vary []string, p *policy, c *responseCache) {
 	names := append([]string{"Proxy-Authorization", p.modelHeader}, clientCredentials...)
 	for _, pr := range p.providers {
 		for _, auth := range pr.auths {
@@ -85,9 +86,23 @@ func cachedHeaderLines(bad *problems, vary []string, p *policy) *regexp.Regexp {
 	for _, name := range parseNames(vary) {
 		names = append(names, parseHeaderName(bad, "cache.vary", name))
 	}
+	c.ignoredHeaders = map[string]bool{}
+	for _, name := range commonHeaders {
+		c.ignoredHeaders[name] = true
+	}
 	pattern := responseHeaders
 	for _, name := range names {
 		pattern += "|" + regexp.QuoteMeta(name)
+		delete(c.ignoredHeaders, name)
 	}
-	return regexp.MustCompile(`(?im)^(?:` + pattern + `):.*$`)
+	c.headerLines = regexp.MustCompile(`(?m)^(?:` + pattern + `):.*$`)
+}
+
+// commonHeaders are headers that many requests have, and no response depends on.
+var commonHeaders = []string{
+	"User-Agent", "Content-Type", "Content-Length", "Cache-Control", "Pragma", "Priority", "Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+	"Traceparent", "Tracestate", "X-Request-Id", "X-Correlation-Id", "X-Real-Ip", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto",
+	"X-Forwarded-Server", "X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Helper-Method", "X-Stainless-Lang", "X-Stainless-Os",
+	"X-Stainless-Package-Version", "X-Stainless-Poll-Helper", "X-Stainless-Raw-Response", "X-Stainless-Read-Timeout", "X-Stainless-Retry-Count",
+	"X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
 }

@@ -37,6 +37,7 @@ type policy struct {
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
 	quotas              *quotaRules    // nil: there are none
+	guard               *guard         // nil: there is none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
 	cache               *responseCache // nil: no response is stored
@@ -62,6 +63,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
+	p.guard = parseGuard(bad, &config.Guard)
 	p.redis = parseRedis(bad, &config.Redis, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
@@ -74,6 +76,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.namesConsumer = strings.Contains(config.Model+" "+templateTexts(config), "$("+callerInfo+".")
 	parseFallbacks(bad, config, p, secrets, pattern)
 	checkCountPaths(bad, p)
+	checkGuardedRoutes(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
 	checkUsageRoutes(bad, config, p)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
@@ -109,7 +112,7 @@ func hasQuotas(p *policy) bool {
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || p.prompt != nil || !endpoints[completions].canAddUsage ||
-		(p.quotas != nil && p.quotas.reservesOutput)
+		(p.quotas != nil && p.quotas.reservesOutput) || (p.guard != nil && p.guard.request != nil)
 	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
 	}

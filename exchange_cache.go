@@ -221,11 +221,12 @@ func finishCaching(x *exchange) {
 // storeRecorded stores a response for all caches that want it.
 func storeRecorded(r *recording, form string) {
 	body := append([]byte(nil), r.body.Bytes()...) // without what the buffer has beyond its end
+	header := keptOf(r.header)
 	now := time.Now()
 	for i := range r.wanted {
 		wanted := &r.wanted[i]
 		if len(body) <= wanted.cache.maxBytes {
-			storeResponse(wanted.cache, &cachedResponse{key: wanted.key, header: r.header, body: body, form: form, stored: now})
+			storeResponse(wanted.cache, &cachedResponse{key: wanted.key, header: header, body: body, form: form, stored: now})
 		}
 	}
 }

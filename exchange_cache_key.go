@@ -16,46 +16,48 @@ const cacheKeyVersion = "1"
 // cacheKey returns the key of the response to a request, as the provider is to get it: equal for equal
 // requests of those who share responses only. It is "" if no response is read or stored.
 func cacheKey(x *exchange, c *responseCache, pr *provider, req *http.Request) string {
-	subject, isKnown := cacheSubject(x, c)
-	if !isKnown || req.Method != http.MethodPost || x.tunnel != nil || x.decision.counts || x.plan.invalid || x.plan.streams {
+	subject := scopeAll
+	if c.scope != scopeAll {
+		subject = cacheSubject(x, c)
+	}
+	if subject == "" {
 		return ""
 	}
-	header := req.Header
-	if header["Content-Encoding"] != nil || header["Range"] != nil || header["If-Match"] != nil || header["If-None-Match"] != nil ||
-		header["If-Modified-Since"] != nil || header["If-Unmodified-Since"] != nil {
+	var buffer bytes.Buffer
+	_ = req.Header.WriteSubset(&buffer, c.ignoredHeaders) // in order, each value in a line
+	lines := buffer.Bytes()
+	if uncachedLines.Match(lines) {
 		return ""
 	}
 	body := readKnownBody(req)
-	if body == nil || stateMembers.Match(body) {
+	if body == nil || keepsState(body) {
 		return ""
 	}
-	options := ""
-	if ignoredMembers.Match(body) {
+	options, url := "", req.URL
+	if hasIgnored(body) {
 		body, options = withoutIgnored(x.kind, body)
 	}
-	lines := new(bytes.Buffer)
-	_ = header.WriteSubset(lines, nil) // in order, each value in a line
-	relevant := bytes.Join(c.headerLines.FindAll(lines.Bytes(), -1), lineFeed)
 	hash := sha256.New()
 	_, _ = fmt.Fprintf(hash, "%q %q\n", []string{cacheKeyVersion, c.middleware, c.scope, subject, providerID(x, pr, req), string(x.kind),
-		req.URL.EscapedPath(), req.URL.RawQuery, req.RequestURI, options}, relevant)
+		url.EscapedPath(), url.RawQuery, req.RequestURI, options}, c.headerLines.FindAll(lines, -1))
 	_, _ = hash.Write(body)
 	return fmt.Sprintf("%x", hash.Sum(nil))
 }
 
-// cacheSubject returns who shares the response to a request, and whether that is known.
-func cacheSubject(x *exchange, c *responseCache) (string, bool) {
-	subject, isKnown := "", c.scope == scopeAll
-	if x.consumer != nil && !isKnown {
-		who := x.consumer.caller
-		if c.scope == scopeConsumer {
-			subject = who.name
-		} else {
-			subject = who.group
-		}
-		isKnown = subject != ""
+// uncachedLines matches the lines of the headers with which a request bypasses the cache: it is for a
+// part of a response, or for one that differs from another, or its body is compressed.
+var uncachedLines = regexp.MustCompile(`(?m)^(?:If-(?:None-)?Match|If-(?:Unm|M)odified-Since|Range|Content-Encoding):`)
+
+// cacheSubject returns who shares the response to a request, "" if nobody is known.
+func cacheSubject(x *exchange, c *responseCache) string {
+	if x.consumer == nil {
+		return ""
 	}
-	return subject, isKnown
+	who := x.consumer.caller
+	if c.scope == scopeConsumer {
+		return who.name
+	}
+	return who.group
 }
 
 // providerID returns what identifies the provider that a request is for. The middleware cannot tell the
@@ -83,13 +85,36 @@ func readKnownBody(req *http.Request) []byte {
 	return body.Bytes()
 }
 
-// stateMembers matches the names of parameters with which a request reads or changes what a provider
-// keeps, or acts: the next equal request has another response, or another effect. A name is found at any
-// level of the body: too many requests are then no business of a cache, never too few.
-var stateMembers = regexp.MustCompile(`"(?:conversation|background|container|mcp_servers|server_url|connector_id)"\s*:`)
+// stateNames are the names of parameters with which a request reads or changes what a provider keeps, or
+// acts: the next equal request has another response, or another effect. A name is found at any level of
+// the body, and as a value: too many requests are then no business of a cache, never too few.
+var stateNames = [][]byte{
+	[]byte(`"conversation"`), []byte(`"background"`), []byte(`"container"`), []byte(`"mcp_servers"`), []byte(`"server_url"`), []byte(`"connector_id"`),
+}
 
-// ignoredMembers matches the names of members that do not count as the body has them.
-var ignoredMembers = regexp.MustCompile(`"(?:user|metadata|stream_options)"\s*:`)
+// keepsState reports whether a request has one of stateNames.
+func keepsState(body []byte) bool {
+	for _, name := range stateNames {
+		if bytes.Contains(body, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Members that do not count as the body has them. With other white space they count: the request then
+// shares less.
+var (
+	userMember       = []byte(`"user":`)
+	spacedUserMember = []byte(`"user" :`)
+	metadataMember   = []byte(`"metadata"`)
+	optionsMember    = []byte(`"stream_options"`)
+)
+
+// hasIgnored reports whether a body may have members that do not count.
+func hasIgnored(body []byte) bool {
+	return bytes.Contains(body, userMember) || bytes.Contains(body, metadataMember) || bytes.Contains(body, optionsMember) || bytes.Contains(body, spacedUserMember)
+}
 
 // ignoredNames are the parameters of a kind that its responses do not depend on. Those of the Responses
 // API repeat all parameters.

@@ -997,7 +997,7 @@ func TestLimitsApplyToHits(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequests is for the race detector: many clients, few requests, a small cache.
+// TestCacheOfManyClients is for the race detector: many clients, few requests, a small cache.
 func TestCacheOfManyClients(t *testing.T) {
 	config := CreateConfig()
 	config.Routes = allCachedRoutes

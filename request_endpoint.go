@@ -16,7 +16,7 @@ type endpoint struct {
 	isVersioned     bool   // it depends on the version of the protocol, see protocol.defaultValue
 	isModelPath     bool   // the model is in the path
 	takesForms      bool   // a body may be a form
-	isUncommon      bool   // isVersioned, isModelPath or takesForms, or it has a prompt
+	isUncommon      bool   // isVersioned, isModelPath or takesForms, or it has a prompt or a guard
 	pathModel       string // in the path of a request; empty: the model is in the body
 	models          *modelRules
 	parameters      *parameterSet
@@ -33,6 +33,7 @@ type endpoint struct {
 	memory          *conversationMemory // nil: requests are no conversations
 	prompt          *systemPrompt       // nil: the system prompt is the client's
 	versions        *promptVersions     // copies with other prompts
+	guard           *requestGuard       // nil: there is none
 
 	maxRequestBodyBytes int64
 	tokenLimits         []*sentParameter // decisions have the limit of the request; nil: no one wants it

@@ -18,6 +18,7 @@ type plan struct {
 	invalid    bool             // the request would be rejected, but in report mode
 	prompts    *insertedPrompts // by the instances before, without which the body was decided on; nil: none
 	withdrawn  bool             // the instance has returned: what it has inserted is not for those after it
+	guarded    []string         // what the rules for contents have found, as X-Ai-Policy lists it; nil: nothing
 
 	form        *form       // nil: the body is none
 	streams     bool        // the body is not held in memory, and can be sent only once
@@ -107,7 +108,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	reasons := []string{reportDecision}
 	requested := ""
 	if apiErr != nil {
-		reasons = append(reasons, "refused="+apiErr.code)
+		reasons = append(append(reasons, pl.guarded...), "refused="+apiErr.code)
 	} else {
 		requested = pl.decision.requestedModel
 		reasons = append(reasons, pl.decision.policyValue...)

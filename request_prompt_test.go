@@ -388,6 +388,34 @@ func TestPromptsInConversations(t *testing.T) {
 	}
 }
 
+// TestPromptsBesideAGuard sends turns with texts that are masked: in each turn, the prompt is inserted and nothing of them is left.
+func TestPromptsBesideAGuard(t *testing.T) {
+	for _, name := range sortedKeys(promptProtocols) {
+		protocol := promptProtocols[name]
+		for _, mode := range promptModes {
+			o := newObserver(t, func() *Config {
+				config := promptConfig(mode, false)()
+				config.Guard.Request.Rules = []GuardRule{{Name: "mail", Builtin: "email", Action: "mask"}}
+				return config
+			}(), true)
+			elements := randomConversation(rand.New(rand.NewSource(7)), name, 150)
+			for i := 90; i < len(elements); i += 7 {
+				elements[i] = strings.Replace(elements[i], `"}`, ` me@example.com"}`, 1)
+			}
+			for n := 100; n <= len(elements); n += 3 {
+				body := `{` + protocol.before + `"` + protocol.elements + `":[` + strings.Join(elements[:n], ",") + `]}`
+				seen := o.send(protocol.target, body)
+				_, sent, _ := strings.Cut(seen.Forwarded, "\n")
+				if strings.Contains(sent, "@") || seen.Status != http.StatusOK {
+					t.Fatalf("%s, mode %q: status %d, forwarded %.2000q, want no address", name, mode, seen.Status, sent)
+				}
+				masked := strings.ReplaceAll(body, "me@example.com", "**************")
+				checkPrompted(t, protocol, mode, false, []byte(masked), []byte(sent))
+			}
+		}
+	}
+}
+
 func kindAt(target string) kind {
 	switch {
 	case strings.HasSuffix(target, "/responses"):

@@ -8,12 +8,13 @@ import (
 
 // endings tell whether a response of a kind has ended by itself. In a JSON string the quotes of a name
 // would be escaped, so that no text of a client or a model can look like one. Names that are found in
-// arguments of a tool are taken for reasons, too: such a response is not stored.
+// arguments of a tool are taken for reasons, too: such a response is not stored. Each pattern begins
+// with text that is searched first, since responses are large.
 type endings struct {
-	required *regexp.Regexp // a whole response has it
-	refused  *regexp.Regexp // a response that is not stored has it; nil: there is none
-	names    *regexp.Regexp // the names of reasons; nil: there are none
-	normal   *regexp.Regexp // names with a reason that is normal, or with none
+	required *regexp.Regexp   // a whole response has it
+	refused  []*regexp.Regexp // a response that is not stored has one of them
+	name     []byte           // of the reasons; nil: there are none
+	normal   *regexp.Regexp   // the name with a reason that is normal, or with none
 }
 
 // Parts of the patterns of endings.
@@ -26,23 +27,27 @@ const (
 var (
 	chatEndings = &endings{
 		required: regexp.MustCompile(`"finish_reason` + afterName + chatNormal),
-		refused:  regexp.MustCompile(`"refusal` + afterName + anyText),
-		names:    regexp.MustCompile(`"finish_reason"`),
+		refused:  []*regexp.Regexp{regexp.MustCompile(`"refusal` + afterName + anyText)},
+		name:     []byte(`"finish_reason"`),
 		normal:   regexp.MustCompile(`"finish_reason` + afterName + `(?:null|""|` + chatNormal + `)`),
 	}
 	responsesEndings = &endings{
 		required: regexp.MustCompile(`"status` + afterName + `"completed"`),
-		refused: regexp.MustCompile(`"status` + afterName + `"(?:failed|incomplete|cancelled|cancelling|queued)"|"incomplete_details` + afterName +
-			`\{|"type` + afterName + `"(?:refusal"|response\.(?:refusal|failed|incomplete))`),
+		refused: []*regexp.Regexp{
+			regexp.MustCompile(`"status` + afterName + `"(?:failed|incomplete|cancelled|cancelling|queued)"`),
+			regexp.MustCompile(`"incomplete_details` + afterName + `\{`),
+			regexp.MustCompile(`"type` + afterName + `"(?:refusal"|response\.(?:refusal|failed|incomplete))`),
+		},
 	}
 	messagesEndings = &endings{
 		required: regexp.MustCompile(`"stop_reason` + afterName + messagesNormal),
-		names:    regexp.MustCompile(`"stop_reason"`),
+		name:     []byte(`"stop_reason"`),
 		normal:   regexp.MustCompile(`"stop_reason` + afterName + `(?:null|` + messagesNormal + `)`),
 	}
 	contentEndings = &endings{
 		required: regexp.MustCompile(`"finishReason` + afterName + `"STOP"`),
-		names:    regexp.MustCompile(`"(?:finishReason|blockReason)"`),
+		refused:  []*regexp.Regexp{regexp.MustCompile(`"blockReason"`)},
+		name:     []byte(`"finishReason"`),
 		normal:   regexp.MustCompile(`"finishReason` + afterName + `"(?:STOP|` + noReason + `)"`),
 	}
 	embeddingsEndings = &endings{required: regexp.MustCompile(`"(?:data|embeddings?)` + afterName + `[\[{]`)}
@@ -71,10 +76,15 @@ func endingsOf(k kind) *endings {
 // limit, in any of its choices.
 func endsWell(k kind, body []byte) bool {
 	e := endingsOf(k)
-	if e == nil || !e.required.Match(body) || (e.refused != nil && e.refused.Match(body)) {
+	if e == nil || !e.required.Match(body) {
 		return false
 	}
-	return e.names == nil || len(e.names.FindAllIndex(body, -1)) == len(e.normal.FindAllIndex(body, -1))
+	for _, refused := range e.refused {
+		if refused.Match(body) {
+			return false
+		}
+	}
+	return e.name == nil || bytes.Count(body, e.name) == len(e.normal.FindAllIndex(body, -1))
 }
 
 var objectStart = []byte("{")

@@ -22,7 +22,7 @@ type recording struct {
 	result   string        // of the last cache that was asked
 	wanted   []wantedEntry // nil: nobody wants the response
 	maxBytes int           // the most that one of them takes
-	header   http.Header   // of the response, as far as it is stored
+	header   http.Header   // of the response
 	body     *bytes.Buffer // of the response, decompressed; nil: it is not recorded
 	plain    io.Writer     // the out of the writer, without the recording
 }
@@ -73,7 +73,7 @@ func beginRecording(w *responseWriter, status int) {
 	if r.wanted == nil {
 		return
 	}
-	r.header = keptOf(header)
+	r.header = header.Clone()
 	r.body = new(bytes.Buffer)
 	r.plain = w.out
 	w.out = io.MultiWriter(r.body, w.out)

@@ -20,6 +20,8 @@ type responseCache struct {
 	kinds       map[kind]bool
 	headerLines *regexp.Regexp // of the request headers that a key depends on
 
+	ignoredHeaders map[string]bool // most of those that a key does not depend on
+
 	memory *memoryCache // set by New; nil: the entries are in Redis
 	redis  *redisStore  // set by New; nil: the entries are in memory
 }
@@ -117,8 +119,8 @@ type memoryCache struct {
 	maxBytes   int // of all entries
 	bytes      int
 	byKey      map[string]*cachedResponse
-	used       *chain.List       // of entries, the one that was used last first
-	aged       *chain.List       // of entries, the one that was stored first first
+	used       *chain.List       // of entries, from the one that was used last
+	aged       *chain.List       // of entries, from the oldest
 	timer      *time.Timer       // calls sweepCache; nil: there is no entry
 	users      []context.Context // of the middlewares
 }

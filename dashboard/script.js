@@ -84,8 +84,8 @@ function setText(node, text) {
   }
 }
 
-// setAttribute sets an attribute, or removes it if the value is unknown.
-function setAttribute(node, name, value) {
+// mark sets an attribute, or removes it if the value is unknown.
+function mark(node, name, value) {
   if (value === undefined) {
     node.removeAttribute(name);
   } else if (node.getAttribute(name) !== String(value)) {
@@ -96,8 +96,8 @@ function setAttribute(node, name, value) {
 // show puts a value into an element: its text, its exact value, and an explanation.
 function show(node, text, value, title) {
   setText(node, text);
-  setAttribute(node, 'data-value', value);
-  setAttribute(node, 'title', title);
+  mark(node, 'data-value', value);
+  mark(node, 'title', title);
 }
 
 // keepChildren makes the children of a parent those of items, in their order. It keeps the child of
@@ -187,7 +187,7 @@ function dollarsText(dollars) {
 
 // secondsText returns a duration of a call.
 function secondsText(seconds) {
-  if (seconds < 1) {
+  if (seconds < 0.9995) {
     return (seconds < 0.01 ? (seconds * 1000).toPrecision(2) : Math.round(seconds * 1000)) + ' ms';
   }
   return seconds < 100 ? seconds.toPrecision(3) + ' s' : integers.format(Math.round(seconds)) + ' s';
@@ -520,6 +520,7 @@ function render() {
   showNotices();
   showFigures(data);
   charts.forEach((chart) => drawChart(chart, data));
+  showLegend(data);
   dimensionNames.forEach((name) => showBreakdown(name, data));
   showLatency();
   showErrors(data);
@@ -656,7 +657,7 @@ function showFigures(data) {
     const { key, value, second } = figure;
     if (sumKeys.includes(key)) {
       show(value, ...sumText(data.range, key));
-      setAttribute(value, 'data-total', data.total[key]);
+      mark(value, 'data-total', data.total[key]);
       setText(second, figureNote(key, data.range, rates));
     } else if (key === 'openStreams') {
       show(value, countText(facts.openStreams), facts.openStreams);
@@ -829,12 +830,12 @@ function describeChart(chart, bins, rates, most, isKnown) {
   const known = rates.slice(0, -1).filter((rate) => rate !== undefined), latest = known[known.length - 1];
   const text = !isKnown ? 'unknown' : most ? 'peak ' + chart.text(most) : 'no calls';
   setText(chart.note, text + ' · ' + bins.text);
-  setAttribute(chart.plot, 'aria-label', chart.title + ', ' + bins.text + ': ' +
+  mark(chart.plot, 'aria-label', chart.title + ', ' + bins.text + ': ' +
     (!isKnown || latest === undefined ? 'unknown' : 'now ' + chart.text(latest) + ', ' + text) + '. Arrow keys read the values.');
   const figure = chart.plot.parentElement;
-  setAttribute(figure, 'data-from', bins.from);
-  setAttribute(figure, 'data-bin', bins.length);
-  setAttribute(figure, 'data-sum', isKnown ? bins.list.reduce((sum, bin) => sum + binTotal(chart, bin), chart.key === 'cost' ? 0n : 0) : undefined);
+  mark(figure, 'data-from', bins.from);
+  mark(figure, 'data-bin', bins.length);
+  mark(figure, 'data-sum', isKnown ? bins.list.reduce((sum, bin) => sum + binTotal(chart, bin), chart.key === 'cost' ? 0n : 0) : undefined);
   showTip(chart);
 }
 
@@ -887,6 +888,13 @@ function swatch(color) {
   return shape('svg', { class: 'swatch', width: 9, height: 9, 'aria-hidden': 'true' }, shape('rect', { class: 'color' + color, width: 9, height: 9, rx: 2 }));
 }
 
+// showLegend names the colors of the charts.
+function showLegend(data) {
+  const length = colors.names.length + (data.names[view.by].size > colors.count ? 1 : 0);
+  byID('legend').replaceChildren(...Array.from({ length }, (_, color) =>
+    element('span', {}, swatch(color), element('span', { class: 'name' }, colors.nameOf(color)))));
+}
+
 // ---------------------------------------------------------------- tables
 
 // table returns a card with a table in it. A column is a label and a class.
@@ -922,9 +930,9 @@ function bar() {
 }
 
 function setBar(svg, share, value, style) {
-  setAttribute(svg.fill, 'width', (100 * Math.max(0, Math.min(1, share))).toFixed(2) + '%');
-  setAttribute(svg.fill, 'class', 'fill ' + (style || ''));
-  setAttribute(svg, 'data-value', value);
+  mark(svg.fill, 'width', (100 * Math.max(0, Math.min(1, share))).toFixed(2) + '%');
+  mark(svg.fill, 'class', 'fill ' + (style || ''));
+  mark(svg, 'data-value', value);
 }
 
 // shareOf returns a part of a whole, both numbers or both BigInt.
@@ -975,11 +983,11 @@ for (const name of dimensionNames) {
 function showBreakdown(dimension, data) {
   const target = breakdowns[dimension], key = view.sort;
   const rows = [...data.names[dimension]].sort((a, b) => compareSums(key, a[1], b[1]) || (a[0] < b[0] ? -1 : 1));
-  sumKeys.forEach((column, i) => setAttribute(target.heads[i + 1], 'aria-sort', column === key ? 'descending' : undefined));
+  sumKeys.forEach((column, i) => mark(target.heads[i + 1], 'aria-sort', column === key ? 'descending' : undefined));
   keepChildren(target.body, limitRows(target, rows), ([name]) => name, ([name]) => breakdownRow(dimension, name), (tr, [name, sum]) => {
     sumKeys.forEach((column) => show(tr[column], ...sumText(sum, column)));
     setBar(tr.bar, shareOf(sum[key], rows[0][1][key]), sum[key], dimension === view.by ? 'color' + colors.of(name) : '');
-    setAttribute(tr.button, 'aria-pressed', view.filters[dimension] === name);
+    mark(tr.button, 'aria-pressed', view.filters[dimension] === name);
   });
   showEmpty(target, rows.length === 0, 'No calls ' + (view.range === 'start' ? 'yet' : 'in the ' + rangeTexts[view.range]) + '.');
 }
@@ -1019,7 +1027,7 @@ function showLatency() {
   const rows = [...byName].sort((a, b) => b[1] - a[1]);
   keepChildren(latency.body, limitRows(latency, rows), ([name]) => view.by + ' ' + name, ([name]) => latencyRow(name), (tr, [name, calls]) => {
     show(tr.calls, countText(calls), calls);
-    setAttribute(tr.swatch.firstChild, 'class', 'color' + colors.of(name));
+    mark(tr.swatch.firstChild, 'class', 'color' + colors.of(name));
     for (const key of ['duration', 'firstChunk']) {
       const counts = mergedCounts(key, (s) => s.names[view.by] === name && matches(s));
       const estimates = [0.5, 0.95].map((q) => quantile(counts, facts.bounds[key], q));
@@ -1141,7 +1149,7 @@ function updateQuota(tr, { quota: q, share }) {
   const text = (value) => value === undefined ? unknown : isCost ? moneyText(value) : countText(Number(value));
   const exact = (value) => value === undefined ? 'unknown' : isCost ? exactMoney(value) : integers.format(value);
   show(tr.text, text(used), undefined, exact(used));
-  setAttribute(tr.used, 'data-value', used);
+  mark(tr.used, 'data-value', used);
   show(tr.limit, text(limit), limit, exact(limit));
   show(tr.left, text(left), left, exact(left));
   show(tr.resetsAt, q.resetsAt === undefined ? unknown : spanText(Math.max(0, q.resetsAt - now())), q.resetsAt,

@@ -86,12 +86,12 @@ func hash(text string) string {
 // compactScript leaves out comments and white space. The script has no string that spans lines, and
 // neither quotes nor slashes in its regular expressions.
 func compactScript(text string) string {
-	return squeeze(lines(text), "(){}[],;:?=<>&|!*+-", "{,;")
+	return squeeze(lines(text), "(){}[],;:?=<>&|!*/+-", "{,;")
 }
 
 // compactStyle leaves out comments and white space, but not the spaces that mean a descendant.
 func compactStyle(text string) string {
-	text = squeeze(strings.ReplaceAll(lines(without(text, "/*", "*/")), ": ", ":"), "{};,", "{},;")
+	text = squeeze(strings.ReplaceAll(lines(without(text, "/*", "*/")), ": ", ":"), "{};,>", "{},;")
 	return strings.ReplaceAll(text, ";}", "}")
 }
 
@@ -129,8 +129,9 @@ func squeeze(text, beside, after string) string {
 	return string(out)
 }
 
+// compactHTML leaves out comments, indentation, and the ends of lines between elements.
 func compactHTML(text string) string {
-	return lines(without(text, "<!--", "-->"))
+	return strings.ReplaceAll(lines(without(text, "<!--", "-->")), ">\n<", "><")
 }
 
 // lines returns the lines of a text that are not empty, without white space around them.

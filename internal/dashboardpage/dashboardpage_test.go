@@ -17,11 +17,11 @@ func folder(style, script string) fstest.MapFS {
 func TestBuildLeavesOutCommentsAndSpaces(t *testing.T) {
 	tests := []struct{ name, style, script, want string }{
 		{"style", "/* a\n b */\na b, c { color: red; margin: 0 1px; }\n", "f()\n",
-			"<html>\n<style>\na b,c{color:red;margin:0 1px}</style>\n<script>\nf()\n</script>\n</html>\n"},
+			"<html><style>\na b,c{color:red;margin:0 1px}</style><script>\nf()\n</script></html>\n"},
 		{"script", "", "// a comment, it's one\nconst a = 'b  // c', d = 1; // it's one too\nif (a) {\n  f(a + 1 - -1);\n}\n",
-			"<html>\n<style>\n</style>\n<script>\nconst a='b  // c',d=1;if(a){f(a+1- -1);}\n</script>\n</html>\n"},
+			"<html><style>\n</style><script>\nconst a='b  // c',d=1;if(a){f(a+1- -1);}\n</script></html>\n"},
 		{"quotes in a string", "", "f('a \\' = b', \"c ' = d\")\n",
-			"<html>\n<style>\n</style>\n<script>\nf('a \\' = b',\"c ' = d\")\n</script>\n</html>\n"},
+			"<html><style>\n</style><script>\nf('a \\' = b',\"c ' = d\")\n</script></html>\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
