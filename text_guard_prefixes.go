@@ -134,3 +134,149 @@ func withOpenAssertions(re *syntax.Regexp) *syntax.Regexp {
 	}
 	return own
 }
+
+// Bounds of the expression that tells quickly that no match begins in a text.
+const (
+	headCharacters = 3
+	maxHeads       = 200
+)
+
+// head is what matches of an expression may begin with: an expression for each of the first characters.
+type head struct {
+	characters []string
+	before     string // an assertion before the first one
+	isCut      bool   // anything may follow
+}
+
+// newHeadPattern returns an expression that matches where a match of one of several expressions may begin:
+// by its first characters, so far as they have arrived. It is a fraction of an open pattern; nil: they
+// may begin anywhere, or there would be too many.
+func newHeadPattern(patterns []string) *regexp.Regexp {
+	var all []string
+	for _, pattern := range patterns {
+		parsed, err := syntax.Parse(pattern, syntax.Perl)
+		if err != nil {
+			return nil
+		}
+		heads := headsOf(parsed)
+		if len(heads)+len(all) > maxHeads {
+			return nil
+		}
+		for _, h := range heads {
+			if len(h.characters) == 0 {
+				return nil
+			}
+			all = append(all, headText(h))
+		}
+	}
+	compiled, err := regexp.Compile(strings.Join(all, "|"))
+	if err != nil {
+		return nil
+	}
+	return compiled
+}
+
+// headText returns the expression for a head, which may be cut off by the end of the text.
+func headText(h head) string {
+	last := len(h.characters) - 1
+	text := h.characters[last]
+	for i := last - 1; i >= 0; i-- {
+		text = h.characters[i] + `(?:\z|` + text + ")"
+	}
+	return h.before + text
+}
+
+// headsOf returns what the matches of an expression may begin with.
+func headsOf(re *syntax.Regexp) []head {
+	switch re.Op {
+	case syntax.OpLiteral:
+		h := head{}
+		for i, r := range re.Rune {
+			if i == headCharacters {
+				break
+			}
+			h.characters = append(h.characters, literal([]rune{r}, re.Flags))
+		}
+		return []head{h}
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return []head{{characters: []string{re.String()}}}
+	case syntax.OpCapture:
+		return headsOf(re.Sub[0])
+	case syntax.OpStar, syntax.OpQuest:
+		return append([]head{{}}, cutHeads(headsOf(re.Sub[0]), re.Op == syntax.OpStar)...)
+	case syntax.OpPlus:
+		return cutHeads(headsOf(re.Sub[0]), true)
+	case syntax.OpRepeat:
+		return headsOfRepeat(re)
+	case syntax.OpConcat:
+		return headsOfSequence(re.Sub)
+	case syntax.OpAlternate:
+		var all []head
+		for _, sub := range re.Sub {
+			if all = append(all, headsOf(sub)...); len(all) > maxHeads {
+				break
+			}
+		}
+		return all
+	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return []head{{before: openEnded(re)}}
+	}
+	return []head{{}}
+}
+
+// cutHeads returns heads after which anything may follow, if isCut is set.
+func cutHeads(heads []head, isCut bool) []head {
+	var cut []head
+	for _, h := range heads {
+		h.isCut = h.isCut || isCut
+		cut = append(cut, h)
+	}
+	return cut
+}
+
+func headsOfRepeat(re *syntax.Regexp) []head {
+	if re.Min == 0 {
+		return append([]head{{}}, cutHeads(headsOf(re.Sub[0]), true)...)
+	}
+	var subs []*syntax.Regexp
+	for i := 0; i < re.Min && i < headCharacters; i++ {
+		subs = append(subs, re.Sub[0])
+	}
+	return cutHeads(headsOfSequence(subs), re.Max != re.Min || re.Min > headCharacters)
+}
+
+// headsOfSequence returns each head of the first expression, continued by each of those that follow while
+// characters are wanted.
+func headsOfSequence(subs []*syntax.Regexp) []head {
+	heads := []head{{}}
+	for _, sub := range subs {
+		next := headsOf(sub)
+		var longer []head
+		for _, h := range heads {
+			if h.isCut || len(h.characters) >= headCharacters {
+				longer = append(longer, h)
+				continue
+			}
+			for _, n := range next {
+				longer = append(longer, continuedHead(h, n))
+			}
+		}
+		if heads = longer; len(heads) > maxHeads {
+			return heads
+		}
+	}
+	return heads
+}
+
+// continuedHead returns a head that another one follows. Assertions inside are left out.
+func continuedHead(h, next head) head {
+	both := head{before: h.before, isCut: next.isCut}
+	if len(h.characters) == 0 {
+		both.before += next.before
+	}
+	both.characters = append(append([]string{}, h.characters...), next.characters...)
+	if len(both.characters) > headCharacters {
+		both.characters = both.characters[:headCharacters]
+	}
+	return both
+}

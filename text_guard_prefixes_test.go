@@ -99,6 +99,9 @@ func compareOpenPlace(t *testing.T, exact, open *regexp.Regexp, text string, end
 	if place == nil {
 		t.Fatalf("%s: %q has no open place", exact, text)
 	}
+	if heads := newHeadPattern([]string{exact.String()}); heads != nil && place[0] < len(text) && !heads.MatchString(text) {
+		t.Fatalf("%s: %q has an open place at %d, but %s finds no head", exact, text, place[0], heads)
+	}
 	for _, ending := range endings {
 		for _, match := range exact.FindAllStringIndex(text+ending, -1) {
 			if match[0] < place[0] && match[1] > match[0] {
