@@ -153,6 +153,8 @@ type Config struct {
 	// else it gets status 429.
 	// Default: none.
 	Quotas []Quota
+	// Guard looks for content in requests and responses that must not reach the other side.
+	Guard Guard
 	// Mode is enforce or report. In report mode, no request is refused for its content and no body
 	// is changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The
 	// provider and the key are the same in both modes.
@@ -358,6 +360,121 @@ type Quota struct {
 	// and window, use the same counters (true), or each its own (false).
 	// Default: false.
 	Shared any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Guard looks for content in the texts of requests and responses, and blocks, masks or reports it. Names
+// of members and base64 data count as no text. Of a conversation, what is new is inspected. What cannot
+// be inspected is blocked.
+type Guard struct {
+	// Request has the rules for requests.
+	Request GuardRules
+	// Response has the rules for responses.
+	Response GuardResponse
+	// OnBlock is what the client gets instead of what has been blocked.
+	OnBlock GuardBlock
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// GuardRules are rules for the texts of requests.
+type GuardRules struct {
+	// Rules are what is looked for. Default: none. Refused: more than 64, and two with the same name.
+	Rules []GuardRule
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// GuardResponse are rules for the texts of responses, and bounds on what is held of a stream until it is
+// known whether a rule matches.
+type GuardResponse struct {
+	// Rules are like GuardRules.Rules. Refused: GuardRule.Roles.
+	Rules []GuardRule
+	// Window is the length in bytes that one match may have across the events of a stream. If what may
+	// become a match is longer, the stream is blocked.
+	// Default: 1024. Refused: less than 64, more than 65536, and without Rules.
+	Window any
+	// Overlap is the length in bytes of text that stays in view after it has been sent, for what a
+	// pattern requires before a match.
+	// Default: 256. Refused: less than 16, more than 65536, more than Window, and
+	// without Rules.
+	Overlap any
+	// MaxHold is the size in bytes of the events of one stream that are held at most. Beyond it, the
+	// stream is blocked.
+	// Default: 16384. Refused: less than 64, more than 1048576, less than Window,
+	// and without Rules.
+	MaxHold any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// GuardRule is what is looked for, and what happens to a text that has it.
+type GuardRule struct {
+	// Name identifies the rule in X-Ai-Policy, in errors and in metrics.
+	// Refused: none, more than 64 characters, others than letters, digits, dots, underscores and
+	// hyphens, and the name of another rule.
+	Name string
+	// Builtin is what the rule looks for:
+	//
+	//	email         email addresses
+	//	phone         telephone numbers: with + and the code of a country, or as in North America
+	//	ssn           social security numbers of the United States, in three groups
+	//	creditCard    numbers of payment cards with the right check digit, in one group or in several
+	//	iban          international bank account numbers with the right check digits
+	//	ipv4          addresses of the Internet Protocol, version 4
+	//	secretKey     API keys of OpenAI, Anthropic, Google, AWS, GitHub, Slack and Stripe, JSON Web
+	//	              Tokens, and private keys in PEM
+	//
+	// Default: none. Refused: other values, and both Builtin and Pattern.
+	Builtin string
+	// Pattern is a regular expression in the syntax of RE2 that the rule looks for. ^ and $ match at the
+	// beginning and the end of a line.
+	// Default: none. Refused: invalid expressions, more than 500 characters, \A, \z, what matches the
+	// empty text, and neither Builtin nor Pattern.
+	Pattern string
+	// Action is what happens to a text that matches:
+	//
+	//	block     the request or the response is blocked, with an error
+	//	mask      what matches is replaced, character by character
+	//	report    nothing
+	//
+	// Each is reported in X-Ai-Policy. Refused: none, and other values.
+	Action string
+	// Mask is how a match is masked. Refused: with another Action.
+	Mask GuardMask
+	// Roles are whose texts the rule applies to: system, user, assistant or tool. Results of tools are
+	// the tool's. Texts that are nobody's, such as a description of a tool, are the system's.
+	// Default: all. Refused: other values, and any in responses.
+	Roles []string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// GuardMask is how a match is masked. One that has no more characters than are kept is masked whole.
+type GuardMask struct {
+	// Char is the character that replaces each character.
+	// Default: *. Refused: more than one character, control characters, quotes and backslashes.
+	Char string
+	// KeepLeft is the number of characters that stay at the beginning.
+	// Default: 0. Refused: less than 0, more than 64.
+	KeepLeft any
+	// KeepRight is the number of characters that stay at the end.
+	// Default: 0. Refused: less than 0, more than 64.
+	KeepRight any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// GuardBlock is the error for what has been blocked.
+type GuardBlock struct {
+	// Status is the status of the error. Default: 400. Refused: less than 400, more than 499, and
+	// without rules.
+	Status any
+	// Message is the message of the error.
+	// Default: The request was blocked by the content rule `name`. Remove what the rule matches, and
+	// try again. Refused: more than 1000 bytes, invalid UTF-8, and without rules.
+	Message string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

@@ -72,6 +72,7 @@ func checkUnknown(bad *problems, config *Config) {
 	}
 	checkUnknownConsumerKeys(bad, &config.Consumers)
 	checkUnknownQuotaKeys(bad, "", config.Quotas)
+	checkUnknownGuardKeys(bad, &config.Guard)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
 	checkUnknownPrices(bad, config.Prices)
 	checkUnknownKeys(bad, "redis.", config.Redis.Unknown)
@@ -85,6 +86,23 @@ func checkUnknown(bad *problems, config *Config) {
 func checkUnknownQuotaKeys(bad *problems, parent string, quotas []Quota) {
 	for i, quota := range quotas {
 		checkUnknownKeys(bad, parent+quotaPrefix(i), quota.Unknown)
+	}
+}
+
+// checkUnknownGuardKeys is checkUnknown for Config.Guard.
+func checkUnknownGuardKeys(bad *problems, config *Guard) {
+	checkUnknownKeys(bad, "guard.", config.Unknown)
+	checkUnknownKeys(bad, "guard.request.", config.Request.Unknown)
+	checkUnknownKeys(bad, "guard.response.", config.Response.Unknown)
+	checkUnknownKeys(bad, "guard.onBlock.", config.OnBlock.Unknown)
+	checkUnknownRuleKeys(bad, guardRequest, config.Request.Rules)
+	checkUnknownRuleKeys(bad, guardResponse, config.Response.Rules)
+}
+
+func checkUnknownRuleKeys(bad *problems, parent string, rules []GuardRule) {
+	for i, rule := range rules {
+		checkUnknownKeys(bad, rulePrefix(parent, i), rule.Unknown)
+		checkUnknownKeys(bad, rulePrefix(parent, i)+"mask.", rule.Mask.Unknown)
 	}
 }
 

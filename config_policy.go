@@ -36,6 +36,7 @@ type policy struct {
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
 	quotas              *quotaRules    // nil: there are none
+	guard               *guard         // nil: there is none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
 	exposes             bool           // the middleware serves the metrics
@@ -59,6 +60,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
+	p.guard = parseGuard(bad, &config.Guard)
 	p.redis = parseRedis(bad, &config.Redis, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}
