@@ -16,28 +16,64 @@ const prefixesMaxBytes = 256 << 10
 
 var errPrefixes = errors.New("is too complex for streams: use fewer nested repetitions")
 
-// newOpenPattern returns the expression that matches, in a text of which more follows, the first place
-// where a match of one of several expressions begins, or may begin. A match that ends with the text
-// is an open one, and empty if there is none.
-func newOpenPattern(patterns []string) (*regexp.Regexp, error) {
+// streamPatterns are what streams need of rules.
+type streamPatterns struct {
+	heads *regexp.Regexp   // matches where a match may begin, by its first characters; nil: anywhere
+	open  *regexp.Regexp   // matches the first place where a match begins, or may begin that ends in what follows
+	ends  *regexp.Regexp   // the same without complete matches, after one character, which is not of the place
+	exact []*regexp.Regexp // the patterns of the rules, after one character, which is not of the place
+}
+
+// newStreamPatterns returns what streams need of rules.
+func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
+	p := &streamPatterns{}
+	var patterns []string
+	for _, r := range rules {
+		pattern := r.pattern.String()
+		exact, err := regexp.Compile(afterOne(pattern))
+		if err != nil {
+			return nil, errPrefixes
+		}
+		patterns = append(patterns, pattern)
+		p.exact = append(p.exact, exact)
+	}
+	text, err := openPrefixes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	if p.open, err = regexp.Compile(text + "|" + strings.Join(patterns, "|")); err != nil {
+		return nil, errPrefixes
+	}
+	if p.ends, err = regexp.Compile(afterOne(text)); err != nil {
+		return nil, errPrefixes
+	}
+	p.heads = newHeadPattern(patterns)
+	return p, nil
+}
+
+// afterOne returns an expression whose group is the first match of another one after the first character
+// of a text. That character is in view for what the expression requires before a match.
+func afterOne(pattern string) string {
+	return `\A(?s:.)(?s:.*?)(` + pattern + ")"
+}
+
+// openPrefixes returns the expression for what, at the end of a text of which more follows, may be the
+// beginning of a match of one of several expressions. It may be empty.
+func openPrefixes(patterns []string) (string, error) {
 	var all []string
 	size := 0
 	for _, pattern := range patterns {
 		parsed, err := syntax.Parse(pattern, syntax.Perl)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		one := prefixes(parsed)
 		if size += len(one); size > prefixesMaxBytes {
-			return nil, errPrefixes
+			return "", errPrefixes
 		}
 		all = append(all, one)
 	}
-	open, err := regexp.Compile("(?:" + strings.Join(all, "|") + `)\z|` + strings.Join(patterns, "|"))
-	if err != nil {
-		return nil, errPrefixes
-	}
-	return open, nil
+	return "(?:" + strings.Join(all, "|") + `)\z`, nil
 }
 
 // prefixes returns an expression for all prefixes of the matches of another one, the empty one among them.

@@ -33,11 +33,11 @@ func TestOpenPatternFindsWhereMatchesMayBegin(t *testing.T) {
 		{`(?s)x.*y`, "a x b\nc", 2},
 		{`é+ü`, "caféé", 3},
 	} {
-		open, err := newOpenPattern([]string{"(?m:" + c.pattern + ")"})
+		p, err := newStreamPatterns([]*guardRule{{pattern: regexp.MustCompile("(?m:" + c.pattern + ")")}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := openPlace(open, c.text)
+		got := openPlace(p.open, c.text)
 		if got != c.want {
 			t.Errorf("%s in %q: got %d, want %d", c.pattern, c.text, got, c.want)
 		}
@@ -63,7 +63,7 @@ func TestOpenPatternIsAsBruteForceFinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		open, err := newOpenPattern([]string{pattern})
+		open, err := newStreamPatterns([]*guardRule{{pattern: exact}})
 		if err != nil {
 			t.Fatal(pattern, err)
 		}
@@ -84,7 +84,7 @@ func FuzzOpenPattern(f *testing.F) {
 		if err != nil || exact.MatchString("") || strings.Contains(pattern, `\A`) || strings.Contains(pattern, `\z`) || strings.Contains(pattern, `(?`) {
 			return
 		}
-		open, err := newOpenPattern([]string{exact.String()})
+		open, err := newStreamPatterns([]*guardRule{{pattern: exact}})
 		if err != nil {
 			return
 		}
@@ -93,13 +93,13 @@ func FuzzOpenPattern(f *testing.F) {
 }
 
 // compareOpenPlace verifies that no match that an ending completes begins before the open place.
-func compareOpenPlace(t *testing.T, exact, open *regexp.Regexp, text string, endings []string) {
+func compareOpenPlace(t *testing.T, exact *regexp.Regexp, p *streamPatterns, text string, endings []string) {
 	t.Helper()
-	place := open.FindStringIndex(text)
+	place := p.open.FindStringIndex(text)
 	if place == nil {
 		t.Fatalf("%s: %q has no open place", exact, text)
 	}
-	if heads := newHeadPattern([]string{exact.String()}); heads != nil && place[0] < len(text) && !heads.MatchString(text) {
+	if heads := p.heads; heads != nil && place[0] < len(text) && !heads.MatchString(text) {
 		t.Fatalf("%s: %q has an open place at %d, but %s finds no head", exact, text, place[0], heads)
 	}
 	for _, ending := range endings {

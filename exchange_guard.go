@@ -1,0 +1,45 @@
+package chatcompletion
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// guardResponses inspects the responses to governed requests under the rules of a policy. It is only there
+// if there are rules: it costs others nothing.
+func guardResponses(p *policy, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		x := exchangeOf(req.Context())
+		if x == nil || x.models != nil {
+			next.ServeHTTP(rw, req)
+			return
+		}
+		ctx, cancel := context.WithCancel(req.Context())
+		g := &responseGuard{ResponseWriter: rw, w: x.response, rules: p.responseRules, cancel: cancel}
+		defer endGuarded(x, g)
+		next.ServeHTTP(g, req.WithContext(ctx))
+		endGuard(g, true)
+		g.isEnded = true
+	})
+}
+
+// endGuarded is deferred: the response may have broken off.
+func endGuarded(x *exchange, g *responseGuard) {
+	if !g.isEnded {
+		endGuard(g, false)
+	}
+	g.cancel()
+	if len(g.decisions) > 0 {
+		addDecisions(x, g.decisions)
+	}
+}
+
+// addDecisions adds what a guard has decided on a response to the decision on the request.
+func addDecisions(x *exchange, decisions []string) {
+	d := copyDecision(x.decision)
+	d.request.Policy = strings.Join(append(append([]string{}, d.policyValue...), decisions...), ",")
+	d.policyValue = []string{d.request.Policy}
+	x.decision = d
+	x.call.Request = d.request
+}

@@ -1,0 +1,361 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+)
+
+// responseGuard inspects what a provider sends before anything else does: the client, the record and the
+// content that is captured get what it sends. It stands in for the writer that the provider's handler
+// writes to.
+type responseGuard struct {
+	http.ResponseWriter // what gets the response: the responseWriter, or the guard of the instance before
+	w                   *responseWriter
+	rules               *responseRules
+	cancel              context.CancelFunc // gives up the request to the provider
+	form                guardedForm
+	status              int            // of the header, which is held until something is sent; 0: none is held
+	decoder             *decoder       // of a response that the provider compressed although not requested to
+	buffer              []byte         // a document so far, or the beginning of an event
+	stream              *guardedStream // of a response that has events
+	decisions           []string       // for X-Ai-Policy, each once
+	err                 error          // of the client's connection, or of a limit
+	isEnded             bool           // all of it has been inspected
+}
+
+// guardedForm is how a response is inspected.
+type guardedForm int
+
+const (
+	formUnknown    guardedForm = iota // its first bytes decide
+	formDocument                      // as a whole, when it is complete
+	formEvents                        // event by event
+	formMedia                         // not: it is no text
+	formUnreadable                    // it cannot be
+	formEnded                         // nothing more of it is sent
+)
+
+// Codes of errors for responses that are blocked.
+const (
+	contentBlocked      = "content_blocked"
+	contentNotInspected = "content_not_inspected"
+)
+
+// maxGuardedBytes bounds a response that is held until it has been inspected as a whole.
+const maxGuardedBytes = 10 << 20
+
+// responseRules are the rules for the responses of a policy.
+type responseRules struct {
+	all        *guardRules
+	enforced   *streamRules // those that block or mask; nil: there are none
+	reported   *streamRules // those that only report; nil: there are none
+	window     int
+	overlap    int
+	maxHold    int
+	blocked    *guard // what the client gets instead
+	reportOnly bool   // no rule is enforced
+}
+
+// newResponseRules returns the rules for responses of a guard.
+func newResponseRules(g *guard, reportOnly bool) (*responseRules, error) {
+	r := &responseRules{all: g.response, window: g.window, overlap: g.overlap, maxHold: g.maxHold, blocked: g, reportOnly: reportOnly}
+	var err error
+	if reportOnly {
+		r.reported, err = newStreamRules(g.response, actionBlock, actionMask, actionReport)
+		return r, err
+	}
+	if r.enforced, err = newStreamRules(g.response, actionBlock, actionMask); err != nil {
+		return nil, err
+	}
+	r.reported, err = newStreamRules(g.response, actionReport)
+	return r, err
+}
+
+// isEnforced reports whether a rule blocks or masks.
+func isEnforced(g *responseGuard, r *guardRule) bool {
+	return !g.rules.reportOnly && r.action != actionReport
+}
+
+// noteMatch lists a rule that has matched, once.
+func noteMatch(g *responseGuard, r *guardRule) {
+	noteDecision(g, "guard_response_"+r.action+"="+r.name)
+}
+
+func noteDecision(g *responseGuard, decision string) {
+	if !containsText(g.decisions, decision) {
+		g.decisions = append(g.decisions, decision)
+	}
+}
+
+// mediaTypes matches the types of responses that are no text.
+var mediaTypes = regexp.MustCompile(`(?i)^(?:audio|image|video)/`)
+
+// WriteHeader holds the header until something is sent: until then, an error can replace the response.
+func (g *responseGuard) WriteHeader(status int) {
+	if status < http.StatusOK {
+		g.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if g.status != 0 || g.form != formUnknown {
+		return // the first one counts
+	}
+	g.status = status
+	header := g.ResponseWriter.Header()
+	encoding := contentEncoding(header)
+	types := header.Get("Content-Type")
+	switch {
+	case canDecompress(encoding):
+		g.decoder = newDecoder(encoding, g.w, func(chunk []byte) error {
+			guardChunk(g, chunk)
+			return g.err
+		})
+		delete(header, "Content-Encoding")
+		delete(header, "Content-Length")
+	case encoding != "" && encoding != "identity":
+		g.form = formUnreadable
+	case mediaTypes.MatchString(types) && !generatesText(g.w.reader.kind):
+		g.form = formMedia
+		sendGuarded(g, nil)
+	}
+	if g.form == formUnknown && eventStreamType.MatchString(types) {
+		beginGuardedStream(g, false)
+	}
+}
+
+// beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
+func beginGuardedStream(g *responseGuard, array bool) {
+	g.form = formEvents
+	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string]*textChannel{}}
+	delete(g.ResponseWriter.Header(), "Content-Length")
+}
+
+// Write takes a chunk of the response.
+func (g *responseGuard) Write(chunk []byte) (int, error) {
+	if g.status == 0 && g.form == formUnknown {
+		g.WriteHeader(http.StatusOK)
+	}
+	if g.decoder != nil {
+		return g.decoder.write(chunk)
+	}
+	guardChunk(g, chunk)
+	return len(chunk), g.err
+}
+
+// guardChunk takes a chunk of a response without compression.
+func guardChunk(g *responseGuard, chunk []byte) {
+	if len(chunk) == 0 {
+		return
+	}
+	switch g.form {
+	case formEvents:
+		if g.stream.array {
+			guardElements(g, chunk, false)
+		} else if !guardKnownEvents(g, chunk) {
+			guardEvents(g, chunk)
+		}
+	case formUnknown:
+		detectForm(g, chunk)
+	case formDocument:
+		holdDocument(g, chunk)
+	case formMedia:
+		sendGuarded(g, chunk)
+	case formUnreadable:
+		blockUninspected(g)
+	}
+}
+
+// detectForm decides by the first bytes of a response how it is inspected.
+func detectForm(g *responseGuard, chunk []byte) {
+	g.buffer = append(g.buffer, chunk...)
+	text := bytes.TrimLeft(g.buffer, " \t\r\n\ufeff")
+	held := g.buffer
+	switch {
+	case len(text) == 0 && len(held) < edgeMaxBytes:
+		return
+	case beginsEvent(text):
+		beginGuardedStream(g, false)
+	case text[0] == '[' && g.w.streamRequested && isGemini(g.w.reader.kind):
+		beginGuardedStream(g, true)
+	case mayBeginEvent(text):
+		return
+	default:
+		g.form = formDocument
+	}
+	g.buffer = nil
+	guardChunk(g, held)
+}
+
+// holdDocument holds a document, unless it becomes too large to be inspected.
+func holdDocument(g *responseGuard, chunk []byte) {
+	if len(g.buffer)+len(chunk) > maxGuardedBytes {
+		blockUninspected(g)
+		return
+	}
+	g.buffer = append(g.buffer, chunk...)
+}
+
+// sendGuarded sends what has been decided on, after the header.
+func sendGuarded(g *responseGuard, chunk []byte) {
+	if g.w.blockedStatus != 0 {
+		return // another instance has ended the response
+	}
+	if status := g.status; status != 0 {
+		g.status = 0
+		g.ResponseWriter.WriteHeader(status)
+	}
+	if len(chunk) > 0 && g.err == nil {
+		_, g.err = g.ResponseWriter.Write(chunk)
+	}
+}
+
+// endGuard ends the inspection of a response whose handler has returned. isWhole is not set if it broke
+// off: of a stream, what can be decided on is sent, and of a document nothing.
+func endGuard(g *responseGuard, isWhole bool) {
+	if g.decoder != nil && g.decoder.close() != nil {
+		isWhole = false
+	}
+	if g.form == formUnknown && len(g.buffer) > 0 {
+		g.form = formDocument
+	}
+	switch {
+	case g.form == formEvents:
+		endGuardedStream(g)
+	case g.form == formDocument && isWhole:
+		endDocument(g)
+	}
+	if isWhole && g.form != formEnded {
+		sendGuarded(g, nil)
+	}
+	if g.w.status == 0 && g.w.heldStatus == 0 && g.status != 0 && !isWhole {
+		g.w.status = g.status // it broke off before anything was sent
+	}
+}
+
+// endGuardedStream decides on all that is held of a stream that has ended.
+func endGuardedStream(g *responseGuard) {
+	rest := g.buffer
+	g.buffer = nil
+	if g.stream.array {
+		guardElements(g, nil, true)
+	} else if len(rest) > 0 && !guardEvent(g, rest) {
+		return
+	}
+	if g.form == formEvents && endChannels(g, "", "") {
+		sendDecided(g)
+	}
+}
+
+// endDocument inspects a document, and sends it.
+func endDocument(g *responseGuard) {
+	body := g.buffer
+	masked, goesOn := guardDocument(g, body)
+	if !goesOn {
+		return
+	}
+	if header := g.ResponseWriter.Header(); header["Content-Length"] != nil {
+		header["Content-Length"] = []string{strconv.Itoa(len(masked))}
+	}
+	sendGuarded(g, masked)
+}
+
+// blockMatch blocks the response because of a rule. It returns false: nothing more is sent.
+func blockMatch(g *responseGuard, r *guardRule) bool {
+	noteDecision(g, "guard_response_block="+r.name)
+	return blockResponse(g, responseBlocked(g.rules.blocked, r))
+}
+
+// blockUninspected blocks the response because it cannot be inspected, unless nothing is enforced.
+func blockUninspected(g *responseGuard) bool {
+	return blockResponse(g, responseNotInspected())
+}
+
+// blockResponse ends the response with an error, and gives up the provider.
+func blockResponse(g *responseGuard, apiErr *apiError) bool {
+	g.form = formEnded
+	w, status := g.w, g.status
+	g.status = 0
+	if w.blockedStatus != 0 {
+		return false
+	}
+	w.errorType = apiErr.code
+	if w.status == 0 && w.heldStatus == 0 {
+		w.blockedStatus = status
+		replaceGuarded(w, apiErr)
+		recordBlocked(g, status)
+	} else {
+		w.blockedStatus = w.status
+		endWithError(w, apiErr)
+	}
+	w.fastPath = true
+	w.out = io.Discard
+	g.cancel()
+	return false
+}
+
+// countedMembers are the members of a response that say what it costs.
+var countedMembers = []string{"usage", "usageMetadata", "model", "modelVersion", "service_tier"}
+
+// recordBlocked has the usage recorded of a document that is blocked, and nothing else of it.
+func recordBlocked(g *responseGuard, status int) {
+	var members map[string]json.RawMessage
+	if g.stream != nil || status >= http.StatusBadRequest || json.Unmarshal(g.buffer, &members) != nil {
+		return
+	}
+	counted := map[string]json.RawMessage{}
+	for _, name := range countedMembers {
+		if value, has := members[name]; has && !mayMatchStrings(g.rules.all, value) {
+			counted[name] = value
+		}
+	}
+	w := g.w
+	w.reader.capture = nil
+	w.reader.stream = false
+	w.window = bytes.NewBuffer(marshal(counted))
+}
+
+// replaceGuarded responds with an error in place of the response.
+func replaceGuarded(w *responseWriter, apiErr *apiError) {
+	header := w.ResponseWriter.Header()
+	removeLogHeaders(header)
+	removeRepresentation(header)
+	if w.charges != nil || w.refused != nil {
+		setLimitHeaders(header, w.errors, w.charges, w.refused)
+	}
+	writeAPIError(w.ResponseWriter, w.errors, apiErr)
+	w.status = apiErr.status
+}
+
+// endWithError sends the event, or the element, that ends a stream with an error.
+func endWithError(w *responseWriter, apiErr *apiError) {
+	if w.limit != nil && w.limit.aborted {
+		return
+	}
+	event := errorEvent(w.errors, apiErr)
+	if w.reader.array {
+		event = append(append([]byte(",\n"), errorBody(w.errors, apiErr)...), ']')
+	}
+	_, w.writeErr = w.ResponseWriter.Write(event)
+	if w.flush != nil {
+		_ = w.flush()
+	}
+}
+
+// responseBlocked returns the error for a response that a rule blocks.
+func responseBlocked(g *guard, r *guardRule) *apiError {
+	message := g.blockMessage
+	if message == "" {
+		message = "The response was blocked by the content rule `" + r.name + "`. Change the request, and try again."
+	}
+	return &apiError{g.blockStatus, invalidRequestError, contentBlocked, "", message}
+}
+
+// responseNotInspected returns the error for a response that cannot be inspected.
+func responseNotInspected() *apiError {
+	return &apiError{http.StatusBadGateway, serverError, contentNotInspected, "",
+		"The provider's response was blocked, since its content cannot be inspected. Request a shorter response, or try again."}
+}
