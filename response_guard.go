@@ -238,13 +238,12 @@ func endGuard(g *responseGuard, isWhole bool) {
 
 // endGuardedStream decides on all that is held of a stream that has ended.
 func endGuardedStream(g *responseGuard) {
-	rest := g.buffer
-	g.buffer = nil
 	if g.stream.array {
 		guardElements(g, nil, true)
-	} else if len(rest) > 0 && !guardEvent(g, rest) {
+	} else if len(g.buffer) > 0 && !guardEvent(g, g.buffer) {
 		return
 	}
+	g.buffer = nil
 	if g.form == formEvents && endChannels(g, "", "") {
 		sendDecided(g)
 	}

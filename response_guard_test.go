@@ -24,7 +24,7 @@ func guardConfig(rules ...GuardRule) *Config {
 	config := CreateConfig()
 	config.Token = "sk-provider"
 	config.Guard.Response.Rules = rules
-	config.Routes = map[string]string{}
+	config.Routes = map[string]string{"/v1/responses": "responses", "/v1/messages": "messages", "/v1beta/models/*": "generateContent", "/v1/completions": "passthrough: governed", "/v1/chat/completions": "completions"}
 	return config
 }
 
@@ -35,22 +35,40 @@ var (
 	blockKeys = GuardRule{Name: "keys", Builtin: "secretKey", Action: "block"}
 )
 
-// callGuarded sends a request whose response arrives in chunks.
-func callGuarded(t *testing.T, config *Config, path, contentType string, chunks ...string) *guardedCall {
+// guardedHandler is an instance with a guard, whose provider responds in chunks.
+type guardedHandler struct {
+	handler     http.Handler
+	contentType string
+	chunks      []string
+	call        *guardedCall
+	rec         *httptest.ResponseRecorder
+}
+
+func newGuardedHandler(t *testing.T, config *Config) *guardedHandler {
 	t.Helper()
-	call := &guardedCall{}
-	rec := httptest.NewRecorder()
+	h := &guardedHandler{}
 	next := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", contentType)
-		for _, chunk := range chunks {
+		rw.Header().Set("Content-Type", h.contentType)
+		for _, chunk := range h.chunks {
 			_, _ = rw.Write([]byte(chunk))
-			call.after = append(call.after, rec.Body.String())
+			h.call.after = append(h.call.after, h.rec.Body.String())
 		}
 	})
-	h, err := New(context.Background(), next, config, "guard@file")
-	if err != nil {
+	var err error
+	if h.handler, err = New(context.Background(), next, config, "guard@file"); err != nil {
 		t.Fatal(err)
 	}
+	return h
+}
+
+// callGuarded sends a request whose response arrives in chunks.
+func callGuarded(t *testing.T, h *guardedHandler, path, contentType string, chunks ...string) *guardedCall {
+	t.Helper()
+	call, rec := &guardedCall{}, httptest.NewRecorder()
+	h.call = call
+	h.rec = rec
+	h.contentType = contentType
+	h.chunks = chunks
 	body := `{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}`
 	switch {
 	case strings.Contains(path, "responses"):
@@ -63,7 +81,7 @@ func callGuarded(t *testing.T, config *Config, path, contentType string, chunks 
 	}
 	req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
-	h.ServeHTTP(rec, req)
+	h.handler.ServeHTTP(rec, req)
 	call.status, call.header, call.body = rec.Code, rec.Header(), rec.Body.String()
 	return call
 }
@@ -182,7 +200,7 @@ var maskedTexts = []struct{ raw, want string }{
 // Every cut of a text over two events, and of the stream over two packets, gives the same text; before the
 // rest has arrived, the client has nothing of what is masked.
 func TestGuardMasksStreamsAtEveryCut(t *testing.T) {
-	config := guardConfig(maskCards, maskMails, maskWord, blockKeys)
+	h := newGuardedHandler(t, guardConfig(maskCards, maskMails, maskWord, blockKeys))
 	for _, p := range protocolStreams {
 		for _, text := range maskedTexts {
 			for cut := 0; cut <= len(text.raw); cut++ {
@@ -190,7 +208,7 @@ func TestGuardMasksStreamsAtEveryCut(t *testing.T) {
 					continue
 				}
 				first := p.begin + p.piece(text.raw[:cut])
-				call := callGuarded(t, config, p.path, "text/event-stream", first, p.piece(text.raw[cut:]), p.end)
+				call := callGuarded(t, h, p.path, "text/event-stream", first, p.piece(text.raw[cut:]), p.end)
 				checkMasked(t, fmt.Sprintf("%s, %q cut at %d", p.name, text.raw, cut), &p, call, text.want)
 			}
 			stream := p.begin + p.piece(text.raw[:len(text.raw)/2]) + p.piece(text.raw[len(text.raw)/2:]) + p.end
@@ -198,7 +216,7 @@ func TestGuardMasksStreamsAtEveryCut(t *testing.T) {
 				stream = p.begin + p.piece(text.raw) + p.end
 			}
 			for cut := 0; cut <= len(stream); cut += 3 {
-				call := callGuarded(t, config, p.path, "text/event-stream", stream[:cut], stream[cut:])
+				call := callGuarded(t, h, p.path, "text/event-stream", stream[:cut], stream[cut:])
 				checkMasked(t, fmt.Sprintf("%s, packets of %q cut at %d", p.name, text.raw, cut), &p, call, text.want)
 			}
 		}
@@ -229,10 +247,10 @@ func checkMasked(t *testing.T, name string, p *protocolStream, call *guardedCall
 
 // What matches nothing is sent as it has arrived, at once.
 func TestGuardKeepsStreamsThatHoldNothing(t *testing.T) {
-	config := guardConfig(maskCards, maskWord, blockKeys)
+	h := newGuardedHandler(t, guardConfig(maskCards, maskWord, blockKeys))
 	for _, p := range protocolStreams {
-		chunks := []string{p.begin, p.piece("One"), p.piece(" two;") + p.piece(" three"), p.piece(` \"four\"\n`), ": comment\n\n", p.piece(" end. "), p.end}
-		call := callGuarded(t, config, p.path, "text/event-stream", chunks...)
+		chunks := []string{p.begin, p.piece("One,"), p.piece(" two;") + p.piece(" three."), p.piece(` \"four\"\n`), ": comment\n\n", p.piece(" end. "), p.end}
+		call := callGuarded(t, h, p.path, "text/event-stream", chunks...)
 		sent := ""
 		for i, chunk := range chunks {
 			if sent += chunk; call.after[i] != sent && i < len(chunks)-1 {
@@ -247,11 +265,11 @@ func TestGuardKeepsStreamsThatHoldNothing(t *testing.T) {
 
 // A rule that blocks ends a stream with an error; if nothing has been sent, the error replaces it.
 func TestGuardBlocksStreams(t *testing.T) {
-	config := guardConfig(blockKeys)
+	h := newGuardedHandler(t, guardConfig(blockKeys))
 	key := "sk-abcdefghij0123456789abcd"
 	for _, p := range protocolStreams {
-		call := callGuarded(t, config, p.path, "text/event-stream", p.begin+p.piece("Use "), p.piece("the "), p.piece(key[:9]), p.piece(key[9:]), p.piece(" ok"), p.end)
-		if strings.Contains(call.body, "sk-") || strings.Contains(call.body, "ok") || !strings.Contains(call.body, `"error"`) {
+		call := callGuarded(t, h, p.path, "text/event-stream", p.begin+p.piece("Use "), p.piece("the "), p.piece(key[:9]), p.piece(key[9:]), p.piece(" after"), p.end)
+		if strings.Contains(call.body, "sk-") || strings.Contains(call.body, "after") || !strings.Contains(call.body, `"error"`) {
 			t.Errorf("%s: got %s", p.name, call.body)
 		}
 		if got := call.header.Get("X-Ai-Policy"); !strings.Contains(got, "guard_response_block=keys") {
@@ -260,7 +278,7 @@ func TestGuardBlocksStreams(t *testing.T) {
 		if got := call.header.Get("X-Ai-Error-Type"); got != "content_blocked" {
 			t.Errorf("%s: X-Ai-Error-Type is %q", p.name, got)
 		}
-		call = callGuarded(t, config, p.path, "text/event-stream", p.piece(key[:9]), p.piece(key[9:]+" "), p.end)
+		call = callGuarded(t, h, p.path, "text/event-stream", p.piece(key[:9]), p.piece(key[9:]+" "), p.end)
 		if call.status != http.StatusBadRequest || !strings.Contains(call.body, "keys") || strings.Contains(call.body, "sk-") {
 			t.Errorf("%s: got %d %s", p.name, call.status, call.body)
 		}
@@ -276,9 +294,10 @@ func TestGuardReportsStreams(t *testing.T) {
 		}
 		config := guardConfig(rule)
 		config.Mode = mode
+		h := newGuardedHandler(t, config)
 		for _, p := range protocolStreams {
 			chunks := []string{p.begin, p.piece("Use sk-abcdefghij"), p.piece("0123456789abcd now"), p.end}
-			call := callGuarded(t, config, p.path, "text/event-stream", chunks...)
+			call := callGuarded(t, h, p.path, "text/event-stream", chunks...)
 			if want := strings.Join(chunks, ""); call.body != want || call.after[1] != chunks[0]+chunks[1] {
 				t.Errorf("%s: got %q, want %q", p.name, call.body, want)
 			}
@@ -291,6 +310,7 @@ func TestGuardReportsStreams(t *testing.T) {
 
 // Documents are inspected as a whole.
 func TestGuardInspectsDocuments(t *testing.T) {
+	h := newGuardedHandler(t, guardConfig(maskMails, blockKeys))
 	for _, c := range []struct {
 		name, path, contentType, body, want string
 		status                              int
@@ -306,7 +326,7 @@ func TestGuardInspectsDocuments(t *testing.T) {
 		{"text", "/v1/chat/completions", "text/plain", `Write to jo@example.com!`, `Write to **************!`, 200},
 		{"lines", "/v1/chat/completions", "application/x-ndjson", "{\"a\":\"jo@example.com\"}\n{\"a\":\"b\"}\n", "{\"a\":\"**************\"}\n{\"a\":\"b\"}\n", 200},
 	} {
-		call := callGuarded(t, guardConfig(maskMails, blockKeys), c.path, c.contentType, c.body[:len(c.body)/2], c.body[len(c.body)/2:])
+		call := callGuarded(t, h, c.path, c.contentType, c.body[:len(c.body)/2], c.body[len(c.body)/2:])
 		if call.status != c.status || (c.want != "" && call.body != c.want) || (c.want == "" && !bytes.Contains([]byte(call.body), []byte(`"error"`))) {
 			t.Errorf("%s: got %d %s, want %d %s", c.name, call.status, call.body, c.status, c.want)
 		}
