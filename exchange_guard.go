@@ -15,21 +15,31 @@ func guardResponses(p *policy, next http.Handler) http.Handler {
 			next.ServeHTTP(rw, req)
 			return
 		}
-		ctx, cancel := context.WithCancel(req.Context())
-		g := &responseGuard{ResponseWriter: rw, w: x.response, rules: p.responseRules, cancel: cancel}
-		defer endGuarded(x, g)
-		next.ServeHTTP(g, req.WithContext(ctx))
-		endGuard(g, true)
-		g.isEnded = true
+		serveInspected(x, p, next, rw, req)
 	})
 }
 
-// endGuarded is deferred: the response may have broken off.
-func endGuarded(x *exchange, g *responseGuard) {
+// serveInspected forwards a request, and inspects the response.
+func serveInspected(x *exchange, p *policy, next http.Handler, rw http.ResponseWriter, req *http.Request) {
+	ctx, cancel := context.WithCancel(req.Context())
+	g := &responseGuard{ResponseWriter: rw, w: x.response, rules: p.responseRules, cancel: cancel}
+	defer endBroken(x, g)
+	next.ServeHTTP(g, req.WithContext(ctx))
+	endInspection(x, g, true)
+}
+
+// endBroken is deferred. If the inspection has not ended, the response has broken off.
+func endBroken(x *exchange, g *responseGuard) {
 	if !g.isEnded {
-		endGuard(g, false)
+		endInspection(x, g, false)
 	}
 	g.cancel()
+}
+
+// endInspection decides on what is held of a response, and adds the decisions to those on the request.
+func endInspection(x *exchange, g *responseGuard, isWhole bool) {
+	g.isEnded = true
+	endGuard(g, isWhole)
 	if len(g.decisions) > 0 {
 		addDecisions(x, g.decisions)
 	}

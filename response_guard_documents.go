@@ -56,8 +56,8 @@ func isTextType(header http.Header) bool {
 
 // guardText inspects a response that is text.
 func guardText(g *responseGuard, body []byte) ([]byte, bool) {
-	s := &guardedString{to: len(body)}
-	s.text = string(body)
+	text := string(body)
+	s := &guardedString{text: text, as: &unescapedText{text: text}, to: len(body)}
 	edits, goesOn := guardString(g, s)
 	if !goesOn || edits == nil {
 		return body, goesOn

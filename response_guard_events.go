@@ -150,8 +150,8 @@ func guardLines(g *responseGuard, text string) bool {
 
 // guardPlainData inspects data that is not JSON: it is a piece of one text.
 func guardPlainData(g *responseGuard, event *heldEvent, data []byte, start int) bool {
-	value := &guardedString{from: start, to: start + len(data)}
-	value.text = string(data)
+	text := string(data)
+	value := &guardedString{text: text, as: &unescapedText{text: text}, from: start, to: start + len(data)}
 	ch := channelOf(g, &textChannel{key: "data"})
 	if ch == nil {
 		return blockUninspected(g)

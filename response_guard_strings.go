@@ -9,10 +9,11 @@ import (
 
 // guardedString is a string value in a JSON text, and where it is.
 type guardedString struct {
-	unescapedText
-	name string // of the member; of an element of an array: that of the array
-	node int    // of the object or the array that it is in
-	from int    // of what is between its quotes
+	text string
+	as   *unescapedText // how its escapes are decoded
+	name string         // of the member; of an element of an array: that of the array
+	node int            // of the object or the array that it is in
+	from int            // of what is between its quotes
 	to   int
 }
 
@@ -102,8 +103,8 @@ var logProbsNames = map[string]bool{"logprobs": true, "logprobsResult": true}
 // addString adds a string value.
 func addString(found *jsonStrings, data []byte, top int, name string, place []int) {
 	node := &found.nodes[top]
-	text := guardedString{name: name, node: top, from: place[0] + 1, to: place[1] - 1}
-	text.unescapedText = decodeEscapes(string(data[text.from:text.to]))
+	decoded := decodeEscapes(string(data[place[0]+1 : place[1]-1]))
+	text := guardedString{text: decoded.text, as: decoded, name: name, node: top, from: place[0] + 1, to: place[1] - 1}
 	if name == "item_id" {
 		node.index += "/" + text.text
 	}
@@ -171,8 +172,8 @@ func maskEdits(s *guardedString, textStart int, spans []maskedSpan) []guardEdit 
 			continue
 		}
 		characters := utf8.RuneCountInString(s.text[from:to])
-		start := rawOffset(s.unescapedText, from)
-		end := rawOffset(s.unescapedText, to)
+		start := rawOffset(s.as, from)
+		end := rawOffset(s.as, to)
 		edits = append(edits, guardEdit{s.from + start, s.from + end, strings.Repeat(span.char, characters)})
 	}
 	return edits

@@ -55,7 +55,7 @@ const escapeReachBytes = 12
 
 // inspectText finds what rules match in a text that arrives in pieces. A text that may be JSON, such as the
 // arguments of a tool, is also inspected with its escapes decoded.
-func inspectText(rules *streamRules, v *textView) finding {
+func inspectText(rules *streamRules, v *textView) *finding {
 	o := inspectPlain(rules, v)
 	near := v.before
 	if len(near) > escapeReachBytes {
@@ -68,8 +68,9 @@ func inspectText(rules *streamRules, v *textView) finding {
 }
 
 // inspectPlain is inspectText for a text without escapes.
-func inspectPlain(rules *streamRules, v *textView) finding {
-	p, none := rules.patterns, finding{end: len(v.text), complete: true}
+func inspectPlain(rules *streamRules, v *textView) *finding {
+	p := rules.patterns
+	none := &finding{end: len(v.text), complete: true}
 	look := "\n" // the same as no text to what is required before a match
 	if v.before != "" {
 		_, size := utf8.DecodeLastRuneInString(v.before)
@@ -94,8 +95,8 @@ func inspectPlain(rules *streamRules, v *textView) finding {
 
 // inspectMatches is inspectPlain for a text that probably has matches. lookBytes is the length of what
 // precedes the text in tail.
-func inspectMatches(rules *streamRules, v *textView, tail string, lookBytes int) finding {
-	o := finding{end: len(v.text)}
+func inspectMatches(rules *streamRules, v *textView, tail string, lookBytes int) *finding {
+	o := &finding{end: len(v.text)}
 	o.matches, o.complete = matchesAfter(rules, v, lookBytes)
 	if v.isLast || !o.complete {
 		return o
@@ -113,7 +114,7 @@ func inspectMatches(rules *streamRules, v *textView, tail string, lookBytes int)
 
 // withoutOpen returns an finding without the matches that are not in what is certain: none begins before
 // the end of that, and ends after it.
-func withoutOpen(o finding) finding {
+func withoutOpen(o *finding) *finding {
 	for isMoved := true; isMoved; {
 		isMoved = false
 		for _, m := range o.matches {
@@ -170,7 +171,7 @@ func matchesAfter(rules *streamRules, v *textView, lookBytes int) ([]guardMatch,
 }
 
 // inspectDecoded adds to the finding of a text what is found if its escapes are decoded.
-func inspectDecoded(rules *streamRules, v *textView, o finding) finding {
+func inspectDecoded(rules *streamRules, v *textView, o *finding) *finding {
 	raw := v.text
 	if !v.isLast {
 		raw = raw[:len(raw)-len(partialEscape.FindString(raw))]
@@ -215,12 +216,12 @@ type textEscape struct {
 }
 
 // decodeEscapes decodes the escapes that JSON has in strings.
-func decodeEscapes(raw string) unescapedText {
+func decodeEscapes(raw string) *unescapedText {
 	if strings.IndexByte(raw, '\\') < 0 {
-		return unescapedText{text: raw}
+		return &unescapedText{text: raw}
 	}
 	var text strings.Builder
-	d := unescapedText{}
+	d := &unescapedText{}
 	at := 0
 	for _, place := range jsonEscape.FindAllStringIndex(raw, -1) {
 		text.WriteString(raw[at:place[0]])
@@ -254,7 +255,7 @@ func escapedCharacter(escape string) string {
 }
 
 // rawOffset returns the offset in the text as it was of one in the decoded text.
-func rawOffset(d unescapedText, at int) int {
+func rawOffset(d *unescapedText, at int) int {
 	i := sort.Search(len(d.escapes), func(i int) bool { return d.escapes[i].decodedEnd > at })
 	if i == 0 {
 		return at
@@ -263,7 +264,7 @@ func rawOffset(d unescapedText, at int) int {
 }
 
 // outsideEscape moves an offset in the text as it was out of an escape, to its end or to its beginning.
-func outsideEscape(d unescapedText, at int, toEnd bool) int {
+func outsideEscape(d *unescapedText, at int, toEnd bool) int {
 	i := sort.Search(len(d.escapes), func(i int) bool { return d.escapes[i].to > at })
 	if i == len(d.escapes) || d.escapes[i].from >= at {
 		return at
