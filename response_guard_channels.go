@@ -15,8 +15,9 @@ type textChannel struct {
 
 // textTail is the end of a text as rules see it.
 type textTail struct {
-	before string // has been decided on, and stays in view
-	text   string // may become a match
+	before    string // has been decided on, and stays in view
+	text      string // may become a match
+	hasEscape bool   // what is in view may end in an escape, or with one
 }
 
 // textPiece is a string of a held event that is a piece of a text.
@@ -92,12 +93,13 @@ func reportChannel(g *responseGuard, ch *textChannel, isLast bool) {
 
 // advanceTail moves what has been decided on, and keeps the end of that in view.
 func advanceTail(tail *textTail, end, overlap int) {
-	before := tail.before + tail.text[:end]
-	if len(before) > overlap {
-		before = strings.ToValidUTF8(before[len(before)-overlap:], "")
-	}
-	tail.before = before
+	keepInView(tail, tail.text[:end], overlap)
 	tail.text = tail.text[end:]
+	near := tail.before
+	if len(near) > escapeReachBytes {
+		near = near[len(near)-escapeReachBytes:]
+	}
+	tail.hasEscape = strings.IndexByte(near, '\\') >= 0
 }
 
 // settlePieces takes the pieces that have been decided on out of a channel.

@@ -20,6 +20,7 @@ type guardedStream struct {
 	byKey    map[string]*textChannel
 	latest   map[string]*textChannel // by group: the one that had the latest piece
 	shapes   []*eventShape
+	passed   []byte // events that are sent with the next ones, before those of the queue
 }
 
 // maxGuardChannels bounds the texts that a stream may have.
@@ -30,42 +31,70 @@ var dataField = regexp.MustCompile(`(?:^\x{feff}?|[\r\n])(?:data|error):[ ]?([^\
 
 // guardEvents takes a chunk of a stream, and sends what has been decided on.
 func guardEvents(g *responseGuard, chunk []byte) {
-	seen := len(g.buffer) - 3 // it may end in the middle of the event's end
-	if seen < 0 {
-		seen = 0
-	}
 	events := chunk
 	if len(g.buffer) > 0 {
+		seen := len(g.buffer) - 3 // it may end in the middle of the event's end
+		if seen < 0 {
+			seen = 0
+		}
 		g.buffer = append(g.buffer, chunk...)
-		events = g.buffer
-	}
-	end := 0
-	if len(events) > 0 {
-		end = lastEventEnd(events[seen:])
-	}
-	if end > 0 {
-		end += seen
-	}
-	rest := append([]byte(nil), events[end:]...)
-	events = events[:end]
-	for len(events) > 0 && g.form == formEvents {
-		length := firstEventEnd(events)
-		event := append([]byte(nil), events[:length]...)
-		events = events[length:]
-		if !guardEvent(g, event) {
+		if lastEventEnd(g.buffer[seen:]) == 0 {
+			boundHeld(g)
 			return
 		}
+		events = g.buffer
+		g.buffer = nil
 	}
-	g.buffer = rest
-	if g.stream.held+len(rest) > g.rules.maxHold && len(g.stream.queue) > 0 {
-		blockUninspected(g)
-		return
+	for len(events) > 0 {
+		length := completeEvent(events)
+		if length == 0 {
+			g.buffer = append([]byte(nil), events...)
+			break
+		}
+		isKnown, goesOn := guardKnownEvent(g, events[:length])
+		if !isKnown {
+			goesOn = guardEvent(g, append([]byte(nil), events[:length]...))
+		}
+		if !goesOn {
+			return
+		}
+		events = events[length:]
 	}
-	if len(rest) > maxGuardedBytes {
-		blockUninspected(g)
-		return
+	if boundHeld(g) {
+		sendDecided(g)
 	}
-	sendDecided(g)
+}
+
+// completeEvent returns the length of the event that a text begins with; 0: it is not complete.
+func completeEvent(text []byte) int {
+	end := bytes.Index(text, blankLine)
+	if end >= 0 && bytes.IndexByte(text[:end], '\r') < 0 {
+		return end + len(blankLine)
+	}
+	if lastEventEnd(text) == 0 {
+		return 0
+	}
+	return firstEventEnd(text)
+}
+
+// boundHeld reports whether what is held of a stream is no more than may be.
+func boundHeld(g *responseGuard) bool {
+	st := g.stream
+	if (len(st.queue) > 0 && heldBytes(g) > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
+		return blockUninspected(g)
+	}
+	return true
+}
+
+// heldBytes returns the bytes of the events that wait, and of the beginning of another one.
+func heldBytes(g *responseGuard) int {
+	for _, event := range g.stream.queue {
+		if event.open > 0 {
+			return g.stream.held + len(g.buffer)
+		}
+		break
+	}
+	return 0
 }
 
 // guardEvent inspects an event, and reports whether the stream continues.
@@ -179,7 +208,7 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 		switch {
 		case isPiece(found, s, eventType):
 			pieces = append(pieces, s)
-		case !isData(s):
+		case s.name != noiseName && !isData(s):
 			whole = append(whole, s)
 		}
 	}
@@ -287,7 +316,8 @@ func guardString(g *responseGuard, s *guardedString) ([]guardEdit, bool) {
 // sendDecided sends the events up to the first one that has not been decided on.
 func sendDecided(g *responseGuard) {
 	st := g.stream
-	var chunk []byte
+	chunk := st.passed
+	st.passed = nil
 	count := 0
 	for _, event := range st.queue {
 		if event.open > 0 {
@@ -299,6 +329,8 @@ func sendDecided(g *responseGuard) {
 	}
 	if count > 0 {
 		st.queue = append([]*heldEvent(nil), st.queue[count:]...)
+	}
+	if len(chunk) > 0 {
 		sendGuarded(g, chunk)
 	}
 }
@@ -331,7 +363,7 @@ func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
 	if s.name == "delta" && s.node == 1 {
 		return !strings.Contains(eventType, "audio") || strings.Contains(eventType, "transcript")
 	}
-	path := pathOf(found, s.node)
+	path := found.nodes[s.node].path
 	switch {
 	case strings.Contains(path, "/citation") || strings.Contains(path, "/annotations"):
 		return false
@@ -341,19 +373,6 @@ func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
 		return s.name == "text" && path == "/choices"
 	}
 	return strings.HasPrefix(path, "/candidates/content/parts") && (s.name == "text" || s.name == "stringValue")
-}
-
-// pathOf returns the names of the members that lead to an object or an array.
-func pathOf(found *jsonStrings, node int) string {
-	path := ""
-	for node > 0 {
-		n := &found.nodes[node]
-		if n.name != "" && !n.isArray {
-			path = "/" + n.name + path
-		}
-		node = n.parent
-	}
-	return path
 }
 
 // channelPlace returns the channel, without texts, of a piece.

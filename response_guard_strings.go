@@ -20,6 +20,7 @@ type guardedString struct {
 // jsonNode is an object or an array in a JSON text.
 type jsonNode struct {
 	parent  int    // below 0: none
+	path    string // the names of the members that lead to it
 	name    string // of the member that it is the value of
 	isArray bool
 	place   int    // in the array that it is in
@@ -63,7 +64,11 @@ func findStrings(data []byte) *jsonStrings {
 			if logProbsNames[name] && logStart < 0 {
 				logStart = place[0]
 			}
-			found.nodes = append(found.nodes, jsonNode{parent: top, name: name, isArray: data[place[0]] == '[', place: node.count})
+			path := node.path
+			if name != "" && !node.isArray {
+				path += "/" + name
+			}
+			found.nodes = append(found.nodes, jsonNode{parent: top, path: path, name: name, isArray: data[place[0]] == '[', place: node.count})
 			top = len(found.nodes) - 1
 			isName = data[place[0]] == '{'
 		case '}', ']':
