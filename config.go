@@ -154,6 +154,7 @@ type Config struct {
 	// Default: none.
 	Quotas []Quota
 	// Guard looks for content in requests and responses that must not reach the other side.
+	// Refused: with realtime in Routes.
 	Guard Guard
 	// Mode is enforce or report. In report mode, no request is refused for its content and no body
 	// is changed; X-Ai-Policy lists the decisions that enforce mode would have applied. The
@@ -364,9 +365,9 @@ type Quota struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
-// Guard looks for content in the texts of requests and responses, and blocks, masks or reports it. Names
-// of members and base64 data count as no text. Of a conversation, what is new is inspected. What cannot
-// be inspected is blocked.
+// Guard looks for content in the texts of requests and responses, and blocks, masks or reports it. Long
+// base64 data is no text. Of a conversation, what is new is inspected. What cannot be inspected is
+// blocked.
 type Guard struct {
 	// Request has the rules for requests.
 	Request GuardRules
@@ -417,7 +418,7 @@ type GuardRule struct {
 	Name string
 	// Builtin is what the rule looks for:
 	//
-	//	email         email addresses
+	//	email         addresses of email
 	//	phone         telephone numbers: with + and the code of a country, or as in North America
 	//	ssn           social security numbers of the United States, in three groups
 	//	creditCard    numbers of payment cards with the right check digit, in one group or in several
@@ -444,7 +445,8 @@ type GuardRule struct {
 	// Mask is how a match is masked. Refused: with another Action.
 	Mask GuardMask
 	// Roles are whose texts the rule applies to: system, user, assistant or tool. Results of tools are
-	// the tool's. Texts that are nobody's, such as a description of a tool, are the system's.
+	// the tool's, and tools themselves the system's. Texts without a role, such as metadata, are of all
+	// roles.
 	// Default: all. Refused: other values, and any in responses.
 	Roles []string
 	// Unknown collects the keys that match no other field. Refused: any.

@@ -33,6 +33,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
 		useSentParameters(p, ep)
+		useRequestGuard(p, ep, row.conversation)
 		if ep.isVersioned {
 			pr.laterVersions[row.kind] = withoutSampling(ep)
 		}
@@ -45,6 +46,18 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		all[k] = &endpoint{kind: k, path: path, basePath: pr.preset.basePath, auth: pr.auth, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
+}
+
+// useRequestGuard has an endpoint inspect requests.
+func useRequestGuard(p *policy, ep *endpoint, conversation string) {
+	if p.guard == nil || p.guard.request == nil {
+		return
+	}
+	ep.isUncommon = true
+	ep.guard = &requestGuard{
+		rules: p.guard.request, reportOnly: p.reportOnly, masked: newMaskedTurns(ep, conversation),
+		status: p.guard.blockStatus, message: p.guard.blockMessage,
+	}
 }
 
 // shownParameters returns the parameters that a span shows.

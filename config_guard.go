@@ -31,14 +31,6 @@ const (
 	maxGuardMaxHold      = 1 << 20
 )
 
-// Values of GuardRule.Roles.
-const (
-	roleSystem    = "system"
-	roleUser      = "user"
-	roleAssistant = "assistant"
-	roleTool      = "tool"
-)
-
 // parseGuard parses Config.Guard. It returns nil if there are no rules.
 func parseGuard(bad *problems, config *Guard) *guard {
 	g := &guard{request: parseGuardRules(bad, guardRequest, config.Request.Rules), response: parseGuardRules(bad, guardResponse, config.Response.Rules)}
@@ -58,6 +50,15 @@ func parseGuard(bad *problems, config *Guard) *guard {
 		return nil
 	}
 	return g
+}
+
+// checkGuardedRoutes checks that no route is for what cannot be inspected.
+func checkGuardedRoutes(bad *problems, p *policy) {
+	for _, r := range p.routes {
+		if p.guard != nil && r.kind == realtime {
+			bad.add("guard", "has no effect on a WebSocket, and so cannot be set with %q in %q; use another middleware there", r.kind, "routes")
+		}
+	}
 }
 
 // parseStreamGuard parses the bounds on what is held of a stream.
@@ -149,6 +150,7 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 		return
 	case hasBuiltin:
 		pattern = builtinPatterns[builtin]
+		r.isBuiltin = true
 		if checkedBuiltins[builtin] {
 			r.check = builtin
 		}

@@ -75,6 +75,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.namesConsumer = strings.Contains(config.Model+" "+templateTexts(config), "$("+callerInfo+".")
 	parseFallbacks(bad, config, p, secrets, pattern)
 	checkCountPaths(bad, p)
+	checkGuardedRoutes(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
 	if p.redis != nil && !hasQuotas(p) {
@@ -108,7 +109,7 @@ func hasQuotas(p *policy) bool {
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
 	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !endpoints[completions].canAddUsage ||
-		(p.quotas != nil && p.quotas.reservesOutput)
+		(p.quotas != nil && p.quotas.reservesOutput) || (p.guard != nil && p.guard.request != nil)
 	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
 	}

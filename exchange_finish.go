@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,6 +57,8 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 		setHandshakeHeaders(w.ResponseWriter.Header(), apiErr)
 	}
 	writePolicyError(w.ResponseWriter, w.errors, apiErr)
+	policy := refusalOf(x, apiErr)
+	w.ResponseWriter.Header()[policyHeader] = []string{policy}
 	w.status = apiErr.status
 	if w.charges != nil {
 		settleUncommon(x)
@@ -72,7 +75,7 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 	c.GatewayDuration = c.Duration
 	c.Status = apiErr.status
 	c.ErrorType = apiErr.code
-	c.Request = &Request{Policy: "refused=" + apiErr.code, ReportOnly: x.reportOnly}
+	c.Request = &Request{Policy: policy, ReportOnly: x.reportOnly}
 	publish(x.firstPolicy.telemetry, c)
 	x.recorded = true
 }
@@ -81,14 +84,19 @@ func rejectExchange(x *exchange, apiErr *apiError) {
 // records the call.
 func rejectPlanned(x *exchange, apiErr *apiError, rw http.ResponseWriter) {
 	x.errorType = apiErr.code
-	x.decision = refusedLater(x.decision, apiErr)
+	x.decision = refusedLater(x.decision, refusalOf(x, apiErr))
 	x.call.Request = x.decision.request
 	writeAPIError(rw, x.response.errors, apiErr)
 }
 
 // refusedLater returns a decision on a request that was refused after it.
-func refusedLater(before *decision, apiErr *apiError) *decision {
-	return mergeDecisions(before, &decision{model: before.model, policyValue: []string{"refused=" + apiErr.code}, request: before.request})
+func refusedLater(before *decision, refusal string) *decision {
+	return mergeDecisions(before, &decision{model: before.model, policyValue: []string{refusal}, request: before.request})
+}
+
+// refusalOf returns what X-Ai-Policy says about a request that is refused.
+func refusalOf(x *exchange, apiErr *apiError) string {
+	return strings.Join(append(append([]string{}, x.guarded...), "refused="+apiErr.code), ",")
 }
 
 // maxStatus is the last status that HTTP has a class for.

@@ -27,6 +27,9 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 	if ep.isVersioned {
 		ep = versionEndpoint(pr, ep, req)
 	}
+	if ep.guard != nil {
+		return planWithGuard(x, p, pr, ep, req)
+	}
 	switch {
 	case x.plan == nil && ep.takesForms && isForm(req.Header):
 		return planUpload(x, p, ep, req)
@@ -138,6 +141,8 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 	switch {
 	case prior.form != nil || (ep.takesForms && isForm(req.Header)):
 		pl, apiErr = reapplyUpload(x, p, pr, ep, req)
+	case x.reportOnly && ep.guard != nil:
+		pl, apiErr = planGuarded(ep, req)
 	case x.reportOnly:
 		pl, apiErr = planRequest(ep, req)
 	default:
@@ -145,10 +150,13 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		body := withoutBypassParams(x, pr, joinedBody(prior))
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
-		if p.hasRules {
+		if ep.guard != nil {
+			pl, apiErr = planGuardedBody(ep, req, pl)
+		} else if p.hasRules {
 			pl, apiErr = planBody(ep, req, pl)
 		}
 	}
+	noteGuarded(x, pl, apiErr)
 	if apiErr == nil && x.foundLate && !isPending(pl) {
 		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}

@@ -5,6 +5,7 @@ import "net/http"
 // planUpload decides on a form. One that does not fit in memory is decided on while it streams.
 func planUpload(x *exchange, p *policy, ep *endpoint, req *http.Request) (*plan, *apiError) {
 	pl, apiErr := readUpload(x, p, ep, req, nil)
+	noteGuarded(x, pl, apiErr)
 	if apiErr == nil && x.restricted && !isPending(pl) {
 		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
@@ -38,6 +39,7 @@ func setFormRules(x *exchange, p *policy, ep *endpoint, f *form, names []string)
 	isRestricted := (x.restricted || x.foundLate) && (p.restrictsModels || x.consumer.allowed != nil)
 	f.needsModel = isRestricted || hasModelRules(ep.models)
 	f.reportOnly = p.reportOnly
+	f.guard = ep.guard
 }
 
 // formFor returns a form with the rules of another provider or instance.
@@ -172,7 +174,7 @@ func settleUpload(x *exchange) {
 		x.decision = u.decision
 	}
 	if apiErr != nil {
-		x.decision = refusedLater(x.decision, apiErr)
+		x.decision = refusedLater(x.decision, refusalOf(x, apiErr))
 		if w.status == 0 {
 			rejectUpload(w, apiErr)
 		}

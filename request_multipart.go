@@ -12,11 +12,12 @@ import (
 // form is a body of type multipart/form-data. Parsers of forms are lenient, each in its own way:
 // what is forwarded has the one spelling that all of them read in the same way.
 type form struct {
-	contentType []string // for the provider
-	delimiter   []byte   // two dashes and the boundary
-	reserved    []string // names of other fields that would select a model
-	needsModel  bool     // a form without a model is refused
-	reportOnly  bool     // nothing is changed
+	contentType []string      // for the provider
+	delimiter   []byte        // two dashes and the boundary
+	reserved    []string      // names of other fields that would select a model
+	needsModel  bool          // a form without a model is refused
+	reportOnly  bool          // nothing is changed
+	guard       *requestGuard // nil: there is none
 }
 
 // multipartType matches the headers of a body that some server may take for a form.

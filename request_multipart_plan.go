@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 )
 
 // formPrefixBytes is how much of a long form is read before it is forwarded, to decide on its model.
@@ -25,6 +26,11 @@ func planForm(ep *endpoint, req *http.Request, f *form) (*plan, *apiError) {
 
 // planHeldForm decides on a form that is held in memory.
 func planHeldForm(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
+	if g := pl.form.guard; g != nil {
+		if apiErr := inspectForm(g, pl); apiErr != nil {
+			return pl, apiErr
+		}
+	}
 	s := newFormStream(pl.form)
 	s.decide = formDecider(ep, req, pl)
 	if _, apiErr := scanPieces(s, pl.decoded, true); apiErr != nil {
@@ -35,6 +41,7 @@ func planHeldForm(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) 
 	}
 	pl.pieces = s.ready
 	pl.textBytes = s.scanner.textBytes
+	reportGuarded(pl, nil)
 	return pl, nil
 }
 
@@ -46,6 +53,9 @@ func newFormStream(f *form) *formStream {
 // leaves that to the stream.
 func planStream(ep *endpoint, req *http.Request, f *form, prefix []byte) (*plan, *apiError) {
 	pl := &plan{raw: prefix, form: f, streams: true}
+	if f.guard != nil && !f.reportOnly {
+		return pl, notInspected(f.guard, "the form is longer than "+strconv.FormatInt(ep.maxRequestBodyBytes, 10)+" bytes")
+	}
 	if len(prefix) < formPrefixBytes {
 		var read bytes.Buffer
 		_, err := io.Copy(&read, io.LimitReader(req.Body, int64(formPrefixBytes-len(prefix))))

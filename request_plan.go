@@ -16,6 +16,7 @@ type plan struct {
 	path       string   // of the provider, escaped; empty: the client's
 	usageAdded bool     // an instance before requested the usage on the client's behalf
 	invalid    bool     // the request would be rejected, but in report mode
+	guarded    []string // what the rules for contents have found, as X-Ai-Policy lists it; nil: nothing
 
 	form        *form       // nil: the body is none
 	streams     bool        // the body is not held in memory, and can be sent only once
@@ -105,7 +106,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 	reasons := []string{reportDecision}
 	requested := ""
 	if apiErr != nil {
-		reasons = append(reasons, "refused="+apiErr.code)
+		reasons = append(append(reasons, pl.guarded...), "refused="+apiErr.code)
 	} else {
 		requested = pl.decision.requestedModel
 		reasons = append(reasons, pl.decision.policyValue...)

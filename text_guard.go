@@ -24,15 +24,17 @@ type guardRules struct {
 }
 
 // guardRule is what one rule looks for, and what happens then. Text may hold a match only if its folded
-// form has one of the hints; what the pattern finds in it is a match if it passes the check.
+// form has one of the hints; what the pattern finds in it is a match if it passes the check. A pattern
+// of the configuration does not match words of protocols, see isWordOfProtocol.
 type guardRule struct {
-	name    string
-	action  string // actionBlock, actionMask or actionReport
-	pattern *regexp.Regexp
-	hints   []string // nil: any text may hold a match
-	check   string   // name of a builtin that checks what the pattern finds; empty: there is no check
-	mask    *maskStyle
-	roles   []string // whose texts it applies to; nil: all
+	name      string
+	action    string // actionBlock, actionMask or actionReport
+	pattern   *regexp.Regexp
+	hints     []string // nil: any text may hold a match
+	isBuiltin bool
+	check     string // name of a builtin that checks what the pattern finds; empty: there is no check
+	mask      *maskStyle
+	roles     []string // whose texts it applies to; nil: all
 }
 
 // maskStyle is how a rule masks a match: each character but some at the ends is replaced.
@@ -111,11 +113,10 @@ func matchesAny(g *guardRules, text string) bool {
 	return false
 }
 
-// findMatches returns the places in a text that rules match, in the order of their beginnings. role
-// is whose text it is; empty: all rules apply. complete is false if the text has more than can be
-// found with bounded work, and must then be blocked.
-func findMatches(g *guardRules, text, role string) (found []guardMatch, complete bool) {
-	found = nil
+// findMatches returns the places in a text that rules match, in the order of their beginnings, and
+// reports whether it could find all of them with bounded work: else the text must be blocked. role is
+// whose text it is; empty: all rules apply.
+func findMatches(g *guardRules, text, role string) ([]guardMatch, bool) {
 	folded := foldedForHints(text)
 	work := &checkWork{text: text}
 	for _, r := range g.rules {

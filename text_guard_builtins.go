@@ -79,8 +79,8 @@ func passesCheck(check, text string, from, to int) bool {
 	case builtinPhone, builtinSSN:
 		return !isDigitAt(text, from-1) && !isDigitAt(text, to)
 	case builtinIPv4: // and no version with more numbers
-		return !isDigitAt(text, from-1) && !isDigitAt(text, to) && net.ParseIP(text[from:to]) != nil &&
-			!(isByteAt(text, from-1, '.') && isDigitAt(text, from-2)) && !(isByteAt(text, to, '.') && isDigitAt(text, to+1))
+		isLonger := isDigitAt(text, from-1) || isDigitAt(text, to) || isFraction(text, from) || (isByteAt(text, to, '.') && isDigitAt(text, to+1))
+		return !isLonger && net.ParseIP(text[from:to]) != nil
 	case builtinSecretKey: // names of many words may begin like keys
 		return text[from] != 's' || text[from+1] != 'k' || strings.ContainsAny(text[from:to], digits)
 	}
@@ -88,6 +88,11 @@ func passesCheck(check, text string, from, to int) bool {
 }
 
 const digits = "0123456789"
+
+// isFraction reports whether a place is after the decimal point of a number.
+func isFraction(text string, at int) bool {
+	return isByteAt(text, at-1, '.') && isDigitAt(text, at-2)
+}
 
 func isByteAt(text string, at int, b byte) bool {
 	return at >= 0 && at < len(text) && text[at] == b
@@ -111,7 +116,7 @@ func findCards(w *checkWork, from, to int) {
 	for at := from; at < to && w.candidates <= maxGuardCandidates; {
 		w.candidates++
 		run := w.text[at:to]
-		if end := cardEnd(run); end > 0 {
+		if end := cardEnd(run); end > 0 && !isFraction(w.text, at) {
 			addMatch(w, at, at+end)
 			at += end
 			continue

@@ -1,0 +1,407 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds on the work for one document in which something may match. What is beyond them cannot be
+// inspected.
+const (
+	maxInspectedStrings = 1000
+	maxInspectedParts   = 16 << 10
+)
+
+// mayHoldMatch reports whether a text of a JSON document may hold a match, or cannot be read. Compiled
+// code does all of the work: it sees all texts, names and numbers at once, with a line feed after each.
+func mayHoldMatch(g *guardRules, body []byte) bool {
+	text, isRead := jsonTexts(withoutData(body))
+	return !isRead || matchesAnyLevel(g, text)
+}
+
+// Replacements in a JSON document that make one JSON string of it, in which a line feed stands for each
+// quote that begins or ends a string.
+var (
+	escapedEscape    = []byte(`\\`)
+	backslashCode    = []byte(`\u005c`)
+	escapedQuoteMark = []byte(`\"`)
+	quoteCode        = []byte(`\u0022`)
+	quoteMark        = []byte{'"'}
+	lineFeedMark     = []byte{'\n'}
+	lineFeedCode     = []byte(`\n`)
+	tabMark          = []byte{'\t'}
+	returnMark       = []byte{'\r'}
+	spaceMark        = []byte{' '}
+)
+
+// jsonTexts returns the texts of a JSON document, or of a part of one, as one text, with what is between
+// them, and reports whether it could be read.
+func jsonTexts(body []byte) (text string, isRead bool) {
+	text = ""
+	if bytes.IndexByte(body, '\\') < 0 {
+		text = string(bytes.ReplaceAll(body, quoteMark, lineFeedMark))
+		return text, true
+	}
+	body = bytes.ReplaceAll(body, escapedEscape, backslashCode)
+	body = bytes.ReplaceAll(body, escapedQuoteMark, quoteCode)
+	body = bytes.ReplaceAll(body, quoteMark, lineFeedCode)
+	if bytes.IndexByte(body, '\n') >= 0 {
+		body = bytes.ReplaceAll(body, lineFeedMark, lineFeedCode)
+	}
+	body = bytes.ReplaceAll(body, tabMark, spaceMark)
+	body = bytes.ReplaceAll(body, returnMark, spaceMark)
+	err := json.Unmarshal(bytes.Join([][]byte{quoteMark, body, quoteMark}, nil), &text)
+	isRead = err == nil
+	return text, isRead
+}
+
+// Base64 data is no text if it is that long, and nothing else is in the string. What is found after
+// maxData tries counts as text at first.
+const (
+	dataMinBytes   = 512
+	maxData        = 64
+	dataCharacters = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\`
+)
+
+// dataMarks precede base64 data: in a data URL, and in a member named data.
+var dataMarks = [][]byte{[]byte(";base64,"), []byte(`"data":"`), []byte(`"data": "`)}
+
+// withoutData returns a JSON document without long base64 data.
+func withoutData(body []byte) []byte {
+	for _, mark := range dataMarks {
+		if bytes.Contains(body, mark) {
+			body = withoutDataAfter(body, mark)
+		}
+	}
+	return body
+}
+
+func withoutDataAfter(body, mark []byte) []byte {
+	var kept [][]byte
+	for tries := 0; tries < maxData; tries++ {
+		at := bytes.Index(body, mark)
+		if at < 0 {
+			break
+		}
+		at += len(mark)
+		length := bytes.IndexByte(body[at:], '"')
+		if length < 0 {
+			break
+		}
+		kept = append(kept, body[:at])
+		if length < dataMinBytes || len(bytes.Trim(body[at:at+length], dataCharacters)) > 0 {
+			kept = append(kept, body[at:at+length])
+		}
+		body = body[at+length:]
+	}
+	return bytes.Join(append(kept, body), nil)
+}
+
+// inspection is the search of a JSON document for what rules match. It is made only if something may
+// match: the bounds above limit its work.
+type inspection struct {
+	rules    *guardRules
+	body     []byte
+	covered  []byte       // the body, in which all quotes begin or end a string
+	hasRoles bool         // texts have roles
+	edits    []guardEdit  // that mask what matches, in order
+	matched  []*guardRule // each once
+	blocking *guardRule   // nil: no rule blocks
+	isLimit  bool         // the document cannot be inspected
+	strings  int          // that have been inspected
+	parts    int          // that have been looked at
+}
+
+// guardEdit replaces a part of a document.
+type guardEdit struct {
+	from  int
+	to    int
+	value []byte
+}
+
+// inspectJSON finds what rules match in the texts of a JSON document. Rules with roles apply to
+// messages of these roles only if the document is a request.
+func inspectJSON(g *guardRules, body []byte, isRequest bool) *inspection {
+	in := &inspection{rules: g, body: body, covered: coverJSON(body), hasRoles: isRequest}
+	inspectPart(in, 0, len(body))
+	return in
+}
+
+// coverJSON returns a document of the same length in which no escape has a quote.
+func coverJSON(body []byte) []byte {
+	body = bytes.ReplaceAll(body, escapedEscape, []byte("\\/"))
+	return bytes.ReplaceAll(body, escapedQuoteMark, []byte("\\/"))
+}
+
+// isDone reports whether the rest of the document does not matter.
+func isDone(in *inspection) bool {
+	return in.isLimit || in.blocking != nil
+}
+
+// inspectPart inspects a part of the document that begins and ends at quotes: as long as it may hold a
+// match, its halves, and at last a string or what is between two.
+func inspectPart(in *inspection, from, to int) {
+	if isDone(in) || from >= to {
+		return
+	}
+	in.parts++
+	if in.parts > maxInspectedParts {
+		in.isLimit = true
+		return
+	}
+	if !mayHoldMatch(in.rules, in.body[from:to]) {
+		return
+	}
+	middle := (from + to) / 2
+	at := bytes.IndexByte(in.covered[middle:to], '"')
+	if at >= 0 {
+		at += middle
+	} else if at = bytes.LastIndexByte(in.covered[from:middle], '"'); at >= 0 {
+		at += from
+	}
+	switch {
+	case at >= 0:
+		inspectPart(in, from, at)
+		inspectPart(in, at+1, to)
+	case bytes.Count(in.covered[:from], quoteMark)%2 == 1:
+		inspectString(in, from, to)
+	default:
+		inspectNumbers(in, from, to)
+	}
+}
+
+// inspectString inspects the content of a string.
+func inspectString(in *inspection, from, to int) {
+	in.strings++
+	if in.strings > maxInspectedStrings {
+		in.isLimit = true
+		return
+	}
+	text := string(in.body[from:to])
+	switch {
+	case isData(text) && containsText(dataNames, nameOf(in, from)):
+	case hasBadEscape(text):
+		in.isLimit = true // it has an escape that JSON does not know
+	default:
+		s := &inspectedText{in: in, from: from, to: to, isString: true}
+		inspectLevels(s, text)
+	}
+}
+
+// hasBadEscape reports whether the content of a string has an escape that is not one of JSON.
+func hasBadEscape(text string) bool {
+	return strings.IndexByte(text, '\\') >= 0 && strings.Contains(strings.ReplaceAll(markEscapes(text), escapeMark+`\`, ""), `\`)
+}
+
+// inspectText inspects a part of the document that is no JSON. It may have JSON in it.
+func inspectText(in *inspection, from, to int) {
+	s := &inspectedText{in: in, from: from, to: to}
+	inspectDecoded(s, string(in.body[from:to]))
+	inspectLevels(s, string(in.body[from:to]))
+}
+
+// inspectLevels inspects a text without its escapes, as long as it has some, and once in any case.
+func inspectLevels(s *inspectedText, text string) {
+	in := s.in
+	if !utf8.ValidString(text) {
+		in.isLimit = true
+		return
+	}
+	for level := 0; level < guardLevels && !isDone(in); level++ {
+		s.marked = append(s.marked, markEscapes(text))
+		text = decodeMarked(s.marked[level])
+		inspectDecoded(s, text)
+		if strings.IndexByte(text, '\\') < 0 {
+			break
+		}
+	}
+	in.edits = append(in.edits, mergeEdits(s.edits)...)
+}
+
+// dataNames are the members that have base64 data.
+var dataNames = []string{"data", "url", "file_data", "image_url", "b64_json"}
+
+// isData reports whether the content of a string is long base64 data, or a data URL with it.
+func isData(text string) bool {
+	if at := strings.Index(text, ";base64,"); at >= 0 && strings.HasPrefix(text, "data:") {
+		text = text[at+len(";base64,"):]
+	}
+	return len(text) >= dataMinBytes && strings.Trim(text, dataCharacters) == ""
+}
+
+// inspectedText is a string of a document that is being inspected.
+type inspectedText struct {
+	in        *inspection
+	from      int // of the content in the document
+	to        int
+	isString  bool     // it is a JSON string
+	marked    []string // its marked form at each level
+	edits     []guardEdit
+	role      string
+	roleKnown bool
+}
+
+// inspectDecoded inspects a string at one level of escapes.
+func inspectDecoded(s *inspectedText, text string) {
+	in := s.in
+	found, complete := findMatches(in.rules, text, "")
+	if !complete {
+		in.isLimit = true
+		return
+	}
+	var matches []guardMatch
+	for _, m := range found {
+		if appliesTo(s, m.rule) {
+			matches = append(matches, m)
+		}
+	}
+	noteMatches(in, matches)
+	if in.blocking != nil {
+		return
+	}
+	spans := maskedSpans(text, matches)
+	places := make([]int, 0, 2*len(spans))
+	for _, span := range spans {
+		places = append(places, span.from, span.to)
+	}
+	for level := len(s.marked) - 1; level >= 0; level-- {
+		c := &escapeCursor{marked: s.marked[level]}
+		for i, place := range places {
+			places[i] = placeOfDecoded(c, place)
+		}
+	}
+	for i, span := range spans {
+		s.edits = append(s.edits, guardEdit{s.from + places[2*i], s.from + places[2*i+1], []byte(maskOf(span, text))})
+	}
+}
+
+// noteMatches keeps which rules have matched, and whether one of them blocks.
+func noteMatches(in *inspection, matches []guardMatch) {
+	for _, m := range matches {
+		isNoted := false
+		for _, r := range in.matched {
+			isNoted = isNoted || r == m.rule
+		}
+		if !isNoted {
+			in.matched = append(in.matched, m.rule)
+		}
+	}
+	in.blocking = blockingRule(matches)
+}
+
+// appliesTo reports whether a rule applies to a string: it has no roles, or that of the string, and the
+// string is not one that the protocol knows.
+func appliesTo(s *inspectedText, r *guardRule) bool {
+	if !r.isBuiltin && s.isString && isWordOfProtocol(s) {
+		return false
+	}
+	if r.roles == nil || !s.in.hasRoles {
+		return true
+	}
+	if !s.roleKnown {
+		s.role = roleAt(s.in.body, s.from)
+		s.roleKnown = true
+	}
+	return s.role == "" || containsText(r.roles, s.role)
+}
+
+// Words that may be part of a protocol.
+var (
+	wordOfName  = regexp.MustCompile(`^[A-Za-z_]{1,64}$`)
+	wordOfValue = regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`)
+)
+
+// isWordOfProtocol reports whether a string is a name of a member, or a role or a type, in the form of
+// those that protocols have. Patterns for texts must not match them.
+func isWordOfProtocol(s *inspectedText) bool {
+	content := s.in.body[s.from:s.to]
+	if !wordOfValue.Match(content) {
+		return false
+	}
+	if name := nameOf(s.in, s.from); name == "role" || name == "type" {
+		return true
+	}
+	after := bytes.TrimLeft(s.in.body[s.to:], "\" \t\r\n")
+	return wordOfName.Match(content) && len(after) > 0 && after[0] == ':'
+}
+
+// nameOf returns the name of the member whose value is the string with content from a place on; empty:
+// it is the value of none.
+func nameOf(in *inspection, from int) string {
+	before := bytes.TrimRight(in.covered[:from-1], " \t\r\n")
+	if len(before) < 3 || before[len(before)-1] != ':' {
+		return ""
+	}
+	before = bytes.TrimRight(before[:len(before)-1], " \t\r\n")
+	if len(before) < 2 || before[len(before)-1] != '"' {
+		return ""
+	}
+	before = before[:len(before)-1]
+	return string(before[bytes.LastIndexByte(before, '"')+1:])
+}
+
+// jsonNumber matches numbers with several digits.
+var jsonNumber = regexp.MustCompile(`-?[0-9][0-9.eE+-]+`)
+
+// inspectNumbers inspects the numbers between two strings. One that matches is masked as a string.
+func inspectNumbers(in *inspection, from, to int) {
+	for _, place := range jsonNumber.FindAllIndex(in.body[from:to], maxInspectedStrings) {
+		s := &inspectedText{in: in, from: from + place[0], to: from + place[1]}
+		text := string(in.body[s.from:s.to])
+		isParameter := len(pathAt(in.body, s.from)) < 2
+		found, complete := findMatches(in.rules, text, "")
+		if !complete {
+			in.isLimit = true
+			return
+		}
+		var matches []guardMatch
+		for _, m := range found {
+			if (m.rule.isBuiltin || !isParameter) && appliesTo(s, m.rule) {
+				matches = append(matches, m)
+			}
+		}
+		noteMatches(in, matches)
+		if in.blocking != nil {
+			return
+		}
+		if len(maskedSpans(text, matches)) > 0 {
+			in.edits = append(in.edits, guardEdit{s.from, s.to, []byte(`"` + maskedText(text, matches) + `"`)})
+		}
+	}
+}
+
+// mergeEdits returns edits in order, with one for those that overlap: what the levels of one string find
+// is often the same.
+func mergeEdits(edits []guardEdit) []guardEdit {
+	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
+	var merged []guardEdit
+	for _, e := range edits {
+		last := len(merged) - 1
+		if last < 0 || e.from >= merged[last].to {
+			merged = append(merged, e)
+			continue
+		}
+		if e.to > merged[last].to {
+			merged[last].to = e.to
+		}
+		if len(e.value) > len(merged[last].value) {
+			merged[last].value = e.value
+		}
+	}
+	return merged
+}
+
+// applyGuardEdits returns a document with edits.
+func applyGuardEdits(body []byte, edits []guardEdit) []byte {
+	pieces := make([][]byte, 0, 2*len(edits)+1)
+	at := 0
+	for i := range edits {
+		pieces = append(pieces, body[at:edits[i].from], edits[i].value)
+		at = edits[i].to
+	}
+	return bytes.Join(append(pieces, body[at:]), nil)
+}
