@@ -40,12 +40,6 @@ const (
 	formEnded                         // nothing more of it is sent
 )
 
-// Codes of errors for responses that are blocked.
-const (
-	contentBlocked      = "content_blocked"
-	contentNotInspected = "content_not_inspected"
-)
-
 // maxGuardedBytes bounds a response that is held until it has been inspected as a whole.
 const maxGuardedBytes = 10 << 20
 
@@ -57,8 +51,9 @@ type responseRules struct {
 	window     int
 	overlap    int
 	maxHold    int
-	blocked    *guard // what the client gets instead
-	reportOnly bool   // no rule is enforced
+	blocked    *guard            // what the client gets instead
+	reportOnly bool              // no rule is enforced
+	actions    map[string]string // of the rules then, by name
 }
 
 // newResponseRules returns the rules for responses of a guard.
@@ -66,7 +61,12 @@ func newResponseRules(g *guard, reportOnly bool) (*responseRules, error) {
 	r := &responseRules{all: g.response, window: g.window, overlap: g.overlap, maxHold: g.maxHold, blocked: g, reportOnly: reportOnly}
 	var err error
 	if reportOnly {
-		r.reported, err = newStreamRules(g.response, actionBlock, actionMask, actionReport)
+		r.all = asReported(g.response)
+		r.actions = map[string]string{}
+		for _, rule := range g.response.rules {
+			r.actions[rule.name] = rule.action
+		}
+		r.reported, err = newStreamRules(r.all, actionReport)
 		return r, err
 	}
 	if r.enforced, err = newStreamRules(g.response, actionBlock, actionMask); err != nil {
@@ -76,6 +76,17 @@ func newResponseRules(g *guard, reportOnly bool) (*responseRules, error) {
 	return r, err
 }
 
+// asReported returns rules that do nothing but report.
+func asReported(g *guardRules) *guardRules {
+	reported := &guardRules{}
+	for _, r := range g.rules {
+		own := *r
+		own.action = actionReport
+		reported.rules = append(reported.rules, &own)
+	}
+	return reported
+}
+
 // isEnforced reports whether a rule blocks or masks.
 func isEnforced(g *responseGuard, r *guardRule) bool {
 	return !g.rules.reportOnly && r.action != actionReport
@@ -83,7 +94,11 @@ func isEnforced(g *responseGuard, r *guardRule) bool {
 
 // noteMatch lists a rule that has matched, once.
 func noteMatch(g *responseGuard, r *guardRule) {
-	noteDecision(g, "guard_response_"+r.action+"="+r.name)
+	action := r.action
+	if g.rules.reportOnly {
+		action = g.rules.actions[r.name]
+	}
+	noteDecision(g, "guard_response_"+action+"="+r.name)
 }
 
 func noteDecision(g *responseGuard, decision string) {
@@ -120,7 +135,7 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.form = formUnreadable
 	case mediaTypes.MatchString(types) && !generatesText(g.w.reader.kind):
 		g.form = formMedia
-		sendGuarded(g, nil)
+		sendInspected(g, nil)
 	}
 	if g.form == formUnknown && eventStreamType.MatchString(types) {
 		beginGuardedStream(g, false)
@@ -163,9 +178,10 @@ func guardChunk(g *responseGuard, chunk []byte) {
 	case formDocument:
 		holdDocument(g, chunk)
 	case formMedia:
-		sendGuarded(g, chunk)
+		sendInspected(g, chunk)
 	case formUnreadable:
 		blockUninspected(g)
+		sendRest(g, chunk)
 	}
 }
 
@@ -194,13 +210,14 @@ func detectForm(g *responseGuard, chunk []byte) {
 func holdDocument(g *responseGuard, chunk []byte) {
 	if len(g.buffer)+len(chunk) > maxGuardedBytes {
 		blockUninspected(g)
+		sendRest(g, chunk)
 		return
 	}
 	g.buffer = append(g.buffer, chunk...)
 }
 
-// sendGuarded sends what has been decided on, after the header.
-func sendGuarded(g *responseGuard, chunk []byte) {
+// sendInspected sends what has been decided on, after the header.
+func sendInspected(g *responseGuard, chunk []byte) {
 	if g.w.blockedStatus != 0 {
 		return // another instance has ended the response
 	}
@@ -229,7 +246,7 @@ func endGuard(g *responseGuard, isWhole bool) {
 		endDocument(g)
 	}
 	if isWhole && g.form != formEnded {
-		sendGuarded(g, nil)
+		sendInspected(g, nil)
 	}
 	if g.w.status == 0 && g.w.heldStatus == 0 && g.status != 0 && !isWhole {
 		g.w.status = g.status // it broke off before anything was sent
@@ -238,15 +255,17 @@ func endGuard(g *responseGuard, isWhole bool) {
 
 // endGuardedStream decides on all that is held of a stream that has ended.
 func endGuardedStream(g *responseGuard) {
+	isOpen := true
 	if g.stream.array {
 		guardElements(g, nil, true)
-	} else if len(g.buffer) > 0 && !guardEvent(g, g.buffer) {
-		return
+	} else if rest := g.buffer; len(rest) > 0 {
+		g.buffer = nil
+		isOpen = guardEvent(g, rest)
 	}
-	g.buffer = nil
-	if g.form == formEvents && endChannels(g, "", "") {
+	if isOpen && g.form == formEvents && endChannels(g, "", "") {
 		sendDecided(g)
 	}
+	sendRest(g, nil)
 }
 
 // endDocument inspects a document, and sends it.
@@ -254,12 +273,13 @@ func endDocument(g *responseGuard) {
 	body := g.buffer
 	masked, goesOn := guardDocument(g, body)
 	if !goesOn {
+		sendRest(g, nil)
 		return
 	}
 	if header := g.ResponseWriter.Header(); header["Content-Length"] != nil {
 		header["Content-Length"] = []string{strconv.Itoa(len(masked))}
 	}
-	sendGuarded(g, masked)
+	sendInspected(g, masked)
 }
 
 // blockMatch blocks the response because of a rule. It returns false: nothing more is sent.
@@ -268,9 +288,33 @@ func blockMatch(g *responseGuard, r *guardRule) bool {
 	return blockResponse(g, responseBlocked(g.rules.blocked, r))
 }
 
-// blockUninspected blocks the response because it cannot be inspected, unless nothing is enforced.
+// blockUninspected blocks the response because it cannot be inspected. If no rule is enforced, the rest of
+// it is sent as it is. It returns false: nothing more is inspected.
 func blockUninspected(g *responseGuard) bool {
+	if g.rules.enforced == nil {
+		g.form = formMedia
+		return false
+	}
 	return blockResponse(g, responseNotInspected())
+}
+
+// sendRest sends what is held of a response, and the rest of a chunk, if they are not inspected anymore.
+func sendRest(g *responseGuard, rest []byte) {
+	if g.form != formMedia {
+		return
+	}
+	var all []byte
+	if st := g.stream; st != nil {
+		all = st.passed
+		st.passed = nil
+		for _, event := range st.queue {
+			all = append(all, event.raw...)
+		}
+		st.queue = nil
+	}
+	all = append(append(all, g.buffer...), rest...)
+	g.buffer = nil
+	sendInspected(g, all)
 }
 
 // blockResponse ends the response with an error, and gives up the provider.
@@ -307,7 +351,7 @@ func recordBlocked(g *responseGuard, status int) {
 	}
 	counted := map[string]json.RawMessage{}
 	for _, name := range countedMembers {
-		if value, has := members[name]; has && !mayMatchStrings(g.rules.all, value) {
+		if value, has := members[name]; has && !mayHoldMatch(g.rules.all, value) {
 			counted[name] = value
 		}
 	}

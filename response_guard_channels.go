@@ -1,7 +1,5 @@
 package chatcompletion
 
-import "strings"
-
 // textChannel is a text that a stream shows in pieces, such as the content of a choice or the arguments of
 // a tool.
 type textChannel struct {
@@ -59,7 +57,7 @@ func decideChannel(g *responseGuard, ch *textChannel, isLast bool) bool {
 		return true
 	}
 	tail := &ch.enforced
-	o := inspectText(g.rules.enforced, &textView{tail.before, tail.text, isLast})
+	o := inspectView(g.rules.enforced, &textView{tail.before, tail.text, isLast}, guardLevels)
 	if !o.complete {
 		return blockUninspected(g)
 	}
@@ -80,7 +78,7 @@ func decideChannel(g *responseGuard, ch *textChannel, isLast bool) bool {
 // reportChannel lists the rules that match and only report. Nothing is held for them.
 func reportChannel(g *responseGuard, ch *textChannel, isLast bool) {
 	tail := &ch.reported
-	o := inspectText(g.rules.reported, &textView{tail.before, tail.text, isLast})
+	o := inspectView(g.rules.reported, &textView{tail.before, tail.text, isLast}, guardLevels)
 	for _, m := range o.matches {
 		noteMatch(g, m.rule)
 	}
@@ -95,11 +93,7 @@ func reportChannel(g *responseGuard, ch *textChannel, isLast bool) {
 func advanceTail(tail *textTail, end, overlap int) {
 	keepInView(tail, tail.text[:end], overlap)
 	tail.text = tail.text[end:]
-	near := tail.before
-	if len(near) > escapeReachBytes {
-		near = near[len(near)-escapeReachBytes:]
-	}
-	tail.hasEscape = strings.IndexByte(near, '\\') >= 0
+	tail.hasEscape = endsInEscape(tail.before)
 }
 
 // settlePieces takes the pieces that have been decided on out of a channel.
@@ -171,7 +165,7 @@ func followChannel(g *responseGuard, ch *textChannel) bool {
 		return true
 	}
 	text := latest.enforced.text
-	o := inspectText(g.rules.enforced, &textView{latest.enforced.before, text, true})
+	o := inspectView(g.rules.enforced, &textView{latest.enforced.before, text, true}, guardLevels)
 	if !o.complete {
 		return blockUninspected(g)
 	}

@@ -28,7 +28,7 @@ func guardDocument(g *responseGuard, body []byte) ([]byte, bool) {
 	if !isJSON {
 		return guardText(g, body)
 	}
-	if !mayMatchStrings(g.rules.all, body) {
+	if !mayHoldMatch(g.rules.all, body) {
 		return body, true
 	}
 	return guardMembers(g, body)
@@ -57,38 +57,50 @@ func isTextType(header http.Header) bool {
 // guardText inspects a response that is text.
 func guardText(g *responseGuard, body []byte) ([]byte, bool) {
 	text := string(body)
-	s := &guardedString{text: text, as: &unescapedText{text: text}, to: len(body)}
-	edits, goesOn := guardString(g, s)
+	if !matchesAnyLevel(g.rules.all, text) {
+		return body, true
+	}
+	in := &inspection{rules: g.rules.all, body: body}
+	inspectText(in, 0, len(body))
+	edits, goesOn := applyFindings(g, in)
 	if !goesOn || edits == nil {
 		return body, goesOn
 	}
 	return withEdits(body, edits), true
 }
 
-// guardMembers inspects the strings of a JSON document.
+// guardMembers inspects the texts of a JSON document.
 func guardMembers(g *responseGuard, body []byte) ([]byte, bool) {
+	edits, goesOn := applyFindings(g, inspectJSON(g.rules.all, body, false))
+	if !goesOn || edits == nil {
+		return body, goesOn
+	}
 	found := findStrings(body)
 	if found == nil {
 		return nil, blockUninspected(g)
 	}
-	var edits []guardEdit
-	for i := range found.strings {
-		s := &found.strings[i]
-		if isData(s) {
-			continue
-		}
-		more, goesOn := guardString(g, s)
-		if !goesOn {
-			return nil, false
-		}
-		edits = append(edits, more...)
-	}
-	if edits == nil {
-		return body, true
-	}
 	edits = append(edits, nullEdits(body, found.nulls)...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
 	return withEdits(body, edits), true
+}
+
+// applyFindings lists what has matched in a document, and returns the edits that mask it. It reports whether
+// the document may be sent.
+func applyFindings(g *responseGuard, in *inspection) ([]guardEdit, bool) {
+	for _, r := range in.matched {
+		if r != in.blocking {
+			noteMatch(g, r)
+		}
+	}
+	switch {
+	case g.rules.reportOnly:
+		return nil, true
+	case in.blocking != nil:
+		return nil, blockMatch(g, in.blocking)
+	case in.isLimit:
+		return nil, blockUninspected(g)
+	}
+	return in.edits, true
 }
 
 // guardElements takes a chunk of a streamed array, and sends the elements that have been decided on.
@@ -96,6 +108,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 	g.buffer = append(g.buffer, chunk...)
 	if len(g.buffer) > maxGuardedBytes {
 		blockUninspected(g)
+		sendRest(g, nil)
 		return
 	}
 	text := bytes.TrimLeft(g.buffer, "\ufeff \t\r\n[,")
@@ -116,6 +129,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 		g.stream.queue = append(g.stream.queue, event)
 		g.stream.held += len(event.raw)
 		if !guardJSON(g, event, event.raw[start:], start, "") {
+			sendRest(g, nil)
 			return
 		}
 		sendDecided(g)

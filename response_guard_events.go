@@ -39,7 +39,9 @@ func guardEvents(g *responseGuard, chunk []byte) {
 		}
 		g.buffer = append(g.buffer, chunk...)
 		if lastEventEnd(g.buffer[seen:]) == 0 {
-			boundHeld(g)
+			if !boundHeld(g) {
+				sendRest(g, nil)
+			}
 			return
 		}
 		events = g.buffer
@@ -56,6 +58,7 @@ func guardEvents(g *responseGuard, chunk []byte) {
 			goesOn = guardEvent(g, append([]byte(nil), events[:length]...))
 		}
 		if !goesOn {
+			sendRest(g, events[length:])
 			return
 		}
 		events = events[length:]
@@ -63,6 +66,7 @@ func guardEvents(g *responseGuard, chunk []byte) {
 	if boundHeld(g) {
 		sendDecided(g)
 	}
+	sendRest(g, nil)
 }
 
 // completeEvent returns the length of the event that a text begins with; 0: it is not complete.
@@ -199,20 +203,16 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 	event.nulls = nullEdits(data, found.nulls)
 	shiftEdits(event.nulls, start)
 	eventType := topString(found, "type")
-	var whole []*guardedString
 	var pieces []*guardedString
 	for i := range found.strings {
 		s := &found.strings[i]
 		s.from += start
 		s.to += start
-		switch {
-		case isPiece(found, s, eventType):
+		if isPiece(found, s, eventType) {
 			pieces = append(pieces, s)
-		case s.name != noiseName && !isData(s):
-			whole = append(whole, s)
 		}
 	}
-	if !guardLines(g, others) || !guardWhole(g, event, whole) {
+	if !guardLines(g, others) || !guardWhole(g, event, data, start, pieces) {
 		return false
 	}
 	var only *textChannel
@@ -261,57 +261,28 @@ func topString(found *jsonStrings, name string) string {
 	return ""
 }
 
-// guardWhole inspects strings that are no pieces of texts, and masks them.
-func guardWhole(g *responseGuard, event *heldEvent, whole []*guardedString) bool {
-	var all strings.Builder
-	for _, s := range whole {
-		all.WriteString(s.text)
-		all.WriteString("\n")
+// guardWhole inspects the texts of an event that are no pieces: those are blank in it. start is where the
+// data begins in the event.
+func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
+	if len(pieces) > 0 {
+		data = append([]byte(nil), data...)
 	}
-	text := all.String()
-	hasEscape := strings.IndexByte(text, '\\') >= 0
-	if !hasEscape && !matchesAny(g.rules.all, text) {
+	for _, s := range pieces {
+		copy(data[s.from-start:s.to-start], bytes.Repeat(oneSpace, s.to-s.from))
+	}
+	if !mayHoldMatch(g.rules.all, data) {
 		return true
 	}
-	if hasEscape && !matchesAny(g.rules.all, text) && !matchesAny(g.rules.all, decodeEscapes(text).text) {
-		return true
+	edits, goesOn := applyFindings(g, inspectJSON(g.rules.all, data, false))
+	if !goesOn {
+		return false
 	}
-	for _, s := range whole {
-		edits, goesOn := guardString(g, s)
-		if !goesOn {
-			return false
-		}
-		event.edits = append(event.edits, edits...)
-	}
+	shiftEdits(edits, start)
+	event.edits = append(event.edits, edits...)
 	return true
 }
 
-// guardString inspects a string that is whole, and returns the edits that mask it.
-func guardString(g *responseGuard, s *guardedString) ([]guardEdit, bool) {
-	view := &textView{text: s.text, isLast: true}
-	if g.rules.reported != nil {
-		for _, m := range inspectText(g.rules.reported, view).matches {
-			noteMatch(g, m.rule)
-		}
-	}
-	if g.rules.enforced == nil {
-		return nil, true
-	}
-	o := inspectText(g.rules.enforced, view)
-	if !o.complete {
-		return nil, blockUninspected(g)
-	}
-	if r := blockingRule(o.matches); r != nil {
-		return nil, blockMatch(g, r)
-	}
-	for _, m := range o.matches {
-		noteMatch(g, m.rule)
-	}
-	if o.matches == nil {
-		return nil, true
-	}
-	return maskEdits(s, 0, maskedSpans(s.text, o.matches)), true
-}
+var oneSpace = []byte(" ")
 
 // sendDecided sends the events up to the first one that has not been decided on.
 func sendDecided(g *responseGuard) {
@@ -331,7 +302,7 @@ func sendDecided(g *responseGuard) {
 		st.queue = append([]*heldEvent(nil), st.queue[count:]...)
 	}
 	if len(chunk) > 0 {
-		sendGuarded(g, chunk)
+		sendInspected(g, chunk)
 	}
 }
 

@@ -127,7 +127,7 @@ func guardKnownEvents(g *responseGuard, chunk []byte) bool {
 	if !passesBoth(g, ch, text) {
 		return false
 	}
-	sendGuarded(g, chunk)
+	sendInspected(g, chunk)
 	return true
 }
 

@@ -1,7 +1,6 @@
 package chatcompletion
 
 import (
-	"bytes"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -125,29 +124,6 @@ func addScalar(node *jsonNode, name string, value []byte) {
 	}
 }
 
-// dataNames are members whose values may be encoded data, which is no text.
-var dataNames = map[string]bool{
-	"b64_json": true, "partial_image_b64": true, "data": true, "audio": true, "embedding": true, "encrypted_content": true, "signature": true,
-	"thoughtSignature": true, "thought_signature": true, "result": true, "delta": true,
-}
-
-// dataMinBytes is the length from which a value with such a name, and in base64, is data.
-const dataMinBytes = 256
-
-var base64Text = regexp.MustCompile(`^[A-Za-z0-9+/_-]+={0,2}$`)
-
-// isData reports whether a string is encoded data.
-func isData(text *guardedString) bool {
-	return text.to-text.from >= dataMinBytes && dataNames[text.name] && base64Text.MatchString(text.text)
-}
-
-// edit is a part of a text that is replaced.
-type guardEdit struct {
-	from int
-	to   int
-	text string
-}
-
 // withEdits returns a text with edits, which are in order.
 func withEdits(text []byte, edits []guardEdit) []byte {
 	var edited []byte
@@ -156,7 +132,7 @@ func withEdits(text []byte, edits []guardEdit) []byte {
 		if e.from < at {
 			continue
 		}
-		edited = append(append(edited, text[at:e.from]...), e.text...)
+		edited = append(append(edited, text[at:e.from]...), e.value...)
 		at = e.to
 	}
 	return append(edited, text[at:]...)
@@ -179,7 +155,7 @@ func maskEdits(s *guardedString, textStart int, spans []maskedSpan) []guardEdit 
 		characters := utf8.RuneCountInString(s.text[from:to])
 		start := rawOffset(s.as, from)
 		end := rawOffset(s.as, to)
-		edits = append(edits, guardEdit{s.from + start, s.from + end, strings.Repeat(span.char, characters)})
+		edits = append(edits, guardEdit{s.from + start, s.from + end, []byte(strings.Repeat(span.char, characters))})
 	}
 	return edits
 }
@@ -188,46 +164,11 @@ func maskEdits(s *guardedString, textStart int, spans []maskedSpan) []guardEdit 
 func nullEdits(data []byte, places []jsonPlace) []guardEdit {
 	var edits []guardEdit
 	for _, place := range places {
-		empty := "null"
+		empty := []byte("null")
 		if data[place.from] == '[' {
-			empty = "[]"
+			empty = []byte("[]")
 		}
 		edits = append(edits, guardEdit{place.from, place.to, empty})
 	}
 	return edits
-}
-
-// Parts of JSON texts that are replaced so that all strings of them become one.
-var (
-	codedBackslash  = []byte(`\u005c`)
-	codedQuote      = []byte(`\u0022`)
-	escapedLineFeed = []byte(`\n`)
-	whiteSpaces     = regexp.MustCompile(`[\t\r\n]+`)
-	oneSpace        = []byte(" ")
-)
-
-// textOfStrings returns all strings of JSON texts as one text, each in a line of its own, with what is
-// between them. Compiled code does it, whatever there is.
-func textOfStrings(data []byte) string {
-	if bytes.IndexByte(data, '\\') < 0 {
-		return string(bytes.ReplaceAll(data, quote, lineFeed))
-	}
-	data = bytes.ReplaceAll(bytes.ReplaceAll(data, escapedBackslash, codedBackslash), escapedQuote, codedQuote)
-	data = bytes.ReplaceAll(whiteSpaces.ReplaceAll(data, oneSpace), quote, escapedLineFeed)
-	return unquote(bytes.Join([][]byte{quote, data, quote}, nil))
-}
-
-// commonEscapes decodes the escapes that arguments of tools often have.
-var commonEscapes = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\/`, `/`, `\n`, "\n", `\t`, "\t", `\r`, "\r", `\b`, "\b", `\f`, "\f")
-
-// mayMatchStrings reports whether a rule may match in one of the strings of JSON texts.
-func mayMatchStrings(rules *guardRules, data []byte) bool {
-	text := textOfStrings(data)
-	if text == "" || matchesAny(rules, text) {
-		return true
-	}
-	if strings.IndexByte(text, '\\') < 0 {
-		return false
-	}
-	return strings.Contains(text, `\u`) || matchesAny(rules, commonEscapes.Replace(text))
 }

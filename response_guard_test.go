@@ -35,8 +35,8 @@ var (
 	blockKeys = GuardRule{Name: "keys", Builtin: "secretKey", Action: "block"}
 )
 
-// guardedHandler is an instance with a guard, whose provider responds in chunks.
-type guardedHandler struct {
+// guardedProvider is an instance with a guard, whose provider responds in chunks.
+type guardedProvider struct {
 	handler     http.Handler
 	contentType string
 	chunks      []string
@@ -44,9 +44,9 @@ type guardedHandler struct {
 	rec         *httptest.ResponseRecorder
 }
 
-func newGuardedHandler(t *testing.T, config *Config) *guardedHandler {
+func newGuardedProvider(t *testing.T, config *Config) *guardedProvider {
 	t.Helper()
-	h := &guardedHandler{}
+	h := &guardedProvider{}
 	next := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", h.contentType)
 		for _, chunk := range h.chunks {
@@ -62,7 +62,7 @@ func newGuardedHandler(t *testing.T, config *Config) *guardedHandler {
 }
 
 // callGuarded sends a request whose response arrives in chunks.
-func callGuarded(t *testing.T, h *guardedHandler, path, contentType string, chunks ...string) *guardedCall {
+func callGuarded(t *testing.T, h *guardedProvider, path, contentType string, chunks ...string) *guardedCall {
 	t.Helper()
 	call, rec := &guardedCall{}, httptest.NewRecorder()
 	h.call = call
@@ -200,7 +200,7 @@ var maskedTexts = []struct{ raw, want string }{
 // Every cut of a text over two events, and of the stream over two packets, gives the same text; before the
 // rest has arrived, the client has nothing of what is masked.
 func TestGuardMasksStreamsAtEveryCut(t *testing.T) {
-	h := newGuardedHandler(t, guardConfig(maskCards, maskMails, maskWord, blockKeys))
+	h := newGuardedProvider(t, guardConfig(maskCards, maskMails, maskWord, blockKeys))
 	for _, p := range protocolStreams {
 		for _, text := range maskedTexts {
 			for cut := 0; cut <= len(text.raw); cut++ {
@@ -247,7 +247,7 @@ func checkMasked(t *testing.T, name string, p *protocolStream, call *guardedCall
 
 // What matches nothing is sent as it has arrived, at once.
 func TestGuardKeepsStreamsThatHoldNothing(t *testing.T) {
-	h := newGuardedHandler(t, guardConfig(maskCards, maskWord, blockKeys))
+	h := newGuardedProvider(t, guardConfig(maskCards, maskWord, blockKeys))
 	for _, p := range protocolStreams {
 		chunks := []string{p.begin, p.piece("One,"), p.piece(" two;") + p.piece(" three."), p.piece(` \"four\"\n`), ": comment\n\n", p.piece(" end. "), p.end}
 		call := callGuarded(t, h, p.path, "text/event-stream", chunks...)
@@ -265,7 +265,7 @@ func TestGuardKeepsStreamsThatHoldNothing(t *testing.T) {
 
 // A rule that blocks ends a stream with an error; if nothing has been sent, the error replaces it.
 func TestGuardBlocksStreams(t *testing.T) {
-	h := newGuardedHandler(t, guardConfig(blockKeys))
+	h := newGuardedProvider(t, guardConfig(blockKeys))
 	key := "sk-abcdefghij0123456789abcd"
 	for _, p := range protocolStreams {
 		call := callGuarded(t, h, p.path, "text/event-stream", p.begin+p.piece("Use "), p.piece("the "), p.piece(key[:9]), p.piece(key[9:]), p.piece(" after"), p.end)
@@ -294,7 +294,7 @@ func TestGuardReportsStreams(t *testing.T) {
 		}
 		config := guardConfig(rule)
 		config.Mode = mode
-		h := newGuardedHandler(t, config)
+		h := newGuardedProvider(t, config)
 		for _, p := range protocolStreams {
 			chunks := []string{p.begin, p.piece("Use sk-abcdefghij"), p.piece("0123456789abcd now"), p.end}
 			call := callGuarded(t, h, p.path, "text/event-stream", chunks...)
@@ -310,7 +310,7 @@ func TestGuardReportsStreams(t *testing.T) {
 
 // Documents are inspected as a whole.
 func TestGuardInspectsDocuments(t *testing.T) {
-	h := newGuardedHandler(t, guardConfig(maskMails, blockKeys))
+	h := newGuardedProvider(t, guardConfig(maskMails, blockKeys))
 	for _, c := range []struct {
 		name, path, contentType, body, want string
 		status                              int
@@ -318,7 +318,7 @@ func TestGuardInspectsDocuments(t *testing.T) {
 		{"clean", "/v1/chat/completions", "application/json", `{"choices":[{"message":{"content":"Hi"}}]}`, `{"choices":[{"message":{"content":"Hi"}}]}`, 200},
 		{"masked", "/v1/chat/completions", "application/json", `{"choices": [{"message":{"content":"\u0041 jo@example.com"}}] }`, `{"choices": [{"message":{"content":"\u0041 **************"}}] }`, 200},
 		{"arguments", "/v1/chat/completions", "application/json", `{"choices":[{"message":{"tool_calls":[{"function":{"arguments":"{\"to\":\"jo\\u0040example.com\"}"}}]}}]}`,
-			`{"choices":[{"message":{"tool_calls":[{"function":{"arguments":"{\"to\":\"*******************\"}"}}]}}]}`, 200},
+			`{"choices":[{"message":{"tool_calls":[{"function":{"arguments":"{\"to\":\"**************\"}"}}]}}]}`, 200},
 		{"blocked", "/v1/messages", "application/json", `{"content":[{"type":"text","text":"sk-abcdefghij0123456789abcd"}]}`, "", 400},
 		{"log probabilities", "/v1/chat/completions", "application/json", `{"choices":[{"message":{"content":"jo@example.com"},"logprobs":{"content":[{"token":"jo","bytes":[106,111]}]}}]}`,
 			`{"choices":[{"message":{"content":"**************"},"logprobs":null}]}`, 200},

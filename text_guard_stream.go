@@ -53,21 +53,25 @@ const checkReachBytes = 2
 // escapeReachBytes is how long an escape before a text can be that tells how the text begins.
 const escapeReachBytes = 12
 
-// inspectText finds what rules match in a text that arrives in pieces. A text that may be JSON, such as the
-// arguments of a tool, is also inspected with its escapes decoded.
-func inspectText(rules *streamRules, v *textView) *finding {
+// inspectView finds what rules match in a text that arrives in pieces. A text that may be JSON, such as the
+// arguments of a tool, is inspected again with its escapes decoded, as long as it has some.
+func inspectView(rules *streamRules, v *textView, levels int) *finding {
 	o := inspectPlain(rules, v)
-	near := v.before
-	if len(near) > escapeReachBytes {
-		near = near[len(near)-escapeReachBytes:]
-	}
-	if o.complete && (strings.IndexByte(v.text, '\\') >= 0 || strings.IndexByte(near, '\\') >= 0) {
-		o = inspectDecoded(rules, v, o)
+	if o.complete && levels > 1 && (strings.IndexByte(v.text, '\\') >= 0 || endsInEscape(v.before)) {
+		o = inspectUnescaped(rules, v, o, levels)
 	}
 	return o
 }
 
-// inspectPlain is inspectText for a text without escapes.
+// endsInEscape reports whether a text may end in an escape, or with one.
+func endsInEscape(text string) bool {
+	if len(text) > escapeReachBytes {
+		text = text[len(text)-escapeReachBytes:]
+	}
+	return strings.IndexByte(text, '\\') >= 0
+}
+
+// inspectPlain is inspectView for a text without escapes.
 func inspectPlain(rules *streamRules, v *textView) *finding {
 	p := rules.patterns
 	none := &finding{end: len(v.text), complete: true}
@@ -170,14 +174,14 @@ func matchesAfter(rules *streamRules, v *textView, lookBytes int) ([]guardMatch,
 	return work.found, true
 }
 
-// inspectDecoded adds to the finding of a text what is found if its escapes are decoded.
-func inspectDecoded(rules *streamRules, v *textView, o *finding) *finding {
+// inspectUnescaped adds to the finding of a text what is found if its escapes are decoded.
+func inspectUnescaped(rules *streamRules, v *textView, o *finding, levels int) *finding {
 	raw := v.text
 	if !v.isLast {
 		raw = raw[:len(raw)-len(partialEscape.FindString(raw))]
 	}
 	d := decodeEscapes(raw)
-	inner := inspectPlain(rules, &textView{before: decodeEscapes(v.before).text, text: d.text, isLast: v.isLast})
+	inner := inspectView(rules, &textView{before: decodeEscapes(v.before).text, text: d.text, isLast: v.isLast}, levels-1)
 	o.complete = inner.complete
 	if end := rawOffset(d, inner.end); end < o.end && !v.isLast {
 		o.end = end
@@ -198,7 +202,7 @@ func inspectDecoded(rules *streamRules, v *textView, o *finding) *finding {
 
 // An escape in a JSON string, where two may be one character, and one whose end has not arrived.
 var (
-	jsonEscape    = regexp.MustCompile(`\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|(?s:.))`)
+	jsonEscape    = regexp.MustCompile(`\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|["\\/bfnrt])`)
 	partialEscape = regexp.MustCompile(`(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\(?:u[0-9a-fA-F]{0,3})?\z`)
 )
 
