@@ -42,9 +42,10 @@ type guardedProvider struct {
 	chunks      []string
 	call        *guardedCall
 	rec         *httptest.ResponseRecorder
+	rules       []*guardRule
 }
 
-func newGuardedProvider(t *testing.T, config *Config) *guardedProvider {
+func newGuardedProvider(t testing.TB, config *Config) *guardedProvider {
 	t.Helper()
 	h := &guardedProvider{}
 	next := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -58,6 +59,7 @@ func newGuardedProvider(t *testing.T, config *Config) *guardedProvider {
 	if h.handler, err = New(context.Background(), next, config, "guard@file"); err != nil {
 		t.Fatal(err)
 	}
+	h.rules = h.handler.(*middleware).policy.guard.response.rules
 	return h
 }
 
