@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run traefik schema test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
+.PHONY: help run traefik schema page test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ traefik: ## build Traefik with the plugin compiled in, as .bin/traefik
 
 schema: ## write the JSON Schema of the configuration, docs/chat-completion.schema.json
 	@$(call command,schema) && exec ../.bin/schema
+
+page: ## write the page of the dashboard, sink_dashboard_page.go, from the folder dashboard
+	@$(call command,page) && exec ../.bin/page
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null && echo -race)

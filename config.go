@@ -87,6 +87,8 @@ type Config struct {
 	//	realtime                 OpenAI's Realtime API, a WebSocket with the model in the query,
 	//	                         governed
 	//	models                   GET returns the list of models that may be used
+	//	usage                    GET returns what the consumer that sends the request has used, and what
+	//	                         is left of its quotas
 	//	passthrough: governed    forwarded; the model that a JSON body names is governed
 	//	passthrough              forwarded unmodified, with Token and Path
 	//	deny                     refused with status 403
@@ -94,9 +96,9 @@ type Config struct {
 	// The longest match wins; matching respects segment boundaries and ignores case. A * in a key
 	// stands for one whole segment, such as an id: /v1/files/*/content. From the end of the path, a
 	// name in a key wins over a *. The key * stands for all other paths.
-	// Default: completions, also for paths that no key matches. Refused: other kinds, models at a
-	// key with *, keys with * below models other than those of generateContent, generateContent at a
-	// key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
+	// Default: completions, also for paths that no key matches. Refused: other kinds, models or usage
+	// at a key with *, usage without Consumers, keys with * below models other than those of
+	// generateContent, generateContent at a key without /* at its end, keys with ?, # or %, with a * that is not a whole segment or without
 	// a name, and two keys that mean the same paths.
 	Routes map[string]string
 	// Consumers identifies who sends a request.
@@ -167,16 +169,26 @@ type Config struct {
 	// without tokens unless it reports its usage anyway.
 	// Default: auto. Refused: other values.
 	StreamUsage string
+	// Prompt is what the system prompts of requests are. It applies to chat completions, responses,
+	// messages, generateContent and the counts of their tokens.
+	Prompt Prompt
 	// Prices are what models cost. With them, each call has a cost.
 	Prices Prices
-	// Redis has the counters of Quotas, so that several Traefiks share them.
-	// Default: none; each Traefik counts on its own.
+	// Redis has the counters of Quotas, so that several Traefiks share them, and with Cache.Store the
+	// stored responses.
+	// Default: none; each Traefik counts on its own. Refused: without Quotas and Cache.Store redis.
 	Redis Redis
+	// Cache stores responses, and serves the same request again without calling the provider.
+	// Default: none. In report mode nothing is stored or served.
+	Cache Cache
 	// Telemetry configures metrics, spans and log lines.
 	Telemetry Telemetry
 	// Expose turns this instance into an endpoint that serves telemetry instead of forwarding
-	// requests. Its one value, prometheus, publishes the metrics of all chat-completion middlewares
-	// of this Traefik.
+	// requests. Each value serves what all chat-completion middlewares of this Traefik record:
+	//
+	//	prometheus  metrics
+	//	dashboard   a page with live figures, and the same figures as JSON
+	//
 	// Default: none. Refused: other values, and all other keys except Telemetry and Secrets.
 	Expose string
 	// Unknown collects the keys that match no other field. Refused: any.
@@ -718,6 +730,49 @@ type AuthHeader struct {
 	Unknown map[string]any `mapstructure:",remain"`
 }
 
+// Prompt is what the system prompts of requests are: the operator's, the client's, or both. The client's
+// are the messages with the role system or developer of chat completions, instructions in the Responses
+// API, system in Messages, and systemInstruction in Gemini's protocol, and in each of them also the
+// elements of the conversation with one of these roles.
+//
+// What one instance has inserted is not a client's system prompt to the chained instances after it. In
+// report mode nothing is inserted.
+type Prompt struct {
+	// System is the operator's system prompt.
+	System SystemPrompt
+	// ForbidClientSystem refuses requests with a system prompt of the client, with status 400. In
+	// Gemini's protocol, also those with cachedContent, which may have one.
+	// Default: false.
+	ForbidClientSystem any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// SystemPrompt is the operator's system prompt. It is inserted byte for byte in the same way each time,
+// and all other bytes of a request stay, so that the caches of providers work.
+type SystemPrompt struct {
+	// Text is the system prompt, or urn:file:/path. The file is looked up again in the background;
+	// while it cannot be read, or is invalid, the last valid text remains. White space around the text
+	// is removed.
+	// Default: none; the system prompt is the client's. Refused: other values that begin with urn:,
+	// relative paths, more than 65536 bytes, and invalid UTF-8.
+	Text string
+	// Mode is what happens to the client's system prompt:
+	//
+	//	prepend     Text comes before it
+	//	append      Text comes after it; in chat completions after the system messages at the
+	//	            beginning
+	//	replace     Text replaces it, wherever in the conversation it is
+	//	ifAbsent    Text is inserted into requests that do not begin with one
+	//
+	// In an array, Text is an element of its own. In a string, a blank line separates the two.
+	// Default: prepend. Refused: other values, any without Text, and replace and ifAbsent with
+	// ForbidClientSystem.
+	Mode string
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
 // Prices are what models cost, in USD. Prices are decimal text, such as "2.50", which is exact; a
 // number is read as its shortest decimal text, and Traefik's file provider cuts it to six decimals.
 // Costs are integers in picodollars (1e-12 USD). A price that is finer than a picodollar per token,
@@ -814,6 +869,41 @@ type PriceTier struct {
 	InputAudio any
 	// OutputAudio is like Price.OutputAudio.
 	OutputAudio any
+	// Unknown collects the keys that match no other field. Refused: any.
+	Unknown map[string]any `mapstructure:",remain"`
+}
+
+// Cache stores the responses to governed requests. The next request that is the same, for the
+// provider and for those who share responses, is served the bytes that are stored: it costs a request,
+// and neither tokens nor money. A response is stored if it is whole, has status 200, and has ended by
+// itself: it has no error, is not refused, and is not cut at a token limit.
+type Cache struct {
+	// TTL is how long a response is served. Default: 5m. Refused: less than 1s, more than 168h.
+	TTL string
+	// Scope is consumer, group or all. It selects whose requests are served a response. Requests
+	// without a consumer, or with group without a group, are neither stored nor served.
+	// Default: consumer. Refused: other values.
+	Scope string
+	// MaxBytes is the maximum size in bytes of a response that is stored.
+	// Default: 1048576. Refused: less than 1, more than 67108864.
+	MaxBytes any
+	// MaxEntries is the maximum number of responses. In memory, all together have at most 64 KiB for
+	// each of them, or MaxBytes if that is more, and those that were served least recently make room. In
+	// Redis, each has one of MaxEntries places, by its key, and makes room for a later one there.
+	// Default: 1000. Refused: less than 1, more than 100000.
+	MaxEntries any
+	// Store is memory or redis. It selects where responses are stored: in the memory of this Traefik, or
+	// in Config.Redis.
+	// Default: memory. Refused: other values, and redis without Config.Redis.
+	Store string
+	// Routes are the kinds of endpoints whose responses are stored: completions, embeddings, responses,
+	// messages, generateContent.
+	// Default: all of these. Refused: other values.
+	Routes []string
+	// Vary are names of request headers in addition to those that choose a response in the protocols,
+	// or carry credentials: requests whose values differ do not share responses.
+	// Default: none. Refused: invalid header names, and headers reserved for HTTP.
+	Vary []string
 	// Unknown collects the keys that match no other field. Refused: any.
 	Unknown map[string]any `mapstructure:",remain"`
 }

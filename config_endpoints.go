@@ -32,6 +32,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
+		usePrompt(bad, p, pr, row, ep)
 		useSentParameters(p, ep)
 		useRequestGuard(p, ep, row.conversation)
 		if ep.isVersioned {
@@ -42,7 +43,7 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		all[row.kind] = ep
 	}
-	for k, path := range map[kind]string{deny: "", passthrough: "", models: "/models"} {
+	for k, path := range map[kind]string{deny: "", ownUsage: "", passthrough: "", models: "/models"} {
 		all[k] = &endpoint{kind: k, path: path, basePath: pr.preset.basePath, auth: pr.auth, models: rules, target: all[completions].target} // of calls that are rejected
 	}
 	return all
@@ -97,6 +98,7 @@ func parseEndpointRules(bad *problems, config *Config, p *policy, row *endpointK
 func withoutSampling(ep *endpoint) *endpoint {
 	own := *ep
 	own.cache = newDecisionCache(cachedMaxBytes)
+	own.versions = &promptVersions{}
 	own.rules = nil
 	for _, r := range ep.rules {
 		if r.name == "temperature" || r.name == "top_p" || r.name == "top_k" {
@@ -119,6 +121,15 @@ func checkCountPaths(bad *problems, p *policy) {
 				}
 				bad.add(prefix+"path", "is the path of every endpoint, and so cannot be set with %q in %q; use another middleware there", r.kind, "routes")
 			}
+		}
+	}
+}
+
+// checkUsageRoutes checks that a policy whose routes have usage reports identifies consumers.
+func checkUsageRoutes(bad *problems, config *Config, p *policy) {
+	for _, key := range sortedKeys(config.Routes) {
+		if kindNamed(config.Routes[key]) == ownUsage && p.consumers == nil {
+			bad.add("routes."+key, "%s requires %q", ownUsage, "consumers")
 		}
 	}
 }
@@ -245,7 +256,7 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 	ep := &endpoint{
 		kind: row.kind, protocol: row.protocol, path: row.path, basePath: known.basePath, auth: pr.auth, streams: row.streams, counts: row.counts,
 		postOnly: row.kind != governedPassthrough && row.kind != realtime, strict: known.strict, parses: row.conversation != "",
-		cache: newDecisionCache(cachedMaxBytes), isModelPath: row.action != "", takesForms: row.kind == governedPassthrough,
+		cache: newDecisionCache(cachedMaxBytes), versions: &promptVersions{}, isModelPath: row.action != "", takesForms: row.kind == governedPassthrough,
 	}
 	if of := row.protocol; of != nil {
 		ep.errors = of.errors

@@ -24,6 +24,7 @@ var knownKeys = []string{
 	"fallbacks[].tls.insecureSkipVerify", "fallbacks[].authHeader", "fallbacks[].authHeader.name", "fallbacks[].authHeader.prefix",
 	"secrets", "secrets.dir", "secrets.endpoint", "secrets.tokenFile", "secrets.caFile", "secrets.namespace", "secrets.refresh",
 	"secrets.maxStale",
+	"prompt", "prompt.system", "prompt.system.text", "prompt.system.mode", "prompt.forbidClientSystem",
 	"prices", "prices.from", "prices.models", "prices.trustReported", "prices.unpriced",
 	"prices.models[].input", "prices.models[].output", "prices.models[].cacheRead", "prices.models[].cacheWrite",
 	"prices.models[].cacheWrite1h", "prices.models[].reasoning", "prices.models[].inputAudio", "prices.models[].outputAudio",
@@ -37,6 +38,7 @@ var knownKeys = []string{
 	"redis", "redis.endpoints", "redis.username", "redis.password", "redis.db", "redis.poolSize", "redis.minIdleConns",
 	"redis.maxActiveConns", "redis.readTimeout", "redis.writeTimeout", "redis.dialTimeout", "redis.onError", "redis.keyPrefix",
 	"redis.tls", "redis.tls.enabled", "redis.tls.ca", "redis.tls.cert", "redis.tls.key", "redis.tls.insecureSkipVerify",
+	"cache", "cache.ttl", "cache.scope", "cache.maxBytes", "cache.maxEntries", "cache.store", "cache.routes", "cache.vary",
 	"telemetry", "telemetry.provider", "telemetry.labels", "telemetry.maxSeries", "telemetry.semconv", "telemetry.log",
 	"telemetry.otlp", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.interval", "telemetry.otlp.timeout",
 	"telemetry.otlp.compression", "telemetry.otlp.metrics", "telemetry.otlp.traces",
@@ -74,9 +76,12 @@ func checkUnknown(bad *problems, config *Config) {
 	checkUnknownQuotaKeys(bad, "", config.Quotas)
 	checkUnknownGuardKeys(bad, &config.Guard)
 	checkUnknownKeys(bad, "secrets.", config.Secrets.Unknown)
+	checkUnknownKeys(bad, "prompt.", config.Prompt.Unknown)
+	checkUnknownKeys(bad, "prompt.system.", config.Prompt.System.Unknown)
 	checkUnknownPrices(bad, config.Prices)
 	checkUnknownKeys(bad, "redis.", config.Redis.Unknown)
 	checkUnknownKeys(bad, "redis.tls.", config.Redis.TLS.Unknown)
+	checkUnknownKeys(bad, "cache.", config.Cache.Unknown)
 	checkUnknownKeys(bad, "telemetry.", config.Telemetry.Unknown)
 	checkUnknownKeys(bad, "telemetry.otlp.", config.Telemetry.OTLP.Unknown)
 	checkUnknownKeys(bad, "telemetry.traces.", config.Telemetry.Traces.Unknown)

@@ -32,6 +32,7 @@ type policy struct {
 	restrictsModels     bool               // of a group that may use some models only
 	namesConsumer       bool               // a template refers to the consumer
 	appliesConsumer     bool               // it does, or consumers have groups
+	prompt              *promptSettings    // nil: there are none
 	prices              *priceTable        // nil: costs are unknown
 	wantsParts          bool               // there are prices
 	telemetry           *telemetry
@@ -40,7 +41,8 @@ type policy struct {
 	responseRules       *responseRules // of the guard; nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
-	exposes             bool           // the middleware serves the metrics
+	cache               *responseCache // nil: no response is stored
+	exposes             string         // what the middleware serves instead: a value of Config.Expose; empty: nothing
 }
 
 // newPolicy validates the configuration and decides what it means.
@@ -58,6 +60,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.models = parseModels(bad, config, pattern)
 	checkModelPattern(bad, config, pattern)
 	p.telemetry = parseTelemetry(bad, config, pattern, secrets)
+	p.prompt = parsePrompt(bad, &config.Prompt, secrets)
 	p.prices = parsePrices(bad, config.Prices, secrets)
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
@@ -77,9 +80,11 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	checkCountPaths(bad, p)
 	checkGuardedRoutes(bad, p)
 	parseConsumers(bad, config, p, secrets, pattern)
+	checkUsageRoutes(bad, config, p)
 	p.appliesConsumer = p.namesConsumer || p.groups != nil
-	if p.redis != nil && !hasQuotas(p) {
-		bad.add("redis", `has no effect without "quotas"`)
+	p.cache = parseCache(bad, config, p)
+	if p.redis != nil && !hasQuotas(p) && (p.cache == nil || !p.cache.isShared) {
+		bad.add("redis", `has no effect without "quotas" or "cache.store" redis`)
 	}
 	if readsParts(p) {
 		p.telemetry.wantsDetails = true // of responses: the endpoints have been made without those of requests
@@ -108,7 +113,7 @@ func hasQuotas(p *policy) bool {
 // hasRules reports whether a policy has rules of its own for a request that another one has governed.
 func hasRules(p *policy) bool {
 	rules, endpoints := p.models, p.providers[0].endpoints
-	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || !endpoints[completions].canAddUsage ||
+	has := rules.model != "" || rules.aliases != nil || rules.allowed != nil || p.reportOnly || p.prompt != nil || !endpoints[completions].canAddUsage ||
 		(p.quotas != nil && p.quotas.reservesOutput) || (p.guard != nil && p.guard.request != nil)
 	for _, ep := range endpoints {
 		has = has || ep.rules != nil || (ep.config != nil && configOf(ep).rules != nil)
@@ -135,21 +140,28 @@ func parseResponseLimits(bad *problems, config *Config, p *policy) {
 	p.maxStreamDuration = parseDuration(bad, "maxStreamDuration", config.MaxStreamDuration, time.Second, 24*time.Hour, "from 1s to 24h")
 }
 
-// Value of Config.Expose.
-const exposePrometheus = "prometheus"
+// Values of Config.Expose.
+const (
+	exposePrometheus = "prometheus"
+	exposeDashboard  = "dashboard"
+)
+
+// servedBy are what an instance serves with each value of Config.Expose.
+var servedBy = map[string]string{exposePrometheus: "metrics", exposeDashboard: "the dashboard"}
 
 // parseExpose reads Config.Expose.
-func parseExpose(bad *problems, config *Config) bool {
-	if parseOneOf(bad, "expose", config.Expose, exposePrometheus) == "" {
-		return false
+func parseExpose(bad *problems, config *Config) string {
+	exposes := parseOneOf(bad, "expose", config.Expose, exposePrometheus, exposeDashboard)
+	if exposes == "" {
+		return ""
 	}
 	if keys := keysBesideExpose(config); len(keys) > 0 {
-		bad.add("expose", "the middleware only serves metrics; remove %s", strings.Join(keys, ", "))
+		bad.add("expose", "the middleware only serves %s; remove %s", servedBy[exposes], strings.Join(keys, ", "))
 	}
-	return true
+	return exposes
 }
 
-// keysBesideExpose returns the configured keys that have no effect on metrics.
+// keysBesideExpose returns the configured keys that have no effect on what is served.
 func keysBesideExpose(config *Config) []string {
 	var keys []string
 	configured, byDefault := reflect.ValueOf(*config), reflect.ValueOf(*CreateConfig())

@@ -70,7 +70,7 @@ func parseQuota(bad *problems, config *Config, keys *Quota, prefix string, p *po
 	parseLimit(bad, keys, prefix, c)
 	c.window, q.windowText = parseQuotaWindow(bad, keys, prefix, q.unit)
 	parsePer(bad, prefix+"per", keys.Per, config, pattern, q)
-	q.models, _ = modelPatterns(bad, prefix+"models", keys.Models)
+	q.models, q.modelsText = modelPatterns(bad, prefix+"models", keys.Models)
 	c.enforce = parseOneOf(bad, prefix+"mode", keys.Mode, modeEnforce, modeReport) != modeReport && !p.reportOnly
 	c.key = ":" + q.name + ":" + q.unit + ":" + q.windowText + ":"
 	if !parseBool(bad, prefix+"shared", keys.Shared, false) {
@@ -95,16 +95,20 @@ func useCounters(p *policy) {
 	if p.quotas == nil {
 		return
 	}
-	p.quotas.isUncommon = p.quotas.vary || p.store != nil
+	p.quotas.isUncommon = p.quotas.vary || p.store != nil || p.prompt != nil
 	for i := range p.quotas.charges {
 		c := &p.quotas.charges[i]
 		scope := p.name
 		if strings.HasPrefix(c.key, ":") {
 			scope = "" // shared
 		}
-		c.group = useGroup(theMemoryStore, &counterGroup{
-			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries,
-		})
+		g := &counterGroup{
+			key: c.key, name: c.quota.name, scope: scope, unit: c.quota.unit, window: c.window, maxSeries: p.telemetry.target.MaxSeries, hold: c.hold,
+		}
+		if p.store != nil {
+			g.redis = p.store
+		}
+		c.group = useGroup(theMemoryStore, g)
 	}
 }
 

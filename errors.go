@@ -77,6 +77,11 @@ func credentialsUnavailable() *apiError {
 		"The gateway has no credentials for the provider at the moment. Try again later. The gateway's log states the reason."}
 }
 
+func promptUnavailable() *apiError {
+	return &apiError{http.StatusServiceUnavailable, serverError, "prompt_unavailable", "",
+		"The gateway has no system prompt at the moment. Try again later. The gateway's log states the reason."}
+}
+
 func storeUnavailable() *apiError {
 	return &apiError{http.StatusServiceUnavailable, serverError, "quota_store_unavailable", "",
 		"The gateway cannot check your quotas at the moment. Try again later. The gateway's log states the reason."}

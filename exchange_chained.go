@@ -32,7 +32,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if !x.latestPolicy.reportOnly {
 		x.enforced = append(x.enforced, x.provider)
 	}
-	pr := p.providers[0]
+	pr, promptsBefore := p.providers[0], promptsIn(x.plan)
 	x.latestPolicy = p
 	x.provider = pr
 	setKind(x, chainedKind(p, x, req.URL))
@@ -57,6 +57,7 @@ func serveChained(x *exchange, p *policy, rw http.ResponseWriter, req *http.Requ
 	if x.response.upload == nil && len(x.response.charges) > reservedBefore {
 		releaseUnserved(x, reservedBefore)
 	}
+	withdrawPrompts(x, promptsBefore)
 }
 
 // deletePriorKey deletes the key of the provider of the instance before. Where the protocol is that of the
@@ -88,6 +89,9 @@ func forgetRefusal(x *exchange) {
 // client's path or the present one is denied.
 func chainedKind(p *policy, x *exchange, target *url.URL) kind {
 	own := kindOf(p.chainedRoutes, target)
+	if own == ownUsage {
+		return deny // usage reports have no body that could be governed
+	}
 	if !p.reportOnly && (own == deny || kindOf(p.chainedRoutes, &url.URL{Path: x.clientPath}) == deny) {
 		return deny
 	}

@@ -114,16 +114,24 @@ func serveUngovernedConsumer(p *policy, k kind, start time.Time, rw http.Respons
 		return true
 	}
 	c := x.consumer
-	if c == nil {
+	if c == nil && k != ownUsage {
 		return forwardUngoverned(p, k, start, rw, req)
 	}
 	isServed := true // also if the response breaks off
+	if c == nil {
+		rejectExchange(x, unknownConsumer("The gateway does not know the consumer that sends the request."))
+		return isServed
+	}
 	defer func() {
 		if isServed {
 			setConsumerHeaders(rw.Header(), x.call)
 		}
 	}()
 	own := consumerPolicy(x.firstPolicy, c)
+	if k == ownUsage {
+		reportUsage(x, own, rw, withCaller(c, req))
+		return isServed
+	}
 	if k == passthrough && own.restrictsModels && !own.reportOnly {
 		rejectExchange(x, passthroughDenied())
 		return isServed

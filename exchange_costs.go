@@ -71,6 +71,11 @@ func settleUncommonPriced(x *exchange, t *priceTable, header http.Header) {
 // known.
 func setCost(x *exchange, t *priceTable, header http.Header) {
 	c, reader := x.call, x.response.reader
+	if c.Cached {
+		c.Cost = Cost{Known: true, Source: costFromCache}
+		header[costHeader] = []string{dollars(0)}
+		return
+	}
 	if c.Status < http.StatusOK || c.Status >= http.StatusMultipleChoices || x.decision.counts {
 		return
 	}

@@ -18,7 +18,7 @@ func finish(x *exchange, ctx context.Context) {
 		settleUpload(x)
 	}
 	if w.needsCleanup {
-		cleanup(w)
+		cleanupExchange(x)
 	}
 	c.Duration = time.Since(c.Start)
 	if w.window != nil {
@@ -45,6 +45,14 @@ func finish(x *exchange, ctx context.Context) {
 	}
 	publish(p.telemetry, c)
 	x.recorded = true
+}
+
+// cleanupExchange is what finish does first for responses that need it.
+func cleanupExchange(x *exchange) {
+	cleanup(x.response)
+	if x.response.recording != nil {
+		finishCaching(x)
+	}
 }
 
 // rejectExchange responds with an error before a provider is called, and records the call.

@@ -27,6 +27,12 @@ func planUncommon(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 	if ep.isVersioned {
 		ep = versionEndpoint(pr, ep, req)
 	}
+	if ep.prompt != nil || x.plan != nil {
+		var apiErr *apiError
+		if ep, apiErr = promptedEndpoint(x, p, pr, ep); apiErr != nil {
+			return planWithoutPrompt(x, apiErr)
+		}
+	}
 	if ep.guard != nil {
 		return planWithGuard(x, p, pr, ep, req)
 	}
@@ -53,6 +59,49 @@ func versionEndpoint(pr *provider, ep *endpoint, req *http.Request) *endpoint {
 		return pr.laterVersions[ep.kind]
 	}
 	return ep
+}
+
+// promptedEndpoint returns the endpoint that inserts the current system prompt of a policy, and again those
+// of the instances before; the error: there is no prompt yet.
+func promptedEndpoint(x *exchange, p *policy, pr *provider, ep *endpoint) (*endpoint, *apiError) {
+	var own *promptText
+	if ep.prompt != nil {
+		var apiErr *apiError
+		if own, apiErr = promptOf(p.prompt); apiErr != nil && !p.reportOnly {
+			return ep, apiErr
+		}
+	}
+	return promptEndpoint(ep, own, priorPrompts(x, p, pr)), nil
+}
+
+// priorPrompts returns the prompts that the instances before have inserted; nil: there are none.
+func priorPrompts(x *exchange, p *policy, pr *provider) *insertedPrompts {
+	switch {
+	case x.plan == nil:
+		return nil
+	case pr != p.providers[0]:
+		return x.plan.prompts
+	}
+	return promptsIn(x.plan)
+}
+
+// withdrawPrompts has the next instance go on without what instances have inserted that have returned. A
+// failover service may call another one, and Retry the same one again.
+func withdrawPrompts(x *exchange, before *insertedPrompts) {
+	if promptsIn(x.plan) != before {
+		own := *x.plan
+		own.prompts = before
+		own.withdrawn = true
+		x.plan = &own
+	}
+}
+
+// planWithoutPrompt plans for a request that is refused because there is no system prompt for it.
+func planWithoutPrompt(x *exchange, apiErr *apiError) (*plan, *apiError) {
+	if x.plan != nil {
+		return x.plan, apiErr
+	}
+	return &plan{}, apiErr
 }
 
 // planUnknownPath plans for a path that does not name a model and an action, which is refused unless
@@ -91,8 +140,11 @@ func planFallback(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.
 		return planFormFallback(x, p, pr, ep, req)
 	}
 	body, added := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, x.plan.decoded), x.plan.usageAdded)
-	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added}
+	pl := &plan{decision: own.decision, decoded: body, pieces: [][]byte{body}, usageAdded: added, prompts: own.prompts}
 	if p.reportOnly {
+		if own.prompts != nil {
+			setPromptedBody(x, pr, ep, pl, &own)
+		}
 		return pl, nil
 	}
 	pl, apiErr := planBody(ep, req, pl)
@@ -147,13 +199,20 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		pl, apiErr = planRequest(ep, req)
 	default:
 		pl.decision = prior.decision
-		body := withoutBypassParams(x, pr, joinedBody(prior))
+		pl.prompts = promptsIn(prior)
+		body := joinedBody(prior)
+		if pl.prompts != nil || prior.withdrawn {
+			body = bareBody(prior)
+		}
+		body = withoutBypassParams(x, pr, body)
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
 		if ep.guard != nil {
 			pl, apiErr = planGuardedBody(ep, req, pl)
 		} else if p.hasRules {
 			pl, apiErr = planBody(ep, req, pl)
+		} else if pl.prompts != nil || prior.withdrawn {
+			setPromptedBody(x, pr, ep, pl, prior)
 		}
 	}
 	noteGuarded(x, pl, apiErr)
@@ -165,6 +224,9 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		apiErr = nil // not in one assignment with pl: Yaegi drops a nil there
 		if !x.reportOnly && !pl.streams {
 			pl.pieces = [][]byte{pl.decoded}
+			if pl.prompts != nil || prior.withdrawn {
+				setPromptedBody(x, pr, ep, pl, prior)
+			}
 		}
 	}
 	if apiErr != nil {
@@ -180,6 +242,16 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 	}
 	x.reportOnly = x.reportOnly && p.reportOnly
 	return pl, nil
+}
+
+// setPromptedBody has a plan send what the plan of the instance before sends, the prompts in it included.
+func setPromptedBody(x *exchange, pr *provider, ep *endpoint, pl, prior *plan) {
+	if prior.withdrawn {
+		pl.pieces = [][]byte{insertPrompts(ep, pl.decoded, pl.prompts, prior.decision.request.Model)}
+		return
+	}
+	body, _ := withoutUnsupportedUsage(ep, withoutBypassParams(x, pr, joinedBody(prior)), prior.usageAdded || prior.decision.addsUsage)
+	pl.pieces = [][]byte{body}
 }
 
 // addressProvider sets the provider's path in the plan, and replaces the client's credentials with

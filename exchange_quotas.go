@@ -56,7 +56,7 @@ func reserveUncommon(x *exchange, p *policy, pl *plan, rw http.ResponseWriter, r
 	input, output := int64(len(pl.decoded))/4, pl.decision.tokenLimit
 	if pl.decision.counts {
 		input = 0
-	} else if input >= dataURLMinTokens {
+	} else if input += int64(pl.decision.promptBytes) / 4; input >= dataURLMinTokens {
 		input = estimatedInput(pl)
 	}
 	amounts := []int64{0, 1, input, output, input + output, 0, 0}
@@ -96,7 +96,7 @@ func estimatedInput(pl *plan) int64 {
 	if pl.form != nil {
 		return int64(pl.textBytes) / 4
 	}
-	return estimatedTokens(pl.decoded)
+	return estimatedTokens(pl.decoded) + int64(pl.decision.promptBytes)/4
 }
 
 // callerCharges returns what requests of a caller take from the quotas of a policy, but for what depends
@@ -284,9 +284,6 @@ func releaseUnserved(x *exchange, from int) {
 	}
 }
 
-// noAmounts are the amounts of a request that no provider has worked for.
-var noAmounts = []int64{0, 0, 0, 0, 0, 0, 0}
-
 // requestAmounts are the amounts of a request that uses no tokens.
 var requestAmounts = []int64{0, 1, 0, 0, 0, 0}
 
@@ -322,7 +319,7 @@ func settleUncommon(x *exchange) {
 		settleCharges(charges, noAmounts)
 		return
 	}
-	if x.decision.counts {
+	if x.decision.counts || x.call.Cached {
 		settleCharges(charges, requestAmounts)
 		return
 	}

@@ -19,6 +19,9 @@ type decision struct {
 	counts         bool     // the request counts tokens, and uses none
 	outline        *outline // nil: nobody needed one
 	otherModels    []string // that the request names in addition to its own
+
+	prompts     *insertedPrompts // that the edits insert; nil: none
+	promptBytes int              // of their texts
 }
 
 func newDecision(rules *modelRules, requested, model string, edits []edit, reasons []string) *decision {
@@ -83,6 +86,11 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	}
 	stream := ep.streams || isStream(ep, obj)
 	addsUsage := stream && ep.canAddUsage && addUsage(ep, obj, draft)
+	if ep.prompt != nil {
+		if apiErr = decidePrompt(ep, obj, draft); apiErr != nil {
+			return nil, apiErr
+		}
+	}
 	d := newDecision(ep.models, draft.requestedModel, draft.model, edits(obj, draft.additions), draft.reasons)
 	d.request.Stream = stream
 	d.addsUsage = addsUsage
@@ -102,6 +110,9 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 		d.outline = outlineOf(ep.memory, obj)
 		d.outline.namesModels = others != nil
 	}
+	if draft.prompt != nil {
+		applyPrompt(ep, obj, d, draft.prompt)
+	}
 	if ep.models.template == nil {
 		storeDecision(ep.cache, obj, d)
 	}
@@ -114,4 +125,5 @@ type decisionDraft struct {
 	model          string
 	additions      []byte // members that the client did not send, each after a comma
 	reasons        []string
+	prompt         *promptDraft // nil: nothing is decided about the system prompt
 }

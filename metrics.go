@@ -79,12 +79,13 @@ var (
 	lookUpFailures   = &instrument{"chat_completion.config.lookup_failures", "Failed look-ups of lists that the configuration refers to.", "{lookup}", nil, false}
 	callCost         = &instrument{"chat_completion.cost", "Cost of the calls whose cost is known.", "{USD}", nil, false}
 	unknownCosts     = &instrument{"chat_completion.cost.unknown", "Calls with prices whose cost is unknown.", "{call}", nil, false}
+	cacheRequests    = &instrument{"chat_completion.cache", "Requests at a cache, by result.", "{request}", nil, false}
 	activeStreams    = &instrument{"chat_completion.active_streams", "Open event streams.", "{stream}", nil, true}
 	quotaUsed        = &instrument{"chat_completion.quota.used", "What is used and reserved of a quota in the present window, in its unit; money is in USD.", "1", nil, true}
 	quotaLimit       = &instrument{"chat_completion.quota.limit", "Limit of a quota, in its unit; money is in USD.", "1", nil, true}
 	quotaRefused     = &instrument{"chat_completion.quota.refused", "Requests that a quota refused, or would have refused in report mode.", "{request}", nil, false}
-	storeUp          = &instrument{"chat_completion.store.up", "Whether the Redis of the quotas is available: 1, or 0.", "1", nil, true}
-	storeErrors      = &instrument{"chat_completion.store.errors", "Commands to the Redis of the quotas that failed.", "{error}", nil, false}
+	storeUp          = &instrument{"chat_completion.store.up", "Whether Redis is available: 1, or 0.", "1", nil, true}
+	storeErrors      = &instrument{"chat_completion.store.errors", "Commands to Redis that failed.", "{error}", nil, false}
 	storeFallbacks   = &instrument{"chat_completion.store.fallbacks", "Requests whose quotas were not decided by Redis, since it was unavailable.", "{request}", nil, false}
 )
 
@@ -104,6 +105,7 @@ const (
 	recordAttribute        = "chat_completion.record"
 	keyAttribute           = "chat_completion.key"
 	reasonAttribute        = "chat_completion.reason"
+	cacheResultAttribute   = "chat_completion.cache.result"
 	costAmountAttribute    = "gen_ai.usage.cost.amount"
 	costCurrencyAttribute  = "gen_ai.usage.cost.currency"
 	costSourceAttribute    = "gen_ai.usage.cost.source"

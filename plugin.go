@@ -9,13 +9,13 @@
 // # Life of a request
 //
 //  1. ServeHTTP finds out whether another instance has governed the request, and which kind of endpoint it is for.
-//  2. serveUngoverned serves what is not governed: preflights, lists of models, and passthrough.
+//  2. serveUngoverned serves what is not governed: preflights, lists of models, usage reports, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
 //  4. identify finds out which consumer sends the request, and which policy that consumer's group has.
 //  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
 //  6. reserveQuotas reserves what the request may use, or refuses it because a quota has nothing left.
 //  7. addressProvider sets the path and the key of the provider.
-//  8. send forwards the plan to the provider, or to several in turn until one responds.
+//  8. send forwards the plan to the provider, or to several in turn until one responds, unless cacheResponses has a stored response.
 //  9. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
 //  10. finish prices the usage, settles the quotas, and publishes the record of the call to metrics, spans and sinks.
 //
@@ -59,10 +59,16 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		return nil, err
 	}
 	startTelemetry(ctx, p.telemetry)
-	if p.exposes {
+	switch p.exposes {
+	case exposePrometheus:
 		return &exposition{registry: p.telemetry.registry, semconv: p.telemetry.semconv, name: name}, nil
+	case exposeDashboard:
+		d := sharedDashboard()
+		useDashboard(ctx, d)
+		return &dashboardHandler{dashboard: d, name: name}, nil
 	}
 	startPrices(ctx, p.prices)
+	startPrompt(ctx, p.prompt)
 	startStore(ctx, p)
 	for i, pr := range p.providers {
 		for _, auth := range pr.auths {
@@ -79,10 +85,13 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	return &middleware{policy: p}, nil
 }
 
-// startStore connects a policy, and those of its groups, with their counters.
+// startStore connects a policy, and those of its groups, with their counters and stored responses.
 func startStore(ctx context.Context, p *policy) {
 	if p.redis != nil {
 		p.store = useRedisStore(ctx, p.redis)
+	}
+	if p.cache != nil {
+		startCache(ctx, p)
 	}
 	useCounters(p)
 	for _, group := range p.groups {
@@ -100,6 +109,9 @@ type middleware struct {
 func newHandler(p *policy, pr *provider, next http.Handler) http.Handler {
 	if pr.upstream != nil {
 		next = newProxy(pr.upstream)
+	}
+	if p.cache != nil && !p.reportOnly {
+		next = cacheResponses(p, pr, next)
 	}
 	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
 		next = limitResponses(p, next)

@@ -21,9 +21,10 @@ var truthPrices = map[string]map[string]string{
 	"gemini-2": {"input": "0.30", "output": "2.50", "cacheRead": "0.03", "inputAudio": "1.00", "outputAudio": "12"},
 	"tiny":     {"input": "0.0000015", "output": "0.000123"},
 	"request":  {"input": "0.333333", "output": "1.7", "request": "0.0051"},
+	"plain":    {"input": "0.7", "output": "2.1"}, // without service tiers, as no other model
 }
 
-// truthTier is the tier of claude-4, and truthFactors are the factors of all models.
+// truthTier is the tier of claude-4, and truthFactors are the factors of all models but the plain one.
 var (
 	truthTierOver = int64(200000)
 	truthTier     = map[string]string{"input": "6", "output": "22.50", "cacheRead": "0.60", "cacheWrite": "7.50", "cacheWrite1h": "12"}
@@ -38,7 +39,9 @@ func truthConfig() Prices {
 		_ = json.Unmarshal(text, &p)
 		p.ServiceTiers = map[string]any{}
 		for tier, factor := range truthFactors {
-			p.ServiceTiers[tier] = factor
+			if name != "plain" {
+				p.ServiceTiers[tier] = factor
+			}
 		}
 		if name == "claude-4" {
 			var tier PriceTier
@@ -100,7 +103,7 @@ func truthOf(model, tier string, wholeInput int64, counts map[string]int64) *big
 		sum.Add(sum, new(big.Rat).Mul(perToken(rate), new(big.Rat).SetInt64(counts[name])))
 	}
 	sum.Add(sum, new(big.Rat).Mul(ratAmount(first("request")), big.NewRat(1000000000000, 1)))
-	if factor := truthFactors[tier]; factor != "" {
+	if factor := truthFactors[tier]; factor != "" && model != "plain" {
 		sum.Mul(sum, ratAmount(factor))
 	}
 	return sum
@@ -128,7 +131,7 @@ func newTruthCall(r *rand.Rand) truthCall {
 	case 2:
 		return newGeminiCall(r, tier, input, output)
 	}
-	models := []string{"gpt-4o", "o4-mini", "tiny", "request"}
+	models := []string{"gpt-4o", "o4-mini", "tiny", "request", "plain"}
 	model := models[r.Intn(len(models))]
 	cached := r.Int63n(input + 1)
 	inputAudio := r.Int63n(input - cached + 1)
@@ -207,7 +210,11 @@ func asResponsesCall(r *rand.Rand, call truthCall, tier, reported string, input,
 // newAnthropicCall makes a call whose input tokens are those that no cache has read or written.
 func newAnthropicCall(r *rand.Rand, tier string, input, output int64) truthCall {
 	read, write5m, write1h := int64(r.Intn(3000)), int64(r.Intn(500)), int64(r.Intn(500))
-	call := truthCall{path: []string{"/v1/messages", "/passthrough/messages"}[r.Intn(2)], model: "claude-4", cost: truthOf("claude-4", tier, input+read+write5m+write1h, map[string]int64{
+	if r.Intn(3) == 0 {
+		read, write5m, write1h = 0, 0, 0
+	}
+	model := []string{"claude-4", "plain"}[r.Intn(2)]
+	call := truthCall{path: []string{"/v1/messages", "/passthrough/messages"}[r.Intn(2)], model: model, cost: truthOf(model, tier, input+read+write5m+write1h, map[string]int64{
 		"input": input, "output": output, "cacheRead": read, "cacheWrite": write5m, "cacheWrite1h": write1h,
 	})}
 	usage := map[string]any{"input_tokens": input, "cache_read_input_tokens": read, "cache_creation_input_tokens": write5m + write1h, "output_tokens": output,
@@ -215,7 +222,7 @@ func newAnthropicCall(r *rand.Rand, tier string, input, output int64) truthCall 
 	if tier != "" {
 		usage["service_tier"] = tier
 	}
-	message := map[string]any{"id": "m", "type": "message", "model": "claude-4", "usage": usage, "stop_reason": "end_turn", "content": []any{}}
+	message := map[string]any{"id": "m", "type": "message", "model": model, "usage": usage, "stop_reason": "end_turn", "content": []any{}}
 	call.contentType, call.body = "application/json", jsonLine(message)
 	if r.Intn(2) == 0 {
 		return call
@@ -239,7 +246,11 @@ func newGeminiCall(r *rand.Rand, tier string, input, output int64) truthCall {
 	}
 	thoughts := r.Int63n(output + 1)
 	spoken := r.Int63n(output - thoughts + 1)
-	call := truthCall{model: "gemini-2", cost: truthOf("gemini-2", tier, input+toolUse, map[string]int64{
+	if r.Intn(3) == 0 {
+		cached, audio, cachedAudio, thoughts, spoken = 0, 0, 0, 0, 0
+	}
+	model := []string{"gemini-2", "plain"}[r.Intn(2)]
+	call := truthCall{model: model, cost: truthOf(model, tier, input+toolUse, map[string]int64{
 		"input": input + toolUse - cached - (audio - cachedAudio), "cacheRead": cached, "inputAudio": audio - cachedAudio,
 		"output": output - thoughts - spoken, "reasoning": thoughts, "outputAudio": spoken,
 	})}
@@ -256,17 +267,17 @@ func newGeminiCall(r *rand.Rand, tier string, input, output int64) truthCall {
 		usage["serviceTier"] = tier
 	}
 	candidate := map[string]any{"content": map[string]any{"role": "model", "parts": []any{map[string]any{"text": "x"}}}, "index": 0}
-	begun := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": "gemini-2.5", "usageMetadata": map[string]any{"promptTokenCount": input, "totalTokenCount": input}})
+	begun := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": model + ".5", "usageMetadata": map[string]any{"promptTokenCount": input, "totalTokenCount": input}})
 	candidate["finishReason"] = "STOP"
-	whole := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": "gemini-2.5", "usageMetadata": usage})
+	whole := jsonLine(map[string]any{"candidates": []any{candidate}, "modelVersion": model + ".5", "usageMetadata": usage})
 	switch times := r.Intn(80); r.Intn(3) {
 	case 0:
-		call.path, call.contentType, call.body = "/v1beta/models/gemini-2:generateContent", "application/json", whole
+		call.path, call.contentType, call.body = "/v1beta/models/"+model+":generateContent", "application/json", whole
 	case 1:
-		call.path, call.contentType = "/v1beta/models/gemini-2:streamGenerateContent", "text/event-stream"
+		call.path, call.contentType = "/v1beta/models/"+model+":streamGenerateContent", "text/event-stream"
 		call.body = strings.Repeat("data: "+begun+"\r\n\r\n", times) + "data: " + whole + "\r\n\r\n"
 	default:
-		call.path, call.contentType = "/v1beta/models/gemini-2:streamGenerateContent", "application/json; charset=UTF-8"
+		call.path, call.contentType = "/v1beta/models/"+model+":streamGenerateContent", "application/json; charset=UTF-8"
 		call.body = "[" + strings.Repeat(begun+"\n,\r\n", times) + whole + "\n]\n"
 	}
 	return call
@@ -305,7 +316,7 @@ func TestCostsEqualAnIndependentComputation(t *testing.T) {
 		if call.path == "/v1/responses" {
 			body = strings.Replace(strings.Replace(body, `"max_tokens":9,`, "", 1), `"messages":[{"role":"user","content":"Hi"}]`, `"input":"Hi"`, 1)
 		}
-		if call.model == "gemini-2" {
+		if strings.HasPrefix(call.path, "/v1beta/") {
 			body = `{"contents":[{"parts":[{"text":"Hi"}]}]}`
 		}
 		req := httptest.NewRequest(http.MethodPost, call.path, strings.NewReader(body))

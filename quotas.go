@@ -33,7 +33,7 @@ type quotaRules struct {
 	charges        []charge         // one for each quota, which requests copy
 	vary           bool             // they depend on the request: on its model, or on what templates refer to
 	byCaller       bool             // they depend on who sends it
-	isUncommon     bool             // they vary, or are in Redis
+	isUncommon     bool             // they vary, or are in Redis, or there are system prompts
 	hasCost        bool             // a quota counts money
 	reservesOutput bool             // a quota reserves the token limit
 	clock          func() time.Time // as time.Now
@@ -61,6 +61,7 @@ type quota struct {
 	adjoins    bool           // nothing is between two of them
 	header     string         // canonical name, if the subject is the value of that one; else empty
 	models     *regexp.Regexp // nil: all
+	modelsText string         // the patterns, for the client
 	limitText  string         // for the client
 	limitValue []string       // of the header that has it
 	headers    []string       // about limits, which show the quota: limit, remaining, reset; nil: none

@@ -37,6 +37,9 @@ type Call struct {
 	Group    string
 	// Quota is the quota that refused the request, as in X-Ai-Quota. It is empty if none has.
 	Quota string
+	// Cached reports whether the response was stored, so that no provider was called. Usage is then
+	// empty, and Cost nothing.
+	Cached bool
 	// Labels are the alternating names and values of the labels: of the consumer and its group, if
 	// known, and of those that are configured. A label without a value is left out.
 	Labels []string
@@ -146,6 +149,7 @@ type Cost struct {
 const (
 	costFromTable    = "table"    // of prices
 	costFromProvider = "reported" // by the provider, in its response
+	costFromCache    = "cache"    // nothing: no provider was called
 )
 
 // ChunkTimes is a histogram of the times between the events of a stream, with the bounds of

@@ -283,7 +283,7 @@ func greetWith(c *redisConn, words []string) error {
 	if _, err := c.conn.Write(encodeCommand(words)); err != nil {
 		return err
 	}
-	kind, text, err := readReply(c.reader)
+	kind, text, err := readReply(c.reader, replyMaxBytes)
 	if err == nil && kind != statusReply {
 		code, _, _ := strings.Cut(truncated(string(text), quotedMaxBytes), " ")
 		err = errors.New(words[0] + " was refused with " + strconv.Quote(code))
@@ -319,7 +319,7 @@ func closePool(p *redisPool) {
 // the pool, or is closed after a failure.
 func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail string) ([]byte, *redisFailure) {
 	head := "*" + strconv.Itoa(words)
-	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail)
+	kind, text, failure := exchangeCommand(p.settings, c, head+script.evalSHA+tail, replyMaxBytes)
 	if failure != nil {
 		discardConn(p, c)
 		return nil, failure
@@ -334,7 +334,7 @@ func runScript(p *redisPool, c *redisConn, script *redisScript, words int, tail 
 // runUnknown is runScript after an error: Redis may not know the script. command has its text.
 func runUnknown(p *redisPool, c *redisConn, command, problem string) ([]byte, *redisFailure) {
 	if strings.HasPrefix(problem, "NOSCRIPT") {
-		kind, text, failure := exchangeCommand(p.settings, c, command)
+		kind, text, failure := exchangeCommand(p.settings, c, command, replyMaxBytes)
 		if failure != nil {
 			discardConn(p, c)
 			return nil, failure
@@ -349,9 +349,9 @@ func runUnknown(p *redisPool, c *redisConn, command, problem string) ([]byte, *r
 	return nil, &redisFailure{text: truncated(problem, problemMaxBytes)}
 }
 
-// exchangeCommand sends a command on a connection, and reads the reply, which may be an error. After
-// a failure, the connection must be discarded.
-func exchangeCommand(s *redisSettings, c *redisConn, command string) (byte, []byte, *redisFailure) {
+// exchangeCommand sends a command on a connection, and reads the reply, which may be an error, and whose
+// string has at most maxReply bytes. After a failure, the connection must be discarded.
+func exchangeCommand(s *redisSettings, c *redisConn, command string, maxReply int) (byte, []byte, *redisFailure) {
 	conn := c.conn
 	_ = conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	if written, err := conn.Write([]byte(command)); err != nil {
@@ -359,7 +359,7 @@ func exchangeCommand(s *redisSettings, c *redisConn, command string) (byte, []by
 		return 0, nil, failedConn(err, written == len(command) || s.tls != nil)
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(s.readTimeout))
-	kind, text, err := readReply(c.reader)
+	kind, text, err := readReply(c.reader, maxReply)
 	if err != nil {
 		return 0, nil, failedConn(err, true)
 	}

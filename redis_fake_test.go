@@ -183,9 +183,13 @@ func (f *fakeRedis) execute(words []string, isKnown *bool) string {
 	}
 	now := time.Now().UnixMilli()
 	reply := fmt.Sprintf("[%d", now)
-	for i := range keys {
+	for i, key := range keys {
 		start, end := windowBounds(&window{lengthMs: dayMs}, now)
-		reply += fmt.Sprintf(",%s,%d,%d,0", numbers[6*i+3], start, end)
+		used := int64(0)
+		if strings.Contains(readScript.evalSHA, words[1]) {
+			used = f.used[key]
+		}
+		reply += fmt.Sprintf(",%s,%d,%d,%d", numbers[6*i+3], start, end, used)
 	}
 	return fmt.Sprintf("$%d\r\n%s]\r\n", len(reply)+1, reply)
 }

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// Bounds of replies. Those to the plugin's own commands are far below.
+// Bounds of replies. Those to the commands of quotas are far below.
 const (
-	replyMaxBytes  = 64 << 10 // of a string whose length precedes it
+	replyMaxBytes  = 64 << 10 // of a string whose length precedes it, in replies to all commands but those of a cache
 	replyLineBytes = 4 << 10  // of a line
 )
 
@@ -25,9 +25,9 @@ const (
 // errReply is the error for bytes that are no reply. What follows them cannot be read.
 var errReply = errors.New("the reply is not valid")
 
-// readReply reads a reply. It returns its kind and its text, which is nil for a string that does not
-// exist.
-func readReply(r *bufio.Reader) (byte, []byte, error) {
+// readReply reads a reply, whose string has at most maxBytes. It returns its kind and its text, which
+// is nil for a string that does not exist.
+func readReply(r *bufio.Reader, maxBytes int) (byte, []byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
 		return 0, nil, replyError(err)
@@ -38,7 +38,7 @@ func readReply(r *bufio.Reader) (byte, []byte, error) {
 	}
 	kind := line[0]
 	if kind == stringReply {
-		text, err := readString(r, string(line[1:end]))
+		text, err := readString(r, string(line[1:end]), maxBytes)
 		return kind, text, err
 	}
 	if kind != integerReply && kind != statusReply && kind != errorReply {
@@ -57,12 +57,12 @@ func replyError(err error) error {
 }
 
 // readString reads a string and the end of its line.
-func readString(r *bufio.Reader, length string) ([]byte, error) {
+func readString(r *bufio.Reader, length string, maxBytes int) ([]byte, error) {
 	if length == "-1" {
 		return nil, nil
 	}
 	size, err := strconv.ParseUint(length, 10, 31)
-	if err != nil || size > replyMaxBytes {
+	if err != nil || size > uint64(maxBytes) {
 		return nil, errReply
 	}
 	text := make([]byte, size+2)

@@ -38,7 +38,7 @@ func TestRepliesAreRead(t *testing.T) {
 		{"", "", "", "EOF"},
 	}
 	for _, test := range tests {
-		kind, text, err := readReply(bufio.NewReaderSize(strings.NewReader(test.bytes), replyLineBytes))
+		kind, text, err := readReply(bufio.NewReaderSize(strings.NewReader(test.bytes), replyLineBytes), replyMaxBytes)
 		got := fmt.Sprintf("%s%s", strings.Trim(string([]byte{kind}), "\x00"), text)
 		if err != nil {
 			got = err.Error()
@@ -57,7 +57,7 @@ func FuzzReplies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bufio.NewReaderSize(strings.NewReader(string(data)), replyLineBytes)
-		kind, text, err := readReply(r)
+		kind, text, err := readReply(r, replyMaxBytes)
 		if err != nil {
 			return
 		}

@@ -16,7 +16,7 @@ type endpoint struct {
 	isVersioned     bool   // it depends on the version of the protocol, see protocol.defaultValue
 	isModelPath     bool   // the model is in the path
 	takesForms      bool   // a body may be a form
-	isUncommon      bool   // isVersioned, isModelPath or takesForms, or it has a guard
+	isUncommon      bool   // isVersioned, isModelPath or takesForms, or it has a prompt or a guard
 	pathModel       string // in the path of a request; empty: the model is in the body
 	models          *modelRules
 	parameters      *parameterSet
@@ -31,6 +31,8 @@ type endpoint struct {
 	target          *Target         // for the records of calls
 	cache           *decisionCache
 	memory          *conversationMemory // nil: requests are no conversations
+	prompt          *systemPrompt       // nil: the system prompt is the client's
+	versions        *promptVersions     // copies with other prompts
 	guard           *requestGuard       // nil: there is none
 
 	maxRequestBodyBytes int64

@@ -119,6 +119,16 @@ func hasRule(ep *endpoint, id int) bool {
 	return false
 }
 
+// forgetfulCopy returns a memory with the same bounds that has nothing in it; nil for nil.
+func forgetfulCopy(m *conversationMemory) *conversationMemory {
+	if m == nil {
+		return nil
+	}
+	own := &conversationMemory{arrayID: m.arrayID, elementsMax: m.elementsMax, objectsMax: m.objectsMax, values: m.values, seed: maphash.MakeSeed()}
+	own.recent, own.older = newGeneration(), newGeneration()
+	return own
+}
+
 func newGeneration() *generation {
 	return &generation{map[uint64]knownTurn{}, map[int]bool{}, map[uint64]bool{}, map[uint64]knownValue{}}
 }
@@ -259,7 +269,8 @@ type outlinedValue struct {
 func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 	o := &outline{counts: skeletonCounts(obj.skeleton)}
 	if place := obj.found[m.arrayID]; place != 0 && obj.skeleton[obj.members[place-1].start] == '[' {
-		outlineElements(o, obj, obj.members[place-1].start+1, obj.members[place-1].end-1)
+		m := &obj.members[place-1]
+		outlineElements(o, obj, m.start+1, obj.skeleton[m.start:m.end])
 	}
 	for _, v := range m.values {
 		if place := obj.found[v.id]; place != 0 {
@@ -270,17 +281,18 @@ func outlineOf(m *conversationMemory, obj *jsonObject) *outline {
 	return o
 }
 
-// outlineElements adds the elements of the conversation to an outline.
-func outlineElements(o *outline, obj *jsonObject, from, to int) {
-	all := obj.skeleton[from:to]
+// outlineElements adds the elements of the conversation to an outline: those of an array, whose elements
+// begin at an offset of the skeleton.
+func outlineElements(o *outline, obj *jsonObject, from int, array []byte) {
+	all := array[1 : len(array)-1]
 	var elements []struct{}
-	_ = json.Unmarshal(obj.skeleton[from-1:to+1], &elements)
+	_ = json.Unmarshal(array, &elements)
 	o.counts.elements = int32(len(elements))
 	o.counts.objects = int32(bytes.Count(all, openingBrace))
 	repeated := all
 	number := len(elements)
 	if bytes.Contains(all, cacheControl) {
-		repeated, number = withoutCacheMarks(obj.skeleton[from-1 : to+1])
+		repeated, number = withoutCacheMarks(array)
 	}
 	o.elements = placeOf(obj, from, from+len(repeated))
 	o.inside = skeletonCounts(repeated)

@@ -102,6 +102,8 @@ func newPathEndpoint(all *pathEndpoints, base *endpoint, path, model string) *en
 	own := *base
 	own.pathModel = model
 	own.cache = newDecisionCache(pathCacheMaxBytes)
+	own.versions = &promptVersions{}
+	own.prompt = promptAtPath(base.prompt, path)
 	all.mu.Lock()
 	if len(all.byPath) >= maxPathEndpoints {
 		all.byPath = map[string]*endpoint{}

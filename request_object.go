@@ -389,6 +389,7 @@ type edit struct {
 	from             int
 	to               int
 	value            []byte
+	bare             []byte // the value without inserted system prompts, if the edits of the decision insert any
 	fromPlaceholders int
 	toPlaceholders   int
 }

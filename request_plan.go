@@ -10,13 +10,15 @@ import (
 // plan is what a provider is sent for a request, and why.
 type plan struct {
 	decision   *decision
-	raw        []byte   // the client's body, as far as it was read
-	decoded    []byte   // the body that was decided on: the client's, decompressed, or what the instance before made of it
-	pieces     [][]byte // of the body that the provider is sent; nil: the client's body
-	path       string   // of the provider, escaped; empty: the client's
-	usageAdded bool     // an instance before requested the usage on the client's behalf
-	invalid    bool     // the request would be rejected, but in report mode
-	guarded    []string // what the rules for contents have found, as X-Ai-Policy lists it; nil: nothing
+	raw        []byte           // the client's body, as far as it was read
+	decoded    []byte           // the body that was decided on: the client's, decompressed, or what the instance before made of it
+	pieces     [][]byte         // of the body that the provider is sent; nil: the client's body
+	path       string           // of the provider, escaped; empty: the client's
+	usageAdded bool             // an instance before requested the usage on the client's behalf
+	invalid    bool             // the request would be rejected, but in report mode
+	prompts    *insertedPrompts // by the instances before, without which the body was decided on; nil: none
+	withdrawn  bool             // the instance has returned: what it has inserted is not for those after it
+	guarded    []string         // what the rules for contents have found, as X-Ai-Policy lists it; nil: nothing
 
 	form        *form       // nil: the body is none
 	streams     bool        // the body is not held in memory, and can be sent only once
@@ -119,7 +121,7 @@ func asReport(rules *modelRules, pl *plan, apiErr *apiError) *plan {
 		d.request.Stream = pl.decision.request.Stream
 	}
 	return &plan{
-		decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil,
+		decision: d, raw: pl.raw, decoded: pl.decoded, usageAdded: pl.usageAdded, invalid: apiErr != nil, prompts: pl.prompts,
 		form: pl.form, streams: pl.streams, stream: pl.stream, streamBytes: pl.streamBytes, textBytes: pl.textBytes,
 	}
 }

@@ -57,7 +57,10 @@ func readSmallMessage(reader *responseReader, body []byte) bool {
 		completion := usageDetails{ReasoningTokens: u.Output.ThinkingTokens}
 		reader.record.details = &smallResponse{
 			ID: members.ID, ServiceTier: u.ServiceTier, Choices: []smallChoice{{FinishReason: members.StopReason}},
-			Usage: smallUsage{CacheCreation: float64(u.CacheCreation), CacheRead: float64(u.CacheRead), CacheWrites: u.CacheWrites, Completion: completion},
+			Usage: smallUsage{
+				PromptTokens: input, CompletionTokens: u.OutputTokens,
+				CacheCreation: float64(u.CacheCreation), CacheRead: float64(u.CacheRead), CacheWrites: u.CacheWrites, Completion: completion,
+			},
 		}
 	}
 	return true

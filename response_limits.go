@@ -30,6 +30,7 @@ func applyLimit(w *responseWriter, maxBytes int64, maxDuration time.Duration, ca
 	if limit == nil {
 		limit = &responseLimit{}
 		w.limit = limit
+		w.treated = true
 		w.needsCleanup = true
 	}
 	limit.cancel = cancel

@@ -32,6 +32,9 @@ func scanFullWindow(w *responseWriter, err error) {
 	if err != nil {
 		w.writeErr = err
 	}
+	if w.recording != nil {
+		boundRecording(w)
+	}
 	if w.window != nil {
 		meterChunks(w)
 		rest := scanWindow(w.reader, w.window.Bytes(), false)

@@ -29,7 +29,9 @@ type responseWriter struct {
 	announcesTrailers bool           // the provider announced trailers
 	limit             *responseLimit // nil: the response is unlimited
 	countedOpen       bool           // the response is in the count of open streams
-	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, heldBytes, announcesTrailers, limit or countedOpen is set
+	recording         *recording     // nil: there is no cache
+	treated           bool           // limit or recording is set
+	needsCleanup      bool           // decoder, filtersUsage, opaque, heldStatus, heldBytes, announcesTrailers, limit, recording or countedOpen is set
 
 	errors    errorFormat // of the client's protocol
 	instance  string      // name of the middleware instance, for log lines
@@ -73,7 +75,7 @@ func (w *responseWriter) WriteHeader(status int) {
 		}
 	}
 	events := beginResponse(w, status, w.ResponseWriter.Header())
-	if w.limit != nil && !beginLimit(w) {
+	if w.treated && !beginTreated(w, status) {
 		return
 	}
 	if w.mayBeStream && holdHeader(w, status) {
@@ -168,6 +170,9 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 		return err
 	}
 	_, _ = w.window.Write(chunk)
+	if w.recording != nil {
+		recordChunk(w.recording, chunk)
+	}
 	begun := !w.reader.stream || w.call.FirstChunk > 0
 	if begun {
 		w.arrivals = append(w.arrivals, time.Since(w.start))

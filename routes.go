@@ -25,6 +25,7 @@ const (
 	governedPassthrough kind = "passthrough: governed" // forwarded with a governed model
 	passthrough         kind = "passthrough"           // forwarded unmodified
 	models              kind = "models"                // the list of allowed models
+	ownUsage            kind = "usage"                 // the usage report of the consumer that requests it
 	deny                kind = "deny"                  // refused
 )
 
@@ -41,7 +42,7 @@ const (
 // kinds are the values of Config.Routes in the order of error messages.
 var kinds = []string{
 	string(completions), string(embeddings), string(responses), string(messages), string(countMessages), string(generateContent), string(realtime),
-	string(models), string(passthrough), string(governedPassthrough), string(deny),
+	string(models), string(ownUsage), string(passthrough), string(governedPassthrough), string(deny),
 }
 
 // route assigns a kind to the paths that end in suffix, and to those that match pattern.
@@ -74,6 +75,9 @@ func parseRoutes(bad *problems, routes map[string]string, base string) []route {
 		}
 		if r.kind == models && strings.Contains(r.suffix, anyPath) {
 			bad.add("routes."+key, "%s requires a path without %q, such as /v1/models; the name of a model may follow it", models, anyPath)
+		}
+		if r.kind == ownUsage && strings.Contains(r.suffix, anyPath) {
+			bad.add("routes."+key, "%s requires a path without %q, such as /v1/usage", ownUsage, anyPath)
 		}
 		if r.kind == generateContent && !strings.HasSuffix(r.suffix, "/"+anyPath) {
 			bad.add("routes."+key, "%s requires a path that ends in /%s, such as /v1beta/models/%s", generateContent, anyPath, anyPath)

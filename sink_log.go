@@ -46,6 +46,7 @@ type callLine struct {
 	ErrorType         string            `json:"error.type,omitempty"`
 	Policy            string            `json:"chat_completion.policy,omitempty"`
 	Quota             string            `json:"chat_completion.quota,omitempty"`
+	Cached            bool              `json:"chat_completion.cached,omitempty"`
 	UsageEstimated    bool              `json:"chat_completion.usage.estimated,omitempty"`
 	DurationSeconds   float64           `json:"duration_seconds"`
 	GatewaySeconds    float64           `json:"gateway_seconds"`
@@ -85,6 +86,7 @@ func newLine(c *Call, semconv string) []byte {
 		ErrorType:         c.ErrorType,
 		Policy:            request.Policy,
 		Quota:             c.Quota,
+		Cached:            c.Cached,
 		UsageEstimated:    resp.Usage.Estimated,
 		DurationSeconds:   c.Duration.Seconds(),
 		GatewaySeconds:    c.GatewayDuration.Seconds(),

@@ -127,6 +127,7 @@ func fastSettings(t *testing.T, config OTLP) *otlpSettings {
 func startTestExporter(t *testing.T, s *otlpSettings, r *registry) (*exporter, func()) {
 	t.Helper()
 	startMetrics(r)
+	r.quotas = newMemoryStore() // that of the process has the counters of other tests, for which an export may take two requests
 	ctx, cancel := context.WithCancel(context.Background())
 	e := useExporter(ctx, s, r)
 	disconnect := func() {

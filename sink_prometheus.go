@@ -31,7 +31,7 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer recoverUngoverned(e.name, rw)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		rw.Header().Set("Allow", "GET, HEAD")
-		writePolicyError(rw, openAIErrors, notExposed(req.Method))
+		writePolicyError(rw, openAIErrors, notExposed(req.Method, "read the metrics"))
 		return
 	}
 	header := rw.Header()
@@ -57,9 +57,9 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func notExposed(method string) *apiError {
+func notExposed(method, purpose string) *apiError {
 	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Use GET to read the metrics."}
+		"Not allowed to " + shortened(method) + " here. Use GET to " + purpose + "."}
 }
 
 // acceptMaxBytes bounds how much of a header such as Accept is parsed. Prometheus sends 330 bytes.

@@ -69,6 +69,22 @@ func settleCharges(charges []charge, amounts []int64) {
 	}
 }
 
+// readCharges sets what is used of the counters of charges, and when their windows end. s is the store of
+// their policy; nil: the memory store. It reports for each charge whether its use is known, and changes no
+// counter.
+func readCharges(s *redisStore, charges []charge, ms int64) []bool {
+	if s == nil {
+		return readMemory(theMemoryStore, charges, ms)
+	}
+	return readShared(s, charges)
+}
+
+// isSharedCounter reports whether the counter of a charge is the one of all subjects beyond a bound, and of
+// requests in report mode that have no subject.
+func isSharedCounter(c *charge) bool {
+	return c.key == c.group.key+other
+}
+
 // amountKind is what of a request counts: an index of its amounts.
 type amountKind int
 

@@ -43,6 +43,8 @@ type counterGroup struct {
 	scope     string // name of the middleware; empty: the quota is shared
 	unit      string
 	maxSeries int
+	hold      time.Duration // of the charges
+	redis     any           // the *redisStore that has the counters, and what it says is here; nil: none (any: trap 30 of CONTRIBUTING.md)
 	window    *window
 	startMs   int64 // of the window; Unix time
 	endMs     int64
@@ -83,6 +85,8 @@ func useGroup(m *memoryStore, g *counterGroup) *counterGroup {
 		return g
 	}
 	known.maxSeries = g.maxSeries
+	known.hold = g.hold
+	known.redis = g.redis
 	return known
 }
 
@@ -244,6 +248,41 @@ func beginMinute(k *counter, ms int64, hold time.Duration) {
 	}
 	k.earlier = kept
 	k.latest = &reservations{minute: minute}
+}
+
+// readMemory is readCharges for the counters of this Traefik.
+func readMemory(m *memoryStore, charges []charge, ms int64) []bool {
+	isKnown := make([]bool, len(charges))
+	m.mu.Lock()
+	for i := range charges {
+		c := &charges[i]
+		g := c.group
+		c.used = 0
+		c.resetMs = g.endMs
+		isKnown[i] = !isSharedCounter(c)
+		if g.window != nil && (ms >= g.endMs || ms < g.startMs-minuteMs) { // as in currentCounter
+			_, c.resetMs = windowBounds(g.window, ms)
+			continue
+		}
+		if k := g.counters[c.key]; k != nil {
+			c.used = k.taken - expiredAmount(k, ms, c.hold)
+		} else if len(g.counters) >= maxSubjects {
+			isKnown[i] = false
+		}
+	}
+	m.mu.Unlock()
+	return isKnown
+}
+
+// expiredAmount returns what beginMinute would release of a counter.
+func expiredAmount(k *counter, ms int64, hold time.Duration) int64 {
+	expired := int64(0)
+	for _, r := range append([]*reservations{k.latest}, k.earlier...) {
+		if r != nil && r.minute <= (ms-hold.Milliseconds())/minuteMs {
+			expired += r.amount
+		}
+	}
+	return expired
 }
 
 // settleMemory releases the reservations of charges, and adds what counts. Counters of a window that

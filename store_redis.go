@@ -74,6 +74,37 @@ func reserveRedis(s *redisStore, charges []charge, amounts []int64) (bool, *redi
 	return readReserved(s, charges, reply)
 }
 
+// readRedis reads the counters of charges. It reports for each whether its use is known.
+func readRedis(s *redisStore, charges []charge) ([]bool, *redisFailure) {
+	conn, err := acquireConn(s.pool)
+	if err != nil {
+		return nil, &redisFailure{text: networkProblem(err)}
+	}
+	reply, failure := runScript(s.pool, conn, readScript, len(charges)+reserveWords, reservationTail(s, charges, noAmounts))
+	if failure != nil {
+		return nil, failure
+	}
+	return readLook(charges, reply)
+}
+
+// readLook sets what readCharges sets of charges.
+func readLook(charges []charge, reply []byte) ([]bool, *redisFailure) {
+	var numbers []int64
+	if json.Unmarshal(reply, &numbers) != nil || len(numbers) != 1+4*len(charges) {
+		return nil, &redisFailure{text: "unexpected reply"}
+	}
+	isKnown := make([]bool, len(charges))
+	for i := range charges {
+		c := &charges[i]
+		c.resetMs, c.used = numbers[1+4*i+2], numbers[1+4*i+3]
+		isKnown[i] = !isSharedCounter(c)
+	}
+	return isKnown, nil
+}
+
+// noAmounts are the amounts of a request that no provider has worked for.
+var noAmounts = []int64{0, 0, 0, 0, 0, 0, 0}
+
 // Words of the commands, without the keys of the counters.
 const (
 	reserveWords = 4

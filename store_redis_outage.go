@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -47,6 +48,25 @@ func reserveShared(s *redisStore, charges []charge, amounts []int64, ms int64) (
 		s.failures.CompareAndSwap(failures, 0)
 	}
 	return isOver, false
+}
+
+// readShared is readCharges for counters in Redis. While Redis is unavailable, the counters of this Traefik are
+// not what all have used.
+func readShared(s *redisStore, charges []charge) []bool {
+	unknown := make([]bool, len(charges))
+	failures := s.failures.Load()
+	if len(charges) == 0 || failures >= failuresToOpen {
+		return unknown
+	}
+	isKnown, failure := readRedis(s, charges)
+	if failure != nil {
+		recordStoreFailure(s, failure)
+		return unknown
+	}
+	if failures > 0 {
+		s.failures.CompareAndSwap(failures, 0)
+	}
+	return isKnown
 }
 
 // reserveWithoutRedis does what Config.Redis.OnError says. Quotas in report mode deny nothing.
@@ -268,4 +288,37 @@ var consequences = map[string]string{
 	onErrorLocal: "the counters of this Traefik apply until it is back",
 	onErrorDeny:  "requests with quotas are denied until it is back",
 	onErrorAllow: "no quota applies until it is back",
+}
+
+// refreshMirrors has the memory store show what the counters of charges in Redis are: other Traefiks change
+// them, too, and the replies to requests at the same time may have been mirrored in another order. It is for
+// people only, so its failures do not decide whether Redis counts as available.
+func refreshMirrors(s *redisStore, charges []charge) {
+	theRedisStoresMu.Lock()
+	isInUse := theRedisStores[s.settings.key] == s
+	theRedisStoresMu.Unlock()
+	if !isInUse || s.failures.Load() >= failuresToOpen {
+		return
+	}
+	conn, err := acquireConn(s.pool)
+	if err != nil {
+		return
+	}
+	reply, failure := runScript(s.pool, conn, readScript, len(charges)+reserveWords, reservationTail(s, charges, noAmounts))
+	if failure == nil {
+		mirrorReply(s, charges, reply)
+	}
+}
+
+// mirrorReply mirrors the counters of charges in a reply.
+func mirrorReply(s *redisStore, charges []charge, reply []byte) {
+	if _, failure := readLook(charges, reply); failure != nil {
+		return
+	}
+	var numbers []int64
+	_ = json.Unmarshal(reply, &numbers) // as readLook
+	for i := range charges {
+		charges[i].nowMs = numbers[0]
+	}
+	mirrorCharges(s.memory, charges)
 }

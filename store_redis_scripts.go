@@ -50,6 +50,8 @@ end
 // and for each key what was reserved, the start of the window, its end, and what was used before,
 // reservations included.
 //
+// look has the arguments of reserve, reserves nothing, and writes nothing. It returns the same.
+//
 // settle has, for each key but the first: length and offset of the window, the start of the window
 // that was charged, the minute and the size of the reservation, and what was used. A counter is in
 // that window or it is not charged. The first key holds the number of the last settlement of a
@@ -119,8 +121,7 @@ local function begin(key, start, stop)
   if stop > 0 then redis.call('PEXPIREAT', key, whole(stop)) end
 end
 
-local function reserve(time)
-  local minute = floor(time / 60000)
+local function read(time)
   local word = string.gmatch(ARGV[1], '%S+')
   local counters, isRefused = {}, false
   for i, key in ipairs(KEYS) do
@@ -149,6 +150,23 @@ local function reserve(time)
     if c.enforce == '1' and not isLess(c.high, c.low, c.limitHigh, c.limitLow) then isRefused = true end
     counters[i] = c
   end
+  return counters, isRefused
+end
+
+local function look(time)
+  local reply = {whole(time)}
+  for _, c in ipairs(read(time)) do
+    table.insert(reply, '0')
+    table.insert(reply, whole(c.start))
+    table.insert(reply, whole(c.stop))
+    table.insert(reply, text(c.high, c.low))
+  end
+  return '[' .. table.concat(reply, ',') .. ']'
+end
+
+local function reserve(time)
+  local minute = floor(time / 60000)
+  local counters, isRefused = read(time)
   local reply = {whole(time)}
   for i, key in ipairs(KEYS) do
     local c = counters[i]
@@ -207,4 +225,5 @@ end
 var (
 	reserveScript = newRedisScript(counterFunctions + serverTime + "return reserve(now())")
 	settleScript  = newRedisScript(counterFunctions + serverTime + "return settle(now())")
+	readScript    = newRedisScript(counterFunctions + serverTime + "return look(now())")
 )

@@ -107,7 +107,7 @@ func (r *server) do(words ...string) string {
 	}
 	var lines []string
 	for ; count > 0; count-- {
-		_, text, err := readReply(reader)
+		_, text, err := readReply(reader, replyMaxBytes)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -188,6 +188,7 @@ return table.concat(out, '\n')`
 var (
 	reserveAt = newRedisScript(counterFunctions + "return reserve(tonumber(ARGV[2]))")
 	settleAt  = newRedisScript(counterFunctions + "return settle(tonumber(ARGV[3]))")
+	lookAt    = newRedisScript(counterFunctions + "return look(tonumber(ARGV[2]))")
 )
 
 // runAt runs a script at a time.
@@ -247,6 +248,16 @@ func TestServerEqualsMemory(t *testing.T) {
 				p.memory = append(p.memory, c)
 				c.group = useGroup(testMemory(t), &counterGroup{key: key, window: windows[w], maxSeries: 1000}) // the mirror
 				p.redis = append(p.redis, c)
+			}
+			look := runAt(t, s, lookAt, len(p.redis)+reserveWords, reservationTail(s, p.redis, amounts), ms)
+			if _, failure := readLook(p.redis, look); failure != nil {
+				t.Fatalf("seed %d, step %d: %s", seed, step, failure.text)
+			}
+			readMemory(memory, p.memory, ms)
+			for i := range p.redis {
+				if got, want := &p.redis[i], &p.memory[i]; got.used != want.used || got.window != nil && got.resetMs != want.resetMs {
+					t.Fatalf("seed %d, step %d, charge %d looked up: got %+v, want %+v", seed, step, i, *got, *want)
+				}
 			}
 			isOver := reserveMemory(memory, p.memory, amounts, ms)
 			reply := runAt(t, s, reserveAt, len(p.redis)+reserveWords, reservationTail(s, p.redis, amounts), ms)
@@ -598,4 +609,28 @@ func TestServerMemory(t *testing.T) {
 	}
 	token, _ := strconv.Atoi(r.do("MEMORY", "USAGE", s.settings.keyPrefix+"sent:"+s.pool.name+":1"))
 	t.Logf("a counter with a key of %d bytes takes %d bytes, what is kept for a connection %d", len(key), bytes, token)
+}
+
+// TestServerLooks: reading a counter changes nothing of it, not even what has expired.
+func TestServerLooks(t *testing.T) {
+	r := startServer(t)
+	s := r.store(t, Redis{})
+	key := s.settings.keyPrefix + "quota:" + t.Name() + ":a"
+	charges := testCharges(t, "a", "b")
+	start, _ := windowBounds(&window{lengthMs: dayMs}, time.Now().UnixMilli())
+	r.do("HSET", key, "w", strconv.FormatInt(start, 10), "u", "9007199254740993", "r1", "5", fmt.Sprintf("r%d", time.Now().UnixMilli()/minuteMs), "2")
+	before := r.do("HGETALL", key)
+	isKnown, failure := readRedis(s, charges)
+	if failure != nil {
+		t.Fatal(failure.text)
+	}
+	if got, want := fmt.Sprint(isKnown, charges[0].used, charges[1].used), "[true true] 9007199254740995 0"; got != want {
+		t.Errorf("known and used: got %s, want %s", got, want)
+	}
+	if got := r.do("HGETALL", key); got != before {
+		t.Errorf("the counter: got %q, want %q", got, before)
+	}
+	if got := r.do("DBSIZE"); got != "1" {
+		t.Errorf("keys: got %s, want 1", got)
+	}
 }

@@ -29,6 +29,9 @@ var theRegistry = newRegistry()
 // startTelemetry starts what runs until ctx ends.
 func startTelemetry(ctx context.Context, t *telemetry) {
 	startMetrics(t.registry)
+	if t.contentMaxBytes > 0 {
+		expectContent(t.registry)
+	}
 	if t.otlp == nil {
 		return
 	}

@@ -37,26 +37,34 @@ type registry struct {
 	started        time.Time // zero until the first middleware
 	pending        []*Call   // not yet aggregated
 	series         map[string]*series
-	ordered        []*series        // in order of creation
+	ordered        []*series // in order of creation
+	consumers      map[string]*consumerSeries
 	knownModels    map[string]bool  // models of requests that a provider has served
 	responseModels map[string]bool  // models that those responses name
 	enforced       map[string]int64 // calls by Request.Policy in enforce mode
 	reported       map[string]int64 // the same in report mode
 	lost           map[string]int64 // by kind
 	unknownCosts   map[string]int64 // calls without a cost, by reason and model
+	caches         map[string]int64 // requests at caches, by middleware and result
 	streams        atomic.Int64     // open event streams
+	keepsCalls     bool             // a dashboard shows the latest calls
+	hasContent     bool             // calls may have content, which the latest are kept without
+	recent         []*Call          // the latest, the last of which is the newest; of a batch, all are
+	kept           int64            // calls that ever were among them
 	quotas         *memoryStore     // whose counters are metrics, too; nil: none
 }
 
 func newRegistry() *registry {
 	return &registry{
 		series:         map[string]*series{},
+		consumers:      map[string]*consumerSeries{},
 		knownModels:    map[string]bool{},
 		responseModels: map[string]bool{},
 		enforced:       map[string]int64{},
 		reported:       map[string]int64{},
 		lost:           map[string]int64{},
 		unknownCosts:   map[string]int64{},
+		caches:         map[string]int64{},
 	}
 }
 
@@ -206,6 +214,9 @@ func aggregate(r *registry) {
 			}
 		}
 	}
+	if r.keepsCalls {
+		keepCalls(r, calls)
+	}
 	if len(r.enforced) > maxPolicyTexts || len(r.reported) > maxPolicyTexts {
 		r.enforced, r.reported = countDecisions(r.enforced), countDecisions(r.reported)
 	}
@@ -236,6 +247,7 @@ func seriesOf(r *registry, c *Call, model, responseModel string) *series {
 	key := seriesKey(target.key, model, responseModel, c.ErrorType, labels)
 	if r.series[key] == nil && len(r.series) >= target.MaxSeries {
 		r.lost[lostSeries]++
+		loseConsumer(r, c)
 		model, responseModel = otherOf(model), otherOf(responseModel)
 		for i := 1; i < len(labels); i += 2 {
 			labels[i] = other
@@ -260,6 +272,7 @@ func seriesOf(r *registry, c *Call, model, responseModel string) *series {
 	}
 	r.series[key] = s
 	r.ordered = append(r.ordered, s)
+	indexConsumer(r, c, s)
 	return s
 }
 
@@ -319,6 +332,7 @@ func collect(r *registry, semconv string) []metric {
 		{gatewayDuration, points[gatewayHistogram]},
 		{callCost, costs},
 		{unknownCosts, unknownCostPoints(r)},
+		{cacheRequests, cachePoints(r)},
 		{policyDecisions, decisions},
 		{activeStreams, []point{{count: r.streams.Load()}}},
 		{telemetryDropped, lost},

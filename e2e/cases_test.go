@@ -76,7 +76,7 @@ func replayWith(t *testing.T, find backends.Binary) {
 		Binary:    binary,
 		AccessLog: true,
 		AccessLogHeaders: []string{replay.CaseHeader, "X-Ai-Model", "X-Ai-Policy", "X-Ai-Input-Tokens", "X-Ai-Output-Tokens", "X-Ai-Ttft-Ms", "X-Ai-Error-Type", "X-Ai-Attempts",
-			"X-Ai-Consumer", "X-Ai-Group", "X-Ai-Cost", "X-Ai-Quota"},
+			"X-Ai-Consumer", "X-Ai-Group", "X-Ai-Cost", "X-Ai-Quota", "X-Ai-Cache"},
 	})
 	dynamic := gateway.Dynamic{
 		Routers:     map[string]gateway.Router{},

@@ -58,6 +58,7 @@ func clientRoutes(t *testing.T, provider *fake) gateway.Dynamic {
 	} {
 		refusing["quota-spent-"+client] = refusing["quota-spent"]
 	}
+	refusing["house-rule"] = map[string]any{"prompt": map[string]any{"system": map[string]any{"text": "Answer in one sentence."}, "forbidClientSystem": true}}
 	refusing["quota-second-anthropic"] = refusing["quota-second"]
 	for name, keys := range refusing {
 		dynamic.Middlewares[name] = gateway.Plugin(configuration(keys))

@@ -243,10 +243,10 @@ func (j *judge) load(config map[string]any) error {
 // beyondJSONSchema are the problems, as parts of the plugin's errors, that the JSON Schema does not
 // know, with the reasons.
 var beyondJSONSchema = []struct{ reason, problems string }{
-	{"it depends on other keys", `has no effect|requires a model|requires "modelPattern"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|only serves metrics|carries the model|would publish credentials|must be set with|require "token"|must be an amount in USD|is set by "consumers"|must be set, such as|quotas\[0\]\.window: must be .* got ""|must not be false beside|cannot be set with`},
+	{"it depends on other keys", `has no effect|requires a model|requires "modelPattern"|requires "redis"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|only serves (?:metrics|the dashboard)|carries the model|would publish credentials|must be set with|require "token"|must be an amount in USD|is set by "consumers"|cannot be used with a rule|must be set, such as|quotas\[0\]\.window: must be .* got ""|must not be false beside|cannot be set with`},
 	{"it depends on other names", `duplicate header name|is another spelling|the same name in Prometheus|mean the same paths|unknown group|is also a (?:name|key)|is also the (?:name|key) of|is also a key of|has no price`},
 	{"it depends on the environment", `cannot be read|can be read|no PEM certificate|a PEM certificate and its key|urn:k8s:secret|environment variable`},
-	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|params\.extra\.|invalid model name`},
+	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|cache\.routes: must be|params\.extra\.|invalid model name`},
 	{"a text has a syntax", `must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:|must be a name of at most|must be the name of a model|must be a time|must be set, to the SHA-256|must be sha256:|host:port|no spaces|unknown reference`},
 	{"a text, or what it refers to, is JSON", `consumers\.from: |prices\.from: `},
 	{"a member has a name that the plugin does not know", `serviceTiers`},
@@ -395,6 +395,7 @@ var contexts = map[string]string{
 	"port":                                  `{"host": "one"}`,
 	"prices.models.*.tiers":                 `{"prices": {"models": {"name": {"input": 1, "output": 1, "tiers": [{"over": 1, "input": 1}]}}}}`,
 	"prices.models.*.serviceTiers":          `{"prices": {"models": {"name": {"input": 1}}}}`,
+	"prompt.system.mode":                    `{"prompt": {"system": {"text": "text"}}}`,
 	"prices.trustReported":                  `{"prices": {"models": {"*": {"input": 1}}}}`,
 	"quotas":                                `{"prices": {"models": {"*": {"input": 1}}}, "quotas": [{"name": "one", "unit": "cost", "limit": "1", "window": "1M"}]}`,
 	"redis":                                 `{"quotas": [{"name": "one", "unit": "requests", "limit": 1, "window": "1M"}]}`,

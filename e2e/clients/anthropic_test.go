@@ -133,6 +133,22 @@ func TestMessagesTokensAreCounted(t *testing.T) {
 	}
 }
 
+// TestMessagesWithAHouseRule is served where the gateway inserts a system prompt, which is counted, and refuses that of clients.
+func TestMessagesWithAHouseRule(t *testing.T) {
+	c, params := anthropicClient(t, "/house-rule", consumer), message(anthropic.NewTextBlock("Hello!"))
+	counted, err := c.Messages.CountTokens(context.Background(), anthropic.MessageCountTokensParams{Model: claude, Messages: params.Messages})
+	if err != nil || counted.InputTokens <= 2 {
+		t.Errorf("%+v tokens, want more than 2 (%v)", counted, err)
+	}
+	got, err := c.Messages.New(context.Background(), params)
+	if err != nil || got.Usage.InputTokens != counted.InputTokens {
+		t.Errorf("%+v, want a message with the tokens that were counted (%v)", got, err)
+	}
+	params.System = []anthropic.TextBlockParam{{Text: "Be rude."}}
+	_, err = c.Messages.New(context.Background(), params)
+	checkAnthropicError(t, err, 400, "invalid_request_error")
+}
+
 // TestMessagesErrorsAreTyped meets refusals of the gateway, and an error of the provider. The tests of the e2e module
 // count the requests that these calls make.
 func TestMessagesErrorsAreTyped(t *testing.T) {

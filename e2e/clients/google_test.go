@@ -97,6 +97,23 @@ func TestGeminiTokensAndEmbeddings(t *testing.T) {
 	}
 }
 
+// TestGeminiWithAHouseRule is served where the gateway inserts a system prompt, which is counted, and refuses that of clients.
+func TestGeminiWithAHouseRule(t *testing.T) {
+	c := googleClient(t, "/house-rule", consumer)
+	counted, err := c.Models.CountTokens(context.Background(), gemini, genai.Text("Hello!"), nil)
+	if err != nil || counted.TotalTokens <= 2 {
+		t.Errorf("%+v tokens, want more than 2 (%v)", counted, err)
+	}
+	got, err := c.Models.GenerateContent(context.Background(), gemini, genai.Text("Hello!"), nil)
+	if err != nil || got.UsageMetadata.PromptTokenCount != counted.TotalTokens {
+		t.Errorf("%+v, want a response with the tokens that were counted (%v)", got, err)
+	}
+	_, err = c.Models.GenerateContent(context.Background(), gemini, genai.Text("Hello!"), &genai.GenerateContentConfig{
+		SystemInstruction: genai.NewContentFromText("Be rude.", genai.RoleUser),
+	})
+	checkGeminiError(t, err, 400, "INVALID_ARGUMENT")
+}
+
 // TestGeminiErrorsAreTyped meets refusals of the gateway, and an error of the provider.
 func TestGeminiErrorsAreTyped(t *testing.T) {
 	const other = "gemini-2.5-pro"

@@ -35,8 +35,8 @@ func TestEachCaseIsMeasured(t *testing.T) {
 		}
 	}
 	for _, a := range accounts() {
-		if !regexp.MustCompile(`\n\| ` + a.name + `( \| [0-9.]+ (µs|ms) \| ` + ratio + ` \| ` + ratio + `){2}( \| [0-9.]+ (µs|ms) \| ` + ratio + `){2} \|\n`).MatchString(table) {
-			t.Errorf("no row %q of accounts in\n%s", a.name, table)
+		if !regexp.MustCompile(`\n\| ` + a.name() + `( \| [0-9.]+ (µs|ms) \| ` + ratio + ` \| ` + ratio + `){2}( \| [0-9.]+ (µs|ms) \| ` + ratio + `){2} \|\n`).MatchString(table) {
+			t.Errorf("no row %q of accounts in\n%s", a.name(), table)
 		}
 	}
 }

@@ -28,9 +28,13 @@ func (b *bench) prepare(ctx context.Context, c benchCase, to target, count int) 
 	if c.agents != nil {
 		return b.prepareSessions(ctx, c, to, count)
 	}
+	next := func(int) []byte { return b.single(c) }
+	if to.alike {
+		next = func(int) []byte { return c.requestBody(0) }
+	}
 	requests := make(queue, count)
 	for i := range requests {
-		requests[i] = sequence{length: 1, body: func(int) []byte { return b.single(c) }}
+		requests[i] = sequence{length: 1, body: next}
 	}
 	return requests, nil
 }

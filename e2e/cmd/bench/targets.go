@@ -33,6 +33,7 @@ type target struct {
 	gateway   *gateway.Gateway // nil for other gateways
 	governed  bool             // the upstream receives the enforced model, parameters and key
 	noStreams bool             // it does not forward events immediately
+	alike     bool             // all requests are the same, and their response may be a stored one
 }
 
 // model returns the model that the upstream must receive.

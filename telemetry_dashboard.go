@@ -1,0 +1,402 @@
+package chatcompletion
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// maxPages bounds the pages that are open at a time.
+const maxPages = 100
+
+// dashboardPace is when a dashboard does what.
+type dashboardPace struct {
+	poll   time.Duration // between two looks for calls, while a page is open
+	update time.Duration // between two updates of the pages
+	ping   time.Duration // between two signs of life
+	look   time.Duration // between two looks at counters in Redis, while a page is open
+	linger time.Duration // how long the history is kept without an instance and without a page
+}
+
+var defaultDashboardPace = dashboardPace{
+	poll: 250 * time.Millisecond, update: 750 * time.Millisecond, ping: 15 * time.Second, look: 2 * time.Second, linger: time.Minute,
+}
+
+// dashboard is what all instances with a dashboard have in common. It lives as long as the process, so that
+// pages stay open when a new configuration is loaded. Its goroutine runs while there is an instance or a
+// page: it ends the steps of the history and, while a page is open, makes each update once for all pages.
+//
+// Requests to providers never wait for its locks. It takes theirs for a few steps at a time, and never
+// while it makes JSON.
+type dashboard struct {
+	registry      *registry
+	pace          dashboardPace
+	notifications chan bool // capacity 1; empty unless notified is set
+
+	turn  sync.Mutex // of the board; taken before mu
+	board *board     // nil: the goroutine does not run
+
+	mu       sync.Mutex
+	changes  *sync.Cond // of what pages wait for
+	users    int        // instances
+	pages    int        // that are open
+	left     time.Time  // when the last user or page left
+	running  bool       // the goroutine runs
+	notified bool
+	looks    bool  // it looks at Redis in the background
+	version  int64 // of what pages show: the number of updates
+	update   []byte
+	pings    int64
+
+	// Only who holds turn uses the fields below.
+
+	sent            time.Time // the latest update
+	checked         time.Time // when the board was read for one
+	pinged          time.Time
+	looked          time.Time // at Redis
+	snapshot        []byte    // the latest for pages
+	snapshotVersion int64
+	snapshotMade    time.Time
+}
+
+// theDashboard is the dashboard of this Traefik process; nil: there has been no instance.
+var (
+	theDashboardMu sync.Mutex
+	theDashboard   *dashboard
+)
+
+// sharedDashboard returns the dashboard of this Traefik process. It makes it with the first instance:
+// package variables must not read others (traefik/yaegi#1585).
+func sharedDashboard() *dashboard {
+	theDashboardMu.Lock()
+	defer theDashboardMu.Unlock()
+	if theDashboard == nil {
+		theDashboard = newDashboard(theRegistry, defaultDashboardPace)
+	}
+	return theDashboard
+}
+
+func newDashboard(r *registry, pace dashboardPace) *dashboard {
+	d := &dashboard{registry: r, pace: pace, notifications: make(chan bool, 1)}
+	d.changes = sync.NewCond(&d.mu)
+	return d
+}
+
+// page is an open page.
+type page struct {
+	version int64 // that it shows
+	pings   int64
+	isGone  bool // its client has left
+}
+
+// useDashboard starts the dashboard. The caller is a user of it until ctx is done.
+func useDashboard(ctx context.Context, d *dashboard) {
+	d.turn.Lock()
+	d.mu.Lock()
+	d.users++
+	startBoard(d)
+	d.mu.Unlock()
+	d.turn.Unlock()
+	if done := ctx.Done(); done != nil {
+		go leaveDashboard(d, done)
+	}
+}
+
+// leaveDashboard waits until a user is done, and removes it.
+func leaveDashboard(d *dashboard, done <-chan struct{}) {
+	defer recoverGoroutine("expose")
+	<-done
+	d.mu.Lock()
+	d.users--
+	d.left = time.Now()
+	wakeBoard(d)
+	d.mu.Unlock()
+}
+
+// startBoard starts the goroutine if it is not running. The caller holds both locks.
+func startBoard(d *dashboard) {
+	if d.running {
+		return
+	}
+	d.running = true
+	setKeeping(d.registry, true)
+	d.board = newBoard(d.registry, time.Now().UnixMilli())
+	go watch(d)
+}
+
+// openPage adds a page. It returns nil if there are too many.
+func openPage(d *dashboard) *page {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pages >= maxPages {
+		return nil
+	}
+	d.pages++
+	startBoard(d)
+	wakeBoard(d)
+	return &page{}
+}
+
+func closePage(d *dashboard) {
+	d.mu.Lock()
+	d.pages--
+	d.left = time.Now()
+	wakeBoard(d)
+	d.mu.Unlock()
+}
+
+// watch is the goroutine of a dashboard.
+func watch(d *dashboard) {
+	defer recoverGoroutine("expose")
+	for watchStep(d) {
+	}
+}
+
+// watchStep waits until something is due, does it, and reports whether the goroutine continues. It
+// recovers from panics, since a panic that left the goroutine would end Traefik.
+func watchStep(d *dashboard) (goesOn bool) {
+	goesOn = true
+	defer recoverGoroutine("expose")
+	awaitTick(d)
+	now := time.Now()
+	if endBoard(d, now) {
+		goesOn = false
+		return goesOn
+	}
+	tendBoard(d, now)
+	return goesOn
+}
+
+// awaitTick blocks until a step may be over or, while a page is open, an update may be due. Ticks are at
+// whole multiples of their interval, so that an update and the end of a step coincide.
+func awaitTick(d *dashboard) {
+	d.mu.Lock()
+	interval := shortStepMs * time.Millisecond
+	if d.users == 0 && d.pace.linger < interval {
+		interval = d.pace.linger
+	}
+	if d.pages > 0 {
+		interval = d.pace.poll
+	}
+	d.mu.Unlock()
+	now := time.Now()
+	timer := time.AfterFunc(now.Truncate(interval).Add(interval).Sub(now), waker(d))
+	<-d.notifications
+	timer.Stop()
+	d.mu.Lock()
+	d.notified = false
+	d.mu.Unlock()
+}
+
+// waker returns the function that a timer calls.
+func waker(d *dashboard) func() {
+	return func() {
+		defer recoverGoroutine("expose")
+		d.mu.Lock()
+		wakeBoard(d)
+		d.mu.Unlock()
+	}
+}
+
+// wakeBoard has the goroutine look what is due. It does not block. The caller holds the lock mu.
+func wakeBoard(d *dashboard) {
+	if !d.notified {
+		d.notified = true
+		d.notifications <- true
+	}
+}
+
+// endBoard reports whether the dashboard has been without users and pages for pace.linger. If so, it
+// forgets everything.
+func endBoard(d *dashboard, now time.Time) bool {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users > 0 || d.pages > 0 || now.Before(d.left.Add(d.pace.linger)) {
+		return false
+	}
+	d.running = false
+	d.board = nil
+	d.snapshot = nil
+	d.update = nil
+	setKeeping(d.registry, false)
+	return true
+}
+
+// tendBoard ends the steps that are over, and sends pages what is due.
+func tendBoard(d *dashboard, now time.Time) {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	endSteps(d.board, now.UnixMilli())
+	d.mu.Lock()
+	hasPages := d.pages > 0
+	d.mu.Unlock()
+	if !hasPages {
+		return
+	}
+	if isUpdateDue(d, now) {
+		updatePages(d, now)
+	}
+	if now.Sub(d.looked) >= d.pace.look {
+		d.looked = now
+		startLook(d)
+	}
+	if now.Sub(d.pinged) >= d.pace.ping {
+		d.pinged = now
+		d.mu.Lock()
+		d.pings++
+		d.changes.Broadcast()
+		d.mu.Unlock()
+	}
+}
+
+// startLook looks at the counters in Redis in the background, unless the look before still does: a Redis
+// that hangs must not delay pages. The caller holds turn.
+func startLook(d *dashboard) {
+	looks, next := nextLooks(d.board.quotas, d.board.lookFrom)
+	if looks == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.looks {
+		d.looks = true
+		d.board.lookFrom = next
+		go lookInBackground(d, looks)
+	}
+}
+
+func lookInBackground(d *dashboard, looks []*storeLook) {
+	defer recoverGoroutine("expose")
+	defer endLook(d)
+	for _, look := range looks {
+		refreshMirrors(look.redis, look.charges)
+	}
+}
+
+// endLook ends a look in the background.
+func endLook(d *dashboard) {
+	d.mu.Lock()
+	d.looks = false
+	d.mu.Unlock()
+}
+
+// isUpdateDue reports whether pages may get an update: at the latest d.pace.update after the last look, and
+// at the next tick after a call. Ticks are never quite in time.
+func isUpdateDue(d *dashboard, now time.Time) bool {
+	least := d.pace.update - d.pace.poll/2
+	if now.Sub(d.sent) < least {
+		return false
+	}
+	return now.Sub(d.checked) >= least || hasNews(d.board)
+}
+
+// updatePages reads everything, and sends what has changed to all pages. The caller holds turn.
+func updatePages(d *dashboard, now time.Time) {
+	ms := now.UnixMilli()
+	readBoard(d.board, ms)
+	d.checked = now
+	update := takeUpdate(d.board, ms)
+	if update == nil {
+		return
+	}
+	d.sent = now
+	frame := eventFrame("update", update)
+	d.mu.Lock()
+	d.version++
+	d.update = frame
+	d.changes.Broadcast()
+	d.mu.Unlock()
+}
+
+// eventFrame returns an event as its bytes are sent.
+func eventFrame(name string, document []byte) []byte {
+	return []byte("event: " + name + "\ndata: " + string(document) + "\n\n")
+}
+
+// pingFrame is a comment, which shows that the connection is alive.
+var pingFrame = []byte(": ping\n\n")
+
+// firstFrame returns the event with everything, for a page that is new or was too slow.
+func firstFrame(d *dashboard, p *page) []byte {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	now := time.Now()
+	if now.Sub(d.checked) > 2*d.pace.update { // no page was open
+		updatePages(d, now)
+	}
+	d.mu.Lock()
+	p.version = d.version
+	d.mu.Unlock()
+	if d.snapshot == nil || d.snapshotVersion != p.version || now.Sub(d.snapshotMade) >= d.pace.update {
+		d.snapshot = eventFrame("snapshot", snapshotJSON(d.board, now.UnixMilli(), d.board.sentID))
+		d.snapshotVersion = p.version
+		d.snapshotMade = now
+	}
+	return d.snapshot
+}
+
+// nextFrame waits for what a page is sent next; nil: its client has left.
+func nextFrame(d *dashboard, p *page) []byte {
+	d.mu.Lock()
+	for !p.isGone && p.version == d.version && p.pings == d.pings {
+		d.changes.Wait()
+	}
+	isGone, isPing, isNext, update := p.isGone, p.version == d.version, p.version+1 == d.version, d.update
+	if isPing {
+		p.pings = d.pings
+	} else if isNext {
+		p.version = d.version
+	}
+	d.mu.Unlock()
+	switch {
+	case isGone:
+		return nil
+	case isPing:
+		return pingFrame
+	case isNext:
+		return update
+	}
+	return firstFrame(d, p)
+}
+
+// awaitClient waits until the client of a page has left.
+func awaitClient(d *dashboard, p *page, done <-chan struct{}) {
+	defer recoverGoroutine("expose")
+	<-done
+	d.mu.Lock()
+	p.isGone = true
+	d.changes.Broadcast()
+	d.mu.Unlock()
+}
+
+// wholeSnapshot returns all that there is at this instant.
+func wholeSnapshot(d *dashboard) []byte {
+	lookNow(d)
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	ms := time.Now().UnixMilli()
+	b := d.board
+	if b == nil { // the last instance has left
+		b = newBoard(d.registry, ms)
+	}
+	readBoard(b, ms)
+	return snapshotJSON(b, ms, b.callID)
+}
+
+// lookNow looks at the counters in Redis.
+func lookNow(d *dashboard) {
+	d.turn.Lock()
+	var looks []*storeLook
+	if b, m := d.board, d.registry.quotas; b != nil && m != nil {
+		b.quotas = readQuotas(m, b.quotas, time.Now().UnixMilli())
+		looks, b.lookFrom = nextLooks(b.quotas, b.lookFrom)
+	}
+	d.turn.Unlock()
+	for _, look := range looks {
+		refreshMirrors(look.redis, look.charges)
+	}
+}
