@@ -32,12 +32,12 @@ type responseGuard struct {
 type guardedForm int
 
 const (
-	formUnknown    guardedForm = iota // its first bytes decide
-	formDocument                      // as a whole, when it is complete
-	formEvents                        // event by event
-	formMedia                         // not: it is no text
-	formUnreadable                    // it cannot be
-	formEnded                         // nothing more of it is sent
+	guardsUnknown    guardedForm = iota // its first bytes decide
+	guardsDocument                      // as a whole, when it is complete
+	guardsEvents                        // event by event
+	guardsNothing                       // not: it is no text
+	guardsUnreadable                    // it cannot be
+	guardHasEnded                       // nothing more of it is sent
 )
 
 // maxGuardedBytes bounds a response that is held until it has been inspected as a whole.
@@ -116,7 +116,7 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.ResponseWriter.WriteHeader(status)
 		return
 	}
-	if g.status != 0 || g.form != formUnknown {
+	if g.status != 0 || g.form != guardsUnknown {
 		return // the first one counts
 	}
 	g.status = status
@@ -132,26 +132,26 @@ func (g *responseGuard) WriteHeader(status int) {
 		delete(header, "Content-Encoding")
 		delete(header, "Content-Length")
 	case encoding != "" && encoding != "identity":
-		g.form = formUnreadable
+		g.form = guardsUnreadable
 	case mediaTypes.MatchString(types) && !generatesText(g.w.reader.kind):
-		g.form = formMedia
+		g.form = guardsNothing
 		sendInspected(g, nil)
 	}
-	if g.form == formUnknown && eventStreamType.MatchString(types) {
+	if g.form == guardsUnknown && eventStreamType.MatchString(types) {
 		beginGuardedStream(g, false)
 	}
 }
 
 // beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
 func beginGuardedStream(g *responseGuard, array bool) {
-	g.form = formEvents
+	g.form = guardsEvents
 	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string]*textChannel{}}
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
 // Write takes a chunk of the response.
 func (g *responseGuard) Write(chunk []byte) (int, error) {
-	if g.status == 0 && g.form == formUnknown {
+	if g.status == 0 && g.form == guardsUnknown {
 		g.WriteHeader(http.StatusOK)
 	}
 	if g.decoder != nil {
@@ -167,19 +167,19 @@ func guardChunk(g *responseGuard, chunk []byte) {
 		return
 	}
 	switch g.form {
-	case formEvents:
+	case guardsEvents:
 		if g.stream.array {
 			guardElements(g, chunk, false)
 		} else if !guardKnownEvents(g, chunk) {
 			guardEvents(g, chunk)
 		}
-	case formUnknown:
+	case guardsUnknown:
 		detectForm(g, chunk)
-	case formDocument:
+	case guardsDocument:
 		holdDocument(g, chunk)
-	case formMedia:
+	case guardsNothing:
 		sendInspected(g, chunk)
-	case formUnreadable:
+	case guardsUnreadable:
 		blockUninspected(g)
 		sendRest(g, chunk)
 	}
@@ -200,7 +200,7 @@ func detectForm(g *responseGuard, chunk []byte) {
 	case mayBeginEvent(text):
 		return
 	default:
-		g.form = formDocument
+		g.form = guardsDocument
 	}
 	g.buffer = nil
 	guardChunk(g, held)
@@ -236,16 +236,16 @@ func endGuard(g *responseGuard, isWhole bool) {
 	if g.decoder != nil && g.decoder.close() != nil {
 		isWhole = false
 	}
-	if g.form == formUnknown && len(g.buffer) > 0 {
-		g.form = formDocument
+	if g.form == guardsUnknown && len(g.buffer) > 0 {
+		g.form = guardsDocument
 	}
 	switch {
-	case g.form == formEvents:
+	case g.form == guardsEvents:
 		endGuardedStream(g)
-	case g.form == formDocument && isWhole:
+	case g.form == guardsDocument && isWhole:
 		endDocument(g)
 	}
-	if isWhole && g.form != formEnded {
+	if isWhole && g.form != guardHasEnded {
 		sendInspected(g, nil)
 	}
 	if g.w.status == 0 && g.w.heldStatus == 0 && g.status != 0 && !isWhole {
@@ -262,7 +262,7 @@ func endGuardedStream(g *responseGuard) {
 		g.buffer = nil
 		isOpen = guardEvent(g, rest)
 	}
-	if isOpen && g.form == formEvents && endChannels(g, "", "") {
+	if isOpen && g.form == guardsEvents && endChannels(g, "", "") {
 		sendDecided(g)
 	}
 	sendRest(g, nil)
@@ -292,7 +292,7 @@ func blockMatch(g *responseGuard, r *guardRule) bool {
 // it is sent as it is. It returns false: nothing more is inspected.
 func blockUninspected(g *responseGuard) bool {
 	if g.rules.enforced == nil {
-		g.form = formMedia
+		g.form = guardsNothing
 		return false
 	}
 	return blockResponse(g, responseNotInspected())
@@ -300,7 +300,7 @@ func blockUninspected(g *responseGuard) bool {
 
 // sendRest sends what is held of a response, and the rest of a chunk, if they are not inspected anymore.
 func sendRest(g *responseGuard, rest []byte) {
-	if g.form != formMedia {
+	if g.form != guardsNothing {
 		return
 	}
 	var all []byte
@@ -319,7 +319,7 @@ func sendRest(g *responseGuard, rest []byte) {
 
 // blockResponse ends the response with an error, and gives up the provider.
 func blockResponse(g *responseGuard, apiErr *apiError) bool {
-	g.form = formEnded
+	g.form = guardHasEnded
 	w, status := g.w, g.status
 	g.status = 0
 	if w.blockedStatus != 0 {

@@ -134,7 +134,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 		}
 		sendDecided(g)
 	}
-	if last && len(g.buffer) > 0 && g.form == formEvents {
+	if last && len(g.buffer) > 0 && g.form == guardsEvents {
 		endElements(g)
 	}
 }
