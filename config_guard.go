@@ -79,6 +79,18 @@ func parseStreamGuard(bad *problems, g *guard, config *GuardResponse) {
 	}
 }
 
+// parseResponseRules makes what responses are inspected with; nil: there are no rules for them.
+func parseResponseRules(bad *problems, p *policy) *responseRules {
+	if p.guard == nil || p.guard.response == nil || len(bad.found) > 0 {
+		return nil
+	}
+	rules, err := newResponseRules(p.guard, p.reportOnly)
+	if err != nil {
+		bad.add(guardResponse+"rules", "%s", err)
+	}
+	return rules
+}
+
 // rulePrefix returns what the keys of one of the rules begin with.
 func rulePrefix(parent string, place int) string {
 	return fmt.Sprintf("%srules[%d].", parent, place)
