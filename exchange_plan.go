@@ -207,11 +207,12 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		body = withoutBypassParams(x, pr, body)
 		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
 		pl.pieces = [][]byte{pl.decoded}
-		if ep.guard != nil {
+		switch {
+		case ep.guard != nil:
 			pl, apiErr = planGuardedBody(ep, req, pl)
-		} else if p.hasRules {
+		case p.hasRules:
 			pl, apiErr = planBody(ep, req, pl)
-		} else if pl.prompts != nil || prior.withdrawn {
+		case pl.prompts != nil || prior.withdrawn:
 			setPromptedBody(x, pr, ep, pl, prior)
 		}
 	}
