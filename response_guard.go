@@ -195,7 +195,7 @@ func detectForm(g *responseGuard, chunk []byte) {
 		return
 	case beginsEvent(text):
 		beginGuardedStream(g, false)
-	case text[0] == '[' && g.w.streamRequested && isGemini(g.w.reader.kind):
+	case len(text) > 0 && text[0] == '[' && g.w.streamRequested && isGemini(g.w.reader.kind):
 		beginGuardedStream(g, true)
 	case mayBeginEvent(text):
 		return

@@ -56,7 +56,7 @@ func openPlace(open *regexp.Regexp, text string) int {
 // Random expressions: brute force appends all short texts, and looks where matches begin that need them.
 func TestOpenPatternIsAsBruteForceFinds(t *testing.T) {
 	random := rand.New(rand.NewSource(1))
-	endings := allTexts("ab \n", 4)
+	endings := textsOver("ab \n", 4)
 	for tries := 0; tries < 400; tries++ {
 		pattern := "(?m:" + randomPattern(random, 3) + ")"
 		exact, err := regexp.Compile(pattern)
@@ -75,7 +75,7 @@ func TestOpenPatternIsAsBruteForceFinds(t *testing.T) {
 func FuzzOpenPattern(f *testing.F) {
 	f.Add(`\bab+\b`, "xab")
 	f.Add(`(?:a|bb){2,3}$`, "abb")
-	endings := allTexts("ab ", 3)
+	endings := textsOver("ab ", 3)
 	f.Fuzz(func(t *testing.T, pattern, text string) {
 		if len(pattern) > 30 || len(text) > 10 {
 			return
@@ -111,8 +111,8 @@ func compareOpenPlace(t *testing.T, exact *regexp.Regexp, p *streamPatterns, tex
 	}
 }
 
-// allTexts returns all texts of at most length characters of an alphabet.
-func allTexts(alphabet string, length int) []string {
+// textsOver returns all texts of at most length characters of an alphabet.
+func textsOver(alphabet string, length int) []string {
 	texts := []string{""}
 	for first := 0; length > 0; length-- {
 		last := len(texts)
