@@ -198,15 +198,14 @@ func guardKnownEvent(g *responseGuard, raw []byte) (isKnown, goesOn bool) {
 func guardPiece(g *responseGuard, s *eventShape, raw []byte, from, to int) (isKnown, goesOn bool) {
 	st := g.stream
 	text := string(raw[from:to])
-	if strings.ContainsAny(text, "\\\"\n") {
-		if s.differs == nil && isCutByQuote(text) {
-			return false, true
-		}
-	} else if g.rules.reported == nil {
-		if guardPlainPiece(g, s, raw, text, from, to) {
-			return true, true
-		}
-	} else if len(st.queue) == 0 && passesBoth(g, s.channel, text) {
+	hasSpecial := strings.ContainsAny(text, "\\\"\n")
+	switch {
+	case hasSpecial && s.differs == nil && isCutByQuote(text):
+		return false, true
+	case hasSpecial:
+	case g.rules.reported == nil && guardPlainPiece(g, s, raw, text, from, to):
+		return true, true
+	case g.rules.reported != nil && len(st.queue) == 0 && passesBoth(g, s.channel, text):
 		st.passed = append(st.passed, raw...)
 		return true, true
 	}
