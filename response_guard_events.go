@@ -13,7 +13,6 @@ import (
 // guardedStream is what a guard holds of a stream.
 type guardedStream struct {
 	array    bool         // the stream is a JSON array, and its elements are the events
-	started  bool         // an element has been sent
 	queue    []*heldEvent // in the order in which they have arrived
 	held     int          // bytes of these
 	channels []*textChannel
@@ -90,15 +89,12 @@ func boundHeld(g *responseGuard) bool {
 	return true
 }
 
-// heldBytes returns the bytes of the events that wait, and of the beginning of another one.
+// heldBytes returns the bytes of the events of a queue that wait, and of the beginning of another one.
 func heldBytes(g *responseGuard) int {
-	for _, event := range g.stream.queue {
-		if event.open > 0 {
-			return g.stream.held + len(g.buffer)
-		}
-		break
+	if g.stream.queue[0].open == 0 {
+		return 0
 	}
-	return 0
+	return g.stream.held + len(g.buffer)
 }
 
 // guardEvent inspects an event, and reports whether the stream continues.
@@ -315,7 +311,7 @@ func textOfEvent(event *heldEvent) []byte {
 	if event.plain != nil {
 		text = event.plain
 	}
-	edits := append(event.edits, event.nulls...)
+	edits := append(append([]guardEdit(nil), event.edits...), event.nulls...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
 	return withEdits(text, edits)
 }

@@ -20,10 +20,7 @@ func FuzzGuardedStreams(f *testing.F) {
 		f.Add(seed)
 	}
 	h := newGuardedProvider(f, guardConfig(maskCards, maskMails, maskWord, blockKeys))
-	rules := &guardRules{}
-	for _, r := range h.rules {
-		rules.rules = append(rules.rules, r)
-	}
+	rules := &guardRules{rules: h.rules}
 	f.Fuzz(func(t *testing.T, seed int64) {
 		random := rand.New(rand.NewSource(seed))
 		p := protocolStreams[random.Intn(len(protocolStreams))]

@@ -198,11 +198,14 @@ func guardKnownEvent(g *responseGuard, raw []byte) (isKnown, goesOn bool) {
 func guardPiece(g *responseGuard, s *eventShape, raw []byte, from, to int) (isKnown, goesOn bool) {
 	st := g.stream
 	text := string(raw[from:to])
-	if strings.ContainsAny(text, "\\\"\n") {
-		if s.differs == nil && isCutByQuote(text) {
-			return false, true
-		}
-	} else if len(st.queue) == 0 && passesBoth(g, s.channel, text) {
+	hasSpecial := strings.ContainsAny(text, "\\\"\n")
+	switch {
+	case hasSpecial && s.differs == nil && isCutByQuote(text):
+		return false, true
+	case hasSpecial:
+	case g.rules.reported == nil && guardPlainPiece(g, s, raw, text, from, to):
+		return true, true
+	case g.rules.reported != nil && len(st.queue) == 0 && passesBoth(g, s.channel, text):
 		st.passed = append(st.passed, raw...)
 		return true, true
 	}
@@ -215,6 +218,57 @@ func guardPiece(g *responseGuard, s *eventShape, raw []byte, from, to int) (isKn
 	decoded := decodeEscapes(text)
 	addPiece(g, s.channel, event, &guardedString{text: decoded.text, as: decoded, name: s.name, from: from, to: to})
 	return true, decideChannel(g, s.channel, false)
+}
+
+// guardPlainPiece is guardPiece for a piece without escapes where no rule only reports. It reports whether
+// nothing has matched so far: then the event is sent, or held because a match may begin in it.
+func guardPlainPiece(g *responseGuard, s *eventShape, raw []byte, text string, from, to int) bool {
+	st, ch := g.stream, s.channel
+	tail := &ch.enforced
+	begin := len(tail.text)
+	all := tail.text + text
+	end := certainEnd(g.rules.enforced, tail, all)
+	if end < 0 || len(all)-end > g.rules.window {
+		return false
+	}
+	if end == len(all) && begin == 0 && len(st.queue) == 0 {
+		keepInView(tail, text, g.rules.overlap)
+		st.passed = append(st.passed, raw...)
+		return true
+	}
+	event := &heldEvent{raw: append([]byte(nil), raw...), open: 1}
+	st.queue = append(st.queue, event)
+	st.held += len(raw)
+	ch.pieces = append(ch.pieces, &textPiece{event: event, value: guardedString{text: text, as: &unescapedText{text: text}, from: from, to: to}, at: begin})
+	tail.text = all
+	if end > 0 {
+		keepInView(tail, all[:end], g.rules.overlap)
+		tail.text = all[end:]
+		settlePieces(ch, end)
+	}
+	return true
+}
+
+// certainEnd returns up to where no rule matches in a text without escapes that follows what is in view, and
+// no match begins that ends in what follows; below 0: it takes more to find out.
+func certainEnd(rules *streamRules, tail *textTail, text string) int {
+	if tail.hasEscape || strings.IndexByte(text, '\\') >= 0 {
+		return -1
+	}
+	p := rules.patterns
+	begin := 0
+	if last := len(tail.before) - 1; last >= 0 {
+		text = tail.before[last:] + text
+		begin = 1
+	}
+	if p.heads != nil && !p.heads.MatchString(text) {
+		return len(text) - begin
+	}
+	place := p.open.FindStringIndex(text)
+	if place[1] < len(text) {
+		return -1
+	}
+	return place[0] - begin // below 0 if it is in what has been decided on
 }
 
 // quoteInText matches what ends a string of JSON, or cannot be in one.
