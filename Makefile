@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0
 
-.PHONY: help run traefik schema page test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
+.PHONY: help run screenshots traefik schema page test lint vendored vulnerabilities e2e e2e-kubernetes e2e-traefik37 bench soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -12,8 +12,11 @@ help: ## list the targets
 # Builds e2e/cmd/NAME as .bin/NAME. Not "go run", which neither forwards signals nor waits for the program.
 command = test -x .bin/$(1) || echo "building e2e/cmd/$(1); half a minute with an empty build cache"; cd e2e && $(GO) build -o ../.bin/$(1) ./cmd/$(1)
 
-run: ## run Traefik with the plugin and a demo provider; UPSTREAM=http://localhost:11434 selects another provider
+run: ## run Traefik with the plugin and a demo provider; DEMO=1 makes traffic of three teams; UPSTREAM=http://localhost:11434 selects another provider
 	@$(call command,run) && exec ../.bin/run
+
+screenshots: ## make the pictures of the dashboard in docs, from Traefik with a quarter of an hour of traffic, in Chromium
+	@$(call command,screenshots) && exec ../.bin/screenshots
 
 # The version of Traefik is that of e2e/go.mod. TRAEFIK_VERSION=3.7.12 selects another one, for every target that runs Traefik.
 traefik: ## build Traefik with the plugin compiled in, as .bin/traefik

@@ -32,6 +32,9 @@ func newEndpoints(bad *problems, config *Config, p *policy, pr *provider, rules 
 		}
 		ep.canAddUsage = ep.canAddUsage && addsUsage && leavesStreamOptions(ep)
 		ep.memory = newConversationMemory(ep, row.conversation)
+		for _, name := range row.arguments {
+			ep.memory.arguments = append(ep.memory.arguments, []byte(`"`+name+`":`))
+		}
 		usePrompt(bad, p, pr, row, ep)
 		useSentParameters(p, ep)
 		useRequestGuard(p, ep, row.conversation)

@@ -79,6 +79,18 @@ func parseStreamGuard(bad *problems, g *guard, config *GuardResponse) {
 	}
 }
 
+// parseResponseRules makes what responses are inspected with; nil: there are no rules for them.
+func parseResponseRules(bad *problems, p *policy) *responseRules {
+	if p.guard == nil || p.guard.response == nil || len(bad.found) > 0 {
+		return nil
+	}
+	rules, err := newResponseRules(p.guard, p.reportOnly)
+	if err != nil {
+		bad.add(guardResponse+"rules", "%s", err)
+	}
+	return rules
+}
+
 // rulePrefix returns what the keys of one of the rules begin with.
 func rulePrefix(parent string, place int) string {
 	return fmt.Sprintf("%srules[%d].", parent, place)
@@ -231,26 +243,26 @@ func minCharacters(re *syntax.Regexp) int {
 
 // hint is what is certain about the folded form of each match of an expression.
 type hint struct {
-	first   string   // it begins with this
-	last    string   // it ends with this
-	isExact bool     // it is first, which is also last
+	firsts  []string // it begins with one of these
+	lasts   []string // it ends with one of these
+	isExact bool     // it is one of firsts, which are also lasts
 	oneOf   []string // it contains one of these; nil: nothing is known
 }
 
-// maxHintBytes bounds a hint that repetitions make.
-const maxHintBytes = 64
+// Bounds of hints, which alternatives and repetitions multiply.
+const (
+	maxHintTexts = 64
+	maxHintBytes = 64
+)
 
-// hintsOf returns the hints of a rule with an expression.
+// hintsOf returns texts of which the folded form of every match contains one; nil: none are known.
 func hintsOf(re *syntax.Regexp) []string {
-	return hintTexts(hintOf(re))
+	return hintOf(re).oneOf
 }
 
-// hintTexts returns texts of which the folded form of every match contains one; nil: none are known.
-func hintTexts(h hint) []string {
-	if h.isExact {
-		return betterHints(nil, []string{h.first})
-	}
-	return h.oneOf
+// exactHint returns the hint of an expression that matches certain texts.
+func exactHint(texts []string) hint {
+	return hint{firsts: texts, lasts: texts, isExact: true, oneOf: betterHints(nil, texts)}
 }
 
 // betterHints returns the one of two lists that more texts lack.
@@ -272,17 +284,24 @@ func shortest(texts []string) int {
 }
 
 func hintOf(re *syntax.Regexp) hint {
+	unknown := hint{firsts: []string{""}, lasts: []string{""}}
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
-		return hint{isExact: true}
+		return exactHint([]string{""})
 	case syntax.OpLiteral:
-		return hintOfLiteral(re)
+		if re.Flags&syntax.FoldCase == 0 || isASCII(re.Rune) {
+			return exactHint([]string{foldReplacer.Replace(string(re.Rune))})
+		}
 	case syntax.OpCharClass:
-		if isDigits(re.Rune) {
-			return hint{first: "0", last: "0", isExact: true}
+		if texts := textsOfClass(re.Rune); texts != nil {
+			return exactHint(texts)
 		}
 	case syntax.OpCapture:
 		return hintOf(re.Sub[0])
+	case syntax.OpQuest:
+		if h := hintOf(re.Sub[0]); h.isExact {
+			return exactHint(allTexts([]string{""}, h.firsts))
+		}
 	case syntax.OpPlus:
 		return hintOfRepeated(hintOf(re.Sub[0]), 1, -1)
 	case syntax.OpRepeat:
@@ -294,84 +313,117 @@ func hintOf(re *syntax.Regexp) hint {
 	case syntax.OpAlternate:
 		return hintOfAlternatives(re.Sub)
 	}
-	return hint{}
+	return unknown
 }
 
-func hintOfLiteral(re *syntax.Regexp) hint {
-	text := string(re.Rune)
-	if re.Flags&syntax.FoldCase != 0 {
-		for _, char := range re.Rune {
-			if char >= utf8.RuneSelf {
-				return hint{} // folding knows ASCII only
-			}
-		}
-	}
-	text = foldReplacer.Replace(text)
-	return hint{first: text, last: text, isExact: true}
-}
-
-// isDigits reports whether the ranges of a class hold nothing but digits.
-func isDigits(ranges []rune) bool {
-	for _, char := range ranges {
-		if char < '0' || char > '9' {
+// isASCII reports whether folding knows all of some characters.
+func isASCII(chars []rune) bool {
+	for _, char := range chars {
+		if char >= utf8.RuneSelf {
 			return false
 		}
 	}
-	return len(ranges) > 0
+	return true
+}
+
+// textsOfClass returns the folded characters of a class, from its ranges; nil: they are many.
+func textsOfClass(ranges []rune) []string {
+	var texts []string
+	for i := 0; i+1 < len(ranges); i += 2 {
+		if ranges[i+1]-ranges[i] > 9 {
+			return nil
+		}
+		for char := ranges[i]; char <= ranges[i+1]; char++ {
+			if text := foldReplacer.Replace(string(char)); !containsText(texts, text) {
+				texts = append(texts, text)
+			}
+		}
+	}
+	if len(texts) > 8 {
+		return nil
+	}
+	return texts
+}
+
+// joinedTexts returns each text of a list with each of another one after it; nil: they are too many.
+func joinedTexts(before, after []string) []string {
+	if len(before)*len(after) > maxHintTexts {
+		return nil
+	}
+	var joined []string
+	for _, first := range before {
+		for _, second := range after {
+			if len(first)+len(second) > maxHintBytes {
+				return nil
+			}
+			joined = append(joined, first+second)
+		}
+	}
+	return joined
 }
 
 func hintOfRepeated(h hint, least, most int) hint {
 	if !h.isExact {
 		return h
 	}
-	times := least
-	if times*len(h.first) > maxHintBytes {
-		times = 1
+	texts := h.firsts
+	for i := 1; i < least; i++ {
+		more := joinedTexts(texts, h.firsts)
+		if more == nil {
+			most = -1
+			break
+		}
+		texts = more
 	}
-	text := strings.Repeat(h.first, times)
-	return hint{first: text, last: text, isExact: most == times, oneOf: betterHints(nil, []string{text})}
+	repeated := exactHint(texts)
+	repeated.isExact = most == least
+	return repeated
 }
 
 func hintOfSequence(subs []*syntax.Regexp) hint {
-	all := hint{isExact: true}
-	run := "" // what is certain up to here, without a gap
+	all := exactHint([]string{""})
+	run := all.firsts // what is certain up to here, without a gap
 	for _, sub := range subs {
 		h := hintOf(sub)
-		run += h.first
-		if all.isExact {
-			all.first = run
+		joined := joinedTexts(run, h.firsts)
+		all.oneOf = betterHints(betterHints(all.oneOf, joined), h.oneOf)
+		if joined != nil && all.isExact {
+			all.firsts = joined
 		}
-		all.oneOf = betterHints(betterHints(all.oneOf, []string{run}), h.oneOf)
-		if !h.isExact {
-			all.isExact = false
-			run = h.last
+		if joined != nil && h.isExact {
+			run = joined
+			continue
 		}
+		all.isExact = false
+		run = h.lasts
 	}
-	all.last = run
+	all.lasts = run
 	return all
 }
 
 func hintOfAlternatives(subs []*syntax.Regexp) hint {
 	all := hintOf(subs[0])
-	texts := hintTexts(all)
 	for _, sub := range subs[1:] {
 		h := hintOf(sub)
-		more := hintTexts(h)
-		if texts == nil || more == nil {
-			texts = nil
-		} else {
-			texts = append(append([]string{}, texts...), more...)
-		}
-		if h.first != all.first {
-			all.first = ""
-			all.isExact = false
-		}
-		if h.last != all.last {
-			all.last = ""
-			all.isExact = false
-		}
+		all.firsts = allTexts(all.firsts, h.firsts)
+		all.lasts = allTexts(all.lasts, h.lasts)
 		all.isExact = all.isExact && h.isExact
+		if all.oneOf == nil || h.oneOf == nil {
+			all.oneOf = nil
+		} else {
+			all.oneOf = allTexts(all.oneOf, h.oneOf)
+		}
 	}
-	all.oneOf = texts
+	return all
+}
+
+// allTexts returns the texts of two lists, each once.
+func allTexts(a, b []string) []string {
+	all := append([]string{}, a...)
+	for _, text := range b {
+		if !containsText(all, text) {
+			all = append(all, text)
+		}
+	}
 	return all
 }

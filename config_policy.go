@@ -38,6 +38,7 @@ type policy struct {
 	telemetry           *telemetry
 	quotas              *quotaRules    // nil: there are none
 	guard               *guard         // nil: there is none
+	responseRules       *responseRules // of the guard; nil: there are none
 	redis               *redisSettings // nil: the memory store has the counters
 	store               *redisStore    // for redis; set by New
 	cache               *responseCache // nil: no response is stored
@@ -64,6 +65,7 @@ func newPolicy(config *Config, name string) (*policy, error) {
 	p.wantsParts = p.prices != nil
 	p.quotas = parseQuotas(bad, config, p, pattern)
 	p.guard = parseGuard(bad, &config.Guard)
+	p.responseRules = parseResponseRules(bad, p)
 	p.redis = parseRedis(bad, &config.Redis, secrets)
 	first := parseProvider(bad, firstProviderConfig(config), p.modelHeader, secrets, pattern)
 	p.providers = []*provider{first}

@@ -283,7 +283,7 @@ func authorizeProtocol(pr *provider, ep *endpoint, req *http.Request) *apiError 
 	if of == nil {
 		of = clientProtocol(req)
 	}
-	if ep.isModelPath {
+	if ep.isModelPath && (req.URL.RawQuery != "" || req.Header[fieldMaskHeader] != nil) {
 		removeSystemParameters(req)
 	}
 	apiErr := authorize(pr.auths[of.name], req)

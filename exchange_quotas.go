@@ -365,7 +365,11 @@ func atLeast(amount, other int64) int64 {
 // not waited for that.
 func hasServed(x *exchange) bool {
 	w := x.response
-	return (w.status >= http.StatusOK && w.status < http.StatusBadRequest) || (w.limit != nil && w.limit.replaced) ||
+	status := w.status
+	if w.blockedStatus != 0 {
+		status = w.blockedStatus
+	}
+	return (status >= http.StatusOK && status < http.StatusBadRequest) || (w.limit != nil && w.limit.replaced) ||
 		x.call.ErrorType == errorClientGone
 }
 

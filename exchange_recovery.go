@@ -18,7 +18,7 @@ func endPanicked(x *exchange, req *http.Request, cause any) {
 	w := x.response
 	if isAbort(cause) {
 		finishAborted(x, req)
-		if w.limit == nil || !w.limit.replaced {
+		if w.blockedStatus == 0 && (w.limit == nil || !w.limit.replaced) {
 			abort()
 		}
 		return

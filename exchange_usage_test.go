@@ -51,6 +51,9 @@ func quotaOf(report map[string]any, name string) string {
 // newUsageMiddleware returns a middleware whose consumers are named by X-Team, with quotas of each kind.
 func newUsageMiddleware(t *testing.T, config *Config) *middleware {
 	t.Helper()
+	before := theMemoryStore
+	theMemoryStore = newMemoryStore() // the many counters of these tests are in no other test's metrics
+	t.Cleanup(func() { theMemoryStore = before })
 	config.Routes = map[string]string{"/v1/usage": "usage"}
 	config.Consumers.Header = "X-Team"
 	config.Prices = Prices{Models: map[string]Price{"m": {Input: "1", Output: "2"}}}

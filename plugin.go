@@ -117,6 +117,9 @@ func newHandler(p *policy, pr *provider, next http.Handler) http.Handler {
 	if p.maxResponseBytes > 0 || p.maxStreamDuration > 0 {
 		next = limitResponses(p, next)
 	}
+	if p.responseRules != nil {
+		next = guardResponses(p, next)
+	}
 	return next
 }
 

@@ -19,10 +19,13 @@ type excerpt struct {
 	body   []byte // the whole
 	text   []byte // what is left to read
 	gaps   []gap  // in the order of the text
-	counts counts // of all gaps
+	counts counts // of all gaps, and of what is covered
 	turn   *known // nil: none is known
 	hash   *maphash.Hash
 	hashed int // bytes of the body that the hash is of
+
+	covers  bool   // arguments of calls are covered, see coverAll
+	covered counts // of what is covered
 }
 
 // gap is where something is missing in an excerpt, and how many bytes more the body has there.
@@ -74,17 +77,20 @@ func mayContinue(ep *endpoint, body []byte) bool {
 func planContinued(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
 	x := newExcerpt(ep.memory, pl.decoded)
 	apiErr := planExcerpt(ep, req, x, pl)
-	if apiErr != nil && x.gaps != nil {
+	if apiErr != nil && (x.gaps != nil || x.covers) {
 		apiErr = planExcerpt(ep, req, wholeExcerpt(ep.memory, pl.decoded), pl)
 	}
 	return pl, apiErr
 }
 
-// planExcerpt decides on an excerpt, and remembers what is good. Any error for an excerpt with gaps
+// planExcerpt decides on an excerpt, and remembers what is good. Any error for an excerpt that lacks something
 // means that the whole body is to be read.
 func planExcerpt(ep *endpoint, req *http.Request, x *excerpt, pl *plan) *apiError {
 	obj := newJSONObject(x.text)
 	obj.outlined = true
+	if x.covers {
+		coverAll(ep.memory, x, obj)
+	}
 	d := lookupDecision(ep.cache, obj)
 	if d == nil || d.outline == nil {
 		var apiErr *apiError
@@ -93,7 +99,7 @@ func planExcerpt(ep *endpoint, req *http.Request, x *excerpt, pl *plan) *apiErro
 			return apiErr
 		}
 	}
-	if x.gaps != nil && !holdsForWhole(ep.memory, x, obj, d.outline) {
+	if (x.gaps != nil || x.covers) && !holdsForWhole(ep.memory, x, obj, d.outline) {
 		return tooManyValues()
 	}
 	pl.decision = d
@@ -128,9 +134,10 @@ func wholeExcerpt(m *conversationMemory, body []byte) *excerpt {
 // newExcerpt leaves out what the memory knows of a body.
 func newExcerpt(m *conversationMemory, body []byte) *excerpt {
 	x := wholeExcerpt(m, body)
+	x.covers = m.arguments != nil
 	form := spellingOf(body)
 	var parts []*known
-	before := len(body) // where the tools begin: elements are sought before them, then after them
+	before := len(body) // where the tools begin: elements are sought before them, and after them
 	after := before
 	for _, v := range seenValues(m) {
 		value := findValue(m, body, v, form.colon)
@@ -144,9 +151,14 @@ func newExcerpt(m *conversationMemory, body []byte) *excerpt {
 			parts = addKnown(parts, value)
 		}
 	}
-	x.turn = findTurn(m, x, form.separator, 0, before)
+	if before > len(body)-after { // the conversation is rather in the larger part
+		x.turn = findTurn(m, x, form.separator, 0, before)
+	}
 	if x.turn == nil && after < len(body) {
 		x.turn = findTurn(m, x, form.separator, after, len(body))
+	}
+	if x.turn == nil && before <= len(body)-after {
+		x.turn = findTurn(m, x, form.separator, 0, before)
 	}
 	if x.turn != nil {
 		parts = addKnown(parts, x.turn)

@@ -22,6 +22,7 @@ type conversationMemory struct {
 	elementsMax int           // of that array
 	objectsMax  int           // in the elements; 0: any number
 	values      []*largeValue // that may be recognised
+	arguments   [][]byte      // names of objects in elements on whose insides no decision depends, see coverArguments
 	seed        maphash.Seed
 
 	mu     sync.RWMutex
@@ -124,7 +125,7 @@ func forgetfulCopy(m *conversationMemory) *conversationMemory {
 	if m == nil {
 		return nil
 	}
-	own := &conversationMemory{arrayID: m.arrayID, elementsMax: m.elementsMax, objectsMax: m.objectsMax, values: m.values, seed: maphash.MakeSeed()}
+	own := &conversationMemory{arrayID: m.arrayID, elementsMax: m.elementsMax, objectsMax: m.objectsMax, values: m.values, arguments: m.arguments, seed: maphash.MakeSeed()}
 	own.recent, own.older = newGeneration(), newGeneration()
 	return own
 }
@@ -397,6 +398,9 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	}
 	_, _ = x.hash.Write(x.body[x.hashed:end])
 	turn := knownTurn{counts: o.inside}
+	if x.covers {
+		addCounts(&turn.counts, &x.covered)
+	}
 	if before := x.turn; before != nil {
 		turn.start = before.from
 		addCounts(&turn.counts, &before.counts)
@@ -412,5 +416,7 @@ func rememberValue(m *conversationMemory, x *excerpt, obj *jsonObject, v *outlin
 	if to-from < largeValueMinBytes {
 		return
 	}
-	storeValue(m, beginningKey(m, x.body[from:]), v.value, knownValue{v.value.id, maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts})
+	value := knownValue{v.value.id, maphash.Bytes(m.seed, x.body[from:to]), to - from, v.counts}
+	addCounts(&value.counts, &x.covered) // which may be inside
+	storeValue(m, beginningKey(m, x.body[from:]), v.value, value)
 }

@@ -201,12 +201,27 @@ func declaredTools(n int) string {
 	return `[{"functionDeclarations":[` + strings.Join(tools, ",") + "]}]"
 }
 
+// randomArguments returns the arguments of a call, or what such an object may hide.
+func randomArguments(r *rand.Rand) string {
+	return []string{
+		`{"path":"a.go","edits":[{"old":"a","new":"b"},{"old":"c","new":null}]}`,
+		fmt.Sprintf(`{"path":"/src/%d.go","lines":[%d,%d],"all":%t}`, r.Intn(100), r.Intn(100), r.Intn(100), r.Intn(2) == 0),
+		fmt.Sprintf(`{"command":"grep -n \"%d\" */*.go | sort","timeout":%d}`, r.Intn(1e6), r.Intn(1000)),
+		`{}`, `{"":"` + "\x7f" + `"}`, `{"\u0000":"\\"}`, `{"a":"\/"}`, `{"b":"a\"}{\"b"}`, `{ "x" : 1 }`,
+		`{"input":{"input":{"args":{"response":{"deep":[[[{}]]]}}}},"args":1,"response":null}`,
+		`{"model":"gpt-5","type":3,"role":7,"content":[],"cache_control":{"type":"ephemeral"}}`,
+		`{"values":[` + strings.Repeat(`[{"a":1}],`, r.Intn(300)) + `0]}`,
+		`{"text":"` + strings.Repeat("a long text ", 1+r.Intn(20)) + `"}`,
+	}[r.Intn(13)]
+}
+
 // elements returns n elements of a conversation, in the orders of names that clients write.
 func (w conversationWriter) elements(r *rand.Rand, n int) []string {
 	list := make([]string, n)
 	for i := range list {
 		id := fmt.Sprintf("call_%08x", r.Uint32())
 		text := strconv.Quote(strings.Repeat(fmt.Sprintf("line %d \"of\" {\"a\":[1,2]},{\"b\":3}\n", r.Intn(100)), 1+r.Intn(8)))
+		arguments := randomArguments(r)
 		forms := []string{
 			`{"role":"user","content":` + text + `}`,
 			`{"content":` + text + `,"role":"assistant"}`,
@@ -229,7 +244,7 @@ func (w conversationWriter) elements(r *rand.Rand, n int) []string {
 		case "/v1/messages":
 			forms = []string{
 				`{"role":"user","content":` + text + `}`,
-				`{"role":"assistant","content":[{"type":"text","text":` + text + `},{"type":"tool_use","id":"toolu_` + id + `","name":"tool_1","input":{"path":"a.go","edits":[{"old":"a","new":"b"},{"old":"c","new":null}]}}]}`,
+				`{"role":"assistant","content":[{"type":"text","text":` + text + `},{"type":"tool_use","id":"toolu_` + id + `","name":"tool_1","input":` + arguments + `}]}`,
 				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_` + id + `","content":` + text + `},{"tool_use_id":"b","content":[{"type":"text","text":` + text + `}],"type":"tool_result"}]}`,
 				`{"content":[{"type":"thinking","thinking":` + text + `,"signature":"EqQB` + id + `"}],"role":"assistant"}`,
 				`{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}},{"type":"text","text":"short"}]}`,
@@ -237,8 +252,8 @@ func (w conversationWriter) elements(r *rand.Rand, n int) []string {
 		default:
 			forms = []string{
 				`{"role":"user","parts":[{"text":` + text + `}]}`,
-				`{"parts":[{"text":` + text + `,"thought":true},{"functionCall":{"name":"tool_1","args":{"path":"a.go","lines":[1,2]}},"thoughtSignature":"` + id + `"}],"role":"model"}`,
-				`{"role":"user","parts":[{"functionResponse":{"name":"tool_1","response":{"output":` + text + `}}},{"functionResponse":{"name":"tool_2","response":{"error":{"code":1}}}}]}`,
+				`{"parts":[{"text":` + text + `,"thought":true},{"functionCall":{"name":"tool_1","args":` + arguments + `},"thoughtSignature":"` + id + `"}],"role":"model"}`,
+				`{"role":"user","parts":[{"functionResponse":{"name":"tool_1","response":{"output":` + text + `}}},{"functionResponse":{"name":"tool_2","response":` + arguments + `}}]}`,
 				`{"role":"model","parts":{"text":` + text + `}}`,
 			}
 		}
@@ -370,6 +385,7 @@ func damaged(r *rand.Rand, body string) string {
 		`,{"role":"user","content":1}`, `,{"role":"nobody","content":"x"}`, `,null`, `,1`, `{"role":"user","content":"x"},`, `],"tools":[`, `"}],"model":"gpt-5","y":[{"z":"`,
 		`],"max_tokens":5000,"x":[`, `],"input":[`, `],"contents":[`, `],"generationConfig":{"maxOutputTokens":9000},"x":[`, `,{"role":"user","parts":[1]}`, `,{"role":"user","content":[{}]}`, `,"cache_control":{}`, `],"max_output_tokens":1,"generation_config":{},"x":[`,
 		`],"tools":[{"type":"advisor_20260301","model":"gpt-5"}],"x":[`, `],"fallbacks":[{"model":"gpt-5"}],"x":[`, `],"stream":true,"x":[`, `],"Model":"x","x":[`,
+		`"input":{`, `"args": {"x":`, `"input":{"a":1},`, `},"response":{`, `],"input":{"a":[1,2]},"x":[`, `{"input":{"model":"x"}},`, `"a"input":{"b":1}`,
 	}
 	text := inserted[r.Intn(len(inserted))]
 	switch end := at + r.Intn(40); {
@@ -383,9 +399,82 @@ func damaged(r *rand.Rand, body string) string {
 	}
 }
 
+// TestArgumentsNeedNoDecision: calls whose arguments are objects are decided on once, as those whose arguments are texts.
+func TestArgumentsNeedNoDecision(t *testing.T) {
+	for name, form := range map[string]struct {
+		w            conversationWriter
+		call, result string
+	}{
+		"messages": {
+			conversationWriters["messages"],
+			`{"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"tool_1","input":%s}]}`,
+			`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"done"}]}`,
+		},
+		"contents": {
+			conversationWriters["contents"],
+			`{"role":"model","parts":[{"functionCall":{"name":"tool_1","args": %s}}]}`,
+			`{"role":"user","parts":[{"functionResponse":{"name":"tool_1","response":{"lines":%d}}}]}`,
+		},
+	} {
+		p := newPair(t, withRoutes(governedConfig))
+		ep := form.w.endpoint(t, p.remembering.policy)
+		r := rand.New(rand.NewSource(3))
+		elements := form.w.elements(r, 20)[:1]
+		decisions := 0
+		for turn := 0; turn < 40; turn++ {
+			arguments := fmt.Sprintf(`{"path":"/src/%d.go","pattern":"f\"%d","lines":[%d,{"a":%d}],"all":%t}`, r.Intn(1e9), r.Intn(100), r.Intn(1e9), r.Intn(100), r.Intn(2) == 0)
+			result := form.result
+			if strings.Contains(result, "%d") {
+				result = fmt.Sprintf(result, r.Intn(1e9))
+			}
+			elements = append(elements, fmt.Sprintf(form.call, arguments), result)
+			if seen := p.compare(t, form.w.path(), form.w.body(elements)); seen.Status != http.StatusOK {
+				t.Fatalf("%s: status %d: %s", name, seen.Status, seen.Body)
+			}
+			if turn == 20 {
+				decisions = len(ep.cache.bySkeleton)
+			}
+		}
+		if got := len(ep.cache.bySkeleton); got != decisions || decisions == 0 {
+			t.Errorf("%s: %d decisions after 40 turns, want those after 20: %d", name, got, decisions)
+		}
+	}
+}
+
+// TestCoveredArgumentsKeepPlaces compares the places of a skeleton with covered arguments with those of one without.
+func TestCoveredArgumentsKeepPlaces(t *testing.T) {
+	m := &conversationMemory{seed: maphash.MakeSeed(), arguments: [][]byte{[]byte(`"input":`), []byte(`"args":`)}}
+	r := rand.New(rand.NewSource(5))
+	for i := 0; i < 3000; i++ {
+		body := `{"model":"a model with a name that is long"`
+		for n := r.Intn(6); n >= 0; n-- {
+			name := []string{"input", "args", "other", "content", "x\\\"y", "response"}[r.Intn(6)]
+			body += `,"` + name + `":` + []string{"", " ", "\n"}[r.Intn(3)] + randomArguments(r) + []string{"", `,"text":"a short text"`, `,"more":"a text that is longer than others"`}[r.Intn(3)]
+		}
+		body += "}"
+		x := wholeExcerpt(m, []byte(body))
+		obj, whole := newJSONObject(x.text), newJSONObject(x.text)
+		coverAll(m, x, obj)
+		if readMembers(obj) != nil || readMembers(whole) != nil || len(obj.members) != len(whole.members) {
+			t.Fatalf("%s: %d members, want %d", body, len(obj.members), len(whole.members))
+		}
+		for j := range obj.members {
+			got, want := &obj.members[j], &whole.members[j]
+			if bodyOffset(obj, got.start) != bodyOffset(whole, want.start) || bodyOffset(obj, got.end) != bodyOffset(whole, want.end) {
+				t.Fatalf("%s: member %d at %d to %d, want %d to %d", body, j, bodyOffset(obj, got.start), bodyOffset(obj, got.end), bodyOffset(whole, want.start), bodyOffset(whole, want.end))
+			}
+		}
+		got, want := skeletonCounts(obj.skeleton), skeletonCounts(whole.skeleton)
+		addCounts(&got, &x.covered)
+		if got.commas < want.commas || got.quotes < want.quotes || got.bytes < want.bytes {
+			t.Fatalf("%s: counts %+v, want at least %+v", body, got, want)
+		}
+	}
+}
+
 // FuzzConversationMemory cuts a conversation at any byte, inserts any text there, and compares with a middleware that has seen nothing.
 func FuzzConversationMemory(f *testing.F) {
-	for i, text := range []string{`,`, `,,`, `]`, `],"model":"gpt-5","x":[`, `,{"role":"user"}`, `"},{"role":"user","content":"`, `\`, "\x7f", `\ud800`, `],"tools":[`, `}],"messages":[{"role":"user","content":""`, `}],"contents":[{"parts":[]`, `,"cache_control":{"type":"ephemeral"}`, `"parts":[null],`} {
+	for i, text := range []string{`,`, `,,`, `]`, `],"model":"gpt-5","x":[`, `,{"role":"user"}`, `"},{"role":"user","content":"`, `\`, "\x7f", `\ud800`, `],"tools":[`, `}],"messages":[{"role":"user","content":""`, `}],"contents":[{"parts":[]`, `,"cache_control":{"type":"ephemeral"}`, `"parts":[null],`, `"input":{"a":`, `"args": {}`, `"response":{"b":[1,`} {
 		f.Add(int64(i), uint8(i), uint16(i*997), uint8(i), []byte(text))
 	}
 	names := sortedKeys(conversationWriters)

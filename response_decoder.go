@@ -10,8 +10,9 @@ import (
 // and all that can be decoded has been sent when write returns. There is no select: Yaegi does not
 // return from some.
 type decoder struct {
-	chunks    chan []byte // to the goroutine; closed at the end
-	needsMore chan bool   // from the goroutine: true if it needs more, false if it has ended with err
+	chunks    chan []byte              // to the goroutine; closed at the end
+	needsMore chan bool                // from the goroutine: true if it needs more, false if it has ended with err
+	sink      func(chunk []byte) error // gets what has been decompressed
 	err       error
 	unread    []byte
 	started   bool // there was something to decode
@@ -23,8 +24,9 @@ const decoderBufferBytes = 32 << 10
 
 var errDecoder = errors.New("the decompression of the provider's response was interrupted")
 
-func newDecoder(encoding string, w *responseWriter) *decoder {
-	d := &decoder{chunks: make(chan []byte), needsMore: make(chan bool), err: errDecoder}
+// newDecoder returns a decoder that sends what it has decompressed to a sink. An error of the sink ends it.
+func newDecoder(encoding string, w *responseWriter, sink func(chunk []byte) error) *decoder {
+	d := &decoder{chunks: make(chan []byte), needsMore: make(chan bool), sink: sink, err: errDecoder}
 	go d.run(encoding, w)
 	d.wait()
 	return d
@@ -39,12 +41,12 @@ func (d *decoder) run(encoding string, w *responseWriter) {
 		}
 		d.needsMore <- false
 	}()
-	d.err = pump(d, encoding, w)
+	d.err = pump(d, encoding)
 }
 
 // pump sends the decompressed bytes until their end, which is not an error, or until it cannot
 // continue.
-func pump(d *decoder, encoding string, w *responseWriter) error {
+func pump(d *decoder, encoding string) error {
 	plain, err := decompressor(encoding, d)
 	if err != nil {
 		return err
@@ -53,7 +55,7 @@ func pump(d *decoder, encoding string, w *responseWriter) error {
 	for {
 		n, end := plain.Read(buffer)
 		if n > 0 {
-			if err = writeScanned(w, buffer[:n]); err != nil {
+			if err = d.sink(buffer[:n]); err != nil {
 				return err
 			}
 		}

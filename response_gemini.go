@@ -210,6 +210,57 @@ func audioCount(details json.RawMessage) float64 {
 	return count
 }
 
+// smallContents is what is read of a small response, with those members that decide whether it is one without
+// oddities.
+type smallContents struct {
+	ModelVersion string             `json:"modelVersion"`
+	ResponseID   string             `json:"responseId"`
+	Candidates   []smallCandidate   `json:"candidates"`
+	Usage        smallContentsUsage `json:"usageMetadata"`
+	Feedback     json.RawMessage    `json:"promptFeedback"`
+	Error        json.RawMessage    `json:"error"`
+}
+
+type smallCandidate struct {
+	Index        int    `json:"index"`
+	FinishReason string `json:"finishReason"`
+}
+
+type smallContentsUsage struct {
+	Prompt     int64           `json:"promptTokenCount"`
+	Candidates int64           `json:"candidatesTokenCount"`
+	Thoughts   int64           `json:"thoughtsTokenCount"`
+	Cached     int64           `json:"cachedContentTokenCount"`
+	Total      int64           `json:"totalTokenCount"`
+	ToolUse    json.RawMessage `json:"toolUsePromptTokenCount"`
+}
+
+// readSmallContents is readSmallResponse for Gemini's protocol, without what counts for costs only.
+func readSmallContents(reader *responseReader, body []byte) bool {
+	members := &smallContents{}
+	if json.Unmarshal(body, members) != nil || len(members.Candidates) != 1 || !areUsualContents(members) {
+		return false
+	}
+	u, reason := &members.Usage, members.Candidates[0].FinishReason
+	reader.record.Model = members.ModelVersion
+	reader.record.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: u.Prompt, OutputTokens: u.Total - u.Prompt}
+	if reader.wantsDetails {
+		reader.record.details = &smallResponse{
+			ID: members.ResponseID, Choices: []smallChoice{{FinishReason: reason}},
+			Usage: smallUsage{CacheRead: float64(u.Cached), Completion: usageDetails{ReasoningTokens: float64(u.Thoughts)}},
+		}
+	}
+	return true
+}
+
+// areUsualContents reports whether a response has one candidate that has ended, and usage without oddities.
+func areUsualContents(members *smallContents) bool {
+	c, u := &members.Candidates[0], &members.Usage
+	return members.Error == nil && members.Feedback == nil && c.Index == 0 && c.FinishReason != "" && c.FinishReason != noReason && c.FinishReason != nullText &&
+		u.Prompt > 0 && u.Candidates > 0 && u.Thoughts >= 0 && u.Cached >= 0 && u.Total == u.Prompt+u.Candidates+u.Thoughts && u.Total <= maxTokenCount &&
+		u.ToolUse == nil && isModelName(members.ModelVersion) && isModelName(members.ResponseID) && isModelName(c.FinishReason)
+}
+
 // Parts of responses that are searched for. In a JSON string their quotes would be escaped.
 var (
 	countKey    = []byte(`TokenCount"`) // of any count of a usage

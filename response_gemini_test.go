@@ -537,3 +537,46 @@ func geminiUsageReference(prompt, candidates, thoughts, toolUse, total string) s
 	}
 	return fmt.Sprint(hasIn, in, hasOut, out)
 }
+
+// TestSmallContentsAreReadAsAnyOther reads small responses of Gemini's protocol in both ways.
+func TestSmallContentsAreReadAsAnyOther(t *testing.T) {
+	const usual = `{"modelVersion":"m","responseId":"r","candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":20,"candidatesTokenCount":7,` +
+		`"thoughtsTokenCount":3,"cachedContentTokenCount":5,"totalTokenCount":30}}`
+	read := func(body string, small bool) (*Call, bool) {
+		c := &Call{}
+		reader := &responseReader{record: &c.Response, kind: generateContent, wantsDetails: true}
+		if small {
+			if !readSmallContents(reader, []byte(body)) {
+				return nil, false
+			}
+		} else {
+			readDocument(reader, []byte(body))
+		}
+		fillDetails([]*Call{c})
+		return c, reader.failed
+	}
+	if c, _ := read(usual, true); c == nil {
+		t.Error("the usual response is not read as a small one")
+	}
+	compareItems(t, usual, read)
+	compareItems(t, strings.Replace(usual, `"index":0`, `"safetyRatings":[]`, 1), read)
+	compareItems(t, strings.Replace(usual, `"thoughtsTokenCount":3,`, "", 1), read)
+	compareItems(t, strings.Replace(strings.Replace(usual, `"thoughtsTokenCount":3,`, "", 1), ":30}", ":27}", 1), read)
+	values := []string{`null`, `0`, `""`, `"x"`, `"STOP"`, `"null"`, `"FINISH_REASON_UNSPECIFIED"`, `"\u0001"`, `1`, `1.5`, `20`, `30`, `-1`, `1e13`, `9e18`, `{}`, `[]`, `[{}]`, `{"blockReason":"x"}`, `{"error":"x"}`}
+	for _, name := range []string{"modelVersion", "responseId", "candidates", "usageMetadata", "promptFeedback", "error", "Error", "model"} {
+		for _, value := range values {
+			compareItems(t, withoutMember(strings.TrimSuffix(usual, "}"), name)+`,"`+name+`":`+value+"}", read)
+		}
+	}
+	for _, name := range []string{"promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount", "totalTokenCount", "toolUsePromptTokenCount", "serviceTier"} {
+		for _, value := range values {
+			compareItems(t, withoutMember(strings.TrimSuffix(usual, "}}"), name)+`,"`+name+`":`+value+"}}", read)
+		}
+	}
+	for _, value := range values {
+		compareItems(t, strings.Replace(usual, `"index":0`, `"index":`+value, 1), read)
+		compareItems(t, strings.Replace(usual, `"STOP"`, value, 1), read)
+		compareItems(t, strings.Replace(usual, `"index":0}`, `"index":0},`+value, 1), read)
+		compareItems(t, strings.Replace(usual, `"index":0}`, `"index":0},{"index":1,"finishReason":`+value+`}`, 1), read)
+	}
+}

@@ -55,10 +55,21 @@ func finishWindow(w *responseWriter) {
 		scanLast(w, seen)
 	case reader.kind == completions && readSmallResponse(reader, seen):
 	case reader.kind == responses && readSmallItems(reader, seen):
-	case reader.kind == messages && readSmallMessage(reader, seen):
+	case readSmallNative(reader, seen):
 	default:
 		scanLast(w, seen)
 	}
+}
+
+// readSmallNative is readSmallResponse for protocols other than OpenAI's.
+func readSmallNative(reader *responseReader, body []byte) bool {
+	switch reader.kind {
+	case messages:
+		return readSmallMessage(reader, body)
+	case generateContent:
+		return !reader.wantsParts && readSmallContents(reader, body)
+	}
+	return false
 }
 
 // scanLast scans a last window of any kind.

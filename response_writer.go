@@ -39,6 +39,8 @@ type responseWriter struct {
 	mayRetry  bool        // a fallback may replace this response
 	errorType string      // error.type of a response that the middleware ended or replaced; empty: it did neither
 
+	blockedStatus int // of a response that a guard has ended or replaced; 0: none has
+
 	charges          []charge // what is reserved on quotas; nil: none have been looked at
 	refused          []charge // those of which one has refused the request
 	upload           *upload  // the body streams to the provider; nil: it has been read whole
@@ -311,7 +313,7 @@ func decode(w *responseWriter, header http.Header) bool {
 	}
 	w.fastPath = false
 	w.needsCleanup = true
-	w.decoder = newDecoder(encoding, w)
+	w.decoder = newDecoder(encoding, w, func(chunk []byte) error { return writeScanned(w, chunk) })
 	delete(header, "Content-Encoding")
 	delete(header, "Content-Length")
 	return true

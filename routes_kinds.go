@@ -8,6 +8,7 @@ type endpointKind struct {
 	path         string    // of the provider, after the base path; empty: the client's
 	parameters   func() []*parameter
 	conversation string              // the parameter that holds the conversation, an array; empty: there is none
+	arguments    []string            // members of its elements that are objects, as the arguments of a call, see coverArguments
 	config       string              // the parameter whose members are governed as parameters, too; empty: there is none
 	configured   func() []*parameter // those members
 	names        map[string]string   // of the parameters that Config.Params and Config.Limits name, where they are not OpenAI's
@@ -35,23 +36,23 @@ func newEndpointKinds() []*endpointKind {
 		{kind: countResponses, protocol: openAIProtocol, operation: countOperation, path: responsesSuffix + "/input_tokens", parameters: countResponsesParameters, counts: true},
 		{
 			kind: messages, protocol: anthropicProtocol, operation: chatOperation, path: "/messages", parameters: messagesParameters, conversation: "messages",
-			names: anthropicNames,
+			arguments: []string{"input"}, names: anthropicNames,
 		},
 		{
 			kind: countMessages, protocol: anthropicProtocol, operation: countOperation, path: "/messages/count_tokens", parameters: countMessagesParameters,
-			conversation: "messages", names: anthropicNames, counts: true,
+			conversation: "messages", arguments: []string{"input"}, names: anthropicNames, counts: true,
 		},
 		{
 			kind: generateContent, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
-			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "generateContent",
+			arguments: []string{"args", "response"}, config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "generateContent",
 		},
 		{
 			kind: streamGenerateContent, protocol: geminiProtocol, operation: generateOperation, parameters: generateContentParameters, conversation: "contents",
-			config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "streamGenerateContent", streams: true,
+			arguments: []string{"args", "response"}, config: "generationConfig", configured: generationConfigParameters, names: configNames, action: "streamGenerateContent", streams: true,
 		},
 		{
 			kind: countContents, protocol: geminiProtocol, operation: countOperation, parameters: countContentsParameters, conversation: "contents",
-			counts: true, action: "countTokens",
+			arguments: []string{"args", "response"}, counts: true, action: "countTokens",
 		},
 		{kind: embedContent, protocol: geminiProtocol, operation: embeddingsOperation, parameters: embedContentParameters, action: "embedContent"},
 		{kind: batchEmbedContents, protocol: geminiProtocol, operation: embeddingsOperation, parameters: batchEmbedParameters, action: "batchEmbedContents"},

@@ -28,7 +28,7 @@ var builtinPatterns = map[string]string{
 		`\([0-9]{3}\)[ .-]?[0-9]{3}[ .-][0-9]{4}|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}`,
 	builtinSSN: `(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -]` +
 		`(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})`,
-	builtinCreditCard: `[0-9]{4}(?:[ -]?[0-9]){9,}`,
+	builtinCreditCard: `[0-9]{4}[ -]?[0-9]{4}(?:[ -]?[0-9]){5,}`,
 	builtinIBAN:       ibanBeginning + `(?:[ -]?[A-Za-z0-9]){11,}`,
 	builtinIPv4:       `[0-9]{1,3}(?:\.[0-9]{1,3}){3}`,
 	builtinSecretKey: `\bsk-[A-Za-z0-9_-]{20,}` + // OpenAI, Anthropic and others
@@ -116,7 +116,7 @@ func findCards(w *checkWork, from, to int) {
 	for at := from; at < to && w.candidates <= maxGuardCandidates; {
 		w.candidates++
 		run := w.text[at:to]
-		if end := cardEnd(run); end > 0 && !isFraction(w.text, at) {
+		if end := cardEnd(run); end > 0 && !isDigitAt(w.text, at-1) && !isFraction(w.text, at) {
 			addMatch(w, at, at+end)
 			at += end
 			continue

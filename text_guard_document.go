@@ -184,17 +184,15 @@ func inspectString(in *inspection, from, to int) {
 	text := string(in.body[from:to])
 	switch {
 	case isData(text) && containsText(dataNames, nameOf(in, from)):
-	case hasBadEscape(text):
-		in.isLimit = true // it has an escape that JSON does not know
 	default:
 		s := &inspectedText{in: in, from: from, to: to, isString: true}
 		inspectLevels(s, text)
 	}
 }
 
-// hasBadEscape reports whether the content of a string has an escape that is not one of JSON.
-func hasBadEscape(text string) bool {
-	return strings.IndexByte(text, '\\') >= 0 && strings.Contains(strings.ReplaceAll(markEscapes(text), escapeMark+`\`, ""), `\`)
+// hasBadEscape reports whether a marked text has a backslash that escapes nothing.
+func hasBadEscape(marked string) bool {
+	return strings.IndexByte(marked, '\\') >= 0 && strings.Contains(strings.ReplaceAll(marked, escapeMark+`\`, ""), `\`)
 }
 
 // inspectText inspects a part of the document that is no JSON. It may have JSON in it.
@@ -212,8 +210,13 @@ func inspectLevels(s *inspectedText, text string) {
 		return
 	}
 	for level := 0; level < guardLevels && !isDone(in); level++ {
-		s.marked = append(s.marked, markEscapes(text))
-		text = decodeMarked(s.marked[level])
+		marked, decoded := withoutEscapes(text)
+		if level == 0 && s.isString && hasBadEscape(marked) {
+			in.isLimit = true // it has an escape that JSON does not know
+			return
+		}
+		s.marked = append(s.marked, marked)
+		text = decoded
 		inspectDecoded(s, text)
 		if strings.IndexByte(text, '\\') < 0 {
 			break

@@ -35,7 +35,7 @@ func TestBuiltinsMatch(t *testing.T) {
 		{builtinSSN, "000-12-3456 666-12-3456 900-12-3456 123-00-4567 123-45-0000 1078-05-1120 078-05-11201", nil},
 		{builtinCreditCard, "4111111111111111", []string{"4111111111111111"}},
 		{builtinCreditCard, "card_4111 1111 1111 1111x 3782-822463-10005", []string{"4111 1111 1111 1111", "3782-822463-10005"}},
-		{builtinCreditCard, "1234 4111-1111-1111-1111 99", []string{"4111-1111-1111-1111"}},
+		{builtinCreditCard, "12345 4111-1111-1111-1111 99", []string{"4111-1111-1111-1111"}},
 		{builtinCreditCard, "6011 0009 9013 9424 5555 5555 5555 4444", []string{"6011 0009 9013 9424", "5555 5555 5555 4444"}},
 		{builtinCreditCard, "4222222222222 and 6304000000000000000", []string{"4222222222222", "6304000000000000000"}},
 		{builtinCreditCard, "4111111111111112 1700000000000 41111111111111111111111 2019 2020 2021 2022 0.4111111111111111", nil},
@@ -115,12 +115,13 @@ func TestHintsOfPatterns(t *testing.T) {
 	for pattern, want := range map[string][]string{
 		`(?i)Project-Aurora`:     {"project-aurora"},
 		`[0-9]{3}-[0-9]{2}`:      {"000-00"},
-		`(?:secret|password)\d+`: {"secret", "password"},
+		`(?:secret|password)\d+`: {"secret0", "password0"},
 		`a.*bcd`:                 {"bcd"},
 		`(?:ab)+c`:               {"abc"},
 		`(?i)straße`:             nil,
 		`[a-z]+`:                 nil,
 		`foo|[a-z]`:              nil,
+		`gh[po]_x|github_`:       {"gho_x", "ghp_x", "github_"},
 		`x{3,}`:                  {"xxx"},
 		`^line \w`:               {"line "},
 	} {

@@ -382,12 +382,13 @@ func openBoard(t *testing.T, g *gateway.Gateway) *boardPage {
 	ctx, leave := context.WithCancel(t.Context())
 	t.Cleanup(leave)
 	response := getForm(ctx, t, g.URL+dashboardPath, "text/event-stream")
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if got := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || got != "text/event-stream" {
 		t.Fatalf("status %d, Content-Type %q, want 200 and text/event-stream", response.StatusCode, got)
 	}
 	p := &boardPage{events: make(chan boardEvent, 1000), leave: leave}
 	go func() {
-		defer func() { _ = response.Body.Close(); close(p.events) }()
+		defer close(p.events)
 		event := boardEvent{}
 		lines := bufio.NewScanner(response.Body)
 		lines.Buffer(nil, 64<<20)
@@ -452,7 +453,8 @@ func (p *boardPage) next(t *testing.T) boardEvent {
 		if last := len(steps) - 1; last >= 0 && steps[last].Start == step.Start {
 			steps = steps[:last]
 		}
-		p.state.History.Steps = append(steps, *step)
+		steps = append(steps, *step)
+		p.state.History.Steps = steps
 	}
 	return event
 }

@@ -1,7 +1,7 @@
 // Package backends runs the real programs that the plugin or Traefik talks to, on free loopback
 // ports and in temporary folders: an OpenTelemetry Collector and a Prometheus, whose received
 // telemetry tests can read back, a Redis, a Kubernetes API server, and gateways of other projects to compare
-// with. It also installs packages of Node.js that tests run.
+// with. It also installs packages of Node.js that tests run, and Chromium.
 package backends
 
 import (
@@ -21,7 +21,7 @@ import (
 type Binary func(ctx context.Context, log io.Writer) (string, error)
 
 // Programs are the programs that the end-to-end tests need.
-var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary, ClientPackages}
+var Programs = []Binary{gateway.Interpreted, gateway.Compiled, CollectorBinary, PrometheusBinary, PromtoolBinary, RedisServerBinary, ClientPackages, ChromiumBinary}
 
 // KubernetesPrograms are the programs that the end-to-end tests of Kubernetes need.
 var KubernetesPrograms = []Binary{gateway.Binary, EtcdBinary, KubeAPIServerBinary}

@@ -22,7 +22,7 @@ const (
 )
 
 // ClientPackages returns the folder of packages with the clients that the scripts in the folder npm use, in the cache
-// folder: those of OpenAI, Anthropic and Google, the AI SDK and LangChain, in versions that run in Node.js 20. It installs
+// folder: those of OpenAI, Anthropic and Google, the AI SDK and LangChain, and axe-core, in versions that run in Node.js 20. It installs
 // them first if they are missing, and writes so to log.
 func ClientPackages(ctx context.Context, log io.Writer) (string, error) {
 	root, err := gateway.Root()

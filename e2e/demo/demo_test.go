@@ -3,8 +3,10 @@ package demo
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestKeysAndVersions sends requests with and without what each protocol requires.
@@ -54,5 +56,32 @@ func TestSamplingParametersOfVersions(t *testing.T) {
 		if response.Code != want {
 			t.Errorf("%s: status %d, want %d: %s", version, response.Code, want, response.Body)
 		}
+	}
+}
+
+// TestOrders sends requests that order an error, in each protocol, and one that orders a delay.
+func TestOrders(t *testing.T) {
+	for path, test := range map[string]struct {
+		status int
+		want   string
+	}{
+		"/v1/chat/completions":                  {http.StatusServiceUnavailable, `"type":"invalid_request_error"`},
+		"/v1/messages":                          {529, `"type":"overloaded_error"`},
+		"/v1beta/models/gpt-4o:generateContent": {http.StatusTooManyRequests, `"status":"RESOURCE_EXHAUSTED"`},
+	} {
+		request := httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}"))
+		request.Header.Set(StatusHeader, strconv.Itoa(test.status))
+		response := httptest.NewRecorder()
+		Handler(Options{}).ServeHTTP(response, request)
+		if response.Code != test.status || !strings.Contains(response.Body.String(), test.want) {
+			t.Errorf("%s: status %d, body %s, want %d and %s", path, response.Code, response.Body, test.status, test.want)
+		}
+	}
+	request := httptest.NewRequest(http.MethodGet, "/v1/models", nil)
+	request.Header.Set(DelayHeader, "20ms")
+	began, response := time.Now(), httptest.NewRecorder()
+	Handler(Options{}).ServeHTTP(response, request)
+	if took := time.Since(began); response.Code != http.StatusOK || took < 20*time.Millisecond {
+		t.Errorf("status %d after %v, want 200 after 20ms", response.Code, took)
 	}
 }

@@ -119,9 +119,13 @@ func failAsOpenAI(w http.ResponseWriter, f failure) {
 	}})
 }
 
+// overloaded is a status that only Anthropic has.
+const overloaded = 529
+
 // anthropicTypes are the types of Anthropic's errors.
 var anthropicTypes = map[int]string{
 	http.StatusBadRequest: "invalid_request_error", http.StatusUnauthorized: "authentication_error", http.StatusNotFound: "not_found_error",
+	http.StatusTooManyRequests: "rate_limit_error", http.StatusInternalServerError: "api_error", overloaded: "overloaded_error",
 }
 
 func failAsAnthropic(w http.ResponseWriter, f failure) {
@@ -134,7 +138,10 @@ func failAsAnthropic(w http.ResponseWriter, f failure) {
 }
 
 // googleStatuses are the names that Google has for statuses.
-var googleStatuses = map[int]string{http.StatusBadRequest: "INVALID_ARGUMENT", http.StatusNotFound: "NOT_FOUND"}
+var googleStatuses = map[int]string{
+	http.StatusBadRequest: "INVALID_ARGUMENT", http.StatusNotFound: "NOT_FOUND",
+	http.StatusTooManyRequests: "RESOURCE_EXHAUSTED", http.StatusInternalServerError: "INTERNAL", http.StatusServiceUnavailable: "UNAVAILABLE",
+}
 
 func failAsGemini(w http.ResponseWriter, f failure) {
 	writeJSON(w, f.status, map[string]any{"error": map[string]any{

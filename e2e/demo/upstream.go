@@ -101,7 +101,7 @@ func Handler(options Options) http.Handler {
 		u.log.record(r, nil)
 		protocolOf(r).fail(w, failure{http.StatusNotFound, "", "unknown_url", fmt.Sprintf("Unknown request URL: %s %s.", r.Method, r.URL.Path)})
 	})
-	return mux
+	return u.obeying(mux)
 }
 
 func (u *upstream) completions(w http.ResponseWriter, r *http.Request) {

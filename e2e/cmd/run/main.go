@@ -1,8 +1,9 @@
 // Command run implements `make run`: it runs a real Traefik with this repository's plugin and the
 // configuration in examples/local. The provider is the demo provider, or the one that UPSTREAM
-// names. An interrupt stops everything that it started.
+// names. With DEMO=1, it also makes the traffic of three teams. An interrupt stops everything that it
+// started.
 //
-// Environment: PORT (default 8000), UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK, TRAEFIK_VERSION, GATEWAY.
+// Environment: PORT (default 8000), DEMO, UPSTREAM, MODEL, DEMO_API_KEY, TRAEFIK, TRAEFIK_VERSION, GATEWAY.
 package main
 
 import (
@@ -11,19 +12,21 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/modelroute/chatcompletion/e2e/demo"
-	"github.com/modelroute/chatcompletion/e2e/gateway"
+	"github.com/modelroute/chatcompletion/e2e/local"
+	"github.com/modelroute/chatcompletion/e2e/traffic"
 )
 
 // streamInterval slows the demo provider's streams down, so that a reader sees them grow.
 const streamInterval = 150 * time.Millisecond
+
+// trafficRate is the mean number of calls per second of all teams together.
+const trafficRate = 4
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,54 +41,64 @@ func main() {
 
 // run serves until ctx ends. It writes the instructions and the demo provider's log to out.
 func run(ctx context.Context, out io.Writer) (err error) {
-	root, err := gateway.Root()
+	options := local.Options{
+		Address:     net.JoinHostPort("127.0.0.1", setting("PORT", "8000")),
+		Upstream:    os.Getenv("UPSTREAM"),
+		Key:         setting("DEMO_API_KEY", "sk-demo-key-of-the-provider"),
+		Interval:    streamInterval,
+		ProviderLog: out,
+	}
+	withTraffic, err := wantsTraffic(options.Upstream)
 	if err != nil {
 		return err
 	}
-	address := net.JoinHostPort("127.0.0.1", setting("PORT", "8000"))
-	if err := free(address); err != nil {
-		return err
+	if withTraffic {
+		options.ProviderLog = nil // which would fill the terminal
 	}
-	static, err := exampleConfiguration(filepath.Join(root, "examples", "local"), address)
+	example, err := local.Start(ctx, out, options)
 	if err != nil {
 		return err
 	}
-	binary, err := gateway.Binary(ctx, out)
-	if err != nil {
+	defer func() { err = errors.Join(err, example.Stop()) }()
+	if _, err := io.WriteString(out, welcome(example, withTraffic)); err != nil {
 		return err
 	}
-
-	upstream, key := os.Getenv("UPSTREAM"), setting("DEMO_API_KEY", "sk-demo-key-of-the-provider")
-	if upstream == "" {
-		provider, err := startProvider(out, key)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = provider.Close() }()
-		upstream = "http://" + provider.Addr
-	}
-	traefik, err := gateway.Launch(gateway.Command{
-		Binary: binary,
-		Static: static,
-		Env:    []string{"UPSTREAM=" + upstream, "DEMO_API_KEY=" + key},
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, traefik.Stop()) }()
-
-	if err := awaitResponse(ctx, traefik, "http://"+address); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(out, welcome("http://"+address, upstream, traefik.LogPath)); err != nil {
-		return err
+	ended := make(chan error, 1)
+	if withTraffic {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() { ended <- makeTraffic(ctx, example) }()
 	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-traefik.Done():
-		return errors.New(failure(traefik, "traefik exited unexpectedly"))
+	case err := <-ended:
+		return err
+	case <-example.Done():
+		return errors.New(example.Failure("traefik exited unexpectedly"))
 	}
+}
+
+// wantsTraffic reports whether DEMO asks for the traffic of the three teams. It is for the demo
+// provider only, since it would cost money elsewhere.
+func wantsTraffic(upstream string) (bool, error) {
+	text := setting("DEMO", "0")
+	wanted, err := strconv.ParseBool(text)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("DEMO=%s: must be 1 or 0", text)
+	case wanted && upstream != "":
+		return false, errors.New("DEMO=1 makes traffic for the demo provider only: unset UPSTREAM, or run e2e/cmd/traffic yourself")
+	}
+	return wanted, nil
+}
+
+// makeTraffic makes the calls of the three teams until ctx ends.
+func makeTraffic(ctx context.Context, example *local.Example) error {
+	_, err := traffic.Run(ctx, traffic.Options{
+		Base: example.URL + local.CompanyPath, Rate: trafficRate, Seed: time.Now().UnixNano(), Realistic: true,
+	})
+	return err
 }
 
 // setting returns the environment variable, or the fallback if it is empty.
@@ -94,30 +107,4 @@ func setting(name, fallback string) string {
 		return value
 	}
 	return fallback
-}
-
-// free returns an error if the address is in use.
-func free(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use by another program; choose another port: PORT=8001 make run", address)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w; choose another port: PORT=8001 make run", address, err)
-	}
-	return listener.Close()
-}
-
-// startProvider serves the demo provider, which accepts no other key, on a free port.
-func startProvider(log io.Writer, key string) (*http.Server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{
-		Addr:    listener.Addr().String(),
-		Handler: demo.Handler(demo.Options{Interval: streamInterval, Key: key, Log: log}),
-	}
-	go func() { _ = server.Serve(listener) }() // until Close
-	return server, nil
 }

@@ -70,16 +70,18 @@ func isolate(t *testing.T) (port string) {
 	}
 	t.Setenv("PORT", port)
 	t.Setenv("TMPDIR", t.TempDir())
-	for _, name := range []string{"UPSTREAM", "MODEL", "DEMO_API_KEY"} {
+	for _, name := range []string{"DEMO", "UPSTREAM", "MODEL", "DEMO_API_KEY"} {
 		t.Setenv(name, "")
 	}
 	return port
 }
 
-// begin runs the command until the test ends or calls stop, which returns run's error.
-func begin(t *testing.T) (base string, out *terminal, stop func() error) {
+// begin runs the command with an environment variable until the test ends or calls stop, which returns
+// run's error.
+func begin(t *testing.T, variable, value string) (base string, out *terminal, stop func() error) {
 	t.Helper()
 	port := isolate(t)
+	t.Setenv(variable, value)
 	ctx, interrupt := context.WithCancel(t.Context())
 	out = &terminal{ended: make(chan struct{})}
 	var result error
@@ -123,7 +125,7 @@ func post(t *testing.T, address, key, body string) (status int, text string) {
 }
 
 func TestRunServesTheExample(t *testing.T) {
-	base, out, stop := begin(t)
+	base, out, stop := begin(t, "DEMO", "0")
 	out.await(t, "Ctrl-C stops everything.")
 
 	const teams, hello = "/teams/v1/chat/completions", `{"messages": [{"role": "user", "content": "Hello!"}]}`
@@ -271,6 +273,8 @@ func TestRunErrors(t *testing.T) {
 		{"no such compiled Traefik", map[string]string{"GATEWAY": "compiled", "COMPILED_TRAEFIK": "/does/not/exist"}, "COMPILED_TRAEFIK=/does/not/exist: "},
 		{"no such way to run the plugin", map[string]string{"GATEWAY": "translated"}, "GATEWAY=translated: must be interpreted or compiled"},
 		{"unreachable provider", map[string]string{"UPSTREAM": "http://127.0.0.1:1"}, "cannot reach the provider that UPSTREAM names"},
+		{"unknown DEMO", map[string]string{"DEMO": "please"}, "DEMO=please: must be 1 or 0"},
+		{"traffic for a provider of your own", map[string]string{"DEMO": "1", "UPSTREAM": "http://127.0.0.1:1"}, "makes traffic for the demo provider only"},
 		{"model unknown to the provider", map[string]string{"MODEL": "no-such-model"}, "model_not_found"},
 	}
 	for _, test := range tests {
@@ -290,4 +294,47 @@ func TestRunErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRunMakesTraffic runs the traffic of the three teams, which the metrics show.
+func TestRunMakesTraffic(t *testing.T) {
+	base, out, _ := begin(t, "DEMO", "1")
+	out.await(t, "Dashboard: "+base+"/ai/dashboard\nThree teams make about 4 calls per second")
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.After(conditionTimeout); ; {
+		text := get(t, base+"/metrics")
+		missing := ""
+		for _, want := range []string{`consumer="shop"`, `consumer="support"`, `consumer="research"`, "chat_completion_quota_used{"} {
+			if !strings.Contains(text, want) {
+				missing = want
+			}
+		}
+		if missing == "" {
+			break
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("the metrics lack %s:\n%s", missing, text)
+		}
+	}
+	if page := get(t, base+"/ai/dashboard"); !strings.HasPrefix(page, "<!doctype html>") {
+		t.Errorf("the dashboard is %.200q", page)
+	}
+}
+
+// get returns the body of a response.
+func get(t *testing.T, address string) string {
+	t.Helper()
+	response, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }

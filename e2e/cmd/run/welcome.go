@@ -1,6 +1,11 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/modelroute/chatcompletion/e2e/local"
+	"github.com/modelroute/chatcompletion/e2e/traffic"
+)
 
 // Keys of the two consumers in examples/local, which has their SHA-256.
 const (
@@ -8,10 +13,23 @@ const (
 	redKey  = "sk-demo-red-4c8e2a6d1b7f"
 )
 
+// Where the log of the demo provider is.
+const (
+	providerLog   = "in this terminal, one block per request (your own provider keeps its own log)"
+	noProviderLog = "none, because of DEMO=1"
+)
+
 // welcome returns the instructions: requests to try, and where to look.
-func welcome(base, upstream, log string) string {
+func welcome(example *local.Example, withTraffic bool) string {
+	teams, log := "DEMO=1 make run makes the traffic of three teams, for the dashboard to show.", providerLog
+	if withTraffic {
+		teams, log = fmt.Sprintf("Three teams make about %d calls per second: shop, support and research.", trafficRate), noProviderLog
+	}
 	return fmt.Sprintf(`
 Chat Completion for Traefik: %[1]s forwards to %[2]s
+
+Dashboard: %[1]s%[10]s
+%[6]s
 
 No model, and a client key that never reaches the provider:
   curl %[1]s/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer my-own-key' \
@@ -29,6 +47,10 @@ Two teams with a key each, and three requests per minute for each of them. The f
 team's key, %[4]s, goes on:
   for i in 1 2 3 4; do curl -i %[1]s/teams/v1/chat/completions -H 'Content-Type: application/json' \
     -H 'Authorization: Bearer %[5]s' -d '{"messages": [{"role": "user", "content": "Hello!"}]}'; done
+
+The team research, one of three with keys, prices, quotas and budgets:
+  curl %[1]s%[7]s/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer %[8]s' \
+    -d '{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 OpenAI's other endpoints, and the protocols of Anthropic and Gemini. The key is in the header of the protocol, and is
 replaced there:
@@ -54,8 +76,8 @@ The metrics of these requests, in Prometheus format:
 
 Configuration: examples/local/dynamic.yml (Traefik reloads it when it changes)
 Log of Traefik: %[3]s
-Log of the demo provider: in this terminal, one block per request (your own provider keeps its own log)
+Log of the demo provider: %[9]s
 Ctrl-C stops everything.
 
-`, base, upstream, log, redKey, blueKey)
+`, example.URL, example.Upstream, example.LogPath, redKey, blueKey, teams, local.CompanyPath, traffic.Research.Key, log, local.DashboardPath)
 }

@@ -1,0 +1,86 @@
+package chatcompletion
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMaskedTurnsAreBounded fills the memory of masked turns.
+func TestMaskedTurnsAreBounded(t *testing.T) {
+	m := &maskedTurns{recent: map[uint64][]guardEdit{}}
+	for hash := uint64(0); hash < 20_000; hash++ {
+		storeEdits(m, hash, make([]guardEdit, maxTurnEdits))
+	}
+	kept := 0
+	for _, generation := range []map[uint64][]guardEdit{m.recent, m.older} {
+		for _, edits := range generation {
+			kept += len(edits)
+		}
+	}
+	if kept > 2*maxGenerationEdits || kept < maxGenerationEdits {
+		t.Errorf("got %d edits, want %d to %d", kept, maxGenerationEdits, 2*maxGenerationEdits)
+	}
+	if lookupEdits(m, 19_999) == nil || lookupEdits(m, 0) != nil {
+		t.Error("want the last turn, and not the first one")
+	}
+}
+
+// TestMaskedTurnIsInspectedOnce verifies that what was masked in a turn is masked in the next one without
+// another search.
+func TestMaskedTurnIsInspectedOnce(t *testing.T) {
+	config := CreateConfig()
+	config.Guard.Request.Rules = []GuardRule{{Name: "cards", Builtin: builtinCreditCard, Action: actionMask}}
+	p, err := newPolicy(config, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep := p.providers[0].endpoints[completions]
+	elements := strings.Repeat(`{"role":"user","content":"Hi, 4111111111111111."},{"role":"assistant","content":"Hi"},`, 60)
+	turn := func(more string) *plan {
+		pl := &plan{decoded: []byte(`{"model":"x","messages":[` + elements + more + `]}`)}
+		pl, apiErr := planGuardedBody(ep, httptest.NewRequest(http.MethodPost, "/", nil), pl)
+		if apiErr != nil {
+			t.Fatal(apiErr.message)
+		}
+		if strings.Contains(string(joinedBody(pl)), "4111") {
+			t.Fatal("a card is not masked")
+		}
+		return pl
+	}
+	if got := turn(`{"role":"user","content":"a"}`).guarded; len(got) != 1 {
+		t.Errorf("first turn: got %q, want one decision", got)
+	}
+	if got := turn(`{"role":"user","content":"a"},{"role":"user","content":"b"}`).guarded; got != nil {
+		t.Errorf("second turn: got %q, want no decision", got)
+	}
+}
+
+// TestHostileBodiesAreInspectedCheaply sends bodies that cost much to inspect.
+func TestHostileBodiesAreInspectedCheaply(t *testing.T) {
+	handler, _ := guardedHandler(t, actionMask)
+	for name, text := range map[string]string{
+		"digits":          strings.Repeat("4111 1111 1111 1112 ", 50_000),
+		"one run":         strings.Repeat("4", 1_000_000),
+		"escapes":         strings.Repeat(`\u0034`, 150_000) + " 4111 1111 1111 1111",
+		"backslashes":     strings.Repeat(`\\`, 500_000) + " 4111 1111 1111 1111",
+		"cards":           strings.Repeat("4111111111111111,", 60_000),
+		"strings":         strings.Repeat(`","4111111111111111`, 30_000),
+		"short strings":   strings.Repeat(`","a`, 30_000) + "4111111111111111",
+		"beginnings":      strings.Repeat("sk-a eyJ.eyJ AKIA ghp_ xoxb- ", 30_000),
+		"private keys":    strings.Repeat("-----BEGIN PRIVATE KEY-----", 30_000),
+		"nested escapes":  strings.Repeat(`\\\\\\\\n`, 100_000),
+		"surrogate pairs": strings.Repeat(`\ud83d\ude00`, 80_000) + " 4111 1111 1111 1111",
+	} {
+		start := time.Now()
+		sendGuarded(handler, "/v1/completions", fmt.Sprintf(`{"model":"x","prompt":["%s"]}`, text))
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		} else {
+			t.Logf("%s: %v", name, took)
+		}
+	}
+}

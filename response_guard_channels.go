@@ -1,0 +1,177 @@
+package chatcompletion
+
+// textChannel is a text that a stream shows in pieces, such as the content of a choice or the arguments of
+// a tool.
+type textChannel struct {
+	key      string
+	group    string // of the channels that follow each other, such as those of a choice; empty: it has no others
+	block    string // the number of the block or item that it is in; empty: it is in none
+	enforced textTail
+	reported textTail
+	pieces   []*textPiece // of the text that enforced has, in order, and not sent
+}
+
+// textTail is the end of a text as rules see it.
+type textTail struct {
+	before    string // has been decided on, and stays in view
+	text      string // may become a match
+	hasEscape bool   // what is in view may end in an escape, or with one
+}
+
+// textPiece is a string of a held event that is a piece of a text.
+type textPiece struct {
+	event *heldEvent
+	value guardedString
+	at    int // where it begins in the text of the channel; below 0: a part of it has been decided on
+}
+
+// heldEvent is an event of a stream that waits until all its texts, and all events before it, have been
+// decided on.
+type heldEvent struct {
+	raw   []byte
+	plain []byte // the same without what makes edits difficult; nil: there is nothing
+	open  int    // pieces that have not been decided on
+	edits []guardEdit
+	nulls []guardEdit // applied if there are edits: what repeats a text in another form is removed
+}
+
+// addPiece adds a piece to its channel.
+func addPiece(g *responseGuard, ch *textChannel, event *heldEvent, value *guardedString) {
+	if g.rules.enforced != nil {
+		event.open++
+		ch.pieces = append(ch.pieces, &textPiece{event: event, value: *value, at: len(ch.enforced.text)})
+		ch.enforced.text += value.text
+	}
+	if g.rules.reported != nil {
+		ch.reported.text += value.text
+	}
+}
+
+// decideChannel decides on as much of the text of a channel as is certain, and reports whether the stream
+// continues. isLast is set if no more text follows.
+func decideChannel(g *responseGuard, ch *textChannel, isLast bool) bool {
+	if g.rules.reported != nil {
+		reportChannel(g, ch, isLast)
+	}
+	if g.rules.enforced == nil {
+		return true
+	}
+	tail := &ch.enforced
+	o := inspectView(g.rules.enforced, &textView{tail.before, tail.text, isLast}, guardLevels)
+	if !o.complete {
+		return blockUninspected(g)
+	}
+	if o.matches != nil && !enforceMatches(g, ch, o.matches) {
+		return false
+	}
+	end := o.end
+	if end > 0 {
+		advanceTail(tail, end, g.rules.overlap)
+		settlePieces(ch, end)
+	}
+	if len(tail.text) > g.rules.window && ch.pieces != nil {
+		return blockUninspected(g)
+	}
+	return true
+}
+
+// reportChannel lists the rules that match and only report. Nothing is held for them.
+func reportChannel(g *responseGuard, ch *textChannel, isLast bool) {
+	tail := &ch.reported
+	o := inspectView(g.rules.reported, &textView{tail.before, tail.text, isLast}, guardLevels)
+	for _, m := range o.matches {
+		noteMatch(g, m.rule)
+	}
+	end := o.end
+	if len(tail.text)-end > g.rules.window {
+		end = len(tail.text) - g.rules.window
+	}
+	advanceTail(tail, end, g.rules.overlap)
+}
+
+// advanceTail moves what has been decided on, and keeps the end of that in view.
+func advanceTail(tail *textTail, end, overlap int) {
+	keepInView(tail, tail.text[:end], overlap)
+	tail.text = tail.text[end:]
+	tail.hasEscape = endsInEscape(tail.before)
+}
+
+// settlePieces takes the pieces that have been decided on out of a channel.
+func settlePieces(ch *textChannel, end int) {
+	var open []*textPiece
+	for _, piece := range ch.pieces {
+		if piece.at+len(piece.value.text) <= end {
+			piece.event.open--
+			continue
+		}
+		piece.at -= end
+		open = append(open, piece)
+	}
+	ch.pieces = open
+}
+
+// enforceMatches masks what rules have found, and reports whether the stream continues: it does not if one
+// of them blocks.
+func enforceMatches(g *responseGuard, ch *textChannel, matches []guardMatch) bool {
+	if r := blockingRule(matches); r != nil {
+		return blockMatch(g, r)
+	}
+	for _, m := range matches {
+		noteMatch(g, m.rule)
+	}
+	spans := maskedSpans(ch.enforced.text, matches)
+	for _, piece := range ch.pieces {
+		event := piece.event
+		edits := maskEdits(&piece.value, piece.at, spans)
+		if edits != nil {
+			event.edits = append(event.edits, edits...)
+		}
+	}
+	return true
+}
+
+// endChannel decides on all that a channel holds, since it has ended.
+func endChannel(g *responseGuard, ch *textChannel) bool {
+	if ch.enforced.text == "" && ch.reported.text == "" {
+		return true
+	}
+	return decideChannel(g, ch, true)
+}
+
+// endChannels ends the channels of a group, of a block, or all if both are empty, and reports whether the
+// stream continues.
+func endChannels(g *responseGuard, group, block string) bool {
+	for _, ch := range g.stream.channels {
+		if (group != "" && ch.group != group) || (block != "" && ch.block != block) {
+			continue
+		}
+		if !endChannel(g, ch) {
+			return false
+		}
+	}
+	return true
+}
+
+// followChannel notes that a channel of a group follows another one, as the content follows the reasoning,
+// whose end would else hold all that follows. Should it be continued, what has been sent of it is still in
+// view: a match that began there is blocked, or masked from there on.
+func followChannel(g *responseGuard, ch *textChannel) bool {
+	if ch.group == "" {
+		return true
+	}
+	latest := g.stream.latest[ch.group]
+	g.stream.latest[ch.group] = ch
+	if latest == nil || latest == ch || latest.pieces == nil {
+		return true
+	}
+	text := latest.enforced.text
+	o := inspectView(g.rules.enforced, &textView{latest.enforced.before, text, true}, guardLevels)
+	if !o.complete {
+		return blockUninspected(g)
+	}
+	if o.matches != nil {
+		return decideChannel(g, latest, true)
+	}
+	settlePieces(latest, len(text))
+	return true
+}

@@ -1,0 +1,437 @@
+package chatcompletion
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// guardedStream is what a guard holds of a stream.
+type guardedStream struct {
+	array    bool         // the stream is a JSON array, and its elements are the events
+	started  bool         // an element has been sent
+	queue    []*heldEvent // in the order in which they have arrived
+	held     int          // bytes of these
+	channels []*textChannel
+	byKey    map[string]*textChannel
+	latest   map[string]*textChannel // by group: the one that had the latest piece
+	shapes   []*eventShape
+	passed   []byte // events that are sent with the next ones, before those of the queue
+}
+
+// maxGuardChannels bounds the texts that a stream may have.
+const maxGuardChannels = 1000
+
+// dataField matches a line of an event that has data, or an error in a line of its own kind.
+var dataField = regexp.MustCompile(`(?:^\x{feff}?|[\r\n])(?:data|error):[ ]?([^\r\n]*)`)
+
+// guardEvents takes a chunk of a stream, and sends what has been decided on.
+func guardEvents(g *responseGuard, chunk []byte) {
+	events := chunk
+	if len(g.buffer) > 0 {
+		seen := len(g.buffer) - 3 // it may end in the middle of the event's end
+		if seen < 0 {
+			seen = 0
+		}
+		g.buffer = append(g.buffer, chunk...)
+		if lastEventEnd(g.buffer[seen:]) == 0 {
+			if !boundHeld(g) {
+				sendRest(g, nil)
+			}
+			return
+		}
+		events = g.buffer
+		g.buffer = nil
+	}
+	for len(events) > 0 {
+		length := completeEvent(events)
+		if length == 0 {
+			g.buffer = append([]byte(nil), events...)
+			break
+		}
+		isKnown, goesOn := guardKnownEvent(g, events[:length])
+		if !isKnown {
+			goesOn = guardEvent(g, append([]byte(nil), events[:length]...))
+		}
+		if !goesOn {
+			sendRest(g, events[length:])
+			return
+		}
+		events = events[length:]
+	}
+	if boundHeld(g) {
+		sendDecided(g)
+	}
+	sendRest(g, nil)
+}
+
+// completeEvent returns the length of the event that a text begins with; 0: it is not complete.
+func completeEvent(text []byte) int {
+	end := bytes.Index(text, blankLine)
+	if end >= 0 && bytes.IndexByte(text[:end], '\r') < 0 {
+		return end + len(blankLine)
+	}
+	if lastEventEnd(text) == 0 {
+		return 0
+	}
+	return firstEventEnd(text)
+}
+
+// boundHeld reports whether what is held of a stream is no more than may be.
+func boundHeld(g *responseGuard) bool {
+	st := g.stream
+	if (len(st.queue) > 0 && heldBytes(g) > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
+		return blockUninspected(g)
+	}
+	return true
+}
+
+// heldBytes returns the bytes of the events that wait, and of the beginning of another one.
+func heldBytes(g *responseGuard) int {
+	for _, event := range g.stream.queue {
+		if event.open > 0 {
+			return g.stream.held + len(g.buffer)
+		}
+		break
+	}
+	return 0
+}
+
+// guardEvent inspects an event, and reports whether the stream continues.
+func guardEvent(g *responseGuard, raw []byte) bool {
+	event := &heldEvent{raw: raw}
+	g.stream.queue = append(g.stream.queue, event)
+	g.stream.held += len(raw)
+	data, start, others := splitEvent(event)
+	trimmed := bytes.TrimSpace(data)
+	switch {
+	case len(trimmed) == 0:
+		return guardLines(g, others)
+	case bytes.Equal(trimmed, doneMark):
+		return guardLines(g, others) && endChannels(g, "", "")
+	case !json.Valid(trimmed):
+		return guardLines(g, others) && guardPlainData(g, event, data, start)
+	}
+	return guardJSON(g, event, data, start, others)
+}
+
+// splitEvent returns the data of an event, where it begins, and the text of the other lines.
+func splitEvent(event *heldEvent) (data []byte, start int, others string) {
+	raw := event.raw
+	if !utf8.Valid(raw) {
+		raw = []byte(string([]rune(string(raw)))) // as clients decode it
+		event.plain = raw
+	}
+	fields := dataField.FindAllSubmatchIndex(raw, -1)
+	if len(fields) == 0 {
+		if at := bytes.IndexByte(raw, '{'); at >= 0 && len(bytes.TrimLeft(raw[:at], " \t\r\n\ufeff")) == 0 {
+			return raw[at:], at, ""
+		}
+		return nil, 0, string(raw)
+	}
+	first := fields[0]
+	if len(fields) == 1 {
+		return raw[first[2]:first[3]], first[2], string(raw[:first[0]]) + "\n" + string(raw[first[3]:])
+	}
+	return joinFields(event, raw, fields)
+}
+
+// joinFields is splitEvent for an event with data in several lines, which are one line if it is edited.
+func joinFields(event *heldEvent, raw []byte, fields [][]int) ([]byte, int, string) {
+	var lines [][]byte
+	other := append([]byte(nil), raw[:fields[0][0]]...)
+	for i, field := range fields {
+		lines = append(lines, raw[field[2]:field[3]])
+		next := len(raw)
+		if i+1 < len(fields) {
+			next = fields[i+1][0]
+		}
+		other = append(other, raw[field[3]:next]...)
+	}
+	data := bytes.Join(lines, []byte("\n"))
+	before := bytes.TrimRight(other, "\r\n")
+	if len(before) > 0 {
+		before = append(before, '\n')
+	}
+	before = append(before, "data: "...)
+	start := len(before)
+	event.plain = append(append(before, bytes.ReplaceAll(data, lineFeed, oneSpace)...), "\n\n"...)
+	return data, start, string(other)
+}
+
+// guardLines inspects what no client takes for a text. It cannot be masked.
+func guardLines(g *responseGuard, text string) bool {
+	if strings.Trim(text, " \r\n") == "" || !matchesAny(g.rules.all, text) {
+		return true
+	}
+	matches, complete := findMatches(g.rules.all, text, "")
+	if !complete {
+		return blockUninspected(g)
+	}
+	for _, m := range matches {
+		if isEnforced(g, m.rule) {
+			return blockMatch(g, m.rule)
+		}
+		noteMatch(g, m.rule)
+	}
+	return true
+}
+
+// guardPlainData inspects data that is not JSON: it is a piece of one text.
+func guardPlainData(g *responseGuard, event *heldEvent, data []byte, start int) bool {
+	text := string(data)
+	value := &guardedString{text: text, as: &unescapedText{text: text}, from: start, to: start + len(data)}
+	ch := channelOf(g, &textChannel{key: "data"})
+	if ch == nil {
+		return blockUninspected(g)
+	}
+	addPiece(g, ch, event, value)
+	return decideChannel(g, ch, false)
+}
+
+// guardJSON inspects the data of an event: its pieces of texts in their channels, and other strings as they
+// are. start is where the data begins in the event.
+func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, others string) bool {
+	found := findStrings(data)
+	if found == nil {
+		return blockUninspected(g)
+	}
+	event.nulls = nullEdits(data, found.nulls)
+	shiftEdits(event.nulls, start)
+	eventType := topString(found, "type")
+	var pieces []*guardedString
+	for i := range found.strings {
+		s := &found.strings[i]
+		s.from += start
+		s.to += start
+		if isPiece(found, s, eventType) {
+			pieces = append(pieces, s)
+		}
+	}
+	if !guardLines(g, others) || !guardWhole(g, event, data, start, pieces) {
+		return false
+	}
+	var only *textChannel
+	for _, s := range pieces {
+		place := channelPlace(found, s, eventType)
+		ch := channelOf(g, place)
+		if ch == nil {
+			return blockUninspected(g)
+		}
+		only = ch
+		if s.text == "" {
+			continue
+		}
+		if !followChannel(g, ch) {
+			return false
+		}
+		addPiece(g, ch, event, s)
+		if !decideChannel(g, ch, false) {
+			return false
+		}
+	}
+	if !endText(g, found, eventType) {
+		return false
+	}
+	if len(pieces) == 1 && event.plain == nil {
+		addShape(g, event, pieces[0], only)
+	}
+	return true
+}
+
+// shiftEdits moves edits of the data of an event to where it begins in the event.
+func shiftEdits(edits []guardEdit, start int) {
+	for i := range edits {
+		edits[i].from += start
+		edits[i].to += start
+	}
+}
+
+// topString returns the value of a member of the object that the data of an event is.
+func topString(found *jsonStrings, name string) string {
+	for i := range found.strings {
+		if s := &found.strings[i]; s.node == 1 && s.name == name {
+			return s.text
+		}
+	}
+	return ""
+}
+
+// guardWhole inspects the texts of an event that are no pieces: those are blank in it. start is where the
+// data begins in the event.
+func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
+	if len(pieces) > 0 {
+		data = append([]byte(nil), data...)
+	}
+	for _, s := range pieces {
+		copy(data[s.from-start:s.to-start], bytes.Repeat(oneSpace, s.to-s.from))
+	}
+	if !mayHoldMatch(g.rules.all, data) {
+		return true
+	}
+	edits, goesOn := applyFindings(g, inspectJSON(g.rules.all, data, false))
+	if !goesOn {
+		return false
+	}
+	shiftEdits(edits, start)
+	event.edits = append(event.edits, edits...)
+	return true
+}
+
+var oneSpace = []byte(" ")
+
+// sendDecided sends the events up to the first one that has not been decided on.
+func sendDecided(g *responseGuard) {
+	st := g.stream
+	chunk := st.passed
+	st.passed = nil
+	count := 0
+	for _, event := range st.queue {
+		if event.open > 0 {
+			break
+		}
+		chunk = append(chunk, textOfEvent(event)...)
+		st.held -= len(event.raw)
+		count++
+	}
+	if count > 0 {
+		st.queue = append([]*heldEvent(nil), st.queue[count:]...)
+	}
+	if len(chunk) > 0 {
+		sendInspected(g, chunk)
+	}
+}
+
+// textOfEvent returns an event as it is sent.
+func textOfEvent(event *heldEvent) []byte {
+	if event.edits == nil {
+		return event.raw
+	}
+	text := event.raw
+	if event.plain != nil {
+		text = event.plain
+	}
+	edits := append(event.edits, event.nulls...)
+	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
+	return withEdits(text, edits)
+}
+
+// notPieces are strings beside the pieces of texts that are no pieces.
+var notPieces = map[string]bool{
+	"role": true, "type": true, "id": true, "name": true, "object": true, "status": true, "model": true, "finish_reason": true, "native_finish_reason": true,
+	"stop_reason": true, "stop_sequence": true, "signature": true, "encrypted_content": true, "data": true, "format": true,
+}
+
+// isPiece reports whether a string of an event is a piece of a text.
+func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
+	if notPieces[s.name] {
+		return false
+	}
+	if s.name == "delta" && s.node == 1 {
+		return !strings.Contains(eventType, "audio") || strings.Contains(eventType, "transcript")
+	}
+	path := found.nodes[s.node].path
+	switch {
+	case strings.Contains(path, "/citation") || strings.Contains(path, "/annotations"):
+		return false
+	case strings.Contains(path+"/", "/delta/"):
+		return true
+	case strings.HasPrefix(path, "/choices"):
+		return s.name == "text" && path == "/choices"
+	}
+	return strings.HasPrefix(path, "/candidates/content/parts") && (s.name == "text" || s.name == "stringValue")
+}
+
+// channelPlace returns the channel, without texts, of a piece.
+func channelPlace(found *jsonStrings, s *guardedString, eventType string) *textChannel {
+	ch := &textChannel{key: "/" + s.name}
+	if s.node > 0 && found.nodes[s.node].isArray {
+		ch.key = "/" + strconv.Itoa(len(found.strings)) + ch.key
+	}
+	for node := s.node; node > 0; {
+		n := &found.nodes[node]
+		ch.key = "/" + n.name + identityOf(found, n) + ch.key
+		if n.name == "choices" || n.name == "candidates" {
+			if !n.isArray {
+				ch.group = n.name + identityOf(found, n)
+			}
+		}
+		if n.parent <= 0 {
+			ch.block = blockOf(n)
+		}
+		node = n.parent
+	}
+	if s.name == "delta" {
+		ch.key = eventType + ch.key
+	}
+	return ch
+}
+
+// identityOf says which of several an object is.
+func identityOf(found *jsonStrings, n *jsonNode) string {
+	switch {
+	case n.isArray:
+		return ""
+	case n.name == "parts": // of Gemini's: they are one text, but for thoughts
+		return n.isSet
+	case n.index != "":
+		return n.index
+	case n.parent > 0 && found.nodes[n.parent].isArray:
+		return "/index" + strconv.Itoa(n.place)
+	}
+	return ""
+}
+
+// blockIndex matches the number of a block or item in what identifies it.
+var blockIndex = regexp.MustCompile(`/(?:output_)?index[0-9]+`)
+
+// blockOf returns the number of the block or item that an event is about; empty: it is about none.
+func blockOf(n *jsonNode) string {
+	return blockIndex.FindString(n.index)
+}
+
+// Types of events that end a block or an item, or everything.
+var (
+	blockEnds = regexp.MustCompile(`(?:\.done|_stop|-end)$`)
+	textEnds  = regexp.MustCompile(`^error$|^message_stop$|^message-end$|^response\.(?:completed|incomplete|failed|cancelled|done)$`)
+)
+
+// endText ends the channels that an event says have ended.
+func endText(g *responseGuard, found *jsonStrings, eventType string) bool {
+	for i := range found.strings {
+		s := &found.strings[i]
+		if s.name == "finish_reason" && s.text != "" && found.nodes[s.node].name == "choices" {
+			if !endChannels(g, "choices"+identityOf(found, &found.nodes[s.node]), "") {
+				return false
+			}
+		}
+	}
+	switch {
+	case eventType == "":
+	case textEnds.MatchString(eventType):
+		return endChannels(g, "", "")
+	case blockEnds.MatchString(eventType) && len(found.nodes) > 1:
+		if block := blockOf(&found.nodes[1]); block != "" {
+			return endChannels(g, "", block)
+		}
+	}
+	return true
+}
+
+// channelOf returns the channel at a place; nil: there would be too many.
+func channelOf(g *responseGuard, place *textChannel) *textChannel {
+	st := g.stream
+	if ch := st.byKey[place.key]; ch != nil {
+		return ch
+	}
+	if len(st.channels) == maxGuardChannels {
+		return nil
+	}
+	st.byKey[place.key] = place
+	st.channels = append(st.channels, place)
+	return place
+}
