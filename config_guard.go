@@ -167,6 +167,10 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 	if err == nil {
 		r.pattern, err = regexp.Compile(pattern)
 	}
+	r.quick = r.pattern
+	if quick := quickPatterns[builtin]; quick != "" {
+		r.quick = regexp.MustCompile("(?m:" + quick + ")")
+	}
 	switch {
 	case err != nil:
 		bad.add(prefix+"pattern", "%s", strings.ReplaceAll(err.Error(), "`"+pattern+"`", "`"+config.Pattern+"`"))

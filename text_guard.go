@@ -30,7 +30,8 @@ type guardRule struct {
 	name      string
 	action    string // actionBlock, actionMask or actionReport
 	pattern   *regexp.Regexp
-	hints     []string // nil: any text may hold a match
+	quick     *regexp.Regexp // matches every text with a match
+	hints     []string       // nil: any text may hold a match
 	isBuiltin bool
 	check     string // name of a builtin that checks what the pattern finds; empty: there is no check
 	mask      *maskStyle
@@ -101,12 +102,12 @@ func mayMatch(r *guardRule, folded string) bool {
 	return false
 }
 
-// matchesAny reports whether the pattern of any rule is found in a text, checks apart. The text may
+// matchesAny reports whether any rule may match in a text, checks apart. The text may
 // be several texts with a line feed after each. The interpreted work does not depend on the text.
 func matchesAny(g *guardRules, text string) bool {
 	folded := foldedForHints(text)
 	for _, r := range g.rules {
-		if mayMatch(r, folded) && r.pattern.MatchString(text) {
+		if mayMatch(r, folded) && r.quick.MatchString(text) {
 			return true
 		}
 	}

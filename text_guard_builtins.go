@@ -102,11 +102,16 @@ func isDigitAt(text string, at int) bool {
 	return at >= 0 && at < len(text) && text[at] >= '0' && text[at] <= '9'
 }
 
-// cardNumber matches the number of a card at the beginning of a run: 13 to 19 digits in one group, or
-// in groups of 4 or of 4, 6 and 4 or 5 digits, with the first digits of an issuer.
-var cardNumber = regexp.MustCompile(`^(?:(?:4[0-9]{3}|5[0-8][0-9]{2}|2[2-7][0-9]{2}|3[0-9]{3}|6[0-9]{3}|81[0-9]{2})` +
-	`(?:[0-9]{9,15}|[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{1,4}(?:[ -][0-9]{1,3})?|[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{5,7}|[ -][0-9]{6}[ -][0-9]{4,5}))` +
-	`(?:[ -]|$)`)
+// cardForm matches 13 to 19 digits in one group, or in groups of 4 or of 4, 6 and 4 or 5 digits, with the
+// first digits of an issuer.
+const cardForm = `(?:4[0-9]{3}|5[0-8][0-9]{2}|2[2-7][0-9]{2}|3[0-9]{3}|6[0-9]{3}|81[0-9]{2})` +
+	`(?:[0-9]{9,15}|[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{1,4}(?:[ -][0-9]{1,3})?|[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{5,7}|[ -][0-9]{6}[ -][0-9]{4,5})`
+
+// cardNumber matches the number of a card at the beginning of a run.
+var cardNumber = regexp.MustCompile(`^` + cardForm + `(?:[ -]|$)`)
+
+// quickPatterns match every text in which a builtin finds something, and fewer others than its pattern.
+var quickPatterns = map[string]string{builtinCreditCard: `(?:^|[^0-9])` + cardForm + `(?:[^0-9]|$)`}
 
 // groupEnds end a group of digits.
 const groupEnds = " -"
