@@ -184,11 +184,12 @@ func copyDecision(d *decision) *decision {
 
 // reapply applies the rules of a chained instance to the plan of the instance before.
 func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
-	prior, pl := x.plan, &plan{}
+	prior := x.plan
 	x.priorDecision = prior.decision
 	if ep.kind == deny {
 		return prior, denied()
 	}
+	var pl *plan
 	var apiErr *apiError
 	switch {
 	case prior.form != nil || (ep.takesForms && isForm(req.Header)):
@@ -198,23 +199,7 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 	case x.reportOnly:
 		pl, apiErr = planRequest(ep, req)
 	default:
-		pl.decision = prior.decision
-		pl.prompts = promptsIn(prior)
-		body := joinedBody(prior)
-		if pl.prompts != nil || prior.withdrawn {
-			body = bareBody(prior)
-		}
-		body = withoutBypassParams(x, pr, body)
-		pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
-		pl.pieces = [][]byte{pl.decoded}
-		switch {
-		case ep.guard != nil:
-			pl, apiErr = planGuardedBody(ep, req, pl)
-		case p.hasRules:
-			pl, apiErr = planBody(ep, req, pl)
-		case pl.prompts != nil || prior.withdrawn:
-			setPromptedBody(x, pr, ep, pl, prior)
-		}
+		pl, apiErr = reapplyBody(x, p, pr, ep, req)
 	}
 	noteGuarded(x, pl, apiErr)
 	if apiErr == nil && x.foundLate && !isPending(pl) {
@@ -242,6 +227,28 @@ func reapply(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Reque
 		startUpload(x, p, ep, pl, req)
 	}
 	x.reportOnly = x.reportOnly && p.reportOnly
+	return pl, nil
+}
+
+// reapplyBody is reapply for the body that the instance before sends, without the prompts in it.
+func reapplyBody(x *exchange, p *policy, pr *provider, ep *endpoint, req *http.Request) (*plan, *apiError) {
+	prior := x.plan
+	pl := &plan{decision: prior.decision, prompts: promptsIn(prior)}
+	body := joinedBody(prior)
+	if pl.prompts != nil || prior.withdrawn {
+		body = bareBody(prior)
+	}
+	body = withoutBypassParams(x, pr, body)
+	pl.decoded, pl.usageAdded = withoutUnsupportedUsage(ep, body, prior.usageAdded || prior.decision.addsUsage)
+	pl.pieces = [][]byte{pl.decoded}
+	switch {
+	case ep.guard != nil:
+		return planGuardedBody(ep, req, pl)
+	case p.hasRules:
+		return planBody(ep, req, pl)
+	case pl.prompts != nil || prior.withdrawn:
+		setPromptedBody(x, pr, ep, pl, prior)
+	}
 	return pl, nil
 }
 

@@ -1,10 +1,11 @@
 // Package chatcompletion is a Traefik middleware that turns a route into a governed, metered AI
 // endpoint.
 //
-// It validates requests of OpenAI's, Anthropic's and Google's APIs, enforces or defaults the model and
-// the parameters by rewriting the body or the path, swaps the client's key for the provider's, fails
-// over between providers, streams the response back, and records every call. [New] returns the
-// middleware for a [Config]. A [Sink] receives the [Call] of each request.
+// It validates requests of OpenAI's, Anthropic's and Google's APIs, blocks or masks contents, enforces or
+// defaults the model, the system prompt and the parameters by rewriting the body or the path, swaps the
+// client's key for the provider's, fails over between providers or serves a stored response, streams the
+// response back, and records every call. [New] returns the middleware for a [Config]. A [Sink] receives
+// the [Call] of each request.
 //
 // # Life of a request
 //
@@ -12,10 +13,10 @@
 //  2. serveUngoverned serves what is not governed: preflights, lists of models, usage reports, and passthrough.
 //  3. newExchange begins the exchange of a governed request. Its state until the record is in it.
 //  4. identify finds out which consumer sends the request, and which policy that consumer's group has.
-//  5. planFor decides what the provider is sent: it validates the body, and applies the rules to model and parameters.
+//  5. planFor decides what the provider is sent: it validates the body, inspects its texts, applies the rules to model and parameters, and inserts the system prompt.
 //  6. reserveQuotas reserves what the request may use, or refuses it because a quota has nothing left.
 //  7. addressProvider sets the path and the key of the provider.
-//  8. send forwards the plan to the provider, or to several in turn until one responds, unless cacheResponses has a stored response.
+//  8. send forwards the plan to the provider, or to several in turn until one responds. Where cacheResponses has a stored response, that takes the place of the provider's.
 //  9. responseWriter streams the response to the client, and scans it for usage, model, errors and its end.
 //  10. finish prices the usage, settles the quotas, and publishes the record of the call to metrics, spans and sinks.
 //

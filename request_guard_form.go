@@ -5,8 +5,9 @@ import (
 	"regexp"
 )
 
-// fieldWithFile matches the header of a field that is a file. What is in files is no text.
-var fieldWithFile = regexp.MustCompile(`(?i)[;\s]filename\*?\s*=`)
+// fieldWithFile matches the header of a field that is a file, as readDisposition takes it for one: a
+// parameter of another line makes none. What is in files is no text.
+var fieldWithFile = regexp.MustCompile(`(?im)^content-disposition:[^\r\n]*;\s*filename\*?\s*=`)
 
 // inspectForm inspects the fields of a form that is held in memory, apart from files, and masks in them.
 // It finds the fields where scanForm finds them, or the form is refused.

@@ -96,6 +96,7 @@ func readLook(charges []charge, reply []byte) ([]bool, *redisFailure) {
 	isKnown := make([]bool, len(charges))
 	for i := range charges {
 		c := &charges[i]
+		c.nowMs = numbers[0]
 		c.resetMs, c.used = numbers[1+4*i+2], numbers[1+4*i+3]
 		isKnown[i] = !isSharedCounter(c)
 	}

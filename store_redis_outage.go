@@ -1,7 +1,6 @@
 package chatcompletion
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -300,25 +299,7 @@ func refreshMirrors(s *redisStore, charges []charge) {
 	if !isInUse || s.failures.Load() >= failuresToOpen {
 		return
 	}
-	conn, err := acquireConn(s.pool)
-	if err != nil {
-		return
+	if _, failure := readRedis(s, charges); failure == nil {
+		mirrorCharges(s.memory, charges)
 	}
-	reply, failure := runScript(s.pool, conn, readScript, len(charges)+reserveWords, reservationTail(s, charges, noAmounts))
-	if failure == nil {
-		mirrorReply(s, charges, reply)
-	}
-}
-
-// mirrorReply mirrors the counters of charges in a reply.
-func mirrorReply(s *redisStore, charges []charge, reply []byte) {
-	if _, failure := readLook(charges, reply); failure != nil {
-		return
-	}
-	var numbers []int64
-	_ = json.Unmarshal(reply, &numbers) // as readLook
-	for i := range charges {
-		charges[i].nowMs = numbers[0]
-	}
-	mirrorCharges(s.memory, charges)
 }
