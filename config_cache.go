@@ -23,7 +23,7 @@ var cachedKinds = []string{string(completions), string(embeddings), string(respo
 
 // responseHeaders are the names of request headers that choose what a provider responds with, beside
 // those that carry credentials.
-const responseHeaders = `Accept|Accept-Language|(?:Anthropic|Openai|X-Goog|X-Openai|X-Portkey|X-Litellm|Helicone|Cf-Aig)-[^:]*`
+const responseHeaders = `Accept|Accept-Language|(?:Anthropic|Openai|X-Goog|X-Openai|X-Portkey|X-Litellm|Helicone|Cf-Aig|X-Amzn-Bedrock|Azureml|Extra)-[^:]*`
 
 // parseCache parses Config.Cache. It returns nil if there is none.
 func parseCache(bad *problems, config *Config, p *policy) *responseCache {

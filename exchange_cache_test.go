@@ -1020,3 +1020,14 @@ func TestCacheOfManyClients(t *testing.T) {
 	}
 	running.Wait()
 }
+
+// TestProvidersHeadersShareNothing: headers by which clients choose what a provider does are part of the key of a response.
+func TestProvidersHeadersShareNothing(t *testing.T) {
+	for _, name := range []string{"X-Amzn-Bedrock-GuardrailIdentifier", "Extra-Parameters", "Azureml-Model-Deployment", "OpenAI-Organization", "anthropic-beta"} {
+		m, _, _ := newCacheMiddleware(t, provided(jsonBytes, chatDocument), CreateConfig())
+		_, _ = cacheRequest(m, chatPath, chatBody)
+		if got, _ := cacheRequest(m, chatPath, chatBody, name, "other"); got.Result().Header.Get(cacheHeader) != cacheMiss {
+			t.Errorf("a request with %s is a hit", name)
+		}
+	}
+}

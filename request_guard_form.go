@@ -5,9 +5,16 @@ import (
 	"regexp"
 )
 
-// fieldWithFile matches the header of a field that is a file, as readDisposition takes it for one: a
-// parameter of another line makes none. What is in files is no text.
-var fieldWithFile = regexp.MustCompile(`(?im)^content-disposition:[^\r\n]*;\s*filename\*?\s*=`)
+// fieldWithFile matches the header of a field that is a file. What is in files is no text. A parameter of
+// another line makes no file.
+var fieldWithFile = regexp.MustCompile(`(?i)(?:^|\r\n)content-disposition:[^\r]*[;\s]filename\*?\s*=`)
+
+// otherCharset matches the header of a field in another character set than that in which texts are
+// inspected.
+var otherCharset = regexp.MustCompile(`(?i)charset[^;]*=`)
+
+// inspectedCharset matches the only character sets of texts, as a header ends with them.
+var inspectedCharset = regexp.MustCompile(`(?i)\r\ncontent-type:[^\r;]*; *charset="?(?:utf-8|us-ascii)"? *\r\n`)
 
 // inspectForm inspects the fields of a form that is held in memory, apart from files, and masks in them.
 // It finds the fields where scanForm finds them, or the form is refused.
@@ -19,6 +26,9 @@ func inspectForm(g *requestGuard, pl *plan) *apiError {
 		headerLength := bytes.Index(fields[i], headerEnd) + len(headerEnd)
 		if headerLength < len(headerEnd) || fieldWithFile.Match(fields[i][:headerLength]) {
 			continue
+		}
+		if header := fields[i][:headerLength]; otherCharset.Match(header) && !inspectedCharset.Match(header) {
+			return notInspected(g, "a field has a character set other than UTF-8")
 		}
 		masked := inspectField(in, fields[i][headerLength:])
 		switch {

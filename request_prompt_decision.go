@@ -136,8 +136,11 @@ func partsOf(holder *member, content []byte) (*member, *apiError) {
 	var found *member
 	for i := range inner.members {
 		m := &inner.members[i]
-		if m.name != "parts" {
+		if fold(m.name) != "parts" {
 			continue
+		}
+		if m.name != "parts" { // some parsers take it for the name
+			return nil, ambiguousName(holder.name+"."+m.name, holder.name+".parts")
 		}
 		if found != nil {
 			return nil, ambiguousName(holder.name+".parts", holder.name+".parts")

@@ -553,3 +553,18 @@ func TestPromptsAreEstimated(t *testing.T) {
 		}
 	}
 }
+
+// TestPartsInAnotherSpelling: a parser that ignores case would find a system prompt there.
+func TestPartsInAnotherSpelling(t *testing.T) {
+	const body = `{"systemInstruction":{"Parts":[{"text":"mine"}]},"contents":[{"parts":[{"text":"Hi"}]}]}`
+	for _, mode := range append([]string{"forbidden"}, promptModes...) {
+		config := promptConfig(mode, false)()
+		if mode == "forbidden" {
+			config = promptConfig("", true)()
+		}
+		handler := newInstance(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Errorf("mode %q: the provider gets the request", mode) }))
+		if status := sendTo(handler, promptProtocols["contents"].target, body); status != http.StatusBadRequest {
+			t.Errorf("mode %q: status %d, want 400", mode, status)
+		}
+	}
+}

@@ -14,6 +14,8 @@ import (
 const (
 	maxInspectedStrings = 1000
 	maxInspectedParts   = 16 << 10
+	maxInspectedNumbers = 16 << 10
+	maxPathBytes        = 128 << 20 // that are read to find whose texts match; beyond them, rules of all roles apply
 )
 
 // mayHoldMatch reports whether a text of a JSON document may hold a match, or cannot be read. Compiled
@@ -59,16 +61,30 @@ func jsonTexts(body []byte) (text string, isRead bool) {
 	return text, isRead
 }
 
-// Base64 data is no text if it is that long, and nothing else is in the string. What is found after
-// maxData tries counts as text at first.
+// Base64 data is no text if it is that long, and nothing else is in the string, or in the data URL after
+// its mark. What is found after maxData tries counts as text at first.
 const (
-	dataMinBytes   = 512
-	maxData        = 64
-	dataCharacters = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\`
+	dataMinBytes = 512
+	maxData      = 64
+	dataURL      = "data:"
+	base64Mark   = ";base64,"
+)
+
+// The alphabets of base64. An escape is none of their characters, but for that of the slash: a text in
+// escapes is no data.
+const (
+	plainAlphabet = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=`
+	urlAlphabet   = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-=`
 )
 
 // dataMarks precede base64 data: in a data URL, and in a member named data.
-var dataMarks = [][]byte{[]byte(";base64,"), []byte(`"data":"`), []byte(`"data": "`)}
+var dataMarks = [][]byte{[]byte(base64Mark), []byte(`"data":"`), []byte(`"data": "`)}
+
+// dataMember matches the end of a text in which the value of one of dataNames begins.
+var dataMember = regexp.MustCompile(`[{,\s]"(?:data|url|file_data|image_url|b64_json)"\s*:\s*"$`)
+
+// dataNameBytes is how much is read before a value to find its name.
+const dataNameBytes = 64
 
 // withoutData returns a JSON document without long base64 data.
 func withoutData(body []byte) []byte {
@@ -93,12 +109,21 @@ func withoutDataAfter(body, mark []byte) []byte {
 			break
 		}
 		kept = append(kept, body[:at])
-		if length < dataMinBytes || len(bytes.Trim(body[at:at+length], dataCharacters)) > 0 {
+		start := bytes.LastIndexByte(body[:at], '"') + 1
+		if base64Start(string(body[start:at+length])) < 0 || !dataMember.Match(tailOf(body[:start], dataNameBytes)) {
 			kept = append(kept, body[at:at+length])
 		}
 		body = body[at+length:]
 	}
 	return bytes.Join(append(kept, body), nil)
+}
+
+// tailOf returns at most so many bytes of the end of a text.
+func tailOf(text []byte, most int) []byte {
+	if len(text) > most {
+		text = text[len(text)-most:]
+	}
+	return text
 }
 
 // inspection is the search of a JSON document for what rules match. It is made only if something may
@@ -114,6 +139,8 @@ type inspection struct {
 	isLimit  bool         // the document cannot be inspected
 	strings  int          // that have been inspected
 	parts    int          // that have been looked at
+	numbers  int          // that have been inspected
+	read     int          // bytes that have been read for paths
 }
 
 // guardEdit replaces a part of a document.
@@ -127,7 +154,7 @@ type guardEdit struct {
 // messages of these roles only if the document is a request.
 func inspectJSON(g *guardRules, body []byte, isRequest bool) *inspection {
 	in := &inspection{rules: g, body: body, covered: coverJSON(body), hasRoles: isRequest}
-	inspectPart(in, 0, len(body))
+	inspectPart(in, 0, len(body), false)
 	return in
 }
 
@@ -143,8 +170,8 @@ func isDone(in *inspection) bool {
 }
 
 // inspectPart inspects a part of the document that begins and ends at quotes: as long as it may hold a
-// match, its halves, and at last a string or what is between two.
-func inspectPart(in *inspection, from, to int) {
+// match, its halves, and at last a string or what is between two. isInside: it begins in a string.
+func inspectPart(in *inspection, from, to int, isInside bool) {
 	if isDone(in) || from >= to {
 		return
 	}
@@ -165,9 +192,10 @@ func inspectPart(in *inspection, from, to int) {
 	}
 	switch {
 	case at >= 0:
-		inspectPart(in, from, at)
-		inspectPart(in, at+1, to)
-	case bytes.Count(in.covered[:from], quoteMark)%2 == 1:
+		isSame := bytes.Count(in.covered[from:at], quoteMark)%2 == 1
+		inspectPart(in, from, at, isInside)
+		inspectPart(in, at+1, to, isInside == isSame)
+	case isInside:
 		inspectString(in, from, to)
 	default:
 		inspectNumbers(in, from, to)
@@ -182,12 +210,12 @@ func inspectString(in *inspection, from, to int) {
 		return
 	}
 	text := string(in.body[from:to])
-	switch {
-	case isData(text) && containsText(dataNames, nameOf(in, from)):
-	default:
-		s := &inspectedText{in: in, from: from, to: to, isString: true}
-		inspectLevels(s, text)
+	if data := base64Start(text); data >= 0 && containsText(dataNames, nameOf(in, from)) {
+		text = text[:data]
+		to = from + data
 	}
+	s := &inspectedText{in: in, from: from, to: to, isString: true}
+	inspectLevels(s, text)
 }
 
 // hasBadEscape reports whether a marked text has a backslash that escapes nothing.
@@ -228,12 +256,22 @@ func inspectLevels(s *inspectedText, text string) {
 // dataNames are the members that have base64 data.
 var dataNames = []string{"data", "url", "file_data", "image_url", "b64_json"}
 
-// isData reports whether the content of a string is long base64 data, or a data URL with it.
-func isData(text string) bool {
-	if at := strings.Index(text, ";base64,"); at >= 0 && strings.HasPrefix(text, "data:") {
-		text = text[at+len(";base64,"):]
+// base64Start returns where long base64 data begins in the content of a string: at its beginning, or after the
+// mark of a data URL; -1: the string has text.
+func base64Start(content string) int {
+	start := 0
+	if strings.HasPrefix(content, dataURL) {
+		mark := strings.Index(content, base64Mark)
+		if mark < 0 {
+			return -1
+		}
+		start = mark + len(base64Mark)
 	}
-	return len(text) >= dataMinBytes && strings.Trim(text, dataCharacters) == ""
+	data := strings.ReplaceAll(content[start:], `\/`, "/")
+	if len(data) < dataMinBytes || (strings.Trim(data, plainAlphabet) != "" && strings.Trim(data, urlAlphabet) != "") {
+		return -1
+	}
+	return start
 }
 
 // inspectedText is a string of a document that is being inspected.
@@ -306,7 +344,7 @@ func appliesTo(s *inspectedText, r *guardRule) bool {
 		return true
 	}
 	if !s.roleKnown {
-		s.role = roleAt(s.in.body, s.from)
+		s.role = roleAt(s.in, s.from)
 		s.roleKnown = true
 	}
 	return s.role == "" || containsText(r.roles, s.role)
@@ -352,10 +390,15 @@ var jsonNumber = regexp.MustCompile(`-?[0-9][0-9.eE+-]+`)
 
 // inspectNumbers inspects the numbers between two strings. One that matches is masked as a string.
 func inspectNumbers(in *inspection, from, to int) {
-	for _, place := range jsonNumber.FindAllIndex(in.body[from:to], maxInspectedStrings) {
+	places := jsonNumber.FindAllIndex(in.body[from:to], maxInspectedNumbers+1)
+	in.numbers += len(places)
+	if in.numbers > maxInspectedNumbers {
+		in.isLimit = true
+		return
+	}
+	for _, place := range places {
 		s := &inspectedText{in: in, from: from + place[0], to: from + place[1]}
 		text := string(in.body[s.from:s.to])
-		isParameter := len(pathAt(in.body, s.from)) < 2
 		found, complete := findMatches(in.rules, text, "")
 		if !complete {
 			in.isLimit = true
@@ -363,7 +406,7 @@ func inspectNumbers(in *inspection, from, to int) {
 		}
 		var matches []guardMatch
 		for _, m := range found {
-			if (m.rule.isBuiltin || !isParameter) && appliesTo(s, m.rule) {
+			if (m.rule.isBuiltin || !isParameterAt(in, s.from)) && appliesTo(s, m.rule) {
 				matches = append(matches, m)
 			}
 		}
@@ -375,6 +418,12 @@ func inspectNumbers(in *inspection, from, to int) {
 			in.edits = append(in.edits, guardEdit{s.from, s.to, []byte(`"` + maskedText(text, matches) + `"`)})
 		}
 	}
+}
+
+// isParameterAt reports whether a place is in the value of a parameter itself.
+func isParameterAt(in *inspection, place int) bool {
+	path, isFound := pathAt(in, place)
+	return isFound && len(path) < 2
 }
 
 // mergeEdits returns edits in order, with one for those that overlap: what the levels of one string find

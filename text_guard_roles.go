@@ -21,13 +21,18 @@ type jsonStep struct {
 	value []byte
 }
 
-// pathAt returns the steps to a place in a document.
-func pathAt(body []byte, place int) []jsonStep {
-	var path []jsonStep
+// pathAt returns the steps to a place in a document, and reports whether they could be found within the
+// bounds: each step reads the value that it begins at, and whose text it is takes that again.
+func pathAt(in *inspection, place int) (path []jsonStep, isFound bool) {
+	path = nil
+	body := in.body
 	for {
+		if in.read += 2 * len(body); in.read > maxPathBytes {
+			return nil, false
+		}
 		step := stepAt(body, place)
 		if step == nil {
-			return path
+			return path, true
 		}
 		path = append(path, *step)
 		body = step.value
@@ -68,8 +73,12 @@ func stepAt(value []byte, place int) *jsonStep {
 }
 
 // roleAt returns whose text is at a place in a request; empty: it may be anybody's.
-func roleAt(body []byte, place int) string {
-	return roleOfPath(pathAt(body, place))
+func roleAt(in *inspection, place int) string {
+	path, isFound := pathAt(in, place)
+	if !isFound {
+		return ""
+	}
+	return roleOfPath(path)
 }
 
 // rolesOfMembers are whose texts the members of a request have, apart from conversations.
