@@ -452,7 +452,7 @@ type GuardRule struct {
 	//	mask      what matches is replaced, character by character
 	//	report    nothing
 	//
-	// Each is reported in X-Ai-Policy. Refused: none, and other values.
+	// Each is reported in X-Ai-Policy. Refused: none, other values.
 	Action string
 	// Mask is how a match is masked. Refused: with another Action.
 	Mask GuardMask

@@ -16,6 +16,9 @@ const (
 	guardResponse = "guard.response."
 )
 
+// guardRoles are the values of GuardRule.Roles.
+var guardRoles = []string{roleSystem, roleUser, roleAssistant, roleTool}
+
 // Bounds and defaults of Config.Guard.
 const (
 	maxGuardRules        = 64
@@ -131,10 +134,12 @@ func parseGuardRule(bad *problems, prefix string, config *GuardRule) *guardRule 
 	}
 	parsePattern(bad, prefix, config, r)
 	parseMask(bad, prefix+"mask.", &config.Mask, r)
-	for _, role := range parseNames(config.Roles) {
-		if role = parseOneOf(bad, prefix+"roles", role, roleSystem, roleUser, roleAssistant, roleTool); role != "" {
-			r.roles = append(r.roles, role)
+	for _, name := range parseNames(config.Roles) {
+		role := strings.ToLower(name)
+		if !containsText(guardRoles, role) {
+			bad.add(prefix+"roles", "must be some of %s, got %q", strings.Join(guardRoles, ", "), shortened(name))
 		}
+		r.roles = append(r.roles, role)
 	}
 	return r
 }

@@ -243,11 +243,11 @@ func (j *judge) load(config map[string]any) error {
 // beyondJSONSchema are the problems, as parts of the plugin's errors, that the JSON Schema does not
 // know, with the reasons.
 var beyondJSONSchema = []struct{ reason, problems string }{
-	{"it depends on other keys", `has no effect|requires a model|requires "modelPattern"|requires "redis"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|only serves (?:metrics|the dashboard)|carries the model|would publish credentials|must be set with|require "token"|must be an amount in USD|is set by "consumers"|cannot be used with a rule|must be set, such as|quotas\[0\]\.window: must be .* got ""|must not be false beside|cannot be set with`},
+	{"it depends on other keys", `(?:has|have) no effect|requires a model|requires "modelPattern"|requires "redis"|modelPattern has no group|require "host"|two spellings of one parameter|above its limit|does not match allowedModels|itself an alias|is set by params or limits|must be set, since|must be set, or "builtin"|only serves (?:metrics|the dashboard)|carries the model|would publish credentials|must be set with|require "token"|must be an amount in USD|is set by "consumers"|cannot be used with a rule|must be set, such as|quotas\[0\]\.window: must be .* got ""|must not be false beside|cannot be set with`},
 	{"it depends on other names", `duplicate header name|is another spelling|the same name in Prometheus|mean the same paths|unknown group|is also a (?:name|key)|is also the (?:name|key) of|is also a key of|has no price`},
 	{"it depends on the environment", `cannot be read|can be read|no PEM certificate|a PEM certificate and its key|urn:k8s:secret|environment variable`},
-	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|cache\.routes: must be|params\.extra\.|invalid model name`},
-	{"a text has a syntax", `must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:|must be a name of at most|must be the name of a model|must be a time|must be set, to the SHA-256|must be sha256:|host:port|no spaces|unknown reference`},
+	{"a name has a syntax, or a meaning", `invalid label name|is reserved|invalid header name|routes\.|cache\.routes: must be|roles: must be|params\.extra\.|invalid model name`},
+	{"a text has a syntax", `must be one character|must be a path|must not contain|must be a host name|invalid namespace|invalid parameter name|cannot be dropped|must be UTF-8|carries credentials|must not be empty|urn:|must be a name of at most|must be the name of a model|must be a time|must be set, to the SHA-256|must be sha256:|host:port|no spaces|unknown reference`},
 	{"a text, or what it refers to, is JSON", `consumers\.from: |prices\.from: `},
 	{"a member has a name that the plugin does not know", `serviceTiers`},
 	{textOutOfBounds, `must be an integer from|must be a number from|below|above`},
@@ -397,6 +397,8 @@ var contexts = map[string]string{
 	"guard.request.rules[].pattern":         `{"guard": {"request": {"rules": [{"name": "one", "action": "block"}]}}}`,
 	"guard.request.rules[].mask":            `{"guard": {"request": {"rules": [{"name": "one", "builtin": "email", "action": "mask"}]}}}`,
 	"guard.response":                        `{"guard": {"response": {"rules": [{"name": "one", "builtin": "email", "action": "block"}]}}}`,
+	"guard.response.overlap":                `{"guard": {"response": {"window": 65536, "rules": [{"name": "one", "builtin": "email", "action": "block"}]}}}`,
+	"guard.response.maxHold":                `{"guard": {"response": {"window": 64, "rules": [{"name": "one", "builtin": "email", "action": "block"}]}}}`,
 	"guard.response.rules[].builtin":        `{"guard": {"response": {"rules": [{"name": "one", "action": "block"}]}}}`,
 	"guard.response.rules[].pattern":        `{"guard": {"response": {"rules": [{"name": "one", "action": "block"}]}}}`,
 	"guard.response.rules[].mask":           `{"guard": {"response": {"rules": [{"name": "one", "builtin": "email", "action": "mask"}]}}}`,
