@@ -3,7 +3,7 @@
 package chatcompletion
 
 // dashboardPolicy is the Content-Security-Policy of dashboardPage.
-const dashboardPolicy = "default-src 'none'; script-src 'sha256-NI4wlJEEc5bsiThnT1A0+NrnuhMXEj0qIwXWUWIcb+k='; style-src 'sha256-3o3+U3eQrScSsw2xnc1f/8P7zbOiL7yKzetajrYDjG4='; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const dashboardPolicy = "default-src 'none'; script-src 'sha256-aYQ8U67VZI8RW8XloVBbl62pDGeEPXJd3yP4+yty0Vc='; style-src 'sha256-3o3+U3eQrScSsw2xnc1f/8P7zbOiL7yKzetajrYDjG4='; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // dashboardPage is the page of the dashboard.
 const dashboardPage = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Chat Completion dashboard</title><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 512 512'%3E%3Crect width='512' height='512' rx='104' fill='%230b7a75'/%3E%3Cpath fill='%23fff' d='M88 104h336v240H252l-84 74v-74H88z'/%3E%3C/svg%3E"><style>
@@ -65,8 +65,7 @@ function takeSeries(list){for(const s of list){s.names={};for(const name of dime
 s.cost=s.picodollars===undefined?undefined:BigInt(s.picodollars);series.set(s.id,s);}
 }
 function takeStep(step){for(const row of step.rows){row[2]=row[2]||0;row[3]=row[3]||0;row[4]=BigInt(row[4]||0);}
-const last=steps[steps.length-1];if(last&&last.start===step.start){steps.pop();}
-steps.push(step);}
+const at=steps.findLastIndex(({start})=>start===step.start);steps[at<0?steps.length:at]=step;}
 function forgetSteps(){const kept=[];for(const step of steps){if(step.start<now()-day-5*minute){continue;}
 const previous=kept[kept.length-1];if(step.start>=now()-hour-5*minute||step.lengthMs>=5*minute){kept.push(step);}else if(previous&&Math.floor(previous.start/(5*minute))===Math.floor(step.start/(5*minute))){mergeStep(previous,step);}else{kept.push({...step,rows:step.rows.map((row)=>[...row])});}
 }

@@ -349,18 +349,16 @@ function takeSeries(list) {
   }
 }
 
-// takeStep keeps a step of the history. It replaces the one with the same start.
+// takeStep keeps a step of the history. It replaces the one with the same start, which need not be the
+// last: a snapshot has a step that is over, and the next update may repeat it.
 function takeStep(step) {
   for (const row of step.rows) {
     row[2] = row[2] || 0;
     row[3] = row[3] || 0;
     row[4] = BigInt(row[4] || 0);
   }
-  const last = steps[steps.length - 1];
-  if (last && last.start === step.start) {
-    steps.pop();
-  }
-  steps.push(step);
+  const at = steps.findLastIndex(({ start }) => start === step.start);
+  steps[at < 0 ? steps.length : at] = step;
 }
 
 // forgetSteps merges what is older than an hour into steps of five minutes, as the server does, and

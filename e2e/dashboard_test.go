@@ -502,7 +502,7 @@ func TestDashboardPagesAreLive(t *testing.T) {
 		ended := time.Now()
 		waits = append(waits, pages[0].settle(t, int64(201+i)).at.Sub(ended))
 	}
-	if slices.Sort(waits); waits[2] > time.Second || waits[4] > 2*time.Second { // one may meet a busy machine
+	if slices.Sort(waits); waits[2] > liveWithin+liveSlack || waits[4] > liveWithin+stallSlack {
 		t.Errorf("calls are on the page after %v, want within a second", waits)
 	}
 	for _, p := range pages[1:] {
@@ -514,10 +514,10 @@ func TestDashboardPagesAreLive(t *testing.T) {
 			p.settle(t, 505)
 			checkFigures(t, shownFigures(p.state), scrapedFigures(t, g))
 			checkHistory(t, p.state)
-			for i := 1; i < len(p.times); i++ {
-				if since := p.times[i].Sub(p.times[i-1]); since < 400*time.Millisecond {
-					t.Errorf("an update %v after the one before, want about 750 ms", since)
-				}
+			// On a busy machine, two updates may be read at once.
+			span, updates := p.times[len(p.times)-1].Sub(p.times[0]), time.Duration(len(p.times)-1)
+			if most := span/(600*time.Millisecond) + 3; updates > most {
+				t.Errorf("%d updates in %v, want at most %d: one in about 750 ms", updates, span, most)
 			}
 		})
 	}
