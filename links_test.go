@@ -75,14 +75,14 @@ func slugOf(heading string) string {
 }
 
 func TestDocumentLinksResolve(t *testing.T) {
-	found := 0
+	found, known := 0, map[string]map[string]bool{}
 	for _, path := range markdownDocuments(t) {
 		for _, target := range links(readText(t, path)) {
 			if absoluteURL.MatchString(target) {
 				continue
 			}
 			found++
-			if problem := linkProblem(t, path, target); problem != "" {
+			if problem := linkProblem(t, known, path, target); problem != "" {
 				t.Errorf("%s links to %s: %s", path, target, problem)
 			}
 		}
@@ -92,8 +92,9 @@ func TestDocumentLinksResolve(t *testing.T) {
 	}
 }
 
-// linkProblem returns what is wrong with a relative link in the document at path, or an empty string.
-func linkProblem(t *testing.T, path, target string) string {
+// linkProblem returns what is wrong with a relative link in the document at path, or an empty string. known are
+// the anchors of the documents that have been read.
+func linkProblem(t *testing.T, known map[string]map[string]bool, path, target string) string {
 	t.Helper()
 	file, anchor, hasAnchor := strings.Cut(target, "#")
 	linked := path
@@ -112,7 +113,10 @@ func linkProblem(t *testing.T, path, target string) string {
 	if filepath.Ext(linked) != ".md" {
 		return "only Markdown has anchors"
 	}
-	if !anchors(readText(t, linked))[anchor] {
+	if known[linked] == nil {
+		known[linked] = anchors(readText(t, linked))
+	}
+	if !known[linked][anchor] {
 		return "there is no such heading"
 	}
 	return ""

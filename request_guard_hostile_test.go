@@ -89,7 +89,7 @@ func TestFieldsThatLookLikeFiles(t *testing.T) {
 // are takes reading the body, but not once for each.
 func TestRolesTakeBoundedWork(t *testing.T) {
 	const most = 20 * time.Second // a few seconds with the race detector; without a bound it takes minutes
-	large, match := strings.Repeat("x", 8<<20), `{"role":"assistant","content":"4111 1111 1111 1111"}`
+	large, match := strings.Repeat("x", 2<<20), `{"role":"assistant","content":"4111 1111 1111 1111"}`
 	for name, messages := range map[string]string{
 		"at the end":       `{"role":"assistant","content":"` + large + `"}` + strings.Repeat(","+match, 900),
 		"at the beginning": strings.Repeat(match+",", 900) + `{"role":"assistant","content":"` + large + `"}`,

@@ -356,7 +356,7 @@ func TestPromptsInConversations(t *testing.T) {
 			if forbids {
 				mode = ""
 			}
-			for seed := int64(0); seed < 12; seed++ {
+			for seed := int64(0); seed < 4; seed++ {
 				random := rand.New(rand.NewSource(seed))
 				p := newPair(t, promptConfig(mode, forbids))
 				elements := randomConversation(random, name, 160)

@@ -217,7 +217,7 @@ func TestGuardMasksStreamsAtEveryCut(t *testing.T) {
 			if isInEscape(text.raw, len(text.raw)/2) {
 				stream = p.begin + p.piece(text.raw) + p.end
 			}
-			for cut := 0; cut <= len(stream); cut += 3 {
+			for cut := 0; cut <= len(stream); cut += 7 {
 				call := callGuarded(t, h, p.path, "text/event-stream", stream[:cut], stream[cut:])
 				checkMasked(t, fmt.Sprintf("%s, packets of %q cut at %d", p.name, text.raw, cut), &p, call, text.want)
 			}

@@ -403,6 +403,7 @@ func TestCallsHaveWhatIsKnown(t *testing.T) {
 			c.Response.details = &smallResponse{Usage: smallUsage{Prompt: usageDetails{CachedTokens: 3}, Completion: usageDetails{ReasoningTokens: 4}}}
 		}, `"inputTokens":5,"outputTokens":6,"cachedInputTokens":3,"reasoningTokens":4}`, ""},
 		{"a reported cost", func(c *Call) { c.Cost = Cost{Known: true, Source: costFromProvider} }, `"picodollars":"0","costSource":"provider"}`, ""},
+		{"a stored response", func(c *Call) { c.Cached = true }, `"cached":true}`, "Tokens"},
 		{"HTML", func(c *Call) { c.Response.Model = "<script>\n\u2028\xff" }, `"responseModel":"<script>\n\u2028\ufffd"`, "\n"},
 	} {
 		got := string(callJSON(newTestCall(test.change), 1))
