@@ -178,7 +178,6 @@ type spelling struct {
 var (
 	compactSpelling = &spelling{[]byte(`},{"`), colon}
 	spacedSpelling  = &spelling{[]byte(`}, {"`), colonSpace}
-	space           = []byte{' '}
 )
 
 // spellingOf returns how a body is written, as machines write JSON: without spaces, with one, or

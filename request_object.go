@@ -76,17 +76,8 @@ const (
 
 var colons = map[string]bool{colon: true, colonSpace: true}
 
-var (
-	escapedBackslash = []byte(`\\`)
-	escapedQuote     = []byte(`\"`)
-	escapedSlash     = []byte(`\/`)
-	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every
-	// backslash before a quote escapes that quote.
-	backslashesAndQuote = []byte(`\\"`)
-	// notUTF8 covers placeholders: as part of an escape or between values, it is as invalid as they
-	// are.
-	notUTF8 = []byte{0xff}
-)
+// notUTF8 covers placeholders: as part of an escape or between values, it is as invalid as they are.
+var notUTF8 = []byte{0xff}
 
 // newJSONObject makes the skeleton of a body. A body with very many strings is its own skeleton.
 func newJSONObject(body []byte) *jsonObject {
@@ -109,19 +100,6 @@ func newJSONObject(body []byte) *jsonObject {
 // wholeJSONObject returns a jsonObject whose skeleton is the body.
 func wholeJSONObject(body []byte) *jsonObject {
 	return &jsonObject{body: body, skeleton: body, elided: []int{0}}
-}
-
-// coverEscapes overwrites the escapes that could hide the end of a string with another escape, so
-// that every remaining quote begins or ends a string. Where a string ends is the one thing on which
-// all JSON parsers agree.
-func coverEscapes(body []byte) []byte {
-	if bytes.Contains(body, backslashesAndQuote) {
-		body = bytes.ReplaceAll(body, escapedBackslash, escapedSlash)
-	}
-	if bytes.Contains(body, escapedQuote) {
-		body = bytes.ReplaceAll(body, escapedQuote, escapedSlash)
-	}
-	return body
 }
 
 // A body of at least splitMinBytes is examined in about splitParts parts.

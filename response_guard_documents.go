@@ -66,7 +66,7 @@ func guardText(g *responseGuard, body []byte) ([]byte, bool) {
 	if !goesOn || edits == nil {
 		return body, goesOn
 	}
-	return withEdits(body, edits), true
+	return applyGuardEdits(body, edits), true
 }
 
 // guardMembers inspects the texts of a JSON document.
@@ -81,7 +81,7 @@ func guardMembers(g *responseGuard, body []byte) ([]byte, bool) {
 	}
 	edits = append(edits, nullEdits(body, found.nulls)...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
-	return withEdits(body, edits), true
+	return applyGuardEdits(body, edits), true
 }
 
 // applyFindings lists what has matched in a document, and returns the edits that mask it. It reports whether

@@ -155,7 +155,7 @@ func joinFields(event *heldEvent, raw []byte, fields [][]int) ([]byte, int, stri
 	}
 	before = append(before, "data: "...)
 	start := len(before)
-	event.plain = append(append(before, bytes.ReplaceAll(data, lineFeed, oneSpace)...), "\n\n"...)
+	event.plain = append(append(before, bytes.ReplaceAll(data, lineFeed, space)...), "\n\n"...)
 	return data, start, string(other)
 }
 
@@ -264,7 +264,7 @@ func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, piec
 		data = append([]byte(nil), data...)
 	}
 	for _, s := range pieces {
-		copy(data[s.from-start:s.to-start], bytes.Repeat(oneSpace, s.to-s.from))
+		copy(data[s.from-start:s.to-start], bytes.Repeat(space, s.to-s.from))
 	}
 	if !mayHoldMatch(g.rules.all, data) {
 		return true
@@ -277,8 +277,6 @@ func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, piec
 	event.edits = append(event.edits, edits...)
 	return true
 }
-
-var oneSpace = []byte(" ")
 
 // sendDecided sends the events up to the first one that has not been decided on.
 func sendDecided(g *responseGuard) {
@@ -313,7 +311,7 @@ func textOfEvent(event *heldEvent) []byte {
 	}
 	edits := append(append([]guardEdit(nil), event.edits...), event.nulls...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
-	return withEdits(text, edits)
+	return applyGuardEdits(text, edits)
 }
 
 // notPieces are strings beside the pieces of texts that are no pieces.

@@ -124,20 +124,6 @@ func addScalar(node *jsonNode, name string, value []byte) {
 	}
 }
 
-// withEdits returns a text with edits, which are in order.
-func withEdits(text []byte, edits []guardEdit) []byte {
-	var edited []byte
-	at := 0
-	for _, e := range edits {
-		if e.from < at {
-			continue
-		}
-		edited = append(append(edited, text[at:e.from]...), e.value...)
-		at = e.to
-	}
-	return append(edited, text[at:]...)
-}
-
 // maskEdits returns the edits that mask parts of a string whose text begins at an offset of a text.
 func maskEdits(s *guardedString, textStart int, spans []maskedSpan) []guardEdit {
 	var edits []guardEdit

@@ -23,9 +23,7 @@ type dashboardHandler struct {
 // ServeHTTP serves the form that the client prefers.
 func (h *dashboardHandler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer recoverUngoverned(h.name, rw)
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		rw.Header().Set("Allow", "GET, HEAD")
-		writePolicyError(rw, openAIErrors, notExposed(req.Method, "open the dashboard"))
+	if refuseMethod(rw, req, "open the dashboard") {
 		return
 	}
 	header := rw.Header()

@@ -29,9 +29,7 @@ type exposition struct {
 // sends the first byte, so that the length is known and a slow client delays nothing.
 func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	defer recoverUngoverned(e.name, rw)
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		rw.Header().Set("Allow", "GET, HEAD")
-		writePolicyError(rw, openAIErrors, notExposed(req.Method, "read the metrics"))
+	if refuseMethod(rw, req, "read the metrics") {
 		return
 	}
 	header := rw.Header()
@@ -57,9 +55,15 @@ func (e *exposition) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func notExposed(method, purpose string) *apiError {
-	return &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
-		"Not allowed to " + shortened(method) + " here. Use GET to " + purpose + "."}
+// refuseMethod refuses requests that do not read, and reports whether it has. The error says what GET is for.
+func refuseMethod(rw http.ResponseWriter, req *http.Request, purpose string) bool {
+	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+		return false
+	}
+	rw.Header().Set("Allow", "GET, HEAD")
+	writePolicyError(rw, openAIErrors, &apiError{http.StatusMethodNotAllowed, invalidRequestError, "method_not_supported", "",
+		"Not allowed to " + shortened(req.Method) + " here. Use GET to " + purpose + "."})
+	return true
 }
 
 // acceptMaxBytes bounds how much of a header such as Accept is parsed. Prometheus sends 330 bytes.

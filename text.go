@@ -146,9 +146,33 @@ var (
 	comma     = []byte{','}
 	blankLine = []byte("\n\n")
 	lineFeed  = []byte("\n")
+	space     = []byte{' '}
 	// placeholder stands for the inside of a long string where only the rest matters. JSON allows
 	// DEL, which texts hardly ever have.
 	placeholder = []byte{0x7f}
 )
 
 const placeholderBytes = 1
+
+// Escapes in strings of JSON.
+var (
+	escapedBackslash = []byte(`\\`)
+	escapedQuote     = []byte(`\"`)
+	escapedSlash     = []byte(`\/`)
+	// backslashesAndQuote may be an escaped backslash at the end of a string. Without it, every
+	// backslash before a quote escapes that quote.
+	backslashesAndQuote = []byte(`\\"`)
+)
+
+// coverEscapes overwrites the escapes that could hide the end of a string with another escape, so
+// that every remaining quote begins or ends a string. Where a string ends is the one thing on which
+// all JSON parsers agree.
+func coverEscapes(body []byte) []byte {
+	if bytes.Contains(body, backslashesAndQuote) {
+		body = bytes.ReplaceAll(body, escapedBackslash, escapedSlash)
+	}
+	if bytes.Contains(body, escapedQuote) {
+		body = bytes.ReplaceAll(body, escapedQuote, escapedSlash)
+	}
+	return body
+}

@@ -28,16 +28,11 @@ func mayHoldMatch(g *guardRules, body []byte) bool {
 // Replacements in a JSON document that make one JSON string of it, in which a line feed stands for each
 // quote that begins or ends a string.
 var (
-	escapedEscape    = []byte(`\\`)
-	backslashCode    = []byte(`\u005c`)
-	escapedQuoteMark = []byte(`\"`)
-	quoteCode        = []byte(`\u0022`)
-	quoteMark        = []byte{'"'}
-	lineFeedMark     = []byte{'\n'}
-	lineFeedCode     = []byte(`\n`)
-	tabMark          = []byte{'\t'}
-	returnMark       = []byte{'\r'}
-	spaceMark        = []byte{' '}
+	backslashCode = []byte(`\u005c`)
+	quoteCode     = []byte(`\u0022`)
+	lineFeedCode  = []byte(`\n`)
+	tabMark       = []byte{'\t'}
+	returnMark    = []byte{'\r'}
 )
 
 // jsonTexts returns the texts of a JSON document, or of a part of one, as one text, with what is between
@@ -45,18 +40,18 @@ var (
 func jsonTexts(body []byte) (text string, isRead bool) {
 	text = ""
 	if bytes.IndexByte(body, '\\') < 0 {
-		text = string(bytes.ReplaceAll(body, quoteMark, lineFeedMark))
+		text = string(bytes.ReplaceAll(body, quote, lineFeed))
 		return text, true
 	}
-	body = bytes.ReplaceAll(body, escapedEscape, backslashCode)
-	body = bytes.ReplaceAll(body, escapedQuoteMark, quoteCode)
-	body = bytes.ReplaceAll(body, quoteMark, lineFeedCode)
+	body = bytes.ReplaceAll(body, escapedBackslash, backslashCode)
+	body = bytes.ReplaceAll(body, escapedQuote, quoteCode)
+	body = bytes.ReplaceAll(body, quote, lineFeedCode)
 	if bytes.IndexByte(body, '\n') >= 0 {
-		body = bytes.ReplaceAll(body, lineFeedMark, lineFeedCode)
+		body = bytes.ReplaceAll(body, lineFeed, lineFeedCode)
 	}
-	body = bytes.ReplaceAll(body, tabMark, spaceMark)
-	body = bytes.ReplaceAll(body, returnMark, spaceMark)
-	err := json.Unmarshal(bytes.Join([][]byte{quoteMark, body, quoteMark}, nil), &text)
+	body = bytes.ReplaceAll(body, tabMark, space)
+	body = bytes.ReplaceAll(body, returnMark, space)
+	err := json.Unmarshal(bytes.Join([][]byte{quote, body, quote}, nil), &text)
 	isRead = err == nil
 	return text, isRead
 }
@@ -153,15 +148,9 @@ type guardEdit struct {
 // inspectJSON finds what rules match in the texts of a JSON document. Rules with roles apply to
 // messages of these roles only if the document is a request.
 func inspectJSON(g *guardRules, body []byte, isRequest bool) *inspection {
-	in := &inspection{rules: g, body: body, covered: coverJSON(body), hasRoles: isRequest}
+	in := &inspection{rules: g, body: body, covered: coverEscapes(body), hasRoles: isRequest}
 	inspectPart(in, 0, len(body), false)
 	return in
-}
-
-// coverJSON returns a document of the same length in which no escape has a quote.
-func coverJSON(body []byte) []byte {
-	body = bytes.ReplaceAll(body, escapedEscape, []byte("\\/"))
-	return bytes.ReplaceAll(body, escapedQuoteMark, []byte("\\/"))
 }
 
 // isDone reports whether the rest of the document does not matter.
@@ -192,7 +181,7 @@ func inspectPart(in *inspection, from, to int, isInside bool) {
 	}
 	switch {
 	case at >= 0:
-		isSame := bytes.Count(in.covered[from:at], quoteMark)%2 == 1
+		isSame := bytes.Count(in.covered[from:at], quote)%2 == 1
 		inspectPart(in, from, at, isInside)
 		inspectPart(in, at+1, to, isInside == isSame)
 	case isInside:
@@ -274,12 +263,13 @@ func base64Start(content string) int {
 	return start
 }
 
-// inspectedText is a string of a document that is being inspected.
+// inspectedText is a string or a number of a document that is being inspected, or a part that is no JSON.
 type inspectedText struct {
 	in        *inspection
 	from      int // of the content in the document
 	to        int
 	isString  bool     // it is a JSON string
+	isNumber  bool     // it is a JSON number
 	marked    []string // its marked form at each level
 	edits     []guardEdit
 	role      string
@@ -289,19 +279,8 @@ type inspectedText struct {
 // inspectDecoded inspects a string at one level of escapes.
 func inspectDecoded(s *inspectedText, text string) {
 	in := s.in
-	found, complete := findMatches(in.rules, text, "")
-	if !complete {
-		in.isLimit = true
-		return
-	}
-	var matches []guardMatch
-	for _, m := range found {
-		if appliesTo(s, m.rule) {
-			matches = append(matches, m)
-		}
-	}
-	noteMatches(in, matches)
-	if in.blocking != nil {
+	matches := applicableMatches(s, text)
+	if isDone(in) {
 		return
 	}
 	spans := maskedSpans(text, matches)
@@ -320,6 +299,24 @@ func inspectDecoded(s *inspectedText, text string) {
 	}
 }
 
+// applicableMatches notes what matches in a string at one level of escapes, or in a number, by the rules that
+// apply there, and returns it.
+func applicableMatches(s *inspectedText, text string) []guardMatch {
+	found, complete := findMatches(s.in.rules, text, "")
+	if !complete {
+		s.in.isLimit = true
+		return nil
+	}
+	var matches []guardMatch
+	for _, m := range found {
+		if appliesTo(s, m.rule) {
+			matches = append(matches, m)
+		}
+	}
+	noteMatches(s.in, matches)
+	return matches
+}
+
 // noteMatches keeps which rules have matched, and whether one of them blocks.
 func noteMatches(in *inspection, matches []guardMatch) {
 	for _, m := range matches {
@@ -334,10 +331,10 @@ func noteMatches(in *inspection, matches []guardMatch) {
 	in.blocking = blockingRule(matches)
 }
 
-// appliesTo reports whether a rule applies to a string: it has no roles, or that of the string, and the
-// string is not one that the protocol knows.
+// appliesTo reports whether a rule applies to a text: it has no roles, or that of the text, and the text is
+// not a string that the protocol knows, or a number that is a parameter.
 func appliesTo(s *inspectedText, r *guardRule) bool {
-	if !r.isBuiltin && s.isString && isWordOfProtocol(s) {
+	if !r.isBuiltin && ((s.isString && isWordOfProtocol(s)) || (s.isNumber && isParameterAt(s.in, s.from))) {
 		return false
 	}
 	if r.roles == nil || !s.in.hasRoles {
@@ -397,21 +394,10 @@ func inspectNumbers(in *inspection, from, to int) {
 		return
 	}
 	for _, place := range places {
-		s := &inspectedText{in: in, from: from + place[0], to: from + place[1]}
+		s := &inspectedText{in: in, from: from + place[0], to: from + place[1], isNumber: true}
 		text := string(in.body[s.from:s.to])
-		found, complete := findMatches(in.rules, text, "")
-		if !complete {
-			in.isLimit = true
-			return
-		}
-		var matches []guardMatch
-		for _, m := range found {
-			if (m.rule.isBuiltin || !isParameterAt(in, s.from)) && appliesTo(s, m.rule) {
-				matches = append(matches, m)
-			}
-		}
-		noteMatches(in, matches)
-		if in.blocking != nil {
+		matches := applicableMatches(s, text)
+		if isDone(in) {
 			return
 		}
 		if len(maskedSpans(text, matches)) > 0 {
@@ -447,13 +433,18 @@ func mergeEdits(edits []guardEdit) []guardEdit {
 	return merged
 }
 
-// applyGuardEdits returns a document with edits.
+// applyGuardEdits returns a document with edits, which are in order. Of two that overlap, the first one
+// counts.
 func applyGuardEdits(body []byte, edits []guardEdit) []byte {
 	pieces := make([][]byte, 0, 2*len(edits)+1)
 	at := 0
 	for i := range edits {
-		pieces = append(pieces, body[at:edits[i].from], edits[i].value)
-		at = edits[i].to
+		e := &edits[i]
+		if e.from < at {
+			continue
+		}
+		pieces = append(pieces, body[at:e.from], e.value)
+		at = e.to
 	}
 	return bytes.Join(append(pieces, body[at:]), nil)
 }
