@@ -58,8 +58,10 @@ func useRequestGuard(p *policy, ep *endpoint, conversation string) {
 		return
 	}
 	ep.isUncommon = true
+	rules := *p.guard.request
+	rules.turns = turnsOf(ep.kind)
 	ep.guard = &requestGuard{
-		rules: p.guard.request, reportOnly: p.reportOnly, masked: newMaskedTurns(ep, conversation),
+		rules: &rules, reportOnly: p.reportOnly, masked: newMaskedTurns(ep, conversation),
 		status: p.guard.blockStatus, message: p.guard.blockMessage,
 	}
 }

@@ -119,7 +119,40 @@ func parseGuardRules(bad *problems, parent string, rules []GuardRule) *guardRule
 		names[r.name] = true
 		g.rules = append(g.rules, r)
 	}
+	if hints := plainHints(g.rules); hints != nil {
+		g.marks = newMarks(hints)
+	}
 	return g
+}
+
+// plainHints returns the longest plain part of each hint of all rules; nil: a rule has a hint without one.
+func plainHints(rules []*guardRule) []string {
+	var plain []string
+	for _, r := range rules {
+		if r.hints == nil {
+			return nil
+		}
+		for _, hint := range r.hints {
+			longest := ""
+			for _, part := range strings.FieldsFunc(hint, isEscaped) {
+				if len(part) > len(longest) {
+					longest = part
+				}
+			}
+			if longest == "" {
+				return nil
+			}
+			if !containsText(plain, longest) {
+				plain = append(plain, longest)
+			}
+		}
+	}
+	return plain
+}
+
+// isEscaped reports whether JSON may have a character as an escape that hiddenCharacter does not match.
+func isEscaped(char rune) bool {
+	return char < ' ' || char >= utf8.RuneSelf || strings.ContainsRune(`"\/&'<>`, char)
 }
 
 // parseGuardRule parses one of the rules.
@@ -173,8 +206,10 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 		r.pattern, err = regexp.Compile(pattern)
 	}
 	r.quick = r.pattern
-	if quick := quickPatterns[builtin]; quick != "" {
+	hinting := parsed
+	if quick := quickPatterns[builtin]; quick != "" && hasBuiltin {
 		r.quick = regexp.MustCompile("(?m:" + quick + ")")
+		hinting, _ = syntax.Parse(quick, syntax.Perl)
 	}
 	switch {
 	case err != nil:
@@ -184,7 +219,15 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 	case minCharacters(parsed) == 0:
 		bad.add(prefix+"pattern", "must not match the empty text")
 	default:
-		r.hints = hintsOf(parsed)
+		useHints(r, hintsOf(hinting), quickSkips[builtin])
+	}
+}
+
+// useHints sets the hints of a rule; nil: there are none.
+func useHints(r *guardRule, hints, skipped []string) {
+	r.hints = hints
+	if hints != nil {
+		r.marks = newMarks(hints, skipped...)
 	}
 }
 

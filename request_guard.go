@@ -20,6 +20,21 @@ const (
 	contentNotInspected = "content_not_inspected"
 )
 
+// turnsOf returns which structure tells the roles in requests of a kind.
+func turnsOf(k kind) string {
+	switch k {
+	case completions:
+		return chatTurns
+	case responses, countResponses:
+		return itemTurns
+	case messages, countMessages:
+		return blockTurns
+	case generateContent, streamGenerateContent, countContents:
+		return contentTurns
+	}
+	return unknownTurns
+}
+
 // planGuarded is planRequest for an endpoint with a guard: what follows is decided on the body in which
 // everything is masked that the rules mask.
 func planGuarded(ep *endpoint, req *http.Request) (*plan, *apiError) {

@@ -32,7 +32,9 @@ func TestTextIsNoData(t *testing.T) {
 		"a key in a content with URL":   {`"data:image/png;base64,` + data + key + `"`, false},
 		"two alphabets":                 {`[{"type":"image_url","image_url":{"url":"data:image/png;base64,` + data + "/+" + key + `"}}]`, false},
 		"a card as media type":          {`[{"type":"image_url","image_url":{"url":"data: 4111 1111 1111 1111 ;base64,` + data + `"}}]`, false},
-		"a key in an image":             {`[{"type":"image_url","image_url":{"url":"data:image\/png;base64,` + data + key + `"}}]`, true},
+		"a key in an image":             {`[{"type":"image_url","image_url":{"url":"data:image\/png;base64,` + data + key + `"}}]`, false},
+		"a URL that is none":            {`[{"type":"image_url","image_url":{"url":"` + data + key + `"}}]`, false},
+		"letters of a key in an image":  {`[{"type":"image_url","image_url":{"url":"data:image/png;base64,` + data + `AKIAIOSFODNN7EXAMPLE"}}]`, true},
 		"an image with escaped slashes": {`[{"type":"image_url","image_url":{"url":"data:image\/png;base64,` + data + `\/\/+AKIAIOSFODNN7EXAMPLE"}}]`, true},
 	} {
 		handler, got := guardedHandler(t, actionBlock)

@@ -21,6 +21,8 @@ type guard struct {
 // guardRules are rules in the order of the configuration.
 type guardRules struct {
 	rules []*guardRule
+	marks *strings.Replacer // marks the plain parts of the hints of all rules; nil: a rule has none
+	turns string            // which structure tells the roles in requests
 }
 
 // guardRule is what one rule looks for, and what happens then. Text may hold a match only if its folded
@@ -30,8 +32,9 @@ type guardRule struct {
 	name      string
 	action    string // actionBlock, actionMask or actionReport
 	pattern   *regexp.Regexp
-	quick     *regexp.Regexp // matches every text with a match
-	hints     []string       // nil: any text may hold a match
+	quick     *regexp.Regexp    // matches every text with a match
+	hints     []string          // nil: any text may hold a match
+	marks     *strings.Replacer // marks the hints in a folded text; nil: there are none
 	isBuiltin bool
 	check     string // name of a builtin that checks what the pattern finds; empty: there is no check
 	mask      *maskStyle
@@ -89,17 +92,37 @@ func foldedForHints(text string) string {
 	return foldReplacer.Replace(text)
 }
 
+// newMarks returns what replaces hints by a byte that is in no text: one call finds the first of them. What is
+// in skipped is no hint, and has none in it.
+func newMarks(hints []string, skipped ...string) *strings.Replacer {
+	var pairs []string
+	for _, text := range skipped {
+		pairs = append(pairs, text, "\x00")
+	}
+	for _, hint := range hints {
+		pairs = append(pairs, hint, string(hintMark))
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+var hintMark = []byte{0xff}
+
 // mayMatch reports whether one of the hints of a rule is in a folded text.
 func mayMatch(r *guardRule, folded string) bool {
-	if r.hints == nil || folded == "" {
-		return true
+	return r.marks == nil || folded == "" || strings.IndexByte(r.marks.Replace(folded), hintMark[0]) >= 0
+}
+
+// hiddenCharacter matches an escape of a character that the plain part of a hint may have, or of a backslash.
+var hiddenCharacter = regexp.MustCompile(`\\u(?:00(?:2[013-58-9a-eA-E]|3[0-9abdfABDF]|[4-7])|017[fF]|212[aA])`)
+
+// lacksMarks reports whether no rule can match in a text, at no level of escapes: of what every match has,
+// the plain parts stay what they are when escapes are decoded.
+func lacksMarks(g *guardRules, text string) bool {
+	if g.marks == nil {
+		return false
 	}
-	for _, hint := range r.hints {
-		if strings.Contains(folded, hint) {
-			return true
-		}
-	}
-	return false
+	folded := foldedForHints(text)
+	return folded != "" && strings.IndexByte(g.marks.Replace(folded), hintMark[0]) < 0 && !(strings.Contains(text, `\u`) && hiddenCharacter.MatchString(text))
 }
 
 // matchesAny reports whether any rule may match in a text, checks apart. The text may

@@ -113,6 +113,10 @@ var cardNumber = regexp.MustCompile(`^` + cardForm + `(?:[ -]|$)`)
 // quickPatterns match every text in which a builtin finds something, and fewer others than its pattern.
 var quickPatterns = map[string]string{builtinCreditCard: `(?:^|[^0-9])` + cardForm + `(?:[^0-9]|$)`}
 
+// quickSkips are parts of folded texts that are no hints of a builtin: runs of digits that are longer than the
+// number of any card.
+var quickSkips = map[string][]string{builtinCreditCard: {"00000000000000000000"}}
+
 // groupEnds end a group of digits.
 const groupEnds = " -"
 

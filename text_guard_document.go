@@ -21,9 +21,21 @@ const (
 // mayHoldMatch reports whether a text of a JSON document may hold a match, or cannot be read. Compiled
 // code does all of the work: it sees all texts, names and numbers at once, with a line feed after each.
 func mayHoldMatch(g *guardRules, body []byte) bool {
-	text, isRead := jsonTexts(withoutData(body))
+	if len(body) >= dataWorthBytes {
+		body = withoutData(body)
+	}
+	text, isRead := jsonTexts(body)
 	return !isRead || matchesAnyLevel(g, text)
 }
+
+// dataWorthBytes is the length of a body from which on base64 data is worth to be left out at first.
+const dataWorthBytes = 8 << 10
+
+// documentReplacer makes one text of the strings of a JSON document that has no escape with u: a line feed
+// stands for each quote that begins or ends a string, and escapeMark for a backslash in a text.
+var documentReplacer = strings.NewReplacer(
+	`\\`, escapeMark, `\"`, `"`, `"`, "\n", `\/`, `/`, `\b`, "\b", `\f`, "\f", `\n`, "\n", `\r`, "\r", `\t`, "\t",
+)
 
 // Replacements in a JSON document that make one JSON string of it, in which a line feed stands for each
 // quote that begins or ends a string.
@@ -39,11 +51,27 @@ var (
 // them, and reports whether it could be read.
 func jsonTexts(body []byte) (text string, isRead bool) {
 	text = ""
+	isRead = true
 	if bytes.IndexByte(body, '\\') < 0 {
 		text = string(bytes.ReplaceAll(body, quote, lineFeed))
-		return text, true
+		return text, isRead
 	}
-	body = bytes.ReplaceAll(body, escapedBackslash, backslashCode)
+	if bytes.IndexByte(body, escapeMarkByte) < 0 {
+		text = documentReplacer.Replace(string(body))
+		if strings.IndexByte(text, '\\') < 0 {
+			text = backslashReplacer.Replace(text)
+			return text, isRead
+		}
+	}
+	return jsonTextsOfCodes(body)
+}
+
+// jsonTextsOfCodes is jsonTexts for a document that has escapes with u, or some that are not valid.
+func jsonTextsOfCodes(body []byte) (text string, isRead bool) {
+	text = ""
+	if bytes.Contains(body, backslashesAndQuote) {
+		body = bytes.ReplaceAll(body, escapedBackslash, backslashCode)
+	}
 	body = bytes.ReplaceAll(body, escapedQuote, quoteCode)
 	body = bytes.ReplaceAll(body, quote, lineFeedCode)
 	if bytes.IndexByte(body, '\n') >= 0 {
@@ -75,8 +103,8 @@ const (
 // dataMarks precede base64 data: in a data URL, and in a member named data.
 var dataMarks = [][]byte{[]byte(base64Mark), []byte(`"data":"`), []byte(`"data": "`)}
 
-// dataMember matches the end of a text in which the value of one of dataNames begins.
-var dataMember = regexp.MustCompile(`[{,\s]"(?:data|url|file_data|image_url|b64_json)"\s*:\s*"$`)
+// dataMember matches the end of a text in which the value of a member with base64 data begins.
+var dataMember = regexp.MustCompile(`[{,\s]"(data|url|file_data|image_url|b64_json)"\s*:\s*"$`)
 
 // dataNameBytes is how much is read before a value to find its name.
 const dataNameBytes = 64
@@ -105,7 +133,8 @@ func withoutDataAfter(body, mark []byte) []byte {
 		}
 		kept = append(kept, body[:at])
 		start := bytes.LastIndexByte(body[:at], '"') + 1
-		if base64Start(string(body[start:at+length])) < 0 || !dataMember.Match(tailOf(body[:start], dataNameBytes)) {
+		name := dataMember.FindSubmatch(tailOf(body[:start], dataNameBytes))
+		if name == nil || base64Start(string(name[1]), string(body[start:at+length])) < 0 {
 			kept = append(kept, body[at:at+length])
 		}
 		body = body[at+length:]
@@ -145,7 +174,7 @@ type guardEdit struct {
 	value []byte
 }
 
-// inspectJSON finds what rules match in the texts of a JSON document. Rules with roles apply to
+// inspectJSON finds what rules match in the texts of a JSON document that may hold a match. Rules with roles apply to
 // messages of these roles only if the document is a request.
 func inspectJSON(g *guardRules, body []byte, isRequest bool) *inspection {
 	in := &inspection{rules: g, body: body, covered: coverEscapes(body), hasRoles: isRequest}
@@ -158,20 +187,9 @@ func isDone(in *inspection) bool {
 	return in.isLimit || in.blocking != nil
 }
 
-// inspectPart inspects a part of the document that begins and ends at quotes: as long as it may hold a
-// match, its halves, and at last a string or what is between two. isInside: it begins in a string.
+// inspectPart inspects a part of the document that begins and ends at quotes and may hold a match: of its
+// halves, those that may hold one, and at last a string or what is between two. isInside: it begins in a string.
 func inspectPart(in *inspection, from, to int, isInside bool) {
-	if isDone(in) || from >= to {
-		return
-	}
-	in.parts++
-	if in.parts > maxInspectedParts {
-		in.isLimit = true
-		return
-	}
-	if !mayHoldMatch(in.rules, in.body[from:to]) {
-		return
-	}
 	middle := (from + to) / 2
 	at := bytes.IndexByte(in.covered[middle:to], '"')
 	if at >= 0 {
@@ -182,12 +200,39 @@ func inspectPart(in *inspection, from, to int, isInside bool) {
 	switch {
 	case at >= 0:
 		isSame := bytes.Count(in.covered[from:at], quote)%2 == 1
-		inspectPart(in, from, at, isInside)
-		inspectPart(in, at+1, to, isInside == isSame)
+		inspectHalves(in, []documentPart{{from, at, isInside}, {at + 1, to, isInside == isSame}})
 	case isInside:
 		inspectString(in, from, to)
 	default:
 		inspectNumbers(in, from, to)
+	}
+}
+
+// documentPart is a part of a document that begins and ends at quotes.
+type documentPart struct {
+	from     int
+	to       int
+	isInside bool // it begins in a string
+}
+
+// inspectHalves inspects the halves of a part that may hold a match. The larger one may, without another look
+// at it, if the smaller one does not: a string of megabytes is read once.
+func inspectHalves(in *inspection, halves []documentPart) {
+	small := 0
+	if halves[1].to-halves[1].from < halves[0].to-halves[0].from {
+		small = 1
+	}
+	large := 1 - small
+	may := []bool{false, true}
+	may[small] = mayHoldMatch(in.rules, in.body[halves[small].from:halves[small].to])
+	may[large] = !may[small] || mayHoldMatch(in.rules, in.body[halves[large].from:halves[large].to])
+	for i := range halves {
+		if in.parts++; in.parts > maxInspectedParts {
+			in.isLimit = true
+		}
+		if half := &halves[i]; may[i] && half.from < half.to && !isDone(in) {
+			inspectPart(in, half.from, half.to, half.isInside)
+		}
 	}
 }
 
@@ -199,7 +244,7 @@ func inspectString(in *inspection, from, to int) {
 		return
 	}
 	text := string(in.body[from:to])
-	if data := base64Start(text); data >= 0 && containsText(dataNames, nameOf(in, from)) {
+	if data := base64Start(nameOf(in, from), text); data >= 0 {
 		text = text[:data]
 		to = from + data
 	}
@@ -226,7 +271,11 @@ func inspectLevels(s *inspectedText, text string) {
 		in.isLimit = true
 		return
 	}
-	for level := 0; level < guardLevels && !isDone(in); level++ {
+	for level := 0; !isDone(in); level++ {
+		if level == documentLevels {
+			in.isLimit = deepEscape.MatchString(text)
+			break
+		}
 		marked, decoded := withoutEscapes(text)
 		if level == 0 && s.isString && hasBadEscape(marked) {
 			in.isLimit = true // it has an escape that JSON does not know
@@ -242,22 +291,34 @@ func inspectLevels(s *inspectedText, text string) {
 	in.edits = append(in.edits, mergeEdits(s.edits)...)
 }
 
-// dataNames are the members that have base64 data.
-var dataNames = []string{"data", "url", "file_data", "image_url", "b64_json"}
+// Members that have base64 data: as it is, and in a URL.
+var (
+	dataNames    = []string{"data", "file_data", "b64_json"}
+	dataURLNames = []string{"url", "image_url", "file_data"}
+)
 
-// base64Start returns where long base64 data begins in the content of a string: at its beginning, or after the
-// mark of a data URL; -1: the string has text.
-func base64Start(content string) int {
+// urlDataName is the member whose base64 data may have the alphabet for URLs, as SDKs of Gemini's write it.
+const urlDataName = "data"
+
+// base64Start returns where long base64 data begins in the content of a string that is the value of a member: at
+// its beginning, or after the mark of a data URL; -1: the string has text.
+func base64Start(name, content string) int {
 	start := 0
+	names := dataNames
 	if strings.HasPrefix(content, dataURL) {
 		mark := strings.Index(content, base64Mark)
 		if mark < 0 {
 			return -1
 		}
 		start = mark + len(base64Mark)
+		names = dataURLNames
+	}
+	if len(content)-start < dataMinBytes || !containsText(names, name) {
+		return -1
 	}
 	data := strings.ReplaceAll(content[start:], `\/`, "/")
-	if len(data) < dataMinBytes || (strings.Trim(data, plainAlphabet) != "" && strings.Trim(data, urlAlphabet) != "") {
+	isData := strings.Trim(data, plainAlphabet) == "" || (name == urlDataName && strings.Trim(data, urlAlphabet) == "")
+	if len(data) < dataMinBytes || !isData {
 		return -1
 	}
 	return start
@@ -360,11 +421,14 @@ func isWordOfProtocol(s *inspectedText) bool {
 	if !wordOfValue.Match(content) {
 		return false
 	}
-	if name := nameOf(s.in, s.from); name == "role" || name == "type" {
-		return true
+	if name := nameOf(s.in, s.from); name != "role" && name != "type" {
+		after := bytes.TrimLeft(s.in.body[s.to:], "\" \t\r\n")
+		if !wordOfName.Match(content) || len(after) == 0 || after[0] != ':' {
+			return false
+		}
 	}
-	after := bytes.TrimLeft(s.in.body[s.to:], "\" \t\r\n")
-	return wordOfName.Match(content) && len(after) > 0 && after[0] == ':'
+	path, _ := pathAt(s.in, s.from)
+	return !isInData(path)
 }
 
 // nameOf returns the name of the member whose value is the string with content from a place on; empty:

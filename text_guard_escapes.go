@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -8,18 +9,21 @@ import (
 )
 
 // Texts hold escapes of JSON, also below those of the body: the arguments of a tool are JSON in a string.
-// A text is inspected as it is, and again without escapes as long as it has some.
-const guardLevels = 3
+// A text is inspected as it is, and again without escapes as long as it has some. What has more levels of
+// them in a document cannot be inspected.
+const (
+	guardLevels    = 3 // of a stream
+	documentLevels = 8
+)
 
-// validEscape matches the escapes of JSON, from left to right, so that an escaped backslash escapes
-// nothing. In the marked form of a text, a byte that is in no text stands for the backslash of each
-// of them: the form has the length of the text, and a backslash in it is one that escapes nothing.
-var validEscape = regexp.MustCompile(`\\(u[0-9a-fA-F]{4}|["\\/bfnrt])`)
+// deepEscape matches an escape that is left after the last level. Runs of backslashes alone are none.
+var deepEscape = regexp.MustCompile(`\\(?:u[0-9a-fA-F]{4}|["/bfnrt])`)
 
+// In the marked form of a text, a byte that is in no text stands for the backslash of each escape: the form
+// has the length of the text, and a backslash in it is one that escapes nothing.
 const (
 	escapeMark     = "\xff"
 	escapeMarkByte = 0xff
-	markedEscape   = escapeMark + "${1}"
 )
 
 // markedReplacer makes a JSON string of a marked text.
@@ -31,52 +35,107 @@ var markedReplacer = strings.NewReplacer(
 	"\x18", `\u0018`, "\x19", `\u0019`, "\x1a", `\u001a`, "\x1b", `\u001b`, "\x1c", `\u001c`, "\x1d", `\u001d`, "\x1e", `\u001e`, "\x1f", `\u001f`,
 )
 
-// escapeReplacer marks escapes ten times as fast as validEscape, and those with u whatever follows.
-var escapeReplacer = strings.NewReplacer(
-	`\\`, escapeMark+`\`, `\"`, escapeMark+`"`, `\/`, escapeMark+`/`, `\b`, escapeMark+`b`, `\f`, escapeMark+`f`, `\n`, escapeMark+`n`,
-	`\r`, escapeMark+`r`, `\t`, escapeMark+`t`, `\u`, escapeMark+`u`,
+// hexFolder makes hexadecimal digits zeros, apart from the letters of escapes.
+var hexFolder = strings.NewReplacer(
+	"1", "0", "2", "0", "3", "0", "4", "0", "5", "0", "6", "0", "7", "0", "8", "0", "9", "0",
+	"a", "0", "c", "0", "d", "0", "e", "0", "A", "0", "B", "0", "C", "0", "D", "0", "E", "0", "F", "0",
 )
+
+// escapeReplacer marks the escapes in what hexFolder makes of a text, from left to right, so that an escaped
+// backslash escapes nothing.
+var escapeReplacer = newEscapeReplacer()
+
+func newEscapeReplacer() *strings.Replacer {
+	var pairs []string
+	for _, escaped := range []string{`\`, `"`, `/`, `b`, `f`, `n`, `r`, `t`} {
+		pairs = append(pairs, `\`+escaped, "\xff"+escaped)
+	}
+	digits := []string{"0", "b", "f"} // as they are folded
+	for _, first := range digits {
+		for _, second := range digits {
+			for _, third := range digits {
+				for _, fourth := range digits {
+					code := "u" + first + second + third + fourth
+					pairs = append(pairs, `\`+code, "\xff"+code)
+				}
+			}
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// markEscapes returns the marked form of a text. A search for the escapes by an expression would take ten
+// times as long: what the marks change in the folded text is changed in the text.
+func markEscapes(text string) string {
+	folded := hexFolder.Replace(text)
+	changes := []byte(escapeReplacer.Replace(folded))
+	subtle.XORBytes(changes, changes, []byte(folded))
+	subtle.XORBytes(changes, changes, []byte(text))
+	return string(changes)
+}
 
 // withoutEscapes returns the marked form of a text, and the text without its escapes.
 func withoutEscapes(text string) (string, string) {
-	marked := escapeReplacer.Replace(text)
-	decoded, err := decodeMarked(marked)
-	if err != nil {
-		marked = validEscape.ReplaceAllString(text, markedEscape)
-		decoded, _ = decodeMarked(marked) // everything that is no escape has been escaped
+	marked := markEscapes(text)
+	if strings.IndexByte(marked, escapeMarkByte) < 0 {
+		return marked, text
 	}
-	return marked, decoded
+	return marked, decodeMarked(marked)
 }
 
 // decodeMarked returns a text without its escapes, of which it has the marked form.
-func decodeMarked(marked string) (string, error) {
+func decodeMarked(marked string) string {
 	text := ""
-	err := json.Unmarshal([]byte(`"`+markedReplacer.Replace(marked)+`"`), &text)
-	return text, err
+	_ = json.Unmarshal([]byte(`"`+markedReplacer.Replace(marked)+`"`), &text) // everything that is no escape has been escaped
+	return text
 }
 
 // decodedBytes returns the length of a part of a text without its escapes.
 func decodedBytes(marked string) int {
-	decoded, _ := decodeMarked(marked)
-	return len(decoded)
+	if strings.Contains(marked, escapeMark+"u") {
+		return len(decodeMarked(marked))
+	}
+	return len(marked) - strings.Count(marked, escapeMark)
 }
 
-// matchesAnyLevel is matchesAny for a text, and for it without its escapes.
+// shortReplacer decodes all escapes but those with u. escapeMark stands for a backslash.
+var shortReplacer = strings.NewReplacer(
+	`\\`, escapeMark, `\"`, `"`, `\/`, `/`, `\b`, "\b", `\f`, "\f", `\n`, "\n", `\r`, "\r", `\t`, "\t",
+)
+
+// backslashReplacer replaces what stands for a backslash.
+var backslashReplacer = strings.NewReplacer(escapeMark, `\`)
+
+// unescaped returns a text without its escapes.
+func unescaped(text string) string {
+	short := shortReplacer.Replace(text)
+	if !strings.Contains(short, `\u`) {
+		return backslashReplacer.Replace(short)
+	}
+	_, decoded := withoutEscapes(text)
+	return decoded
+}
+
+// matchesAnyLevel is matchesAny for a text, and for it without its escapes. It reports a match as well if the
+// text has more levels of escapes than are inspected.
 func matchesAnyLevel(g *guardRules, text string) bool {
-	for level := 1; level < guardLevels; level++ {
+	if lacksMarks(g, text) {
+		return false
+	}
+	for level := 1; level < documentLevels; level++ {
 		if matchesAny(g, text) {
 			return true
 		}
 		if strings.IndexByte(text, '\\') < 0 {
 			return false
 		}
-		_, decoded := withoutEscapes(text)
+		decoded := unescaped(text)
 		if decoded == text {
 			return false
 		}
 		text = decoded
 	}
-	return matchesAny(g, text)
+	return matchesAny(g, text) || deepEscape.MatchString(text)
 }
 
 // escapeCursor finds places in a marked text by their places in that text without escapes, from left to
