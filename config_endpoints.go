@@ -61,7 +61,7 @@ func useRequestGuard(p *policy, ep *endpoint, conversation string) {
 	rules := *p.guard.request
 	rules.turns = turnsOf(ep.kind)
 	ep.guard = &requestGuard{
-		rules: &rules, reportOnly: p.reportOnly, masked: newMaskedTurns(ep, conversation),
+		rules: &rules, reportOnly: p.reportOnly, turns: newGuardedTurns(ep, conversation),
 		status: p.guard.blockStatus, message: p.guard.blockMessage,
 	}
 }

@@ -15,8 +15,10 @@ func planWithGuard(x *exchange, p *policy, pr *provider, ep *endpoint, req *http
 		return planUpload(x, p, ep, req)
 	}
 	pl, apiErr := planGuarded(ep, req)
-	noteGuarded(x, pl, apiErr)
-	if apiErr == nil && x.restricted {
+	x.guarded = nil
+	if apiErr != nil {
+		x.guarded = pl.guarded
+	} else if x.restricted {
 		apiErr = checkConsumerModel(x, p, ep, pl.decision)
 	}
 	if p.reportOnly {

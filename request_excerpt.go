@@ -26,6 +26,8 @@ type excerpt struct {
 
 	covers  bool   // arguments of calls are covered, see coverAll
 	covered counts // of what is covered
+
+	isReported bool // rules for contents have matched in it: values are to be inspected again
 }
 
 // gap is where something is missing in an excerpt, and how many bytes more the body has there.

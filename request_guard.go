@@ -8,10 +8,10 @@ import (
 // requestGuard is what an endpoint looks for in requests.
 type requestGuard struct {
 	rules      *guardRules
-	reportOnly bool         // matches are reported, and nothing else
-	masked     *maskedTurns // nil: requests are no conversations
-	status     int          // of the error for what is blocked
-	message    string       // of that error; empty: the default text
+	reportOnly bool          // matches are reported, and nothing else
+	turns      *guardedTurns // in which rules have matched; nil: requests are no conversations
+	status     int           // of the error for what is blocked
+	message    string        // of that error; empty: the default text
 }
 
 // Codes of errors for requests that are blocked.
@@ -38,21 +38,31 @@ func turnsOf(k kind) string {
 // planGuarded is planRequest for an endpoint with a guard: what follows is decided on the body in which
 // everything is masked that the rules mask.
 func planGuarded(ep *endpoint, req *http.Request) (*plan, *apiError) {
-	if ep.kind == realtime {
-		return planRequest(ep, req) // in report mode
-	}
-	if apiErr := methodError(ep.kind, req.Method); apiErr != nil {
-		return new(plan), apiErr
+	if req.Method != http.MethodPost || ep.kind == realtime || ep.kind == deny {
+		if ep.kind == realtime {
+			return planRequest(ep, req) // in report mode
+		}
+		if apiErr := methodError(ep.kind, req.Method); apiErr != nil {
+			return new(plan), apiErr
+		}
 	}
 	body, apiErr := readBody(req, ep.maxRequestBodyBytes)
-	pl := &plan{raw: body}
+	pl := &plan{raw: body, decoded: body}
+	if apiErr != nil || req.Header["Content-Encoding"] != nil {
+		return planGuardedEncoded(ep, req, apiErr, pl)
+	}
+	return planGuardedBody(ep, req, pl)
+}
+
+// planGuardedEncoded is planEncoded for an endpoint with a guard.
+func planGuardedEncoded(ep *endpoint, req *http.Request, apiErr *apiError, pl *plan) (*plan, *apiError) {
+	pl.decoded = nil
 	if apiErr != nil {
 		return pl, apiErr
 	}
-	if req.Header["Content-Encoding"] != nil {
-		if body, apiErr = decompress(req.Header, body, ep.maxRequestBodyBytes); apiErr != nil {
-			return pl, apiErr
-		}
+	body, apiErr := decompress(req.Header, pl.raw, ep.maxRequestBodyBytes)
+	if apiErr != nil {
+		return pl, apiErr
 	}
 	pl.decoded = body
 	return planGuardedBody(ep, req, pl)
@@ -69,13 +79,19 @@ func planGuardedBody(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiErro
 // planInspected inspects the whole body, and plans for it.
 func planInspected(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
 	if mayHoldMatch(ep.guard.rules, pl.decoded) {
-		in := inspectJSON(ep.guard.rules, pl.decoded, true)
-		if apiErr := applyInspection(ep, req, pl, in); apiErr != nil {
-			return pl, apiErr
-		}
-		if in.edits != nil && !ep.guard.reportOnly {
-			pl.decoded = applyGuardEdits(pl.decoded, in.edits)
-		}
+		return planMatched(ep, req, pl)
+	}
+	return planBody(ep, req, pl)
+}
+
+// planMatched is planInspected for a body in which something may match.
+func planMatched(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
+	in := inspectJSON(ep.guard.rules, pl.decoded, true)
+	if apiErr := applyInspection(ep, req, pl, in); apiErr != nil {
+		return pl, apiErr
+	}
+	if !ep.guard.reportOnly {
+		pl.decoded = applyGuardEdits(pl.decoded, in.edits)
 	}
 	pl, apiErr := planBody(ep, req, pl)
 	reportGuarded(pl, apiErr)
@@ -92,12 +108,9 @@ func applyInspection(ep *endpoint, req *http.Request, pl *plan, in *inspection) 
 		pl.guarded = []string{guardDecision(in.blocking)}
 	case in.isLimit:
 		blocked = notInspected(ep.guard, "it has too many places that may match, or texts that are not valid")
+		pl.guarded = nil
 	default:
-		for _, r := range in.matched {
-			if reason := guardDecision(r); !containsText(pl.guarded, reason) {
-				pl.guarded = append(pl.guarded, reason)
-			}
-		}
+		pl.guarded = guardDecisions(ep.guard, pl.guarded, in.matched)
 		return nil
 	}
 	if _, apiErr := decide(ep, req, newJSONObject(pl.decoded)); apiErr != nil {
@@ -110,6 +123,21 @@ func applyInspection(ep *endpoint, req *http.Request, pl *plan, in *inspection) 
 // guardDecision returns what X-Ai-Policy says about a rule that has matched in a request.
 func guardDecision(r *guardRule) string {
 	return "guard_" + r.action + "=" + r.name
+}
+
+// guardDecisions returns what X-Ai-Policy says about all rules that have matched, in the order of the
+// configuration: some are listed already.
+func guardDecisions(g *requestGuard, listed []string, matched []*guardRule) []string {
+	for _, r := range matched {
+		listed = append(listed, guardDecision(r))
+	}
+	var all []string
+	for _, r := range g.rules.rules {
+		if reason := guardDecision(r); containsText(listed, reason) {
+			all = append(all, reason)
+		}
+	}
+	return all
 }
 
 // reportGuarded adds what has matched to the decision of a plan, which other requests may share.
@@ -139,14 +167,15 @@ func notInspected(g *requestGuard, reason string) *apiError {
 	return &apiError{g.status, invalidRequestError, contentNotInspected, "", "The request was blocked, since its content cannot be inspected: " + reason + "."}
 }
 
-// planGuardedTurn is planInspected for a body that may continue a conversation. Of what the memory
-// knows, nothing matches: only the rest is inspected. The client repeats texts that were masked; what
-// they were replaced by is remembered, and replaces them again before anything else.
+// planGuardedTurn is planInspected for a body that may continue a conversation. What the memory knows has been
+// inspected: only the rest is. The client repeats texts that were masked; what they were replaced by is
+// remembered, and replaces them again before anything else.
 func planGuardedTurn(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
 	body := pl.decoded
-	known := maskedTurn(ep, body)
-	if known != nil {
-		pl.decoded = applyGuardEdits(body, known)
+	turn := findGuardedTurn(ep, body)
+	if turn != nil {
+		pl.guarded = foundDecisions(ep.guard, turn)
+		pl.decoded = applyGuardEdits(body, turn.edits)
 	}
 	x := newExcerpt(ep.memory, pl.decoded)
 	if mayHoldMatch(ep.guard.rules, x.text) {
@@ -154,19 +183,34 @@ func planGuardedTurn(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiErro
 		if apiErr := applyInspection(ep, req, pl, in); apiErr != nil {
 			return pl, apiErr
 		}
-		if in.edits != nil && !ep.guard.reportOnly {
-			known = addEdits(known, x, in.edits)
-			pl.decoded = applyGuardEdits(body, known)
-			x = newExcerpt(ep.memory, pl.decoded)
+		if in.matched != nil {
+			turn = continueTurn(ep.guard, turn, x, in)
+			if in.edits != nil && !ep.guard.reportOnly {
+				pl.decoded = applyGuardEdits(body, turn.edits)
+				x = newExcerpt(ep.memory, pl.decoded)
+			}
+			x.isReported = stays(ep.guard, in.matched)
 		}
 	}
 	apiErr := planExcerpt(ep, req, x, pl)
 	if apiErr != nil && x.gaps != nil {
-		return planInspected(ep, req, pl) // what was left out has not been what it seemed
+		return planMatched(ep, req, pl) // what was left out has not been what it seemed
 	}
-	if apiErr == nil && known != nil {
-		rememberMasked(ep, body, known, x, pl.decision.outline)
+	if apiErr == nil && turn != nil {
+		rememberGuarded(ep, body, turn, x, pl.decision.outline)
 	}
-	reportGuarded(pl, apiErr)
+	if pl.guarded != nil {
+		reportGuarded(pl, apiErr)
+	}
 	return pl, apiErr
+}
+
+// stays reports whether something that rules have matched is not masked.
+func stays(g *requestGuard, matched []*guardRule) bool {
+	for _, r := range matched {
+		if g.reportOnly || r.action == actionReport {
+			return true
+		}
+	}
+	return false
 }

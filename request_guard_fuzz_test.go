@@ -9,6 +9,7 @@ import (
 	"math/rand"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -270,9 +271,12 @@ func checkGuardedConversation(t *testing.T, seed int64, protocol, actions, turns
 			t.Fatalf("turn %d with %q, status %d %s:\ngot  %s\nwant %s", turn, m.planted, response.Code, response.Body, provided, want)
 		}
 		fresh, freshGot := guardedHandler(t, action)
-		sendGuarded(fresh, p.target, asSent(body))
-		if alone := freshGot(); alone != provided {
-			t.Fatalf("turn %d: without memory, the provider gets %s, with it %s", turn, alone, provided)
+		alone := sendGuarded(fresh, p.target, asSent(body))
+		if body := freshGot(); body != provided {
+			t.Fatalf("turn %d: without memory, the provider gets %s, with it %s", turn, body, provided)
+		}
+		if got, want := response.Header()[policyHeader], alone.Header()[policyHeader]; !reflect.DeepEqual(got, want) {
+			t.Fatalf("turn %d: got the decision %q, want %q as without memory", turn, got, want)
 		}
 		if action == actionMask {
 			checkNothingPlanted(t, []byte(provided), 0)

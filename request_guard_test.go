@@ -4,27 +4,28 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
 
-// TestMaskedTurnsAreBounded fills the memory of masked turns.
+// TestMaskedTurnsAreBounded fills the memory of turns in which rules have matched.
 func TestMaskedTurnsAreBounded(t *testing.T) {
-	m := &maskedTurns{recent: map[uint64][]guardEdit{}}
+	m := &guardedTurns{recent: map[uint64]*guardedTurn{}}
 	for hash := uint64(0); hash < 20_000; hash++ {
-		storeEdits(m, hash, make([]guardEdit, maxTurnEdits))
+		storeGuarded(m, hash, &guardedTurn{edits: make([]guardEdit, maxTurnEdits)})
 	}
 	kept := 0
-	for _, generation := range []map[uint64][]guardEdit{m.recent, m.older} {
-		for _, edits := range generation {
-			kept += len(edits)
+	for _, generation := range []map[uint64]*guardedTurn{m.recent, m.older} {
+		for _, turn := range generation {
+			kept += len(turn.edits) + 1
 		}
 	}
 	if kept > 2*maxGenerationEdits || kept < maxGenerationEdits {
 		t.Errorf("got %d edits, want %d to %d", kept, maxGenerationEdits, 2*maxGenerationEdits)
 	}
-	if lookupEdits(m, 19_999) == nil || lookupEdits(m, 0) != nil {
+	if lookupGuarded(m, 19_999) == nil || lookupGuarded(m, 0) != nil {
 		t.Error("want the last turn, and not the first one")
 	}
 }
@@ -51,11 +52,15 @@ func TestMaskedTurnIsInspectedOnce(t *testing.T) {
 		}
 		return pl
 	}
-	if got := turn(`{"role":"user","content":"a"}`).guarded; len(got) != 1 {
-		t.Errorf("first turn: got %q, want one decision", got)
-	}
-	if got := turn(`{"role":"user","content":"a"},{"role":"user","content":"b"}`).guarded; got != nil {
-		t.Errorf("second turn: got %q, want no decision", got)
+	more := `{"role":"user","content":"a"}`
+	for number := 1; number < 4; number++ {
+		if got := turn(more).guarded; !reflect.DeepEqual(got, []string{"guard_mask=cards"}) {
+			t.Errorf("turn %d: got %q, want that a card is masked", number, got)
+		}
+		if last := `{"model":"x","messages":[` + elements + more; findGuardedTurn(ep, []byte(last+`,{"role":"user"}]}`)) == nil {
+			t.Errorf("turn %d is not remembered", number)
+		}
+		more += `,{"role":"user","content":"b"}`
 	}
 }
 

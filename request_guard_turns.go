@@ -5,15 +5,28 @@ import (
 	"sync"
 )
 
-// maskedTurns remembers the turns of an endpoint with masked texts: clients send these texts again with
-// each request. Of a body up to the end of its last element, it keeps the hash, and what was masked where.
-type maskedTurns struct {
+// guardedTurns remembers the turns of an endpoint in which rules have matched: clients send these texts again with
+// each request. Of a body up to the end of its last element, it keeps the hash, what was masked where, and which
+// rules have matched.
+type guardedTurns struct {
 	memory *conversationMemory // by which turns are found
 
 	mu     sync.RWMutex
-	recent map[uint64][]guardEdit // by the hash of the turn
-	older  map[uint64][]guardEdit // the generation before
-	edits  int                    // in recent
+	recent map[uint64]*guardedTurn // by the hash of the turn
+	older  map[uint64]*guardedTurn // the generation before
+	edits  int                     // in recent, and one for each turn
+}
+
+// guardedTurn is what rules have matched in a turn.
+type guardedTurn struct {
+	edits []guardEdit // of the client's body
+	found []foundRule
+}
+
+// foundRule is a rule that has matched in a body of the client, and where the first text is.
+type foundRule struct {
+	rule *guardRule
+	at   int
 }
 
 // Bounds of the edits that are remembered: those of one turn, and of all turns of a generation.
@@ -22,43 +35,43 @@ const (
 	maxGenerationEdits = 32 << 10
 )
 
-// newMaskedTurns returns the masked turns of an endpoint; nil: its requests are no conversations.
-func newMaskedTurns(ep *endpoint, array string) *maskedTurns {
+// newGuardedTurns returns the guarded turns of an endpoint; nil: its requests are no conversations.
+func newGuardedTurns(ep *endpoint, array string) *guardedTurns {
 	m := newConversationMemory(ep, array)
 	if m == nil {
 		return nil
 	}
-	return &maskedTurns{memory: m, recent: map[uint64][]guardEdit{}}
+	return &guardedTurns{memory: m, recent: map[uint64]*guardedTurn{}}
 }
 
-// storeEdits remembers what was masked in a turn.
-func storeEdits(m *maskedTurns, hash uint64, edits []guardEdit) {
+// storeGuarded remembers what was found in a turn.
+func storeGuarded(m *guardedTurns, hash uint64, turn *guardedTurn) {
 	m.mu.Lock()
-	if m.edits+len(edits) > maxGenerationEdits {
+	if m.edits+len(turn.edits) >= maxGenerationEdits {
 		m.older = m.recent
-		m.recent = map[uint64][]guardEdit{}
+		m.recent = map[uint64]*guardedTurn{}
 		m.edits = 0
 	}
-	m.edits += len(edits)
-	m.recent[hash] = edits
+	m.edits += len(turn.edits) + 1
+	m.recent[hash] = turn
 	m.mu.Unlock()
 }
 
-// lookupEdits returns what was masked in a turn; nil: it is not known.
-func lookupEdits(m *maskedTurns, hash uint64) []guardEdit {
+// lookupGuarded returns what was found in a turn; nil: it is not known.
+func lookupGuarded(m *guardedTurns, hash uint64) *guardedTurn {
 	m.mu.RLock()
-	edits := m.recent[hash]
-	if edits == nil {
-		edits = m.older[hash]
+	turn := m.recent[hash]
+	if turn == nil {
+		turn = m.older[hash]
 	}
 	m.mu.RUnlock()
-	return edits
+	return turn
 }
 
-// maskedTurn returns the edits of the longest known turn with masked texts with which a body begins; nil:
+// findGuardedTurn returns the longest known turn in which rules have matched and with which a body begins; nil:
 // there is none.
-func maskedTurn(ep *endpoint, body []byte) []guardEdit {
-	m := ep.guard.masked
+func findGuardedTurn(ep *endpoint, body []byte) *guardedTurn {
+	m := ep.guard.turns
 	m.mu.RLock()
 	isEmpty := m.edits == 0
 	m.mu.RUnlock()
@@ -80,19 +93,61 @@ func maskedTurn(ep *endpoint, body []byte) []guardEdit {
 	if turn == nil {
 		return nil
 	}
-	return lookupEdits(m, x.hash.Sum64())
+	return lookupGuarded(m, x.hash.Sum64())
 }
 
-// addEdits adds edits of an excerpt of a masked body to those that have masked it: all are those of the
-// body of the client.
-func addEdits(known []guardEdit, x *excerpt, edits []guardEdit) []guardEdit {
-	all := append([]guardEdit{}, known...)
-	for _, e := range edits {
-		from, _ := placeBefore(known, bodyPlace(x, e.from))
-		_, to := placeBefore(known, bodyPlace(x, e.to))
-		all = append(all, guardEdit{from, to, e.value})
+// continueTurn returns what rules have matched in a turn, and in an excerpt of its masked body.
+func continueTurn(g *requestGuard, before *guardedTurn, x *excerpt, in *inspection) *guardedTurn {
+	turn := &guardedTurn{}
+	if before != nil {
+		turn.edits = append(turn.edits, before.edits...)
+		turn.found = append(turn.found, before.found...)
 	}
-	return mergeEdits(all)
+	masked := turn.edits
+	for i, r := range in.matched {
+		at, _ := placeBefore(masked, bodyPlace(x, in.places[i]))
+		turn.found = append(turn.found, foundRule{r, at})
+	}
+	if g.reportOnly {
+		return turn
+	}
+	for _, e := range in.edits {
+		from, _ := placeBefore(masked, bodyPlace(x, e.from))
+		_, to := placeBefore(masked, bodyPlace(x, e.to))
+		turn.edits = append(turn.edits, guardEdit{from, to, e.value})
+	}
+	turn.edits = mergeEdits(turn.edits)
+	return turn
+}
+
+// foundDecisions returns what X-Ai-Policy says about the rules that have matched in a turn.
+func foundDecisions(g *requestGuard, turn *guardedTurn) []string {
+	var matched []*guardRule
+	for _, found := range turn.found {
+		matched = append(matched, found.rule)
+	}
+	return guardDecisions(g, nil, matched)
+}
+
+// beginningOfTurn returns what of a turn is before a place of the client's body; nil: nothing.
+func beginningOfTurn(turn *guardedTurn, end int) *guardedTurn {
+	within := &guardedTurn{}
+	for _, e := range turn.edits {
+		if e.to <= end {
+			within.edits = append(within.edits, e)
+		}
+	}
+	var rules []*guardRule
+	for _, found := range turn.found {
+		if found.at < end && !containsRule(rules, found.rule) {
+			rules = append(rules, found.rule)
+			within.found = append(within.found, found)
+		}
+	}
+	if within.found == nil {
+		return nil
+	}
+	return within
 }
 
 // placeBefore returns the place in a body before its edits of a place after them. If that is inside of what
@@ -111,31 +166,26 @@ func placeBefore(edits []guardEdit, place int) (from, to int) {
 	return place, place
 }
 
-// rememberMasked remembers the turn of a body and its edits, after the excerpt of the masked body has been
-// found good.
-func rememberMasked(ep *endpoint, body []byte, edits []guardEdit, x *excerpt, o *outline) {
-	if o == nil || o.inside.elements == 0 || len(edits) > maxTurnEdits {
+// rememberGuarded remembers the turn of a body and what was found in it, after the excerpt of the masked body
+// has been found good.
+func rememberGuarded(ep *endpoint, body []byte, turn *guardedTurn, x *excerpt, o *outline) {
+	if o == nil || o.inside.elements == 0 || len(turn.edits) > maxTurnEdits {
 		return
 	}
 	obj := newJSONObject(x.text)
 	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
-	_, end = placeBefore(edits, len(bytes.TrimRight(x.body[:end], jsonSpace)))
+	_, end = placeBefore(turn.edits, len(bytes.TrimRight(x.body[:end], jsonSpace)))
 	if end < endBytes || body[end-1] != '}' {
 		return
 	}
-	var within []guardEdit
-	for _, e := range edits {
-		if e.to <= end {
-			within = append(within, e)
-		}
-	}
+	within := beginningOfTurn(turn, end)
 	if within == nil {
 		return
 	}
-	m := ep.guard.masked
+	m := ep.guard.turns
 	whole := wholeExcerpt(m.memory, body)
 	_, _ = whole.hash.Write(body[:end])
 	hash := whole.hash.Sum64()
-	storeEdits(m, hash, within)
+	storeGuarded(m, hash, within)
 	storeTurn(m.memory, hash, end, endKey(m.memory, body, end), knownTurn{})
 }

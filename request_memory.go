@@ -377,8 +377,8 @@ func rememberGood(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 	if o.inside.elements > 0 {
 		rememberTurn(m, x, obj, o)
 	}
-	if o.namesModels {
-		return // which must be read in each request, because it depends on the consumer who may use them
+	if o.namesModels || x.isReported {
+		return // models must be read in each request, because it depends on the consumer who may use them
 	}
 	for i := range o.values {
 		if o.values[i].counts.bytes >= beginningBytes { // not for a filler

@@ -159,6 +159,7 @@ type inspection struct {
 	hasRoles bool         // texts have roles
 	edits    []guardEdit  // that mask what matches, in order
 	matched  []*guardRule // each once
+	places   []int        // of the texts in which they have matched first
 	blocking *guardRule   // nil: no rule blocks
 	isLimit  bool         // the document cannot be inspected
 	strings  int          // that have been inspected
@@ -374,22 +375,30 @@ func applicableMatches(s *inspectedText, text string) []guardMatch {
 			matches = append(matches, m)
 		}
 	}
-	noteMatches(s.in, matches)
+	noteMatches(s, matches)
 	return matches
 }
 
-// noteMatches keeps which rules have matched, and whether one of them blocks.
-func noteMatches(in *inspection, matches []guardMatch) {
+// noteMatches keeps which rules have matched in a text, and whether one of them blocks.
+func noteMatches(s *inspectedText, matches []guardMatch) {
+	in := s.in
 	for _, m := range matches {
-		isNoted := false
-		for _, r := range in.matched {
-			isNoted = isNoted || r == m.rule
-		}
-		if !isNoted {
+		if !containsRule(in.matched, m.rule) {
 			in.matched = append(in.matched, m.rule)
+			in.places = append(in.places, s.from)
 		}
 	}
 	in.blocking = blockingRule(matches)
+}
+
+// containsRule reports whether rules contain a rule.
+func containsRule(rules []*guardRule, r *guardRule) bool {
+	for _, known := range rules {
+		if known == r {
+			return true
+		}
+	}
+	return false
 }
 
 // appliesTo reports whether a rule applies to a text: it has no roles, or that of the text, and the text is
@@ -500,6 +509,9 @@ func mergeEdits(edits []guardEdit) []guardEdit {
 // applyGuardEdits returns a document with edits, which are in order. Of two that overlap, the first one
 // counts.
 func applyGuardEdits(body []byte, edits []guardEdit) []byte {
+	if edits == nil {
+		return body
+	}
 	pieces := make([][]byte, 0, 2*len(edits)+1)
 	at := 0
 	for i := range edits {
