@@ -27,6 +27,7 @@ type excerpt struct {
 	covers  bool   // arguments of calls are covered, see coverAll
 	covered counts // of what is covered
 
+	remembered int  // where the turn ends that has been remembered; 0: none has
 	isReported bool // rules for contents have matched in it: values are to be inspected again
 }
 

@@ -172,13 +172,17 @@ func notInspected(g *requestGuard, reason string) *apiError {
 // remembered, and replaces them again before anything else.
 func planGuardedTurn(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiError) {
 	body := pl.decoded
-	turn := findGuardedTurn(ep, body)
+	x := newExcerpt(ep.memory, body)
+	isClean := x.turn != nil && len(x.text) <= lookNearBytes && !mayHoldMatch(ep.guard.rules, x.text)
+	turn := guardedTurnOf(ep, x, isClean)
 	if turn != nil {
 		pl.guarded = foundDecisions(ep.guard, turn)
-		pl.decoded = applyGuardEdits(body, turn.edits)
+		if turn.edits != nil {
+			pl.decoded = applyGuardEdits(body, turn.edits)
+			x = newExcerpt(ep.memory, pl.decoded)
+		}
 	}
-	x := newExcerpt(ep.memory, pl.decoded)
-	if mayHoldMatch(ep.guard.rules, x.text) {
+	if !isClean && mayHoldMatch(ep.guard.rules, x.text) {
 		in := inspectJSON(ep.guard.rules, x.text, true)
 		if apiErr := applyInspection(ep, req, pl, in); apiErr != nil {
 			return pl, apiErr
@@ -197,7 +201,7 @@ func planGuardedTurn(ep *endpoint, req *http.Request, pl *plan) (*plan, *apiErro
 		return planMatched(ep, req, pl) // what was left out has not been what it seemed
 	}
 	if apiErr == nil && turn != nil {
-		rememberGuarded(ep, body, turn, x, pl.decision.outline)
+		rememberGuarded(ep, body, turn, x)
 	}
 	if pl.guarded != nil {
 		reportGuarded(pl, apiErr)

@@ -1,9 +1,6 @@
 package chatcompletion
 
-import (
-	"bytes"
-	"sync"
-)
+import "sync"
 
 // guardedTurns remembers the turns of an endpoint in which rules have matched: clients send these texts again with
 // each request. Of a body up to the end of its last element, it keeps the hash, what was masked where, and which
@@ -41,6 +38,7 @@ func newGuardedTurns(ep *endpoint, array string) *guardedTurns {
 	if m == nil {
 		return nil
 	}
+	m.seed = ep.memory.seed // so that a turn has the same hash in both
 	return &guardedTurns{memory: m, recent: map[uint64]*guardedTurn{}}
 }
 
@@ -68,9 +66,10 @@ func lookupGuarded(m *guardedTurns, hash uint64) *guardedTurn {
 	return turn
 }
 
-// findGuardedTurn returns the longest known turn in which rules have matched and with which a body begins; nil:
-// there is none.
-func findGuardedTurn(ep *endpoint, body []byte) *guardedTurn {
+// guardedTurnOf returns the longest known turn in which rules have matched and with which a body begins; nil:
+// there is none. If nothing matches in what the memory has not found good, that turn is the one which the memory
+// knows: it has no other texts that would have to be masked.
+func guardedTurnOf(ep *endpoint, x *excerpt, isClean bool) *guardedTurn {
 	m := ep.guard.turns
 	m.mu.RLock()
 	isEmpty := m.edits == 0
@@ -78,6 +77,21 @@ func findGuardedTurn(ep *endpoint, body []byte) *guardedTurn {
 	if isEmpty {
 		return nil
 	}
+	if !isClean {
+		if turn := findGuardedTurn(ep, x.body); turn != nil {
+			return turn
+		}
+	}
+	if x.turn == nil {
+		return nil
+	}
+	return lookupGuarded(m, x.hash.Sum64())
+}
+
+// findGuardedTurn returns the longest known turn in which rules have matched and with which a body begins, and
+// that is near its end; nil: there is none.
+func findGuardedTurn(ep *endpoint, body []byte) *guardedTurn {
+	m := ep.guard.turns
 	x, form := wholeExcerpt(m.memory, body), spellingOf(body)
 	before := len(body) // where the tools begin, as in newExcerpt
 	after := before
@@ -166,20 +180,14 @@ func placeBefore(edits []guardEdit, place int) (from, to int) {
 	return place, place
 }
 
-// rememberGuarded remembers the turn of a body and what was found in it, after the excerpt of the masked body
-// has been found good.
-func rememberGuarded(ep *endpoint, body []byte, turn *guardedTurn, x *excerpt, o *outline) {
-	if o == nil || o.inside.elements == 0 || len(turn.edits) > maxTurnEdits {
+// rememberGuarded remembers what was found in the turn of a body, after the memory has remembered the masked one.
+func rememberGuarded(ep *endpoint, body []byte, turn *guardedTurn, x *excerpt) {
+	if x.remembered == 0 || len(turn.edits) > maxTurnEdits {
 		return
 	}
-	obj := newJSONObject(x.text)
-	end := bodyPlace(x, o.elements.to+obj.elided[o.elements.toPlaceholders])
-	_, end = placeBefore(turn.edits, len(bytes.TrimRight(x.body[:end], jsonSpace)))
-	if end < endBytes || body[end-1] != '}' {
-		return
-	}
+	_, end := placeBefore(turn.edits, x.remembered)
 	within := beginningOfTurn(turn, end)
-	if within == nil {
+	if within == nil || end < endBytes {
 		return
 	}
 	m := ep.guard.turns

@@ -125,7 +125,7 @@ func forgetfulCopy(m *conversationMemory) *conversationMemory {
 	if m == nil {
 		return nil
 	}
-	own := &conversationMemory{arrayID: m.arrayID, elementsMax: m.elementsMax, objectsMax: m.objectsMax, values: m.values, arguments: m.arguments, seed: maphash.MakeSeed()}
+	own := &conversationMemory{arrayID: m.arrayID, elementsMax: m.elementsMax, objectsMax: m.objectsMax, values: m.values, arguments: m.arguments, seed: m.seed}
 	own.recent, own.older = newGeneration(), newGeneration()
 	return own
 }
@@ -397,6 +397,7 @@ func rememberTurn(m *conversationMemory, x *excerpt, obj *jsonObject, o *outline
 		return
 	}
 	_, _ = x.hash.Write(x.body[x.hashed:end])
+	x.remembered = end
 	turn := knownTurn{counts: o.inside}
 	if x.covers {
 		addCounts(&turn.counts, &x.covered)

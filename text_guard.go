@@ -122,7 +122,10 @@ func lacksMarks(g *guardRules, text string) bool {
 		return false
 	}
 	folded := foldedForHints(text)
-	return folded != "" && strings.IndexByte(g.marks.Replace(folded), hintMark[0]) < 0 && !(strings.Contains(text, `\u`) && hiddenCharacter.MatchString(text))
+	if folded == "" || strings.IndexByte(g.marks.Replace(folded), hintMark[0]) >= 0 {
+		return false
+	}
+	return !strings.Contains(text, `\u`) || !hiddenCharacter.MatchString(text)
 }
 
 // matchesAny reports whether any rule may match in a text, checks apart. The text may

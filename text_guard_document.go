@@ -49,26 +49,22 @@ var (
 
 // jsonTexts returns the texts of a JSON document, or of a part of one, as one text, with what is between
 // them, and reports whether it could be read.
-func jsonTexts(body []byte) (text string, isRead bool) {
-	text = ""
-	isRead = true
+func jsonTexts(body []byte) (string, bool) {
 	if bytes.IndexByte(body, '\\') < 0 {
-		text = string(bytes.ReplaceAll(body, quote, lineFeed))
-		return text, isRead
+		return string(bytes.ReplaceAll(body, quote, lineFeed)), true
 	}
 	if bytes.IndexByte(body, escapeMarkByte) < 0 {
-		text = documentReplacer.Replace(string(body))
+		text := documentReplacer.Replace(string(body))
 		if strings.IndexByte(text, '\\') < 0 {
-			text = backslashReplacer.Replace(text)
-			return text, isRead
+			return backslashReplacer.Replace(text), true
 		}
 	}
 	return jsonTextsOfCodes(body)
 }
 
 // jsonTextsOfCodes is jsonTexts for a document that has escapes with u, or some that are not valid.
-func jsonTextsOfCodes(body []byte) (text string, isRead bool) {
-	text = ""
+func jsonTextsOfCodes(body []byte) (string, bool) {
+	text := ""
 	if bytes.Contains(body, backslashesAndQuote) {
 		body = bytes.ReplaceAll(body, escapedBackslash, backslashCode)
 	}
@@ -80,8 +76,7 @@ func jsonTextsOfCodes(body []byte) (text string, isRead bool) {
 	body = bytes.ReplaceAll(body, tabMark, space)
 	body = bytes.ReplaceAll(body, returnMark, space)
 	err := json.Unmarshal(bytes.Join([][]byte{quote, body, quote}, nil), &text)
-	isRead = err == nil
-	return text, isRead
+	return text, err == nil
 }
 
 // Base64 data is no text if it is that long, and nothing else is in the string, or in the data URL after
