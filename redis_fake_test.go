@@ -250,12 +250,12 @@ var fastRedisPace = redisPace{
 	open: 50 * time.Millisecond, merge: 10 * time.Millisecond, rest: 20 * time.Millisecond, idle: time.Minute, linger: 50 * time.Millisecond,
 }
 
-// testStore returns a store at a server, with short timeouts.
+// testStore returns a store at a server. Tests with a server that does not respond shorten its timeout.
 func testStore(t *testing.T, f *fakeRedis, config Redis) *redisStore {
 	t.Helper()
 	config.Endpoints = []string{f.listener.Addr().String()}
 	if config.ReadTimeout == "" {
-		config.ReadTimeout = "200ms"
+		config.ReadTimeout = "10s"
 	}
 	bad := &problems{}
 	settings := parseRedis(bad, &config, &secretSettings{})

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 const plantedCard = "My card is 4111 1111 1111 1111 "
@@ -88,23 +88,26 @@ func TestFieldsThatLookLikeFiles(t *testing.T) {
 }
 
 // TestRolesTakeBoundedWork sends large bodies with many texts that a rule with roles matches: whose they
-// are takes reading the body, but not once for each.
+// are takes reading the body, but not once for each. What is read is copied, so that the bytes allocated
+// are the work, on a busy machine too: up to 350 MiB, and several GiB without a bound.
 func TestRolesTakeBoundedWork(t *testing.T) {
-	const most = 20 * time.Second // a few seconds with the race detector; without a bound it takes minutes
+	const most, matches = 1 << 30, 300
 	large, match := strings.Repeat("x", 2<<20), `{"role":"assistant","content":"4111 1111 1111 1111"}`
 	for name, messages := range map[string]string{
-		"at the end":       `{"role":"assistant","content":"` + large + `"}` + strings.Repeat(","+match, 900),
-		"at the beginning": strings.Repeat(match+",", 900) + `{"role":"assistant","content":"` + large + `"}`,
-		"numbers":          `{"role":"assistant","content":"` + large + `"}],"x":[` + strings.Repeat("4111111111111112,", 900) + "1",
-		"deep":             `{"role":"user","content":"a"}],"x":[` + strings.Repeat(`{"a":"4111 1111 1111 1111","b":`, 900) + `"` + large + `"` + strings.Repeat("}", 900),
+		"at the end":       `{"role":"assistant","content":"` + large + `"}` + strings.Repeat(","+match, matches),
+		"at the beginning": strings.Repeat(match+",", matches) + `{"role":"assistant","content":"` + large + `"}`,
+		"numbers":          `{"role":"assistant","content":"` + large + `"}],"x":[` + strings.Repeat("4111111111111112,", matches) + "1",
+		"deep":             `{"role":"user","content":"a"}],"x":[` + strings.Repeat(`{"a":"4111 1111 1111 1111","b":`, matches) + `"` + large + `"` + strings.Repeat("}", matches),
 	} {
 		config := CreateConfig()
 		config.Guard.Request.Rules = []GuardRule{{Name: "cards", Builtin: builtinCreditCard, Action: actionMask, Roles: []string{roleUser}}}
 		handler := newInstance(t, config, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-		begun := time.Now()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		response := sendGuarded(handler, "/v1/chat/completions", `{"model":"x","messages":[`+messages+`]}`)
-		if took := time.Since(begun); took > most || response.Code != http.StatusOK {
-			t.Errorf("%s: got status %d after %s, want 200: %.200s", name, response.Code, took, response.Body)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > most || response.Code != http.StatusOK {
+			t.Errorf("%s: got status %d and %d MiB allocated, want 200 and at most %d: %.200s", name, response.Code, got>>20, most>>20, response.Body)
 		}
 	}
 }

@@ -185,8 +185,8 @@ func TestFrozenServerDelaysFewRequests(t *testing.T) {
 		for i := 0; i < 100; i++ {
 			request(t, s, "a", 1)
 		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("100 requests took %s with a server that does not respond, want less than 1s", took)
+		if took, most := time.Since(start), 3*time.Second; took > most { // 150 ms for three requests, and 5 s if all tried
+			t.Errorf("100 requests took %s with a server that does not respond, want at most %s", took, most)
 		}
 	})
 }

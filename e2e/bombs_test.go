@@ -15,8 +15,6 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-const mebibyte = 1 << 20
-
 // bomb is a compressed run of zeros. It repeats one compressed piece, so that it is cheap to
 // produce.
 type bomb struct {
@@ -65,44 +63,6 @@ func (b bomb) write(w io.Writer, size int) {
 	}
 }
 
-// highestRSS returns the highest RSS of the gateway while do runs.
-func highestRSS(t *testing.T, g *gateway.Gateway, do func()) int64 {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
-	for highest := int64(0); ; {
-		rss, err := g.RSS()
-		if err != nil {
-			t.Fatal(err)
-		}
-		highest = max(highest, rss)
-		select {
-		case <-done:
-			return highest
-		case <-ticker.C:
-		}
-	}
-}
-
-// checkMemory fails if the gateway's memory rises by more than allowed while do runs, or stays
-// higher afterwards.
-func checkMemory(t *testing.T, g *gateway.Gateway, may int64, do func()) {
-	t.Helper()
-	before := settledRSS(t, g)
-	highest := highestRSS(t, g, do)
-	t.Logf("memory rose by %d MiB over %d MiB", (highest-before)/mebibyte, before/mebibyte)
-	if highest > before+may {
-		t.Errorf("memory rose by %d MiB, want at most %d MiB", (highest-before)/mebibyte, may/mebibyte)
-	}
-	const mayKeep = 32 * mebibyte
-	await(t, fmt.Sprintf("memory falls to %d MiB", (before+mayKeep)/mebibyte), func() bool { return settledRSS(t, g) < before+mayKeep })
-}
-
 // TestCompressedRequestsStopAtTheLimit sends bombs of two gigabytes, some of them concurrently.
 func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
 	const (
@@ -112,7 +72,7 @@ func TestCompressedRequestsStopAtTheLimit(t *testing.T) {
 		mayGrow = clients * 12 * limit // a doubling buffer, its predecessors, and the bytes as received
 	)
 	provider := newFake(t, "provider", counting(0))
-	g := start(t, gateway.Options{})
+	g := start(t, gateway.Options{Env: collectingOften})
 	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, provider.URL))
 	if got := fetch(t, g.URL+chatPath, plainBody, nil); got.status != http.StatusOK {
 		t.Fatalf("status %d, want 200", got.status)
@@ -157,27 +117,23 @@ func refusedAsTooLarge(client *http.Client, base, encoding string, body []byte) 
 // client accepts the encoding: to a client that reads everything, to one that reads nothing, and as
 // a list of models.
 func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
-	const (
-		size    = 64 * mebibyte
-		mayGrow = 96 * mebibyte
-	)
 	all := bombs(t)
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		b := all[r.Header.Get(endingHeader)]
 		rw.Header().Set("Content-Type", jsonType)
 		rw.Header().Set("Content-Encoding", b.encoding)
-		b.write(rw, size)
+		b.write(rw, largeBytes)
 	}))
 	routes := map[string]string{"/v1/models": "models", "*": "completions"}
 	dynamic := metered(map[string]any{"allowedModels": []string{"gpt-*"}, "routes": routes}, provider.URL)
 	dynamic.Middlewares["host"] = gateway.Plugin(at(t, provider.URL, map[string]any{"allowedModels": []string{"gpt-*"}, "routes": routes}))
 	dynamic.Routers["host"] = gateway.Router{Rule: "PathPrefix(`/host/`)", Middlewares: []string{"host"}, Service: "noop@internal"}
-	g := start(t, gateway.Options{})
+	g := start(t, gateway.Options{Env: collectingOften})
 	configure(t, g, dynamic)
 	for name := range all {
 		for _, route := range []string{"", "/host"} {
 			t.Run(name+route, func(t *testing.T) {
-				checkMemory(t, g, mayGrow, func() {
+				checkMemory(t, g, boundedGrowth, func() {
 					response, err := do(t.Context(), http.DefaultClient, g.URL+route+chatPath, plainBody, map[string]string{endingHeader: name})
 					if err != nil {
 						t.Error(err)
@@ -185,11 +141,11 @@ func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 					}
 					defer func() { _ = response.Body.Close() }()
 					got, err := io.Copy(io.Discard, response.Body)
-					if got != size || err == nil { // the compressed stream lacks its end
-						t.Errorf("the client gets %d bytes and error %v, want %d and a broken response", got, err, size)
+					if got != largeBytes || err == nil { // the compressed stream lacks its end
+						t.Errorf("the client gets %d bytes and error %v, want %d and a broken response", got, err, largeBytes)
 					}
 				})
-				checkMemory(t, g, mayGrow, func() {
+				checkMemory(t, g, boundedGrowth, func() {
 					ctx, leave := context.WithCancel(t.Context())
 					defer leave()
 					response, err := do(ctx, http.DefaultClient, g.URL+route+chatPath, plainBody, map[string]string{endingHeader: name})
@@ -203,7 +159,7 @@ func TestCompressedResponsesAreDecodedInBoundedMemory(t *testing.T) {
 					leave()
 					_ = response.Body.Close()
 				})
-				checkMemory(t, g, mayGrow, func() {
+				checkMemory(t, g, boundedGrowth, func() {
 					request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+route+"/v1/models", nil)
 					if err != nil {
 						t.Error(err)

@@ -30,25 +30,34 @@ func TestDashboardCostsNothingUnseen(t *testing.T) {
 	page := getForm(ctx, t, seen.URL+local.DashboardPath, "text/event-stream") // which is open no more
 	leave()
 	_ = page.Body.Close()
-	used := make([]time.Duration, len(gateways))
-	for i, g := range gateways {
-		before, err := g.CPU()
-		if err != nil {
-			t.Fatal(err)
+	checkShare(t, most, func() float64 {
+		used := make([]time.Duration, len(gateways))
+		for i, g := range gateways {
+			used[i] = -cpu(t, g)
 		}
-		used[i] = -before
-	}
-	time.Sleep(duration)
-	for i, g := range gateways {
-		after, err := g.CPU()
-		if err != nil {
-			t.Fatal(err)
+		time.Sleep(duration)
+		for i, g := range gateways {
+			used[i] += cpu(t, g)
 		}
-		used[i] += after
-	}
-	share := float64(used[0]-used[1]) / float64(duration)
-	t.Logf("idle for %v, Traefik uses %v with a dashboard that nobody sees, %v without: %.2f %% of a core", duration, used[0], used[1], 100*share)
-	if share > most {
-		t.Errorf("a dashboard that nobody sees costs %.2f %% of a core, want at most %.2f %%", 100*share, 100*most)
+		t.Logf("idle for %v, Traefik uses %v with a dashboard that nobody sees, %v without", duration, used[0], used[1])
+		return float64(used[0]-used[1]) / float64(duration)
+	})
+}
+
+// checkShare fails if something costs more than a share of a core in each of several tries. A collection of
+// garbage, which Go starts every two minutes, costs more than that in one of them.
+func checkShare(t *testing.T, most float64, measure func() float64) {
+	t.Helper()
+	const tries = 3
+	for try := 1; ; try++ {
+		share := measure()
+		t.Logf("the dashboard costs %.2f %% of a core", 100*share)
+		if share <= most {
+			return
+		}
+		if try == tries {
+			t.Errorf("the dashboard costs %.2f %% of a core, want at most %.2f %%", 100*share, 100*most)
+			return
+		}
 	}
 }

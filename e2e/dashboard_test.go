@@ -496,22 +496,20 @@ func TestDashboardPagesAreLive(t *testing.T) {
 	for _, p := range pages[:2] {
 		p.settle(t, 200)
 	}
-	var waits []time.Duration
-	for i := range 5 {
+	calls := int64(200)
+	checkLive(t, 5, func(int) time.Duration {
 		mixedCalls(t, g, 1)
 		ended := time.Now()
-		waits = append(waits, pages[0].settle(t, int64(201+i)).at.Sub(ended))
-	}
-	if slices.Sort(waits); waits[2] > liveWithin+liveSlack || waits[4] > liveWithin+stallSlack {
-		t.Errorf("calls are on the page after %v, want within a second", waits)
-	}
+		calls++
+		return pages[0].settle(t, calls).at.Sub(ended)
+	})
 	for _, p := range pages[1:] {
-		p.settle(t, 205)
+		p.settle(t, calls)
 	}
 	mixedCalls(t, g, 300)
 	for i, p := range pages {
 		t.Run(fmt.Sprint("page ", i), func(t *testing.T) {
-			p.settle(t, 505)
+			p.settle(t, calls+300)
 			checkFigures(t, shownFigures(p.state), scrapedFigures(t, g))
 			checkHistory(t, p.state)
 			// On a busy machine, two updates may be read at once.
@@ -522,6 +520,29 @@ func TestDashboardPagesAreLive(t *testing.T) {
 		})
 	}
 	checkNoErrors(t, g)
+}
+
+// checkLive measures how soon a page shows each of several calls: a fraction of liveWithin after most. A busy
+// machine delays them at times, but a page that is late is late in each of several tries.
+func checkLive(t *testing.T, calls int, shown func(call int) time.Duration) {
+	t.Helper()
+	const tries = 3
+	for try := 1; ; try++ {
+		var took []time.Duration
+		for call := range calls {
+			took = append(took, shown(call).Round(time.Millisecond))
+		}
+		t.Logf("calls are shown after %v", took)
+		slices.Sort(took)
+		typical, slowest := took[calls/2], took[calls-1]
+		if typical <= liveWithin+liveSlack && slowest <= liveWithin+stallSlack {
+			return
+		}
+		if try == tries {
+			t.Errorf("a call is shown after %v, at most %v, want within %v", typical, slowest, liveWithin)
+			return
+		}
+	}
 }
 
 // TestDashboardSurvivesReloads replaces the configuration while a page is open.
@@ -651,20 +672,22 @@ func TestDashboardCostsLittle(t *testing.T) {
 		}
 		return after - before
 	}
-	without := used()
-	var open []*boardPage
-	for range pages {
-		open = append(open, openBoard(t, g))
-	}
-	with := used()
-	if events := len(open[0].events); events < seconds/2 {
-		t.Errorf("%d events in %d seconds, want one a second", events, seconds)
-	}
-	share := float64(with-without) / float64(seconds*time.Second)
-	t.Logf("%d pages cost %.2f %% of a core: %v in %d s, and %v without", pages, 100*share, with, seconds, without)
-	if share > 0.02 {
-		t.Errorf("%d pages cost %.2f %% of a core, want at most 2 %%", pages, 100*share)
-	}
+	checkShare(t, 0.02, func() float64 {
+		without := used()
+		var open []*boardPage
+		for range pages {
+			open = append(open, openBoard(t, g))
+		}
+		with := used()
+		if events := len(open[0].events); events < seconds/2 {
+			t.Errorf("%d events in %d seconds, want one a second", events, seconds)
+		}
+		for _, p := range open {
+			p.leave()
+		}
+		t.Logf("%d pages: %v in %d s, and %v without", pages, with, seconds, without)
+		return float64(with-without) / float64(seconds*time.Second)
+	})
 }
 
 // TestDashboardShowsWhatOtherTraefiksUse makes calls through another Traefik with the same counters in Redis.

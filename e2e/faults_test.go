@@ -85,14 +85,23 @@ func silent(t *testing.T) string {
 	return listening(t, func(net.Conn) { <-t.Context().Done() })
 }
 
-// checkNoSlower fails if calls of the route with a fault took much longer than those of the other
-// route.
-func (d *durations) checkNoSlower(t *testing.T, with, without string) {
+// checkNoSlower fails if calls of the route with a fault take much longer than those of the other
+// route, in each of several tries: a busy machine may delay those of one.
+func checkNoSlower(t *testing.T, with, without string, call func() *durations) {
 	t.Helper()
-	slow, usual := d.p99(with), d.p99(without)
-	t.Logf("p99 %v with the fault, %v without", slow, usual)
-	if allowed := 3*usual + 50*time.Millisecond; slow > allowed {
-		t.Errorf("p99 = %v, want at most %v; without the fault it is %v", slow, allowed, usual)
+	const tries = 3
+	for try := 1; ; try++ {
+		took := call()
+		slow, usual := took.p99(with), took.p99(without)
+		t.Logf("p99 %v with the fault, %v without", slow, usual)
+		allowed := 3*usual + 50*time.Millisecond
+		if slow <= allowed {
+			return
+		}
+		if try == tries {
+			t.Errorf("p99 = %v, want at most %v; without the fault it is %v", slow, allowed, usual)
+			return
+		}
 	}
 }
 
@@ -120,7 +129,7 @@ func TestCollectorFaultsDoNotAffectRequests(t *testing.T) {
 	for _, fault := range []linkFault{linkIsDown, linkIsSilent, linkIsReset, linkIsResetLater, linkIsSlow, linkReturns500} {
 		t.Run(string(fault), func(t *testing.T) {
 			toCollector.set(t, fault)
-			calls(t).checkNoSlower(t, "/with", "/without")
+			checkNoSlower(t, "/with", "/without", func() *durations { return calls(t) })
 		})
 	}
 	await(t, "lost spans are counted", func() bool { return dropped(t, g, "span") > 0 })
@@ -207,13 +216,15 @@ func TestAPIServerFaultsDoNotAffectRequests(t *testing.T) {
 		t.Run(cmp.Or(string(test.fault), strconv.Itoa(test.status)), func(t *testing.T) {
 			toAPI.set(t, test.fault)
 			api.set("sk-one", test.status)
-			began, took := time.Now(), some(t)
-			for time.Since(began) < refresh*3/2 { // includes at least one look-up
-				for route, further := range some(t).of {
-					took.of[route] = append(took.of[route], further...)
+			checkNoSlower(t, "/with", "/without", func() *durations {
+				began, took := time.Now(), some(t)
+				for time.Since(began) < refresh*3/2 { // includes at least one look-up
+					for route, further := range some(t).of {
+						took.of[route] = append(took.of[route], further...)
+					}
 				}
-			}
-			took.checkNoSlower(t, "/with", "/without")
+				return took
+			})
 		})
 	}
 	checkFewErrors(t, g, 2*len(tests))

@@ -63,7 +63,7 @@ func (f flood) respondRaw(connection net.Conn) {
 // TestProviderHeaderFloodsAreBounded has a provider send too much header data around a response, as
 // a service and as a host.
 func TestProviderHeaderFloodsAreBounded(t *testing.T) {
-	const mayGrow = 128 * mebibyte
+	const mayGrow = 192 * mebibyte
 	dynamic := hosted(nil)
 	dynamic.Middlewares["governed"] = gateway.Plugin(map[string]any{"model": "gpt-4o"})
 	for i, f := range floods {
@@ -74,7 +74,7 @@ func TestProviderHeaderFloodsAreBounded(t *testing.T) {
 		dynamic.Middlewares["host-"+name] = gateway.Plugin(at(t, provider, map[string]any{"model": "gpt-4o"}))
 		dynamic.Routers["host-"+name] = gateway.Router{Rule: "PathPrefix(`/host/" + name + "/`)", Middlewares: []string{"host-" + name}, Service: "noop@internal"}
 	}
-	g := start(t, gateway.Options{})
+	g := start(t, gateway.Options{Env: collectingOften})
 	configure(t, g, dynamic)
 	counts := totals{}
 	for i, f := range floods {

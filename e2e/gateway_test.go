@@ -17,8 +17,9 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/gateway"
 )
 
-// conditionTimeout bounds every wait for a condition.
-const conditionTimeout = 20 * time.Second
+// conditionTimeout bounds every wait for a condition, most of which take less than a second. Only a test that
+// fails waits as long.
+const conditionTimeout = time.Minute
 
 const chatPath = "/v1/chat/completions"
 

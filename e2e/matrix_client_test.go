@@ -18,7 +18,7 @@ import (
 // cancelledWithin bounds the time from a client's disconnect to the cancellation of the provider's
 // request. It takes milliseconds, on a busy machine more; without cancellation, the provider would
 // continue until the test ends.
-const cancelledWithin = conditionTimeout / 2
+const cancelledWithin = conditionTimeout / 6
 
 // leftResponse is a response during which the client disconnects: after each of its pieces.
 type leftResponse struct {

@@ -92,7 +92,7 @@ func trickle(t *testing.T, base, request, chunk string) (status int, body string
 func TestStalledClientsHoldLittleMemory(t *testing.T) {
 	const (
 		clients = 100
-		mayGrow = clients * 4 * mebibyte // 32 packets of 32 KiB in a doubling buffer, and garbage
+		mayGrow = clients * 2 * mebibyte // 32 packets of 32 KiB in a doubling buffer
 	)
 	var sent atomic.Int64
 	event := []byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("word ", 2000) + "\"}}]}\n\n")
@@ -107,7 +107,7 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 			}
 		}
 	}))
-	g := start(t, gateway.Options{})
+	g := start(t, gateway.Options{Env: collectingOften})
 	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, provider.URL))
 	goroutines := allGoroutines(t, g)
 	var connections []net.Conn
@@ -145,35 +145,31 @@ func TestStalledClientsHoldLittleMemory(t *testing.T) {
 	checkNoErrors(t, g)
 }
 
-// TestEndlessStreamIsMeteredInBoundedMemory reads a stream of 64 MiB with the usage at its end.
+// TestEndlessStreamIsMeteredInBoundedMemory reads a large stream with the usage at its end.
 func TestEndlessStreamIsMeteredInBoundedMemory(t *testing.T) {
-	const (
-		size    = 64 * mebibyte
-		mayGrow = 96 * mebibyte
-	)
 	event := []byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("word ", 2000) + "\"},\"finish_reason\":null}],\"usage\":null}\n\n")
 	provider := upstream(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		rw.Header().Set("Content-Type", eventType)
-		for range size / len(event) {
+		for range largeBytes / len(event) {
 			if _, err := rw.Write(event); err != nil {
 				return
 			}
 		}
 		_, _ = io.WriteString(rw, stopEvent+`data: {"choices":[],"usage":{"prompt_tokens":6,"completion_tokens":4}}`+"\n\ndata: [DONE]\n\n")
 	}))
-	g := start(t, gateway.Options{})
+	g := start(t, gateway.Options{Env: collectingOften})
 	configure(t, g, metered(map[string]any{"model": "gpt-4o"}, provider.URL))
 	for calls, body := range []string{plainStream, streamWithUsage} {
-		checkMemory(t, g, mayGrow, func() {
+		checkMemory(t, g, boundedGrowth, func() {
 			response, err := do(t.Context(), http.DefaultClient, g.URL+chatPath, body, nil)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer func() { _ = response.Body.Close() }()
-			if got, err := io.Copy(io.Discard, response.Body); got < size-int64(len(event)) || err != nil {
-				t.Errorf("the client gets %d bytes and %v, want %d", got, err, size)
+			if got, err := io.Copy(io.Discard, response.Body); got < largeBytes-int64(len(event)) || err != nil {
+				t.Errorf("the client gets %d bytes and %v, want %d", got, err, largeBytes)
 			}
 		})
 		want := totals{"input": float64(6 * (calls + 1)), "output": float64(4 * (calls + 1))}
