@@ -54,9 +54,7 @@ func (w *watch) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	w.cache = response.Header.Get("X-Ai-Cache")
-	if w.after != "" {
-		response.Body = &watchedBody{ReadCloser: response.Body, watch: w}
-	}
+	response.Body = &watchedBody{ReadCloser: response.Body, watch: w}
 	return response, nil
 }
 
@@ -69,6 +67,9 @@ type watchedBody struct {
 
 func (b *watchedBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
+	if b.watch.after == "" {
+		return n, err
+	}
 	b.text = append(b.text, into[:n]...)
 	if bytes.Contains(b.text, []byte(b.watch.after)) {
 		b.text = nil
@@ -87,6 +88,13 @@ var clients = map[string]func(c call, client *http.Client) (outcome, error){
 	"openai-go responses":   response,
 	"anthropic-go messages": message,
 	"genai-go gemini":       candidate,
+}
+
+// Close reads the rest first. OpenAI's SDK closes a stream after [DONE], and a response that a client has not received to
+// its end is not stored.
+func (b *watchedBody) Close() error {
+	_, err := io.Copy(io.Discard, b.ReadCloser)
+	return errors.Join(err, b.ReadCloser.Close())
 }
 
 // describe says which type an error has, the status of the response, and the message.
