@@ -271,6 +271,9 @@ func newEndpoint(row *endpointKind, pr *provider) *endpoint {
 		ep.strict = known.strict || known.name == of.name
 	}
 	ep.isUncommon = ep.isVersioned || ep.isModelPath || ep.takesForms
+	if row.kind == responses {
+		ep.errors = responsesErrors
+	}
 	if row.kind == completions {
 		ep.tokenLimitName = known.tokenLimitName
 		ep.canAddUsage = known.streamUsage

@@ -3,11 +3,13 @@ package chatcompletion
 // errorFormat is how a protocol writes errors.
 type errorFormat int
 
-// The formats of errors: those of OpenAI, Anthropic and Google.
+// The formats of errors: those of OpenAI, Anthropic and Google. The Responses API has OpenAI's, and an event
+// of its own.
 const (
 	openAIErrors errorFormat = iota
 	anthropicErrors
 	googleErrors
+	responsesErrors
 )
 
 // errorBody returns the body of an error.
@@ -21,11 +23,17 @@ func errorBody(format errorFormat, apiErr *apiError) []byte {
 	return openAIErrorBody(apiErr)
 }
 
-// errorEvent returns the event that ends a stream with an error.
+// errorEvent returns the event that ends a stream with an error. Clients of the Responses API require its
+// type, and a number, which nothing depends on.
 func errorEvent(format errorFormat, apiErr *apiError) []byte {
 	start := "data: "
-	if format == anthropicErrors {
+	body := errorBody(format, apiErr)
+	switch format {
+	case anthropicErrors:
 		start = "event: error\n" + start
+	case responsesErrors:
+		start = "event: error\n" + start + `{"type":"error","sequence_number":0,`
+		body = body[1:]
 	}
-	return append(append([]byte(start), errorBody(format, apiErr)...), blankLine...)
+	return append(append([]byte(start), body...), blankLine...)
 }

@@ -35,6 +35,7 @@ type exchange struct {
 	tunnel        *tunnel        // of a request for a WebSocket; nil: it is none
 	isUncommon    bool           // it has not ended with a complete response and status 200, or its quotas need more steps
 	guarded       []string       // what the rules of the latest instance for contents have found, if it refuses the request
+	guard         *responseGuard // of the instance whose provider responds; nil: it has none
 	errorType     string         // of a response of the middleware's own; empty: the response tells
 	recorded      bool           // the call has its record
 	models        *modelsRequest // nil: the request is governed; else there is nothing beside this

@@ -60,7 +60,7 @@ func serveCached(x *exchange, p *policy, pr *provider, next http.Handler, rw htt
 	r := w.recording
 	wanted := len(r.wanted) - 1
 	next.ServeHTTP(rw, req)
-	if w.status == 0 && w.heldStatus == 0 && wanted < len(r.wanted) {
+	if w.status == 0 && w.heldStatus == 0 && !isHeldByGuard(x) && wanted < len(r.wanted) {
 		r.wanted = r.wanted[:wanted] // it was discarded: another provider, or instance, responds
 	}
 }

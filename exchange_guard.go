@@ -24,8 +24,16 @@ func serveInspected(x *exchange, p *policy, next http.Handler, rw http.ResponseW
 	ctx, cancel := context.WithCancel(req.Context())
 	g := &responseGuard{ResponseWriter: rw, w: x.response, rules: p.responseRules, cancel: cancel}
 	defer endBroken(x, g)
+	outer := x.guard
+	x.guard = g
 	next.ServeHTTP(g, req.WithContext(ctx))
+	x.guard = outer
 	endInspection(x, g, true)
+}
+
+// isHeldByGuard reports whether a guard holds a response until it has been inspected.
+func isHeldByGuard(x *exchange) bool {
+	return x.guard != nil && x.guard.status != 0
 }
 
 // endBroken is deferred. If the inspection has not ended, the response has broken off.
