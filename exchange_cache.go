@@ -23,9 +23,10 @@ func cacheResponses(p *policy, pr *provider, next http.Handler) http.Handler {
 	})
 }
 
-// startCache connects a policy with the store of its cache.
+// startCache connects the cache of a policy with its counters and its store.
 func startCache(ctx context.Context, p *policy) {
 	c := p.cache
+	c.counters = useCacheCounters(p.telemetry.registry, c.middleware)
 	if c.isShared {
 		c.redis = p.store
 		return
@@ -43,19 +44,19 @@ func serveCached(x *exchange, p *policy, pr *provider, next http.Handler, rw htt
 	}
 	if key == "" {
 		noteResult(w, cacheBypass)
-		countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheBypass)
+		c.counters.bypasses.Add(1)
 		next.ServeHTTP(rw, req)
 		return
 	}
 	now := time.Now()
 	if wish.maxAge > 0 {
 		if found := findResponse(c, key, now); found != nil && now.Sub(found.stored) < wish.maxAge {
-			countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheHit)
+			c.counters.hits.Add(1)
 			serveStored(x, pr, found, now, rw, req)
 			return
 		}
 	}
-	countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheMiss)
+	c.counters.misses.Add(1)
 	wantResponse(w, wantedEntry{c, key})
 	r := w.recording
 	wanted := len(r.wanted) - 1
@@ -115,7 +116,6 @@ var errCached = errors.New("the response is stored")
 
 // serveStored responds with a stored response, in the place of the provider.
 func serveStored(x *exchange, pr *provider, stored *cachedResponse, now time.Time, rw http.ResponseWriter, req *http.Request) {
-	x.call.Cached = true
 	x.isUncommon = true
 	noteResult(x.response, cacheHit)
 	x.response.recording.wanted = nil
@@ -209,7 +209,7 @@ func finishCaching(x *exchange) {
 	w := x.response
 	r := w.recording
 	switch {
-	case x.call.Cached:
+	case x.call.Cache == cacheHit:
 		clearUsage(x)
 	case len(r.wanted) > 0 && r.body != nil && r.body.Len() <= r.maxBytes && x.errorType == "":
 		if form := recordedForm(w); form != "" {

@@ -9,17 +9,9 @@ import (
 // cacheHeader tells the client and the access log what a cache did.
 const cacheHeader = "X-Ai-Cache"
 
-// Values of cacheHeader, and results in metrics.
-const (
-	cacheHit    = "hit"
-	cacheMiss   = "miss"
-	cacheBypass = "bypass"
-)
-
 // recording is what a cache keeps of a response while it streams, and for whom. Of chained instances,
 // several may want it.
 type recording struct {
-	result   string        // of the last cache that was asked
 	wanted   []wantedEntry // nil: nobody wants the response
 	maxBytes int           // the most that one of them takes
 	header   http.Header   // of the response
@@ -40,7 +32,7 @@ func noteResult(w *responseWriter, result string) {
 		w.treated = true
 		w.needsCleanup = true
 	}
-	w.recording.result = result
+	w.call.Cache = result
 }
 
 // wantResponse has the response recorded for a cache.
@@ -66,7 +58,7 @@ func beginTreated(w *responseWriter, status int) bool {
 // are recorded first: what does not reach a client that left belongs to the response, too.
 func beginRecording(w *responseWriter, status int) {
 	r, header := w.recording, w.ResponseWriter.Header()
-	header[cacheHeader] = []string{r.result}
+	header[cacheHeader] = []string{w.call.Cache}
 	if r.body != nil || status != http.StatusOK || w.window == nil || w.announcesTrailers {
 		r.wanted = nil // with a second header, what is recorded has no beginning
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,17 @@ type responseCache struct {
 
 	ignoredHeaders map[string]bool // most of those that a key does not depend on
 
-	memory *memoryCache // set by New; nil: the entries are in Redis
-	redis  *redisStore  // set by New; nil: the entries are in memory
+	counters *cacheCounters // set by New
+	memory   *memoryCache   // set by New; nil: the entries are in Redis
+	redis    *redisStore    // set by New; nil: the entries are in memory
+}
+
+// cacheCounters count the requests at the cache of a middleware: those of chained instances and of
+// fallbacks, too.
+type cacheCounters struct {
+	hits     atomic.Int64
+	misses   atomic.Int64
+	bypasses atomic.Int64
 }
 
 // Values of Cache.Scope and of Cache.Store.

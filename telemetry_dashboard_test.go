@@ -241,6 +241,37 @@ func TestUpdateHasWhatChanged(t *testing.T) {
 	}
 }
 
+// TestSeriesHaveResultsOfCaches makes calls with and without a cache, and reads how much each series has grown.
+func TestSeriesHaveResultsOfCaches(t *testing.T) {
+	r := boardRegistry(true)
+	b := newTestBoard(r)
+	at := noon.UnixMilli()
+	for _, step := range []struct{ results, wantSeries, wantRow string }{
+		{"", "", `[2,1,0,0,"0"]`},
+		{cacheMiss, `"cache":{"hits":0,"misses":1,"bypasses":0}`, `[2,2,0,0,"0",0,1,0]`},
+		{cacheHit + " " + cacheHit + " " + cacheBypass, `"cache":{"hits":2,"misses":1,"bypasses":1}`, `[2,5,0,0,"0",2,1,1]`},
+	} {
+		for _, result := range strings.Split(step.results, " ") {
+			recordCall(r, newTestCall(func(c *Call) {
+				c.Response.Model = "other"
+				c.Cache = result
+			}))
+		}
+		at += 1000
+		readBoard(b, at)
+		got := membersOf(t, takeUpdate(b, at))
+		if !strings.Contains(got["series"], step.wantSeries) || (step.wantSeries == "") != !strings.Contains(got["series"], "cache") {
+			t.Errorf("after %q: series %s, want %s", step.results, got["series"], step.wantSeries)
+		}
+		if !strings.Contains(got["step"], `"rows":[`+step.wantRow+`]`) {
+			t.Errorf("after %q: step %s, want the row %s", step.results, got["step"], step.wantRow)
+		}
+		if calls := got["calls"]; step.results != "" && !strings.Contains(calls, `"cache":"`+cacheMiss+`"`) && !strings.Contains(calls, `"cache":"`+cacheHit+`"`) {
+			t.Errorf("after %q: calls %s", step.results, calls)
+		}
+	}
+}
+
 // TestHistoryHasEveryCallOnce makes calls for 26 hours, with a pause, and sums up the history now and then.
 func TestHistoryHasEveryCallOnce(t *testing.T) {
 	r := newRegistry()
@@ -403,7 +434,7 @@ func TestCallsHaveWhatIsKnown(t *testing.T) {
 			c.Response.details = &smallResponse{Usage: smallUsage{Prompt: usageDetails{CachedTokens: 3}, Completion: usageDetails{ReasoningTokens: 4}}}
 		}, `"inputTokens":5,"outputTokens":6,"cachedInputTokens":3,"reasoningTokens":4}`, ""},
 		{"a reported cost", func(c *Call) { c.Cost = Cost{Known: true, Source: costFromProvider} }, `"picodollars":"0","costSource":"provider"}`, ""},
-		{"a stored response", func(c *Call) { c.Cached = true }, `"cached":true}`, "Tokens"},
+		{"a stored response", func(c *Call) { c.Cache = cacheHit }, `"cache":"hit"}`, "Tokens"},
 		{"HTML", func(c *Call) { c.Response.Model = "<script>\n\u2028\xff" }, `"responseModel":"<script>\n\u2028\ufffd"`, "\n"},
 	} {
 		got := string(callJSON(newTestCall(test.change), 1))

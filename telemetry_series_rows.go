@@ -25,6 +25,7 @@ type seriesFigures struct {
 	InputTokens     *int64            `json:"inputTokens,omitempty"`
 	OutputTokens    *int64            `json:"outputTokens,omitempty"`
 	Picodollars     string            `json:"picodollars,omitempty"`
+	Cache           *cacheFigures     `json:"cache,omitempty"` // nil: no cache was asked
 	Duration        []int64           `json:"duration"`
 	DurationSeconds float64           `json:"durationSeconds"`
 	FirstChunk      []int64           `json:"firstChunk,omitempty"`
@@ -52,6 +53,7 @@ type amounts struct {
 	hasInput    bool
 	hasOutput   bool
 	isPriced    bool
+	cache       *cacheFigures // nil: no cache was asked
 }
 
 func newSeriesRow(id int, source *series) *seriesRow {
@@ -102,6 +104,9 @@ func readRows(r *registry, rows []*seriesRow) []*seriesRow {
 			input: int64(input.sum), output: int64(output.sum), picodollars: row.source.cost, seconds: durations.sum,
 			hasInput: input.sum > 0 || input.counts[0] > 0, hasOutput: output.sum > 0 || output.counts[0] > 0, isPriced: row.source.isPriced,
 		}
+		if row.source.cache != nil {
+			row.amounts.cache = copyOfFigures(row.source.cache)
+		}
 		row.figures.Duration = append([]int64(nil), durations.counts...)
 		row.figures.FirstChunk = nil
 		if first := histograms[firstChunkHistogram]; first.sum > 0 {
@@ -129,6 +134,7 @@ func setFigures(row *seriesRow) {
 	if now.isPriced {
 		figures.Picodollars = picodollarText(now.picodollars)
 	}
+	figures.Cache = now.cache
 	row.encoded = nil
 }
 
