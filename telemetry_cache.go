@@ -41,22 +41,7 @@ type cacheFigures struct {
 	Bypasses int64 `json:"bypasses"`
 }
 
-// addResult adds what a cache did with a call to its series. The caller holds the lock of the registry.
-func addResult(s *series, result string) {
-	if s.cache == nil {
-		s.cache = &cacheFigures{}
-	}
-	switch result {
-	case cacheHit:
-		s.cache.Hits++
-	case cacheMiss:
-		s.cache.Misses++
-	default:
-		s.cache.Bypasses++
-	}
-}
-
-// copyOfFigures returns what does not change with the next call.
-func copyOfFigures(f *cacheFigures) *cacheFigures {
-	return &cacheFigures{Hits: f.Hits, Misses: f.Misses, Bypasses: f.Bypasses}
+// cacheFiguresOf returns the figures of a series whose calls are counted by result.
+func cacheFiguresOf(results map[string]int64) *cacheFigures {
+	return &cacheFigures{Hits: results[cacheHit], Misses: results[cacheMiss], Bypasses: results[cacheBypass]}
 }

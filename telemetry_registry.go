@@ -99,10 +99,10 @@ const noValue = -1
 type series struct {
 	attributes []string // alternating names and values
 	histograms []*histogram
-	parts      []int64       // tokens by kind of part; nil: none were read
-	isPriced   bool          // the cost of a call is known
-	cost       int64         // of these calls, in picodollars
-	cache      *cacheFigures // nil: no cache was asked
+	parts      []int64          // tokens by kind of part; nil: none were read
+	isPriced   bool             // the cost of a call is known
+	cost       int64            // of these calls, in picodollars
+	results    map[string]int64 // calls by Call.Cache; nil: no cache was asked
 }
 
 type histogram struct {
@@ -208,7 +208,10 @@ func aggregate(r *registry) {
 			addParts(s, c)
 		}
 		if c.Cache != "" {
-			addResult(s, c.Cache)
+			if s.results == nil {
+				s.results = map[string]int64{}
+			}
+			s.results[c.Cache]++
 		}
 		if request.Policy != "" {
 			if request.ReportOnly {

@@ -104,8 +104,8 @@ func readRows(r *registry, rows []*seriesRow) []*seriesRow {
 			input: int64(input.sum), output: int64(output.sum), picodollars: row.source.cost, seconds: durations.sum,
 			hasInput: input.sum > 0 || input.counts[0] > 0, hasOutput: output.sum > 0 || output.counts[0] > 0, isPriced: row.source.isPriced,
 		}
-		if row.source.cache != nil {
-			row.amounts.cache = copyOfFigures(row.source.cache)
+		if row.source.results != nil {
+			row.amounts.cache = cacheFiguresOf(row.source.results)
 		}
 		row.figures.Duration = append([]int64(nil), durations.counts...)
 		row.figures.FirstChunk = nil
