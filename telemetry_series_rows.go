@@ -7,6 +7,14 @@ import (
 // rowsAtATime is the number of rows that are read while a lock is held that requests need.
 const rowsAtATime = 16
 
+// rowsEnd returns the end of the rows that are read at a time, from one on.
+func rowsEnd(from, count int) int {
+	if to := from + rowsAtATime; to < count {
+		return to
+	}
+	return count
+}
+
 // seriesFigures is a series as the dashboard shows it, accumulated since the registry was created.
 // What is unknown is left out.
 type seriesFigures struct {
