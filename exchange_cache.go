@@ -10,22 +10,32 @@ import (
 	"time"
 )
 
+// providerCache is the cache of a policy for the responses of one of its providers.
+type providerCache struct {
+	cache    *responseCache
+	provider *provider
+	handler  http.Handler // calls the provider
+	prefix   string       // of what a key is the hash of: what is the same for all requests
+}
+
 // cacheResponses serves governed requests of a policy from its cache where it can, and stores the
 // responses to others. It is only there if there is a cache: it costs others nothing.
 func cacheResponses(p *policy, pr *provider, next http.Handler) http.Handler {
+	pc := &providerCache{cache: p.cache, provider: pr, handler: next, prefix: keyPrefix(p.cache, pr)}
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		x := exchangeOf(req.Context())
 		if x == nil || x.models != nil || !p.cache.kinds[x.kind] {
 			next.ServeHTTP(rw, req)
 			return
 		}
-		serveCached(x, p, pr, next, rw, req)
+		serveCached(x, pc, rw, req)
 	})
 }
 
-// startCache connects a policy with the store of its cache.
+// startCache connects the cache of a policy with its counters and its store.
 func startCache(ctx context.Context, p *policy) {
 	c := p.cache
+	c.counters = useCacheCounters(p.telemetry.registry, c.middleware)
 	if c.isShared {
 		c.redis = p.store
 		return
@@ -33,43 +43,51 @@ func startCache(ctx context.Context, p *policy) {
 	c.memory = useMemoryCache(ctx, c)
 }
 
-// serveCached serves a request from the cache, or by calling the provider.
-func serveCached(x *exchange, p *policy, pr *provider, next http.Handler, rw http.ResponseWriter, req *http.Request) {
-	c, w := p.cache, x.response
-	wish := cacheWishOf(req.Header)
-	key := ""
-	if !wish.noStore {
-		key = cacheKey(x, c, pr, req)
+// serveCached serves a request from the cache, or by calling the provider. It is one function, since
+// interpreted calls are expensive; what is rare is in others.
+func serveCached(x *exchange, pc *providerCache, rw http.ResponseWriter, req *http.Request) {
+	c, w, maxAge, key := pc.cache, x.response, anyAge, ""
+	if req.Header["Cache-Control"] != nil || req.Header["Pragma"] != nil {
+		maxAge = wantedAge(req.Header)
+	}
+	if maxAge != notStored {
+		key = cacheKey(x, pc, req)
+	}
+	if w.recording == nil {
+		beginCaching(w)
 	}
 	if key == "" {
-		noteResult(w, cacheBypass)
-		countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheBypass)
-		next.ServeHTTP(rw, req)
+		x.call.Cache = cacheBypass
+		c.counters.bypasses.Add(1)
+		pc.handler.ServeHTTP(rw, req)
 		return
 	}
-	now := time.Now()
-	if wish.maxAge > 0 {
-		if found := findResponse(c, key, now); found != nil && now.Sub(found.stored) < wish.maxAge {
-			countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheHit)
-			serveStored(x, pr, found, now, rw, req)
+	if maxAge > 0 {
+		if found := findResponse(c, key, maxAge); found != nil {
+			c.counters.hits.Add(1)
+			serveStored(x, pc.provider, found, rw, req)
 			return
 		}
 	}
-	countCache(x.firstPolicy.telemetry.registry, c.middleware, cacheMiss)
-	wantResponse(w, wantedEntry{c, key})
+	x.call.Cache = cacheMiss
+	c.counters.misses.Add(1)
 	r := w.recording
-	wanted := len(r.wanted) - 1
-	next.ServeHTTP(rw, req)
-	if w.status == 0 && w.heldStatus == 0 && !isHeldByGuard(x) && wanted < len(r.wanted) {
-		r.wanted = r.wanted[:wanted] // it was discarded: another provider, or instance, responds
+	r.wanted = append(r.wanted, wantedEntry{c, key})
+	if r.maxBytes < c.maxBytes {
+		r.maxBytes = c.maxBytes
+	}
+	count := len(r.wanted)
+	pc.handler.ServeHTTP(rw, req)
+	if w.status == 0 && w.heldStatus == 0 && !isHeldByGuard(x) && count <= len(r.wanted) {
+		r.wanted = r.wanted[:count-1] // it was discarded: another provider, or instance, responds
 	}
 }
 
-// cacheWish is what a client wants of a cache.
-type cacheWish struct {
-	noStore bool          // nothing is read or stored
-	maxAge  time.Duration // of a stored response; 0: none is served
-}
+// What a client may want of a cache: how old a stored response may be.
+const (
+	anyAge    time.Duration = 1 << 62
+	notStored time.Duration = -1 // nothing is read or stored
+)
 
 // Directives of Cache-Control in requests.
 var (
@@ -78,33 +96,26 @@ var (
 	maxAgeDirective  = regexp.MustCompile(`(?i)(?:^|[,\s])max-age="?([0-9]{1,9})`)
 )
 
-// cacheWishOf returns what the header of a request says.
-func cacheWishOf(header http.Header) cacheWish {
-	wish := cacheWish{maxAge: 1 << 62}
-	if header["Cache-Control"] == nil && header["Pragma"] == nil {
-		return wish
-	}
-	return statedWish(header)
-}
-
-// statedWish is cacheWishOf for a header with a directive.
-func statedWish(header http.Header) cacheWish {
-	wish, text := cacheWish{maxAge: 1 << 62}, ""
+// wantedAge returns how old a stored response may be for the header of a request. 0: none is served.
+func wantedAge(header http.Header) time.Duration {
+	text := ""
 	for _, value := range header["Cache-Control"] {
 		text += value + ","
 	}
 	if header["Cache-Control"] == nil {
 		text = header.Get("Pragma") // of HTTP/1.0
 	}
-	wish.noStore = noStoreDirective.MatchString(text)
-	if found := maxAgeDirective.FindStringSubmatch(text); found != nil {
-		seconds, _ := strconv.Atoi(found[1])
-		wish.maxAge = time.Duration(seconds) * time.Second
+	if noStoreDirective.MatchString(text) {
+		return notStored
 	}
 	if noCacheDirective.MatchString(text) {
-		wish.maxAge = 0
+		return 0
 	}
-	return wish
+	if found := maxAgeDirective.FindStringSubmatch(text); found != nil {
+		seconds, _ := strconv.Atoi(found[1])
+		return time.Duration(seconds) * time.Second
+	}
+	return anyAge
 }
 
 // outcomeCached is the outcome of an attempt at a provider that did not have to be called.
@@ -114,10 +125,9 @@ const outcomeCached = "cached"
 var errCached = errors.New("the response is stored")
 
 // serveStored responds with a stored response, in the place of the provider.
-func serveStored(x *exchange, pr *provider, stored *cachedResponse, now time.Time, rw http.ResponseWriter, req *http.Request) {
-	x.call.Cached = true
+func serveStored(x *exchange, pr *provider, stored *cachedResponse, rw http.ResponseWriter, req *http.Request) {
+	x.call.Cache = cacheHit
 	x.isUncommon = true
-	noteResult(x.response, cacheHit)
 	x.response.recording.wanted = nil
 	if x.attempt != nil && pr.upstream != nil {
 		endCachedAttempt(x)
@@ -128,7 +138,7 @@ func serveStored(x *exchange, pr *provider, stored *cachedResponse, now time.Tim
 			header[name] = values
 		}
 	}
-	header["Age"] = []string{ageOf(stored, now)}
+	header["Age"] = []string{ageOf(stored)}
 	if stored.form == formDocument {
 		header["Content-Length"] = []string{strconv.Itoa(len(stored.body))}
 	}
@@ -144,8 +154,8 @@ func serveStored(x *exchange, pr *provider, stored *cachedResponse, now time.Tim
 }
 
 // ageOf returns the age of a stored response in seconds.
-func ageOf(stored *cachedResponse, now time.Time) string {
-	age := now.Sub(stored.stored) / time.Second
+func ageOf(stored *cachedResponse) string {
+	age := time.Since(stored.stored) / time.Second
 	if age < 0 {
 		age = 0 // the clock of another Traefik
 	}
@@ -209,7 +219,7 @@ func finishCaching(x *exchange) {
 	w := x.response
 	r := w.recording
 	switch {
-	case x.call.Cached:
+	case x.call.Cache == cacheHit:
 		clearUsage(x)
 	case len(r.wanted) > 0 && r.body != nil && r.body.Len() <= r.maxBytes && x.errorType == "":
 		if form := recordedForm(w); form != "" {
@@ -221,12 +231,11 @@ func finishCaching(x *exchange) {
 // storeRecorded stores a response for all caches that want it.
 func storeRecorded(r *recording, form string) {
 	body := append([]byte(nil), r.body.Bytes()...) // without what the buffer has beyond its end
-	header := keptOf(r.header)
 	now := time.Now()
 	for i := range r.wanted {
 		wanted := &r.wanted[i]
 		if len(body) <= wanted.cache.maxBytes {
-			storeResponse(wanted.cache, &cachedResponse{key: wanted.key, header: header, body: body, form: form, stored: now})
+			storeResponse(wanted.cache, &cachedResponse{key: wanted.key, header: r.header, body: body, form: form, stored: now})
 		}
 	}
 }
@@ -235,7 +244,9 @@ func storeRecorded(r *recording, form string) {
 // another call.
 func clearUsage(x *exchange) {
 	w, resp := x.response, &x.call.Response
-	finishEarly(w)
+	if w.window != nil {
+		finishEarly(w)
+	}
 	resp.Usage = Usage{}
 	w.reader.parts = usageParts{}
 	if resp.details != nil {

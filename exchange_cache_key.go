@@ -13,10 +13,20 @@ import (
 // cacheKeyVersion is part of each key: it changes with what a key, or an entry, consists of.
 const cacheKeyVersion = "1"
 
+// keyPrefix returns what is the same in the keys of all responses of a provider, in a form in which
+// nothing is taken for anything else.
+func keyPrefix(c *responseCache, pr *provider) string {
+	address := ""
+	if u := pr.upstream; u != nil {
+		address = u.scheme + "://" + u.authority
+	}
+	return fmt.Sprintf("%q", []string{cacheKeyVersion, c.middleware, c.scope, pr.preset.name, address})
+}
+
 // cacheKey returns the key of the response to a request, as the provider is to get it: equal for equal
 // requests of those who share responses only. It is "" if no response is read or stored.
-func cacheKey(x *exchange, c *responseCache, pr *provider, req *http.Request) string {
-	subject := scopeAll
+func cacheKey(x *exchange, pc *providerCache, req *http.Request) string {
+	c, subject := pc.cache, scopeAll
 	if c.scope != scopeAll {
 		subject = cacheSubject(x, c)
 	}
@@ -33,13 +43,15 @@ func cacheKey(x *exchange, c *responseCache, pr *provider, req *http.Request) st
 	if body == nil || keepsState(body) {
 		return ""
 	}
-	options, url := "", req.URL
+	options, router := "", ""
 	if hasIgnored(body) {
 		body, options = withoutIgnored(x.kind, body)
 	}
-	hash := sha256.New()
-	_, _ = fmt.Fprintf(hash, "%q %q\n", []string{cacheKeyVersion, c.middleware, c.scope, subject, providerID(x, pr, req), string(x.kind),
-		url.EscapedPath(), url.RawQuery, req.RequestURI, options}, c.headerLines.FindAll(lines, -1))
+	if pc.provider.upstream == nil {
+		router = req.Host + " " + x.clientPath // nothing else tells the service of a router
+	}
+	hash, url := sha256.New(), req.URL
+	_, _ = fmt.Fprintf(hash, "%s %q %q\n", pc.prefix, []string{subject, router, string(x.kind), url.EscapedPath(), url.RawQuery, req.RequestURI, options}, c.headerLines.FindAll(lines, -1))
 	_, _ = hash.Write(body)
 	return fmt.Sprintf("%x", hash.Sum(nil))
 }
@@ -60,15 +72,6 @@ func cacheSubject(x *exchange, c *responseCache) string {
 	return who.group
 }
 
-// providerID returns what identifies the provider that a request is for. The middleware cannot tell the
-// service of a router by anything but the request.
-func providerID(x *exchange, pr *provider, req *http.Request) string {
-	if u := pr.upstream; u != nil {
-		return u.scheme + "://" + u.authority + " " + pr.preset.name
-	}
-	return req.Host + " " + x.clientPath + " " + pr.preset.name
-}
-
 // readKnownBody reads a body of known length, and puts it back; nil: the request has none.
 func readKnownBody(req *http.Request) []byte {
 	if req.ContentLength <= 0 || req.Body == nil {
@@ -78,11 +81,17 @@ func readKnownBody(req *http.Request) []byte {
 	body.Grow(int(req.ContentLength) + bytes.MinRead)
 	_, err := body.ReadFrom(req.Body)
 	if err != nil || int64(body.Len()) != req.ContentLength {
-		req.Body = io.NopCloser(io.MultiReader(body, req.Body)) // which reports its error again
+		restoreRest(req, body)
 		return nil
 	}
-	req.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
-	return body.Bytes()
+	text := body.Bytes()
+	req.Body = io.NopCloser(bytes.NewReader(text))
+	return text
+}
+
+// restoreRest puts back what was read of a body before the rest of it, which reports its error again.
+func restoreRest(req *http.Request, read *bytes.Buffer) {
+	req.Body = io.NopCloser(io.MultiReader(read, req.Body))
 }
 
 // stateNames are the names of parameters with which a request reads or changes what a provider keeps, or

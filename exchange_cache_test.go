@@ -44,6 +44,7 @@ func cacheMiddleware(t *testing.T, next http.Handler, config *Config, name strin
 	}
 	m, sink := handler.(*middleware), &callSink{}
 	m.policy.telemetry.registry = newRegistry()
+	m.policy.cache.counters = useCacheCounters(m.policy.telemetry.registry, name)
 	m.policy.telemetry.sinks = append(m.policy.telemetry.sinks, sink)
 	for _, group := range m.policy.groups {
 		group.telemetry = m.policy.telemetry
@@ -175,8 +176,8 @@ func TestStoredResponsesAreTheProviders(t *testing.T) {
 				t.Errorf("%s: response %d has the id %q of a request", test.name, i, id)
 			}
 			call := sink.calls[i]
-			if call.Cached != (result == cacheHit) || call.ErrorType != "" || call.Status != http.StatusOK {
-				t.Errorf("%s: call %d is cached %t, error %q, status %d", test.name, i, call.Cached, call.ErrorType, call.Status)
+			if call.Cache != result || call.ErrorType != "" || call.Status != http.StatusOK {
+				t.Errorf("%s: call %d has the result %q, error %q, status %d", test.name, i, call.Cache, call.ErrorType, call.Status)
 			}
 			if result == cacheHit && call.Response.Usage != (Usage{}) {
 				t.Errorf("%s: call %d has the usage %+v, want none", test.name, i, call.Response.Usage)
@@ -576,8 +577,11 @@ func TestHitCostsARequest(t *testing.T) {
 			if calls.Load() != 1 {
 				t.Errorf("%s: the provider got %d requests, want 1", test.name, calls.Load())
 			}
-			if got := fmt.Sprint(m.policy.telemetry.registry.caches); got != "map["+m.policy.name+"\x00hit:4 "+m.policy.name+"\x00miss:1]" {
-				t.Errorf("%s: counted %q", test.name, got)
+			if got, want := fmt.Sprint(cachePoints(m.policy.telemetry.registry)), fmt.Sprint([]point{
+				{attributes: []string{middlewareAttribute, m.policy.name, cacheResultAttribute, cacheHit}, count: 4},
+				{attributes: []string{middlewareAttribute, m.policy.name, cacheResultAttribute, cacheMiss}, count: 1},
+			}); got != want {
+				t.Errorf("%s: counted %s, want %s", test.name, got, want)
 			}
 		}
 	}
@@ -873,8 +877,8 @@ func TestFallbackStoresUnderItsOwnKey(t *testing.T) {
 		t.Errorf("the providers got %d and %d requests, want 3 and 1", first.Load(), second.Load())
 	}
 	for i, c := range sink.calls {
-		if c.Cached != (i == 3 || i == 5 || i == 6) { // with those of attempts that failed
-			t.Errorf("call %d is cached: %t", i, c.Cached)
+		if (c.Cache == cacheHit) != (i == 3 || i == 5 || i == 6) { // with those of attempts that failed
+			t.Errorf("call %d has the result %q", i, c.Cache)
 		}
 	}
 }
@@ -927,8 +931,8 @@ func TestChainedInstancesStoreTheirOwn(t *testing.T) {
 		if a, b := len(first.policy.cache.memory.byKey), len(second.policy.cache.memory.byKey); a != step.first || b != step.second {
 			t.Errorf("step %d: the instances have %d and %d responses, want %d and %d", i, a, b, step.first, step.second)
 		}
-		if sink.calls[i].Cached != (step.result == cacheHit) {
-			t.Errorf("step %d: cached %t", i, sink.calls[i].Cached)
+		if sink.calls[i].Cache != step.result {
+			t.Errorf("step %d: the record has the result %q, want %q", i, sink.calls[i].Cache, step.result)
 		}
 	}
 }
@@ -992,7 +996,7 @@ func TestLimitsApplyToHits(t *testing.T) {
 	config.MaxResponseBytes = 50
 	again, sink, _ := cacheMiddleware(t, provided(jsonBytes, chatDocument), config, m.policy.name, calls)
 	got, _ := cacheRequest(again, chatPath, chatBody)
-	if got.Code != http.StatusBadGateway || !sink.calls[0].Cached || sink.calls[0].ErrorType != errorResponseTooLarge {
+	if got.Code != http.StatusBadGateway || sink.calls[0].Cache != cacheHit || sink.calls[0].ErrorType != errorResponseTooLarge {
 		t.Errorf("status %d, %+v", got.Code, sink.calls[0])
 	}
 }

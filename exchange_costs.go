@@ -71,7 +71,7 @@ func settleUncommonPriced(x *exchange, t *priceTable, header http.Header) {
 // known.
 func setCost(x *exchange, t *priceTable, header http.Header) {
 	c, reader := x.call, x.response.reader
-	if c.Cached {
+	if c.Cache == cacheHit {
 		c.Cost = Cost{Known: true, Source: costFromCache}
 		header[costHeader] = []string{dollars(0)}
 		return

@@ -319,7 +319,7 @@ func settleUncommon(x *exchange) {
 		settleCharges(charges, noAmounts)
 		return
 	}
-	if x.decision.counts || x.call.Cached {
+	if x.decision.counts || x.call.Cache == cacheHit {
 		settleCharges(charges, requestAmounts)
 		return
 	}

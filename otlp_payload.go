@@ -81,7 +81,7 @@ func spanPayload(resource []string, semconv string, texts requestTexts, calls []
 		} else if c.Cost.Known {
 			more += costBefore + dollars(c.Cost.Picodollars) + costBetween + costSource(&c.Cost) + `"}}`
 		}
-		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || c.Cached || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
+		if c.FirstChunk > 0 || c.ErrorType != "" || c.Quota != "" || c.Cache == cacheHit || resp.Usage.Estimated || c.Input != nil || resp.Content != nil ||
 			resp.Usage.CacheReadInputTokens+resp.Usage.CacheCreationInputTokens+resp.Usage.ReasoningOutputTokens+
 				resp.Usage.InputAudioTokens+resp.Usage.OutputAudioTokens > 0 {
 			more += spanAttributes(c, semconv)
@@ -241,7 +241,7 @@ func spanAttributes(c *Call, semconv string) string {
 	if c.Quota != "" {
 		text += textAttribute("chat_completion.quota", c.Quota)
 	}
-	if c.Cached {
+	if c.Cache == cacheHit {
 		text += attribute("chat_completion.cached", "boolValue", "true")
 	}
 	if c.Response.Usage.Estimated {

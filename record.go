@@ -37,9 +37,9 @@ type Call struct {
 	Group    string
 	// Quota is the quota that refused the request, as in X-Ai-Quota. It is empty if none has.
 	Quota string
-	// Cached reports whether the response was stored, so that no provider was called. Usage is then
-	// empty, and Cost nothing.
-	Cached bool
+	// Cache is what a cache did with the request: hit, miss or bypass, as in X-Ai-Cache. It is empty if
+	// there is no cache. After a hit, no provider was called: Usage is empty, and Cost nothing.
+	Cache string
 	// Labels are the alternating names and values of the labels: of the consumer and its group, if
 	// known, and of those that are configured. A label without a value is left out.
 	Labels []string
@@ -150,6 +150,13 @@ const (
 	costFromTable    = "table"    // of prices
 	costFromProvider = "reported" // by the provider, in its response
 	costFromCache    = "cache"    // nothing: no provider was called
+)
+
+// Values of Call.Cache, in X-Ai-Cache and in metrics.
+const (
+	cacheHit    = "hit"
+	cacheMiss   = "miss"
+	cacheBypass = "bypass"
 )
 
 // ChunkTimes is a histogram of the times between the events of a stream, with the bounds of

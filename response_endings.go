@@ -2,7 +2,6 @@ package chatcompletion
 
 import (
 	"bytes"
-	"encoding/json"
 	"regexp"
 )
 
@@ -55,27 +54,17 @@ var (
 
 const messagesNormal = `"(?:end_turn|tool_use|stop_sequence)"`
 
-// endingsOf returns the endings of a kind; nil: its responses are not stored.
-func endingsOf(k kind) *endings {
-	switch k {
-	case completions:
-		return chatEndings
-	case responses:
-		return responsesEndings
-	case messages:
-		return messagesEndings
-	case generateContent, streamGenerateContent:
-		return contentEndings
-	case embeddings, embedContent, batchEmbedContents:
-		return embeddingsEndings
-	}
-	return nil
+// endingsOf are the endings of a kind. The responses of other kinds are not stored.
+var endingsOf = map[kind]*endings{
+	completions: chatEndings, responses: responsesEndings, messages: messagesEndings,
+	generateContent: contentEndings, streamGenerateContent: contentEndings,
+	embeddings: embeddingsEndings, embedContent: embeddingsEndings, batchEmbedContents: embeddingsEndings,
 }
 
 // endsWell reports whether a whole response has ended by itself: it is neither refused nor cut at a
 // limit, in any of its choices.
 func endsWell(k kind, body []byte) bool {
-	e := endingsOf(k)
+	e := endingsOf[k]
 	if e == nil || !e.required.Match(body) {
 		return false
 	}
@@ -88,8 +77,3 @@ func endsWell(k kind, body []byte) bool {
 }
 
 var objectStart = []byte("{")
-
-// validJSON reports whether a text is JSON. A mark may precede it.
-func validJSON(text []byte) bool {
-	return json.Valid(bytes.TrimPrefix(text, byteOrderMark))
-}

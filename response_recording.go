@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 )
@@ -9,20 +10,12 @@ import (
 // cacheHeader tells the client and the access log what a cache did.
 const cacheHeader = "X-Ai-Cache"
 
-// Values of cacheHeader, and results in metrics.
-const (
-	cacheHit    = "hit"
-	cacheMiss   = "miss"
-	cacheBypass = "bypass"
-)
-
 // recording is what a cache keeps of a response while it streams, and for whom. Of chained instances,
 // several may want it.
 type recording struct {
-	result   string        // of the last cache that was asked
 	wanted   []wantedEntry // nil: nobody wants the response
 	maxBytes int           // the most that one of them takes
-	header   http.Header   // of the response
+	header   http.Header   // of the response: what is stored of it
 	body     *bytes.Buffer // of the response, decompressed; nil: it is not recorded
 	plain    io.Writer     // the out of the writer, without the recording
 }
@@ -33,24 +26,11 @@ type wantedEntry struct {
 	key   string
 }
 
-// noteResult notes what a cache did with the request whose response is to come.
-func noteResult(w *responseWriter, result string) {
-	if w.recording == nil {
-		w.recording = &recording{}
-		w.treated = true
-		w.needsCleanup = true
-	}
-	w.recording.result = result
-}
-
-// wantResponse has the response recorded for a cache.
-func wantResponse(w *responseWriter, wanted wantedEntry) {
-	noteResult(w, cacheMiss)
-	r := w.recording
-	r.wanted = append(r.wanted, wanted)
-	if r.maxBytes < wanted.cache.maxBytes {
-		r.maxBytes = wanted.cache.maxBytes
-	}
+// beginCaching prepares a response for what a cache does with it.
+func beginCaching(w *responseWriter) {
+	w.recording = &recording{}
+	w.treated = true
+	w.needsCleanup = true
 }
 
 // beginTreated sets what a recording or a limit need at the header of a response, and reports whether
@@ -66,14 +46,14 @@ func beginTreated(w *responseWriter, status int) bool {
 // are recorded first: what does not reach a client that left belongs to the response, too.
 func beginRecording(w *responseWriter, status int) {
 	r, header := w.recording, w.ResponseWriter.Header()
-	header[cacheHeader] = []string{r.result}
+	header[cacheHeader] = []string{w.call.Cache}
 	if r.body != nil || status != http.StatusOK || w.window == nil || w.announcesTrailers {
 		r.wanted = nil // with a second header, what is recorded has no beginning
 	}
 	if r.wanted == nil {
 		return
 	}
-	r.header = header.Clone()
+	r.header = keptOf(header)
 	r.body = new(bytes.Buffer)
 	r.plain = w.out
 	w.out = io.MultiWriter(r.body, w.out)
@@ -98,22 +78,22 @@ func recordChunk(r *recording, chunk []byte) {
 
 // finishEarly reads the last window before the exchange ends.
 func finishEarly(w *responseWriter) {
-	if w.window != nil {
-		finishWindow(w)
-		w.scanned += w.window.Len()
-		w.window = nil
-	}
+	finishWindow(w)
+	w.scanned += w.window.Len()
+	w.window = nil
 }
 
 // recordedForm returns the form of a response that has been recorded as a whole, "" if it is not whole, has
 // failed, or has not ended as it should: it is refused, or cut at a limit.
 func recordedForm(w *responseWriter) string {
-	r, reader := w.recording, w.reader
+	reader := w.reader
 	if w.status != http.StatusOK || !w.complete || w.writeErr != nil || w.errorType != "" || w.opaque {
 		return ""
 	}
-	finishEarly(w)
-	body := r.body.Bytes()
+	if w.window != nil {
+		finishEarly(w)
+	}
+	body := w.recording.body.Bytes()
 	if reader.failed || !endsWell(reader.kind, body) {
 		return ""
 	}
@@ -124,13 +104,10 @@ func recordedForm(w *responseWriter) string {
 		return formArray
 	case reader.stream:
 		return formEvents
-	case isJSONObject(body):
+	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(body, byteOrderMark), " \t\r\n")
+	if bytes.HasPrefix(text, objectStart) && json.Valid(text) {
 		return formDocument
 	}
 	return ""
-}
-
-// isJSONObject reports whether a text is one whole JSON object.
-func isJSONObject(text []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n\ufeff"), objectStart) && validJSON(text)
 }

@@ -189,7 +189,9 @@ func writeScanned(w *responseWriter, chunk []byte) error {
 // cleanup stops the timer and the decoder, counts usage that is lost, removes access-log headers
 // from the provider's trailers, and sends what is buffered of a stream.
 func cleanup(w *responseWriter) {
-	uncountStream(w)
+	if w.countedOpen {
+		uncountStream(w)
+	}
 	if w.limit != nil {
 		endLimit(w, true)
 	}
@@ -205,14 +207,13 @@ func cleanup(w *responseWriter) {
 	if w.announcesTrailers {
 		removeLogHeaders(w.ResponseWriter.Header())
 	}
-	flushBuffered(w)
+	if w.filtersUsage {
+		flushBuffered(w)
+	}
 }
 
 // flushBuffered sends what the usage filter has buffered of a stream that has ended.
 func flushBuffered(w *responseWriter) {
-	if !w.filtersUsage {
-		return
-	}
 	if buffered := flushFilter(w.filter); len(buffered) > 0 && w.writeErr == nil {
 		_, w.writeErr = w.client.Write(buffered)
 		_ = w.flush()
@@ -349,7 +350,9 @@ func endUncommon(w *responseWriter) {
 	if w.decoder != nil && w.decoder.close() != nil {
 		abort()
 	}
-	writeHeldBytes(w)
+	if w.mayBeStream || w.heldBytes != nil {
+		writeHeldBytes(w)
+	}
 	if w.limit != nil {
 		endLimit(w, false)
 		if w.limit.aborted {

@@ -81,19 +81,19 @@ func serveDocument(rw http.ResponseWriter, req *http.Request, body []byte, isCom
 	_, _ = rw.Write(body)
 }
 
-// serveEvents sends a page what it shows, and then each change, until its client leaves.
+// serveEvents sends a viewer what it shows, and then each change, until it leaves.
 func serveEvents(d *dashboard, rw http.ResponseWriter, req *http.Request) {
 	if req.Method == http.MethodHead {
 		rw.Header().Set("Content-Type", eventsForm)
 		rw.WriteHeader(http.StatusOK)
 		return
 	}
-	p := openPage(d)
+	p := addViewer(d)
 	if p == nil {
-		writePolicyError(rw, openAIErrors, tooManyPages())
+		writePolicyError(rw, openAIErrors, tooManyViewers())
 		return
 	}
-	defer closePage(d)
+	defer removeViewer(d)
 	if done := req.Context().Done(); done != nil {
 		go awaitClient(d, p, done)
 	}
@@ -112,7 +112,7 @@ func serveEvents(d *dashboard, rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func tooManyPages() *apiError {
+func tooManyViewers() *apiError {
 	return &apiError{http.StatusServiceUnavailable, serverError, "too_many_pages", "",
-		"The dashboard is open in " + strconv.Itoa(maxPages) + " pages. Close one, or try again later."}
+		"The dashboard is open in " + strconv.Itoa(maxViewers) + " pages. Close one, or try again later."}
 }

@@ -86,7 +86,7 @@ func newLine(c *Call, semconv string) []byte {
 		ErrorType:         c.ErrorType,
 		Policy:            request.Policy,
 		Quota:             c.Quota,
-		Cached:            c.Cached,
+		Cached:            c.Cache == cacheHit,
 		UsageEstimated:    resp.Usage.Estimated,
 		DurationSeconds:   c.Duration.Seconds(),
 		GatewaySeconds:    c.GatewayDuration.Seconds(),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,17 @@ type responseCache struct {
 
 	ignoredHeaders map[string]bool // most of those that a key does not depend on
 
-	memory *memoryCache // set by New; nil: the entries are in Redis
-	redis  *redisStore  // set by New; nil: the entries are in memory
+	counters *cacheCounters // set by New
+	memory   *memoryCache   // set by New; nil: the entries are in Redis
+	redis    *redisStore    // set by New; nil: the entries are in memory
+}
+
+// cacheCounters count the requests at the cache of a middleware: those of chained instances and of
+// fallbacks, too.
+type cacheCounters struct {
+	hits     atomic.Int64
+	misses   atomic.Int64
+	bypasses atomic.Int64
 }
 
 // Values of Cache.Scope and of Cache.Store.
@@ -75,16 +85,19 @@ func keptOf(header http.Header) http.Header {
 	return kept
 }
 
-// findResponse returns what a cache has stored under a key, nil if there is nothing that is valid. A
-// store that fails has nothing.
-func findResponse(c *responseCache, key string, now time.Time) *cachedResponse {
+// findResponse returns what a cache has stored under a key, nil if there is nothing that is valid and not
+// older than maxAge. A store that fails has nothing.
+func findResponse(c *responseCache, key string, maxAge time.Duration) *cachedResponse {
 	var found *cachedResponse
 	if c.redis != nil {
 		found = findShared(c, key)
 	} else {
 		found = findInMemory(c.memory, key)
 	}
-	if found == nil || now.Sub(found.stored) >= c.ttl {
+	if found == nil {
+		return nil
+	}
+	if age := time.Since(found.stored); age >= c.ttl || age >= maxAge {
 		return nil
 	}
 	return found
@@ -192,9 +205,18 @@ func storeInto(m *memoryCache, r *cachedResponse) {
 	m.bytes += len(r.body) + entryOwnBytes
 	r.used = m.used.PushFront(r)
 	r.aged = m.aged.PushBack(r)
-	evictEntries(m)
-	if m.timer == nil && len(m.byKey) > 0 {
-		m.timer = time.AfterFunc(time.Until(r.expires), sweeper(m))
+	if len(m.byKey) > m.maxEntries || m.bytes > m.maxBytes {
+		evictEntries(m)
+	}
+	if m.timer == nil {
+		startSweeping(m)
+	}
+}
+
+// startSweeping starts the timer for the oldest entry. The caller holds the lock.
+func startSweeping(m *memoryCache) {
+	if m.aged.Len() > 0 {
+		m.timer = time.AfterFunc(time.Until(entryAt(m.aged.Front()).expires), sweeper(m))
 	}
 }
 

@@ -9,22 +9,22 @@ import (
 // board is what a dashboard shows: the registry and the counters of quotas as they were read last, with
 // their history. Only who holds dashboard.turn uses it.
 type board struct {
-	registry *registry
-	rows     []*seriesRow // by id
-	kept     int64        // calls that the registry had kept when it was read
-	changed  []*seriesRow // since the latest update
-	levels   []*stepLevel
-	ended    []byte // a step that is over, of which the pages do not know yet; nil: there is none
-	shownMs  int64  // begin of the running step that pages have; 0: they have none
-	hasStep  bool   // the running step has changed since the latest update
-	quotas   []*quotaRow
-	lookFrom int // the quota from which the next look at Redis goes on
-	lists    []*boardList
-	calls    [][]byte // the latest as JSON, newest last
-	callID   int64    // of the newest
-	sentID   int64    // of the newest that pages have
-	streams  int64    // open streams that pages have
-	readMs   int64    // when all of it was read
+	registry    *registry
+	rows        []*seriesRow // by id
+	kept        int64        // calls that the registry had kept when it was read
+	changed     []*seriesRow // since the latest update
+	levels      []*stepLevel
+	ended       []byte // a step that is over, of which the pages do not know yet; nil: there is none
+	shownMs     int64  // begin of the running step that pages have; 0: they have none
+	hasStep     bool   // the running step has changed since the latest update
+	quotas      []*quotaRow
+	refreshFrom int // the quota from which the next refresh goes on
+	lists       []*boardList
+	calls       [][]byte // the latest as JSON, newest last
+	callID      int64    // of the newest
+	sentID      int64    // of the newest that pages have
+	streams     int64    // open streams that pages have
+	readMs      int64    // when all of it was read
 }
 
 // newBoard returns a board whose history begins now.
@@ -64,11 +64,7 @@ func readSeries(b *board) {
 	}
 	b.kept = kept
 	for from := 0; from < len(b.rows); from += rowsAtATime {
-		to := from + rowsAtATime
-		if to > len(b.rows) {
-			to = len(b.rows)
-		}
-		for _, row := range readRows(r, b.rows[from:to]) {
+		for _, row := range readRows(r, b.rows[from:rowsEnd(from, len(b.rows))]) {
 			noteChange(b, row)
 		}
 	}

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// maxPages bounds the pages that are open at a time.
-const maxPages = 100
+// maxViewers bounds the viewers that are open at a time.
+const maxViewers = 100
 
 // dashboardPace is when a dashboard does what.
 type dashboardPace struct {
-	poll   time.Duration // between two looks for calls, while a page is open
-	update time.Duration // between two updates of the pages
-	ping   time.Duration // between two signs of life
-	look   time.Duration // between two looks at counters in Redis, while a page is open
-	linger time.Duration // how long the history is kept without an instance and without a page
+	poll    time.Duration // between two checks for new calls, while a viewer is open
+	update  time.Duration // between two updates of the viewers
+	ping    time.Duration // between two signs of life
+	refresh time.Duration // between two refreshes of counters from Redis, while a viewer is open
+	linger  time.Duration // how long the history is kept without an instance and without a viewer
 }
 
 var defaultDashboardPace = dashboardPace{
-	poll: 250 * time.Millisecond, update: 750 * time.Millisecond, ping: 15 * time.Second, look: 2 * time.Second, linger: time.Minute,
+	poll: 250 * time.Millisecond, update: 750 * time.Millisecond, ping: 15 * time.Second, refresh: 2 * time.Second, linger: time.Minute,
 }
 
 // dashboard is what all instances with a dashboard have in common. It lives as long as the process, so that
-// pages stay open when a new configuration is loaded. Its goroutine runs while there is an instance or a
-// page: it ends the steps of the history and, while a page is open, makes each update once for all pages.
+// viewers stay open when a new configuration is loaded. Its goroutine runs while there is an instance or a
+// viewer: it ends the steps of the history and, while a viewer is open, makes each update once for all viewers.
 //
 // Requests to providers never wait for its locks. It takes theirs for a few steps at a time, and never
 // while it makes JSON.
@@ -36,25 +36,25 @@ type dashboard struct {
 	turn  sync.Mutex // of the board; taken before mu
 	board *board     // nil: the goroutine does not run
 
-	mu       sync.Mutex
-	changes  *sync.Cond // of what pages wait for
-	users    int        // instances
-	pages    int        // that are open
-	left     time.Time  // when the last user or page left
-	running  bool       // the goroutine runs
-	notified bool
-	looks    bool  // it looks at Redis in the background
-	version  int64 // of what pages show: the number of updates
-	update   []byte
-	pings    int64
+	mu        sync.Mutex
+	changes   *sync.Cond // of what viewers wait for
+	users     int        // instances
+	viewers   int        // clients with an open event stream
+	left      time.Time  // when the last user or viewer left
+	running   bool       // the goroutine runs
+	notified  bool
+	refreshes bool  // it refreshes counters from Redis in the background
+	version   int64 // of what viewers show: the number of updates
+	update    []byte
+	pings     int64
 
 	// Only who holds turn uses the fields below.
 
 	sent            time.Time // the latest update
 	checked         time.Time // when the board was read for one
 	pinged          time.Time
-	looked          time.Time // at Redis
-	snapshot        []byte    // the latest for pages
+	refreshed       time.Time // the counters from Redis
+	snapshot        []byte    // the latest for viewers
 	snapshotVersion int64
 	snapshotMade    time.Time
 }
@@ -82,11 +82,11 @@ func newDashboard(r *registry, pace dashboardPace) *dashboard {
 	return d
 }
 
-// page is an open page.
-type page struct {
+// viewer is a client that has the event stream open: a page, as a rule.
+type viewer struct {
 	version int64 // that it shows
 	pings   int64
-	isGone  bool // its client has left
+	isGone  bool // it has left
 }
 
 // useDashboard starts the dashboard. The caller is a user of it until ctx is done.
@@ -124,24 +124,24 @@ func startBoard(d *dashboard) {
 	go watch(d)
 }
 
-// openPage adds a page. It returns nil if there are too many.
-func openPage(d *dashboard) *page {
+// addViewer adds a viewer. It returns nil if there are too many.
+func addViewer(d *dashboard) *viewer {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.pages >= maxPages {
+	if d.viewers >= maxViewers {
 		return nil
 	}
-	d.pages++
+	d.viewers++
 	startBoard(d)
 	wakeBoard(d)
-	return &page{}
+	return &viewer{}
 }
 
-func closePage(d *dashboard) {
+func removeViewer(d *dashboard) {
 	d.mu.Lock()
-	d.pages--
+	d.viewers--
 	d.left = time.Now()
 	wakeBoard(d)
 	d.mu.Unlock()
@@ -169,7 +169,7 @@ func watchStep(d *dashboard) (goesOn bool) {
 	return goesOn
 }
 
-// awaitTick blocks until a step may be over or, while a page is open, an update may be due. Ticks are at
+// awaitTick blocks until a step may be over or, while a viewer is open, an update may be due. Ticks are at
 // whole multiples of their interval, so that an update and the end of a step coincide.
 func awaitTick(d *dashboard) {
 	d.mu.Lock()
@@ -177,7 +177,7 @@ func awaitTick(d *dashboard) {
 	if d.users == 0 && d.pace.linger < interval {
 		interval = d.pace.linger
 	}
-	if d.pages > 0 {
+	if d.viewers > 0 {
 		interval = d.pace.poll
 	}
 	d.mu.Unlock()
@@ -200,7 +200,7 @@ func waker(d *dashboard) func() {
 	}
 }
 
-// wakeBoard has the goroutine look what is due. It does not block. The caller holds the lock mu.
+// wakeBoard has the goroutine do what is due. It does not block. The caller holds the lock mu.
 func wakeBoard(d *dashboard) {
 	if !d.notified {
 		d.notified = true
@@ -208,14 +208,14 @@ func wakeBoard(d *dashboard) {
 	}
 }
 
-// endBoard reports whether the dashboard has been without users and pages for pace.linger. If so, it
+// endBoard reports whether the dashboard has been without users and viewers for pace.linger. If so, it
 // forgets everything.
 func endBoard(d *dashboard, now time.Time) bool {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.users > 0 || d.pages > 0 || now.Before(d.left.Add(d.pace.linger)) {
+	if d.users > 0 || d.viewers > 0 || now.Before(d.left.Add(d.pace.linger)) {
 		return false
 	}
 	d.running = false
@@ -226,23 +226,23 @@ func endBoard(d *dashboard, now time.Time) bool {
 	return true
 }
 
-// tendBoard ends the steps that are over, and sends pages what is due.
+// tendBoard ends the steps that are over, and sends viewers what is due.
 func tendBoard(d *dashboard, now time.Time) {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	endSteps(d.board, now.UnixMilli())
 	d.mu.Lock()
-	hasPages := d.pages > 0
+	hasViewers := d.viewers > 0
 	d.mu.Unlock()
-	if !hasPages {
+	if !hasViewers {
 		return
 	}
 	if isUpdateDue(d, now) {
-		updatePages(d, now)
+		updateViewers(d, now)
 	}
-	if now.Sub(d.looked) >= d.pace.look {
-		d.looked = now
-		startLook(d)
+	if now.Sub(d.refreshed) >= d.pace.refresh {
+		d.refreshed = now
+		startMirrorRefresh(d)
 	}
 	if now.Sub(d.pinged) >= d.pace.ping {
 		d.pinged = now
@@ -253,38 +253,38 @@ func tendBoard(d *dashboard, now time.Time) {
 	}
 }
 
-// startLook looks at the counters in Redis in the background, unless the look before still does: a Redis
-// that hangs must not delay pages. The caller holds turn.
-func startLook(d *dashboard) {
-	looks, next := nextLooks(d.board.quotas, d.board.lookFrom)
-	if looks == nil {
+// startMirrorRefresh refreshes the counters from Redis in the background, unless the refresh before has not ended: a Redis
+// that hangs must not delay viewers. The caller holds turn.
+func startMirrorRefresh(d *dashboard) {
+	refreshes, next := nextRefreshes(d.board.quotas, d.board.refreshFrom)
+	if refreshes == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.looks {
-		d.looks = true
-		d.board.lookFrom = next
-		go lookInBackground(d, looks)
+	if !d.refreshes {
+		d.refreshes = true
+		d.board.refreshFrom = next
+		go refreshInBackground(d, refreshes)
 	}
 }
 
-func lookInBackground(d *dashboard, looks []*storeLook) {
+func refreshInBackground(d *dashboard, refreshes []*mirrorRefresh) {
 	defer recoverGoroutine("expose")
-	defer endLook(d)
-	for _, look := range looks {
-		refreshMirrors(look.redis, look.charges)
+	defer endMirrorRefresh(d)
+	for _, r := range refreshes {
+		refreshMirrors(r.redis, r.charges)
 	}
 }
 
-// endLook ends a look in the background.
-func endLook(d *dashboard) {
+// endMirrorRefresh ends a refresh in the background.
+func endMirrorRefresh(d *dashboard) {
 	d.mu.Lock()
-	d.looks = false
+	d.refreshes = false
 	d.mu.Unlock()
 }
 
-// isUpdateDue reports whether pages may get an update: at the latest d.pace.update after the last look, and
+// isUpdateDue reports whether viewers may get an update: at the latest d.pace.update after the last check, and
 // at the next tick after a call. Ticks are never quite in time.
 func isUpdateDue(d *dashboard, now time.Time) bool {
 	least := d.pace.update - d.pace.poll/2
@@ -294,8 +294,8 @@ func isUpdateDue(d *dashboard, now time.Time) bool {
 	return now.Sub(d.checked) >= least || hasNews(d.board)
 }
 
-// updatePages reads everything, and sends what has changed to all pages. The caller holds turn.
-func updatePages(d *dashboard, now time.Time) {
+// updateViewers reads everything, and sends what has changed to all viewers. The caller holds turn.
+func updateViewers(d *dashboard, now time.Time) {
 	ms := now.UnixMilli()
 	readBoard(d.board, ms)
 	d.checked = now
@@ -320,13 +320,13 @@ func eventFrame(name string, document []byte) []byte {
 // pingFrame is a comment, which shows that the connection is alive.
 var pingFrame = []byte(": ping\n\n")
 
-// firstFrame returns the event with everything, for a page that is new or was too slow.
-func firstFrame(d *dashboard, p *page) []byte {
+// firstFrame returns the event with everything, for a viewer that is new or was too slow.
+func firstFrame(d *dashboard, p *viewer) []byte {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	now := time.Now()
-	if now.Sub(d.checked) > 2*d.pace.update { // no page was open
-		updatePages(d, now)
+	if now.Sub(d.checked) > 2*d.pace.update { // no viewer was open
+		updateViewers(d, now)
 	}
 	d.mu.Lock()
 	p.version = d.version
@@ -339,8 +339,8 @@ func firstFrame(d *dashboard, p *page) []byte {
 	return d.snapshot
 }
 
-// nextFrame waits for what a page is sent next; nil: its client has left.
-func nextFrame(d *dashboard, p *page) []byte {
+// nextFrame waits for what a viewer is sent next; nil: it has left.
+func nextFrame(d *dashboard, p *viewer) []byte {
 	d.mu.Lock()
 	for !p.isGone && p.version == d.version && p.pings == d.pings {
 		d.changes.Wait()
@@ -363,8 +363,8 @@ func nextFrame(d *dashboard, p *page) []byte {
 	return firstFrame(d, p)
 }
 
-// awaitClient waits until the client of a page has left.
-func awaitClient(d *dashboard, p *page, done <-chan struct{}) {
+// awaitClient waits until a viewer has left.
+func awaitClient(d *dashboard, p *viewer, done <-chan struct{}) {
 	defer recoverGoroutine("expose")
 	<-done
 	d.mu.Lock()
@@ -375,7 +375,7 @@ func awaitClient(d *dashboard, p *page, done <-chan struct{}) {
 
 // wholeSnapshot returns all that there is at this instant.
 func wholeSnapshot(d *dashboard) []byte {
-	lookNow(d)
+	refreshNow(d)
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	ms := time.Now().UnixMilli()
@@ -387,16 +387,16 @@ func wholeSnapshot(d *dashboard) []byte {
 	return snapshotJSON(b, ms, b.callID)
 }
 
-// lookNow looks at the counters in Redis.
-func lookNow(d *dashboard) {
+// refreshNow refreshes the counters from Redis.
+func refreshNow(d *dashboard) {
 	d.turn.Lock()
-	var looks []*storeLook
+	var refreshes []*mirrorRefresh
 	if b, m := d.board, d.registry.quotas; b != nil && m != nil {
 		b.quotas = readQuotas(m, b.quotas, time.Now().UnixMilli())
-		looks, b.lookFrom = nextLooks(b.quotas, b.lookFrom)
+		refreshes, b.refreshFrom = nextRefreshes(b.quotas, b.refreshFrom)
 	}
 	d.turn.Unlock()
-	for _, look := range looks {
-		refreshMirrors(look.redis, look.charges)
+	for _, r := range refreshes {
+		refreshMirrors(r.redis, r.charges)
 	}
 }

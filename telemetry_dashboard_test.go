@@ -16,7 +16,7 @@ import (
 )
 
 // quickPace is that of a dashboard in a test.
-var quickPace = dashboardPace{poll: time.Millisecond, update: 4 * time.Millisecond, ping: time.Hour, look: time.Hour, linger: 20 * time.Millisecond}
+var quickPace = dashboardPace{poll: time.Millisecond, update: 4 * time.Millisecond, ping: time.Hour, refresh: time.Hour, linger: 20 * time.Millisecond}
 
 // newTestDashboard returns a dashboard with one instance, until the end of the test.
 func newTestDashboard(t *testing.T, r *registry, pace dashboardPace) *dashboard {
@@ -241,6 +241,37 @@ func TestUpdateHasWhatChanged(t *testing.T) {
 	}
 }
 
+// TestSeriesHaveResultsOfCaches makes calls with and without a cache, and reads how much each series has grown.
+func TestSeriesHaveResultsOfCaches(t *testing.T) {
+	r := boardRegistry(true)
+	b := newTestBoard(r)
+	at := noon.UnixMilli()
+	for _, step := range []struct{ results, wantSeries, wantRow string }{
+		{"", "", `[2,1,0,0,"0"]`},
+		{cacheMiss, `"cache":{"hits":0,"misses":1,"bypasses":0}`, `[2,2,0,0,"0",0,1,0]`},
+		{cacheHit + " " + cacheHit + " " + cacheBypass, `"cache":{"hits":2,"misses":1,"bypasses":1}`, `[2,5,0,0,"0",2,1,1]`},
+	} {
+		for _, result := range strings.Split(step.results, " ") {
+			recordCall(r, newTestCall(func(c *Call) {
+				c.Response.Model = "other"
+				c.Cache = result
+			}))
+		}
+		at += 1000
+		readBoard(b, at)
+		got := membersOf(t, takeUpdate(b, at))
+		if !strings.Contains(got["series"], step.wantSeries) || (step.wantSeries == "") != !strings.Contains(got["series"], "cache") {
+			t.Errorf("after %q: series %s, want %s", step.results, got["series"], step.wantSeries)
+		}
+		if !strings.Contains(got["step"], `"rows":[`+step.wantRow+`]`) {
+			t.Errorf("after %q: step %s, want the row %s", step.results, got["step"], step.wantRow)
+		}
+		if calls := got["calls"]; step.results != "" && !strings.Contains(calls, `"cache":"`+cacheMiss+`"`) && !strings.Contains(calls, `"cache":"`+cacheHit+`"`) {
+			t.Errorf("after %q: calls %s", step.results, calls)
+		}
+	}
+}
+
 // TestHistoryHasEveryCallOnce makes calls for 26 hours, with a pause, and sums up the history now and then.
 func TestHistoryHasEveryCallOnce(t *testing.T) {
 	r := newRegistry()
@@ -403,7 +434,7 @@ func TestCallsHaveWhatIsKnown(t *testing.T) {
 			c.Response.details = &smallResponse{Usage: smallUsage{Prompt: usageDetails{CachedTokens: 3}, Completion: usageDetails{ReasoningTokens: 4}}}
 		}, `"inputTokens":5,"outputTokens":6,"cachedInputTokens":3,"reasoningTokens":4}`, ""},
 		{"a reported cost", func(c *Call) { c.Cost = Cost{Known: true, Source: costFromProvider} }, `"picodollars":"0","costSource":"provider"}`, ""},
-		{"a stored response", func(c *Call) { c.Cached = true }, `"cached":true}`, "Tokens"},
+		{"a stored response", func(c *Call) { c.Cache = cacheHit }, `"cache":"hit"}`, "Tokens"},
 		{"HTML", func(c *Call) { c.Response.Model = "<script>\n\u2028\xff" }, `"responseModel":"<script>\n\u2028\ufffd"`, "\n"},
 	} {
 		got := string(callJSON(newTestCall(test.change), 1))
@@ -497,7 +528,7 @@ func TestPagesGetEvents(t *testing.T) {
 		}
 		p.leave()
 	}
-	eventually(t, "no page is open", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.pages == 0 })
+	eventually(t, "no page is open", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.viewers == 0 })
 }
 
 // TestSlowPageGetsSnapshot checks that a page that has missed an update does not get those that follow.
@@ -506,8 +537,8 @@ func TestSlowPageGetsSnapshot(t *testing.T) {
 	pace := quickPace
 	pace.poll, pace.update = time.Hour, time.Hour // the test makes the updates
 	d := newTestDashboard(t, r, pace)
-	p := openPage(d)
-	defer closePage(d)
+	p := addViewer(d)
+	defer removeViewer(d)
 	if got := firstFrame(d, p); !bytes.HasPrefix(got, []byte("event: snapshot\n")) {
 		t.Fatalf("the first frame is %.100q, want a snapshot", got)
 	}
@@ -518,7 +549,7 @@ func TestSlowPageGetsSnapshot(t *testing.T) {
 		for range make([]int, test.updates) {
 			recordCall(r, newTestCall(nil))
 			d.turn.Lock()
-			updatePages(d, time.Now())
+			updateViewers(d, time.Now())
 			d.turn.Unlock()
 		}
 		got := nextFrame(d, p)
@@ -530,8 +561,8 @@ func TestSlowPageGetsSnapshot(t *testing.T) {
 
 func TestTooManyPagesAreRefused(t *testing.T) {
 	d := newTestDashboard(t, newRegistry(), quickPace)
-	for range make([]int, maxPages) {
-		if openPage(d) == nil {
+	for range make([]int, maxViewers) {
+		if addViewer(d) == nil {
 			t.Fatal("a page is refused, want it open")
 		}
 	}
@@ -540,12 +571,12 @@ func TestTooManyPagesAreRefused(t *testing.T) {
 	if rw.Code != http.StatusServiceUnavailable || rw.Header().Get("Retry-After") == "" {
 		t.Errorf("one page more: status %d, Retry-After %q, want 503", rw.Code, rw.Header().Get("Retry-After"))
 	}
-	closePage(d)
-	if openPage(d) == nil {
+	removeViewer(d)
+	if addViewer(d) == nil {
 		t.Error("a page is refused after another has left, want it open")
 	}
-	for range make([]int, maxPages) {
-		closePage(d)
+	for range make([]int, maxViewers) {
+		removeViewer(d)
 	}
 }
 
@@ -574,7 +605,7 @@ func TestDashboardEndsWithInstances(t *testing.T) {
 		check("with an instance", true)
 		second, cancelSecond := context.WithCancel(context.Background())
 		useDashboard(second, d)
-		p := openPage(d)
+		p := addViewer(d)
 		cancelFirst()
 		cancelSecond()
 		eventually(t, "the instances have left", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.users == 0 })
@@ -583,7 +614,7 @@ func TestDashboardEndsWithInstances(t *testing.T) {
 		if firstFrame(d, p) == nil {
 			t.Errorf("turn %d: a page without instances has no snapshot", turn)
 		}
-		closePage(d)
+		removeViewer(d)
 		eventually(t, "the dashboard ends", func() bool { runs, keeps := state(); return !runs && !keeps })
 		if got := wholeSnapshot(d); !bytes.HasPrefix(got, []byte(`{"version":1,`)) {
 			t.Errorf("turn %d: a request after the end gets %.100s, want a snapshot", turn, got)
@@ -595,7 +626,7 @@ func TestDashboardEndsWithInstances(t *testing.T) {
 func TestDashboardSurvivesPanics(t *testing.T) {
 	d := newDashboard(newRegistry(), quickPace)
 	d.users = 1 // and no board
-	d.pages = 1
+	d.viewers = 1
 	if !watchStep(d) {
 		t.Error("the goroutine ends after a panic, want it to continue")
 	}
@@ -604,7 +635,7 @@ func TestDashboardSurvivesPanics(t *testing.T) {
 	d.mu.Lock()
 	d.users = 0
 	d.mu.Unlock()
-	closePage(d)
+	removeViewer(d)
 	eventually(t, "the dashboard ends", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return !d.running })
 }
 
@@ -631,7 +662,7 @@ func TestDashboardReadsRedis(t *testing.T) {
 	r := newRegistry()
 	r.quotas = m
 	pace := quickPace
-	pace.look = time.Millisecond
+	pace.refresh = time.Millisecond
 	d := newTestDashboard(t, r, pace)
 	use := func(subject string, used int64) {
 		f.mu.Lock()
@@ -645,8 +676,8 @@ func TestDashboardReadsRedis(t *testing.T) {
 			t.Errorf("the snapshot lacks %s: %s", want, got)
 		}
 	}
-	p := openPage(d)
-	defer closePage(d)
+	p := addViewer(d)
+	defer removeViewer(d)
 	frame := firstFrame(d, p)
 	use("blue", 43)
 	for !bytes.Contains(frame, []byte(`"used":43`)) {
@@ -657,11 +688,11 @@ func TestDashboardReadsRedis(t *testing.T) {
 		t.Errorf("without Redis: %s, want what was seen last", got)
 	}
 	if got := s.failures.Load(); got != 0 {
-		t.Errorf("looks of the dashboard count as %d failures, want none", got)
+		t.Errorf("refreshes of the dashboard count as %d failures, want none", got)
 	}
 }
 
-// TestManyCountersAreReadByTurns checks what the looks at Redis have of more counters than one may have.
+// TestManyCountersAreReadByTurns checks what the refreshes at Redis have of more counters than one may have.
 func TestManyCountersAreReadByTurns(t *testing.T) {
 	first, second := &redisStore{}, &redisStore{}
 	var rows []*quotaRow
@@ -679,11 +710,11 @@ func TestManyCountersAreReadByTurns(t *testing.T) {
 	}
 	seen, from := map[string]int{}, 0
 	for range [5]int{} {
-		var looks []*storeLook
-		looks, from = nextLooks(rows, from)
-		for _, look := range looks {
-			if len(look.charges) > lookedAt {
-				t.Errorf("%d counters in a command, want at most %d", len(look.charges), lookedAt)
+		var refreshes []*mirrorRefresh
+		refreshes, from = nextRefreshes(rows, from)
+		for _, look := range refreshes {
+			if len(look.charges) > refreshedCounters {
+				t.Errorf("%d counters in a command, want at most %d", len(look.charges), refreshedCounters)
 			}
 			for _, c := range look.charges {
 				seen[c.key]++
@@ -696,7 +727,7 @@ func TestManyCountersAreReadByTurns(t *testing.T) {
 	if len(seen) != 800 {
 		t.Errorf("%d counters are read in 5 turns, want 800", len(seen))
 	}
-	if looks, _ := nextLooks(nil, 3); looks != nil {
-		t.Errorf("without quotas: %d looks, want none", len(looks))
+	if refreshes, _ := nextRefreshes(nil, 3); refreshes != nil {
+		t.Errorf("without quotas: %d refreshes, want none", len(refreshes))
 	}
 }

@@ -93,12 +93,23 @@ func stepJSON(l *stepLevel, kind int, endMs int64) []byte {
 	separator := ""
 	for _, row := range l.changed {
 		base, now := row.bases[kind], row.amounts
-		_, _ = fmt.Fprintf(&text, `%s[%d,%d,%d,%d,"%d"]`, separator, row.figures.ID,
-			now.calls-base.calls, now.input-base.input, now.output-base.output, now.picodollars-base.picodollars)
+		_, _ = fmt.Fprintf(&text, `%s[%d,%d,%d,%d,"%d"%s]`, separator, row.figures.ID,
+			now.calls-base.calls, now.input-base.input, now.output-base.output, now.picodollars-base.picodollars, cacheGrowth(base.cache, now.cache))
 		separator = ","
 	}
 	_, _ = text.WriteString("]}")
 	return text.Bytes()
+}
+
+// cacheGrowth returns the last members of a row of a step: how much the figures of caches have grown.
+func cacheGrowth(base, now *cacheFigures) string {
+	if now == nil {
+		return ""
+	}
+	if base == nil {
+		base = &cacheFigures{}
+	}
+	return fmt.Sprintf(",%d,%d,%d", now.Hits-base.Hits, now.Misses-base.Misses, now.Bypasses-base.Bypasses)
 }
 
 // historyJSON returns the steps of the last day, oldest first: long ones, short ones of the last hour, and

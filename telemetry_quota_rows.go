@@ -51,11 +51,7 @@ func readQuotas(m *memoryStore, rows []*quotaRow, ms int64) []*quotaRow {
 		rows = append(rows, &quotaRow{source: source, used: noValue, refused: noValue})
 	}
 	for from := 0; from < len(rows); from += rowsAtATime {
-		to := from + rowsAtATime
-		if to > len(rows) {
-			to = len(rows)
-		}
-		readSomeQuotas(m, rows[from:to], ms)
+		readSomeQuotas(m, rows[from:rowsEnd(from, len(rows))], ms)
 	}
 	return rows
 }
@@ -125,22 +121,22 @@ func figureJSON(unit string, amount int64) json.RawMessage {
 	return json.RawMessage(text)
 }
 
-// Bounds of a look at the counters in Redis.
+// Bounds of a refresh of the counters from Redis.
 const (
-	lookedAt     = 100 // counters in a command
-	lookCommands = 3
+	refreshedCounters = 100 // counters in a command
+	refreshCommands   = 3
 )
 
-// storeLook is a look at counters of one store.
-type storeLook struct {
+// mirrorRefresh is the refresh of counters of one store.
+type mirrorRefresh struct {
 	redis   *redisStore
 	charges []charge
 }
 
-// nextLooks returns looks at the counters in Redis that are shown, from one row on, and the row from which
-// to go on. Many counters are looked at by turns.
-func nextLooks(rows []*quotaRow, from int) ([]*storeLook, int) {
-	var looks []*storeLook
+// nextRefreshes returns the refreshes of counters in Redis that are shown, from one row on, and the row from which
+// to go on. Many counters take several refreshes.
+func nextRefreshes(rows []*quotaRow, from int) ([]*mirrorRefresh, int) {
+	var refreshes []*mirrorRefresh
 	for range rows {
 		if from >= len(rows) {
 			from = 0
@@ -148,27 +144,27 @@ func nextLooks(rows []*quotaRow, from int) ([]*storeLook, int) {
 		row := rows[from]
 		if row.redis != nil && row.used != noValue {
 			s := row.redis.(*redisStore)
-			look := lookFor(looks, s)
-			if look == nil && len(looks) == lookCommands {
+			next := refreshOf(refreshes, s)
+			if next == nil && len(refreshes) == refreshCommands {
 				break
 			}
-			if look == nil {
-				look = &storeLook{redis: s}
-				looks = append(looks, look)
+			if next == nil {
+				next = &mirrorRefresh{redis: s}
+				refreshes = append(refreshes, next)
 			}
 			g := row.group
-			look.charges = append(look.charges, charge{key: g.key + row.source.subject, window: g.window, limit: row.limit, hold: row.hold, group: g})
+			next.charges = append(next.charges, charge{key: g.key + row.source.subject, window: g.window, limit: row.limit, hold: row.hold, group: g})
 		}
 		from++
 	}
-	return looks, from
+	return refreshes, from
 }
 
-// lookFor returns the look at a store that takes another counter; nil: there is none.
-func lookFor(looks []*storeLook, s *redisStore) *storeLook {
-	for _, look := range looks {
-		if look.redis == s && len(look.charges) < lookedAt {
-			return look
+// refreshOf returns the refresh of a store that takes another counter; nil: there is none.
+func refreshOf(refreshes []*mirrorRefresh, s *redisStore) *mirrorRefresh {
+	for _, next := range refreshes {
+		if next.redis == s && len(next.charges) < refreshedCounters {
+			return next
 		}
 	}
 	return nil

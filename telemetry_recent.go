@@ -70,7 +70,7 @@ type callFigures struct {
 	Policy            string            `json:"policy,omitempty"`
 	ReportOnly        bool              `json:"reportOnly,omitempty"`
 	Quota             string            `json:"quota,omitempty"`
-	Cached            bool              `json:"cached,omitempty"`
+	Cache             string            `json:"cache,omitempty"`
 	InputTokens       *int64            `json:"inputTokens,omitempty"`
 	OutputTokens      *int64            `json:"outputTokens,omitempty"`
 	CachedInputTokens int64             `json:"cachedInputTokens,omitempty"`
@@ -104,7 +104,7 @@ func callJSON(c *Call, id int64) []byte {
 		Policy:        request.Policy,
 		ReportOnly:    request.ReportOnly,
 		Quota:         c.Quota,
-		Cached:        c.Cached,
+		Cache:         c.Cache,
 	}
 	setTokens(figures, resp)
 	if c.Cost.Known {

@@ -39,19 +39,19 @@ type registry struct {
 	series         map[string]*series
 	ordered        []*series // in order of creation
 	consumers      map[string]*consumerSeries
-	knownModels    map[string]bool  // models of requests that a provider has served
-	responseModels map[string]bool  // models that those responses name
-	enforced       map[string]int64 // calls by Request.Policy in enforce mode
-	reported       map[string]int64 // the same in report mode
-	lost           map[string]int64 // by kind
-	unknownCosts   map[string]int64 // calls without a cost, by reason and model
-	caches         map[string]int64 // requests at caches, by middleware and result
-	streams        atomic.Int64     // open event streams
-	keepsCalls     bool             // a dashboard shows the latest calls
-	hasContent     bool             // calls may have content, which the latest are kept without
-	recent         []*Call          // the latest, the last of which is the newest; of a batch, all are
-	kept           int64            // calls that ever were among them
-	quotas         *memoryStore     // whose counters are metrics, too; nil: none
+	knownModels    map[string]bool           // models of requests that a provider has served
+	responseModels map[string]bool           // models that those responses name
+	enforced       map[string]int64          // calls by Request.Policy in enforce mode
+	reported       map[string]int64          // the same in report mode
+	lost           map[string]int64          // by kind
+	unknownCosts   map[string]int64          // calls without a cost, by reason and model
+	caches         map[string]*cacheCounters // by middleware
+	streams        atomic.Int64              // open event streams
+	keepsCalls     bool                      // a dashboard shows the latest calls
+	hasContent     bool                      // calls may have content, which the latest are kept without
+	recent         []*Call                   // the latest, the last of which is the newest; of a batch, all are
+	kept           int64                     // calls that ever were among them
+	quotas         *memoryStore              // whose counters are metrics, too; nil: none
 }
 
 func newRegistry() *registry {
@@ -64,7 +64,7 @@ func newRegistry() *registry {
 		reported:       map[string]int64{},
 		lost:           map[string]int64{},
 		unknownCosts:   map[string]int64{},
-		caches:         map[string]int64{},
+		caches:         map[string]*cacheCounters{},
 	}
 }
 
@@ -99,9 +99,10 @@ const noValue = -1
 type series struct {
 	attributes []string // alternating names and values
 	histograms []*histogram
-	parts      []int64 // tokens by kind of part; nil: none were read
-	isPriced   bool    // the cost of a call is known
-	cost       int64   // of these calls, in picodollars
+	parts      []int64          // tokens by kind of part; nil: none were read
+	isPriced   bool             // the cost of a call is known
+	cost       int64            // of these calls, in picodollars
+	results    map[string]int64 // calls by Call.Cache; nil: no cache was asked
 }
 
 type histogram struct {
@@ -205,6 +206,12 @@ func aggregate(r *registry) {
 		}
 		if c.Target.readsParts {
 			addParts(s, c)
+		}
+		if c.Cache != "" {
+			if s.results == nil {
+				s.results = map[string]int64{}
+			}
+			s.results[c.Cache]++
 		}
 		if request.Policy != "" {
 			if request.ReportOnly {

@@ -7,6 +7,14 @@ import (
 // rowsAtATime is the number of rows that are read while a lock is held that requests need.
 const rowsAtATime = 16
 
+// rowsEnd returns the end of the rows that are read at a time, from one on.
+func rowsEnd(from, count int) int {
+	if to := from + rowsAtATime; to < count {
+		return to
+	}
+	return count
+}
+
 // seriesFigures is a series as the dashboard shows it, accumulated since the registry was created.
 // What is unknown is left out.
 type seriesFigures struct {
@@ -25,6 +33,7 @@ type seriesFigures struct {
 	InputTokens     *int64            `json:"inputTokens,omitempty"`
 	OutputTokens    *int64            `json:"outputTokens,omitempty"`
 	Picodollars     string            `json:"picodollars,omitempty"`
+	Cache           *cacheFigures     `json:"cache,omitempty"` // nil: no cache was asked
 	Duration        []int64           `json:"duration"`
 	DurationSeconds float64           `json:"durationSeconds"`
 	FirstChunk      []int64           `json:"firstChunk,omitempty"`
@@ -52,6 +61,7 @@ type amounts struct {
 	hasInput    bool
 	hasOutput   bool
 	isPriced    bool
+	cache       *cacheFigures // nil: no cache was asked
 }
 
 func newSeriesRow(id int, source *series) *seriesRow {
@@ -102,6 +112,9 @@ func readRows(r *registry, rows []*seriesRow) []*seriesRow {
 			input: int64(input.sum), output: int64(output.sum), picodollars: row.source.cost, seconds: durations.sum,
 			hasInput: input.sum > 0 || input.counts[0] > 0, hasOutput: output.sum > 0 || output.counts[0] > 0, isPriced: row.source.isPriced,
 		}
+		if row.source.results != nil {
+			row.amounts.cache = cacheFiguresOf(row.source.results)
+		}
 		row.figures.Duration = append([]int64(nil), durations.counts...)
 		row.figures.FirstChunk = nil
 		if first := histograms[firstChunkHistogram]; first.sum > 0 {
@@ -129,6 +142,7 @@ func setFigures(row *seriesRow) {
 	if now.isPriced {
 		figures.Picodollars = picodollarText(now.picodollars)
 	}
+	figures.Cache = now.cache
 	row.encoded = nil
 }
 

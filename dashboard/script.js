@@ -14,14 +14,16 @@
 //       durationP50, durationP95, firstChunkP50 and firstChunkP95 of successful calls since the start;
 //       openStreams is of now
 //   [data-figure=NAME][data-total]      the first five since the start, whatever the range
+//   [data-figure=hits|misses|bypasses|hitRate][data-value]  of caches, of the range; without a cache there is no such table
 //   [data-chart=calls|tokens|cost] path[data-name][data-values]
 //       values of a group of bars, in the order of bins; on the chart: data-from, data-bin (ms), data-sum
 //   [data-table=model|consumer|provider|operation] tr[data-name]
 //       cells [data-column=calls|failed|inputTokens|outputTokens|cost][data-value], of the range;
 //       [data-bar][data-value] is the sorted column; the button [data-more] shows all rows
+//   [data-table=cache] tr[data-name]    cells hits, misses, bypasses and hitRate, of the range
 //   [data-table=latency] tr[data-name]  cells durationP50, durationP95, firstChunkP50, firstChunkP95, calls
-//   [data-table=error] tr[data-name]    cells calls, of the range; data-kind is provider, client, limit, plugin or policy
-//   [data-table=decision] tr[data-name][data-mode]                       cells count, since the start
+//   [data-table=error] tr[data-name][data-badge]     cells count, of the range; by provider, client, limit, plugin or policy
+//   [data-table=decision] tr[data-name][data-badge]  cells count, since the start; the badge is the mode
 //   [data-table=quota] tr[data-name][data-unit][data-subject][data-middleware]
 //       cells used, limit, left, resetsAt, refused, over
 //   [data-table=gap] tr[data-gap=unknownCost][data-name=REASON][data-model]      cells count
@@ -55,25 +57,25 @@ const view = { range: '15m', by: 'model', sort: 'calls', filters: {} };
 
 // ---------------------------------------------------------------- elements
 
-// element returns a new element. Children that are strings become text.
-function element(name, attributes, ...children) {
-  const node = document.createElement(name);
+// maker returns a function that makes elements of HTML or SVG. Children that are strings become text.
+const maker = (create) => (name, attributes, ...children) => {
+  const node = create(name);
   for (const key in attributes) {
     node.setAttribute(key, attributes[key]);
   }
   node.append(...children);
   return node;
-}
+};
+const element = maker((name) => document.createElement(name));
+const shape = maker((name) => document.createElementNS('http://www.w3.org/2000/svg', name));
 
-// shape returns a new element of SVG.
-function shape(name, attributes, ...children) {
-  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const key in attributes) {
-    node.setAttribute(key, attributes[key]);
-  }
-  node.append(...children);
-  return node;
-}
+// picture returns an SVG that says nothing which is not also a text.
+const picture = (attributes, ...children) => shape('svg', { 'aria-hidden': 'true', ...attributes }, ...children);
+
+// nameOf returns the text of a client, a provider or a configuration, which may be too long.
+const nameOf = (text) => element('span', { class: 'name', title: text }, text);
+
+const badge = (text) => element('span', { class: 'badge ' + text }, text);
 
 const byID = (id) => document.getElementById(id);
 
@@ -228,33 +230,39 @@ function words(member) {
 let isPartial = false;         // the history does not reach back to the start of the range
 let unpricedModels = new Set(); // models with calls whose cost is unknown
 
+// The values of a series, of its rows in steps, and of bins, in this order.
+const cacheKeys = ['hits', 'misses', 'bypasses'], valueKeys = ['calls', 'inputTokens', 'outputTokens', 'cost', ...cacheKeys];
+const zeros = () => [0, 0, 0, 0n, 0, 0, 0];
+
+// addTo adds values to others, in place, since there may be very many.
+function addTo(sums, values) {
+  for (let i = 0; i < sums.length; i++) {
+    sums[i] += values[i];
+  }
+  return sums;
+}
+
 // A sum adds up calls. A value is unknown until a series adds a known one. It is partial if some calls
 // are not in it: those before the history, or those that a series with successful calls does not know.
-function newSum() {
-  return { calls: 0, failed: 0, inputTokens: undefined, outputTokens: undefined, cost: undefined, isPartial, partial: {} };
-}
+const newSum = () => ({ calls: 0, failed: 0, isPartial, partial: {} });
 
 // sumKeys are the columns of sums.
 const sumKeys = ['calls', 'failed', 'inputTokens', 'outputTokens', 'cost'];
 
-function addToSum(sum, s, calls, input, output, cost) {
-  sum.calls += calls;
+function addToSum(sum, s, values) {
+  const [calls] = values, isServed = calls > 0 && !s.errorType, hasTokens = s.operation === 'chat' || s.operation === 'generate_content';
+  valueKeys.forEach((key, i) => {
+    if (s.values[i] !== undefined) {
+      sum[key] = sum[key] === undefined ? values[i] : sum[key] + values[i];
+    } else if (isServed && hasTokens && !cacheKeys.includes(key)) {
+      sum.partial[key] = true;
+    }
+  });
   if (s.errorType) {
     sum.failed += calls;
   }
-  addKnown(sum, 'inputTokens', s, s.inputTokens !== undefined, calls, input);
-  addKnown(sum, 'outputTokens', s, s.outputTokens !== undefined, calls, output);
-  addKnown(sum, 'cost', s, s.cost !== undefined, calls, cost);
-  if (!s.errorType && calls > 0 && unpricedModels.has(s.responseModel || s.requestModel)) {
+  if (isServed && unpricedModels.has(s.responseModel || s.requestModel)) {
     sum.partial.cost = true;
-  }
-}
-
-function addKnown(sum, key, s, isKnown, calls, value) {
-  if (isKnown) {
-    sum[key] = sum[key] === undefined ? value : sum[key] + value;
-  } else if (calls > 0 && !s.errorType && (s.operation === 'chat' || s.operation === 'generate_content')) {
-    sum.partial[key] = true;
   }
 }
 
@@ -265,7 +273,7 @@ function sumText(sum, key) {
     return [unknown, undefined, 'unknown'];
   }
   const isCost = key === 'cost', exact = isCost ? exactMoney(value) : integers.format(value);
-  const text = isCost ? moneyText(value) : countText(value, key === 'calls' || key === 'failed' ? 1e6 : 1e4);
+  const text = isCost ? moneyText(value) : countText(value, key.endsWith('Tokens') ? 1e4 : 1e6);
   if (sum.isPartial || sum.partial[key]) {
     return ['≥ ' + text, value, exact + '; unknown for some calls'];
   }
@@ -344,7 +352,8 @@ function takeSeries(list) {
     for (const name of dimensionNames) {
       s.names[name] = s[dimensions[name].member] || '';
     }
-    s.cost = s.picodollars === undefined ? undefined : BigInt(s.picodollars);
+    const { hits, misses, bypasses } = s.cache || {};
+    s.values = [s.calls, s.inputTokens, s.outputTokens, amount(s.picodollars), hits, misses, bypasses];
     series.set(s.id, s);
   }
 }
@@ -352,11 +361,7 @@ function takeSeries(list) {
 // takeStep keeps a step of the history. It replaces the one with the same start, which need not be the
 // last: a snapshot has a step that is over, and the next update may repeat it.
 function takeStep(step) {
-  for (const row of step.rows) {
-    row[2] = row[2] || 0;
-    row[3] = row[3] || 0;
-    row[4] = BigInt(row[4] || 0);
-  }
+  step.rows = step.rows.map(([id, calls, input, output, cost, ...cache]) => [id, [calls, input, output, BigInt(cost), ...cache, 0, 0, 0].slice(0, 7)]);
   const at = steps.findLastIndex(({ start }) => start === step.start);
   steps[at < 0 ? steps.length : at] = step;
 }
@@ -375,22 +380,18 @@ function forgetSteps() {
     } else if (previous && Math.floor(previous.start / (5 * minute)) === Math.floor(step.start / (5 * minute))) {
       mergeStep(previous, step);
     } else {
-      kept.push({ ...step, rows: step.rows.map((row) => [...row]) });
+      kept.push({ ...step, rows: step.rows.map(([id, values]) => [id, [...values]]) });
     }
   }
   steps = kept;
 }
 
 function mergeStep(into, step) {
-  const rows = new Map(into.rows.map((row) => [row[0], row]));
-  for (const [id, ...values] of step.rows) {
-    const row = rows.get(id);
-    if (row) {
-      values.forEach((value, i) => { row[i + 1] += value; });
-    } else {
-      into.rows.push([id, ...values]);
-    }
+  const rows = new Map(into.rows);
+  for (const [id, values] of step.rows) {
+    rows.set(id, addTo(rows.get(id) || zeros(), values));
   }
+  into.rows = [...rows];
   into.lengthMs = Math.max(into.lengthMs, step.start + step.lengthMs - into.start);
 }
 
@@ -520,6 +521,7 @@ function render() {
   charts.forEach((chart) => drawChart(chart, data));
   showLegend(data);
   dimensionNames.forEach((name) => showBreakdown(name, data));
+  showCache(data);
   showLatency();
   showErrors(data);
   showDecisions();
@@ -542,36 +544,33 @@ function collect() {
   const shown = new Map();
   for (const s of series.values()) {
     if (matches(s)) {
-      shown.set(s.id, { s, calls: 0, input: 0, output: 0, cost: 0n });
-      addToSum(data.total, s, s.calls, s.inputTokens, s.outputTokens, s.cost);
+      shown.set(s.id, { s, values: zeros() });
+      addToSum(data.total, s, s.values);
     }
   }
   colors.assign(shown);
   for (const step of steps) {
     const bin = bins.list[Math.floor((step.start - bins.from) / bins.length)];
-    for (const [id, calls, input, output, cost] of bin ? step.rows : []) {
+    for (const [id, values] of bin ? step.rows : []) {
       const sums = shown.get(id);
       if (sums) {
-        sums.calls += calls;
-        sums.input += input;
-        sums.output += output;
-        sums.cost += cost;
-        addToBin(bin, colors.of(sums.s.names[view.by]), calls, input + output, cost);
+        const color = colors.of(sums.s.names[view.by]);
+        addTo(sums.values, values);
+        bin.groups[color] = addTo(bin.groups[color] || zeros(), values);
       }
     }
   }
-  for (const { s, calls, input, output, cost } of shown.values()) {
-    const values = bins.isWhole ? [s.calls, s.inputTokens, s.outputTokens, s.cost] : [calls, input, output, cost];
+  for (const { s, values: inRange } of shown.values()) {
+    const values = bins.isWhole ? s.values : inRange;
+    addToSum(data.range, s, values); // what is known is known even without calls
     if (values[0] === 0) {
-      addToSum(data.range, s, 0, 0, 0, 0n); // what is known is known even without calls
       continue;
     }
-    addToSum(data.range, s, ...values);
     for (const name of dimensionNames) {
-      addToSum(entry(data.names[name], s.names[name]), s, ...values);
+      addToSum(entry(data.names[name], s.names[name]), s, values);
     }
     if (s.errorType) {
-      addToSum(entry(data.errors, s.errorType), s, ...values);
+      addToSum(entry(data.errors, s.errorType), s, values);
     }
   }
   return data;
@@ -600,13 +599,6 @@ function newBins() {
   });
   const text = range === wanted || !steps.length ? rangeTexts[view.range] : range === day ? rangeTexts['24h'] : 'since ' + shortClock.format(since);
   return { from, to, length, list, known, text, isWhole: now() - wanted <= facts.started, isShort: since > now() - wanted + length };
-}
-
-function addToBin(bin, color, calls, tokens, cost) {
-  const group = bin.groups[color] || (bin.groups[color] = { calls: 0, tokens: 0, cost: 0n });
-  group.calls += calls;
-  group.tokens += tokens;
-  group.cost += cost;
 }
 
 // colors gives the names with most calls a color of their own, which they keep as long as the view
@@ -668,22 +660,19 @@ function showFigures(data) {
   }
 }
 
-// ratesNow returns the sums of the last minute and its length. It is undefined as long as too little
-// is known.
+// ratesNow returns the values of the last minute per second. It is undefined as long as too little is
+// known.
 function ratesNow() {
   const tenth = 10 * second, from = Math.max(Math.ceil((now() - minute) / tenth) * tenth, steps.length ? steps[0].start : Infinity);
-  const sums = { seconds: (now() - from) / second, calls: 0, inputTokens: 0, outputTokens: 0, cost: 0n };
+  const seconds = (now() - from) / second, sums = zeros();
   for (const step of steps.filter(({ start }) => start >= from)) {
-    for (const [id, calls, input, output, cost] of step.rows) {
+    for (const [id, values] of step.rows) {
       if (series.has(id) && matches(series.get(id))) {
-        sums.calls += calls;
-        sums.inputTokens += input;
-        sums.outputTokens += output;
-        sums.cost += cost;
+        addTo(sums, values);
       }
     }
   }
-  return sums.seconds >= 5 ? sums : undefined;
+  return seconds >= 5 ? sums.map((value) => Number(value) / seconds) : undefined;
 }
 
 function figureNote(key, sum, rates) {
@@ -693,10 +682,8 @@ function figureNote(key, sum, rates) {
   if (!rates || sum[key] === undefined) {
     return sum[key] === undefined ? 'unknown' : '';
   }
-  if (key === 'cost') {
-    return dollarsText(Number(rates.cost) / 1e12 * 3600 / rates.seconds) + '/h now';
-  }
-  return numberText(rates[key] / rates.seconds) + '/s now';
+  const rate = rates[valueKeys.indexOf(key)];
+  return key === 'cost' ? dollarsText(rate / 1e12 * 3600) + '/h now' : numberText(rate) + '/s now';
 }
 
 // mergedCounts returns a histogram of the successful calls of the series that a test selects.
@@ -714,14 +701,14 @@ function mergedCounts(key, isWanted) {
 
 const chartHeight = 150, axisHeight = 20, topHeight = 18;
 
-// charts lists the charts: the value of a group in a bin, the factor to its rate, and its text.
+// charts lists the charts: what they show of the values of a group in a bin, the factor to its rate, and its text.
 const charts = [
-  { key: 'calls', title: 'Calls per second', factor: 1, text: numberText },
-  { key: 'tokens', title: 'Tokens per second', factor: 1, text: numberText },
-  { key: 'cost', title: 'Cost per hour', factor: 3600 / 1e12, text: dollarsText },
+  { key: 'calls', title: 'Calls per second', of: ([calls]) => calls, factor: 1, text: numberText },
+  { key: 'tokens', title: 'Tokens per second', of: ([, input, output]) => input + output, factor: 1, text: numberText },
+  { key: 'cost', title: 'Cost per hour', of: (values) => values[3], factor: 3600 / 1e12, text: dollarsText },
 ].map((chart) => {
   chart.note = element('span', { class: 'note' });
-  chart.svg = shape('svg', { 'aria-hidden': 'true', height: chartHeight, width: '100%' });
+  chart.svg = picture({ height: chartHeight, width: '100%' });
   chart.tip = element('div', { class: 'tip', hidden: '' });
   chart.plot = element('div', { class: 'plot', tabindex: '0', role: 'group' }, chart.svg, chart.tip);
   byID('charts').append(element('figure', { class: 'card', 'data-chart': chart.key },
@@ -740,7 +727,7 @@ function rateOf(chart, bin, value) {
   return bin.covered ? Number(value) * chart.factor * 1000 / Math.max(bin.covered, 2 * second) : undefined;
 }
 
-const binTotal = (chart, bin) => bin.groups.reduce((sum, group) => sum + group[chart.key], chart.key === 'cost' ? 0n : 0);
+const binTotal = (chart, bin) => chart.of(bin.groups.reduce(addTo, zeros()));
 
 function drawChart(chart, data) {
   chart.data = data;
@@ -804,10 +791,9 @@ function axes(chart, bins, x, y, scale, width) {
 
 // barsOf returns the bars of one color, on top of those before it.
 function barsOf(chart, bins, color, x, y) {
-  let path = '', sum = chart.key === 'cost' ? 0n : 0;
+  let path = '', sum = chart.of(zeros());
   const values = bins.list.map((bin) => {
-    const value = bin.groups[color] ? bin.groups[color][chart.key] : 0;
-    const below = bin.groups.slice(0, color).reduce((total, group) => total + Number(group[chart.key]), 0);
+    const value = chart.of(bin.groups[color] || zeros()), below = Number(chart.of(bin.groups.slice(0, color).reduce(addTo, zeros())));
     if (value) {
       const low = y(rateOf(chart, bin, below) || 0), high = y(rateOf(chart, bin, below + Number(value)) || 0);
       const gap = x(bin.start + bins.length) - x(bin.start) > 4 ? 1 : 0;
@@ -833,7 +819,7 @@ function describeChart(chart, bins, rates, most, isKnown) {
   const figure = chart.plot.parentElement;
   mark(figure, 'data-from', bins.from);
   mark(figure, 'data-bin', bins.length);
-  mark(figure, 'data-sum', isKnown ? bins.list.reduce((sum, bin) => sum + binTotal(chart, bin), chart.key === 'cost' ? 0n : 0) : undefined);
+  mark(figure, 'data-sum', isKnown ? bins.list.reduce((sum, bin) => sum + binTotal(chart, bin), chart.of(zeros())) : undefined);
   showTip(chart);
 }
 
@@ -872,8 +858,8 @@ function showTip(chart) {
   const textOf = (value) => bin.covered && isKnown ? chart.text(rateOf(chart, bin, value)) : 'unknown';
   const lines = [element('p', {}, element('b', {}, timeText(bin.start)), ' ', element('b', {}, textOf(binTotal(chart, bin))))];
   bin.groups.forEach((group, color) => {
-    if (group[chart.key]) {
-      lines.push(element('p', {}, swatch(color), element('span', { class: 'name' }, colors.nameOf(color)), ' ', element('b', {}, textOf(group[chart.key]))));
+    if (chart.of(group)) {
+      lines.push(element('p', {}, swatch(color), nameOf(colors.nameOf(color)), ' ', element('b', {}, textOf(chart.of(group)))));
     }
   });
   chart.tip.replaceChildren(...lines);
@@ -883,14 +869,14 @@ function showTip(chart) {
 }
 
 function swatch(color) {
-  return shape('svg', { class: 'swatch', width: 9, height: 9, 'aria-hidden': 'true' }, shape('rect', { class: 'color' + color, width: 9, height: 9, rx: 2 }));
+  return picture({ class: 'swatch', width: 9, height: 9 }, shape('rect', { class: 'color' + color, width: 9, height: 9, rx: 2 }));
 }
 
 // showLegend names the colors of the charts.
 function showLegend(data) {
   const length = colors.names.length + (data.names[view.by].size > colors.count ? 1 : 0);
   byID('legend').replaceChildren(...Array.from({ length }, (_, color) =>
-    element('span', {}, swatch(color), element('span', { class: 'name' }, colors.nameOf(color)))));
+    element('span', {}, swatch(color), nameOf(colors.nameOf(color)))));
 }
 
 // ---------------------------------------------------------------- tables
@@ -922,7 +908,7 @@ function row(attributes, columns) {
 // bar returns a horizontal bar, which setBar sets.
 function bar() {
   const fill = shape('rect', { class: 'fill', height: '100%', width: 0, rx: 2 });
-  const svg = shape('svg', { class: 'bar', 'data-bar': '', 'aria-hidden': 'true' }, shape('rect', { class: 'track', height: '100%', width: '100%', rx: 2 }), fill);
+  const svg = picture({ class: 'bar', 'data-bar': '' }, shape('rect', { class: 'track', height: '100%', width: '100%', rx: 2 }), fill);
   svg.fill = fill;
   return svg;
 }
@@ -961,6 +947,9 @@ function showEmpty(target, isEmpty, text) {
   setText(target.hint, isEmpty ? text : target.note || '');
 }
 
+// whenText says when there was nothing.
+const whenText = () => view.range === 'start' ? 'yet' : 'in the ' + rangeTexts[view.range];
+
 const breakdownColumns = [
   ['name', 'wide'], ['calls', 'number'], ['failed', 'number optional'], ['inputTokens', 'number'], ['outputTokens', 'number'], ['cost', 'number'],
 ];
@@ -987,7 +976,7 @@ function showBreakdown(dimension, data) {
     setBar(tr.bar, shareOf(sum[key], rows[0][1][key]), sum[key], dimension === view.by ? 'color' + colors.of(name) : '');
     mark(tr.button, 'aria-pressed', view.filters[dimension] === name);
   });
-  showEmpty(target, rows.length === 0, 'No calls ' + (view.range === 'start' ? 'yet' : 'in the ' + rangeTexts[view.range]) + '.');
+  showEmpty(target, rows.length === 0, 'No calls ' + whenText() + '.');
 }
 
 // breakdownRow returns a row whose name is a button that filters by it.
@@ -998,6 +987,48 @@ function breakdownRow(dimension, name) {
   tr.bar = bar();
   tr.name.append(tr.button, tr.bar);
   return tr;
+}
+
+// ---------------------------------------------------------------- cache
+
+const cacheColumns = [['name', 'wide'], ['hits', 'number'], ['misses', 'number'], ['bypasses', 'number'], ['hitRate', 'number']];
+const cacheHeads = { hits: 'Hits', misses: 'Misses', bypasses: 'Bypassed', hitRate: 'Hit rate' };
+const cacheTable = table('cache', 'Cache', [['', 'wide'], ...Object.values(cacheHeads).map((head) => [head, 'number'])], 'cache');
+const cacheFigures = {};
+for (const key in cacheHeads) {
+  cacheFigures[key] = element('b', { 'data-figure': key });
+  cacheTable.hint.append(cacheHeads[key] + ' ', cacheFigures[key], key === 'hitRate' ? ' of hits and misses · ' : ' · ');
+}
+const cacheNote = element('span', {});
+cacheTable.hint.append(cacheNote);
+
+// showCache shows what caches did with the calls of the range. Without a cache, there is no such section.
+function showCache(data) {
+  const isUsed = data.total.hits !== undefined;
+  byID('cache').hidden = !isUsed;
+  if (!isUsed) {
+    return;
+  }
+  const rows = [...data.names[view.by]].filter(([, sum]) => sum.hits !== undefined).sort((a, b) => b[1].hits - a[1].hits);
+  setText(cacheTable.heads[0], dimensions[view.by].title);
+  setText(cacheNote, rangeTexts[view.range]);
+  showResults(cacheFigures, data.range);
+  keepChildren(cacheTable.body, limitRows(cacheTable, rows), ([name]) => view.by + ' ' + name, ([name]) => {
+    const tr = row({ 'data-name': name }, cacheColumns);
+    tr.bar = bar();
+    tr.name.append(nameOf(nameText(view.by, name)), tr.bar);
+    return tr;
+  }, (tr, [name, sum]) => {
+    showResults(tr, sum);
+    setBar(tr.bar, shareOf(sum.hits, rows[0][1].hits), sum.hits, 'color' + colors.of(name));
+  });
+}
+
+// showResults shows the values of a sum that are of caches.
+function showResults(nodes, sum) {
+  const asked = sum.hits + sum.misses, rate = asked ? sum.hits / asked : undefined;
+  cacheKeys.forEach((key) => show(nodes[key], ...sumText(sum, key)));
+  show(nodes.hitRate, rate === undefined ? unknown : numberText(100 * rate) + ' %', rate);
 }
 
 // ---------------------------------------------------------------- latency
@@ -1038,11 +1069,11 @@ function showLatency() {
 }
 
 function latencyRow(name) {
-  const tr = row({ 'data-name': name }, latencyColumns), text = nameText(view.by, name);
+  const tr = row({ 'data-name': name }, latencyColumns);
   tr.swatch = swatch(0);
-  tr.name.append(tr.swatch, element('span', { class: 'name', title: text }, text));
-  tr.durationPlot.append(shape('svg', { class: 'spread', 'aria-hidden': 'true' }));
-  tr.firstChunkPlot.append(shape('svg', { class: 'spread', 'aria-hidden': 'true' }));
+  tr.name.append(tr.swatch, nameOf(nameText(view.by, name)));
+  tr.durationPlot.append(picture({ class: 'spread' }));
+  tr.firstChunkPlot.append(picture({ class: 'spread' }));
   return tr;
 }
 
@@ -1072,68 +1103,60 @@ const kinds = {
 };
 const kindOf = (errorType) => kinds[errorType] || (/^\d{3}$/.test(errorType) ? 'provider' : 'policy');
 
-const countColumns = [['name', 'wide'], ['kind', ''], ['calls', 'number']];
 const errors = table('error', 'Errors and refusals', [['Error', 'wide'], ['Ended by', ''], ['Calls', 'number']], 'more');
-
-function showErrors(data) {
-  const rows = [...data.errors].sort((a, b) => b[1].calls - a[1].calls);
-  keepChildren(errors.body, limitRows(errors, rows), ([name]) => name, ([name]) => {
-    const kind = kindOf(name), tr = row({ 'data-name': name, 'data-kind': kind }, countColumns);
-    tr.bar = bar();
-    tr.name.append(element('span', { class: 'name', title: name }, name), tr.bar);
-    tr.kind.append(element('span', { class: 'badge ' + kind }, kind));
-    return tr;
-  }, (tr, [, sum]) => {
-    show(tr.calls, countText(sum.calls), sum.calls);
-    setBar(tr.bar, shareOf(sum.calls, rows[0][1].calls), sum.calls, tr.dataset.kind === 'policy' ? 'policy' : 'bad');
-  });
-  showEmpty(errors, rows.length === 0, 'None ' + (view.range === 'start' ? 'yet' : 'in the ' + rangeTexts[view.range]) + '.');
-}
-
-const decisionColumns = [['name', 'wide'], ['mode', ''], ['count', 'number']];
 const decisions = table('decision', 'Policy decisions', [['Decision', 'wide'], ['Mode', ''], ['Requests', 'number']], 'more');
 
-function showDecisions() {
-  const rows = [...facts.decisions].sort((a, b) => b.count - a.count);
-  decisions.note = 'Since start' + (hasFilter() ? ', not filtered.' : '.');
-  keepChildren(decisions.body, limitRows(decisions, rows), (d) => d.mode + ' ' + d.decision, (d) => {
-    const tr = row({ 'data-name': d.decision, 'data-mode': d.mode }, decisionColumns);
+// showCounts shows rows with a name, a badge and a count, the largest first.
+function showCounts(target, rows, empty) {
+  rows.sort((a, b) => b.count - a.count);
+  keepChildren(target.body, limitRows(target, rows), (item) => item.badge + ' ' + item.name, (item) => {
+    const tr = row({ 'data-name': item.name, 'data-badge': item.badge }, [['name', 'wide'], ['badge', ''], ['count', 'number']]);
     tr.bar = bar();
-    tr.name.append(element('span', { class: 'name', title: d.decision }, d.decision), tr.bar);
-    tr.mode.append(element('span', { class: 'badge ' + d.mode }, d.mode));
+    tr.name.append(nameOf(item.name), tr.bar);
+    tr.badge.append(badge(item.badge));
     return tr;
-  }, (tr, d) => {
-    show(tr.count, countText(d.count), d.count);
-    setBar(tr.bar, shareOf(d.count, rows[0].count), d.count, 'policy');
+  }, (tr, { count, style }) => {
+    show(tr.count, countText(count), count);
+    setBar(tr.bar, shareOf(count, rows[0].count), count, style);
   });
-  showEmpty(decisions, rows.length === 0, 'None yet.');
+  showEmpty(target, rows.length === 0, empty);
+}
+
+function showErrors(data) {
+  const rows = [...data.errors].map(([name, sum]) => ({ name, badge: kindOf(name), count: sum.calls }));
+  rows.forEach((item) => { item.style = item.badge === 'policy' ? 'policy' : 'bad'; });
+  showCounts(errors, rows, 'None ' + whenText() + '.');
+}
+
+function showDecisions() {
+  decisions.note = 'Since start' + (hasFilter() ? ', not filtered.' : '.');
+  showCounts(decisions, facts.decisions.map(({ decision, mode, count }) => ({ name: decision, badge: mode, count, style: 'policy' })), 'None yet.');
 }
 
 // ---------------------------------------------------------------- quotas
 
 const quotaColumns = [['name', ''], ['used', 'wide'], ['left', 'number'], ['resetsAt', 'number'], ['refused', 'number'], ['over', 'number optional']];
+const quotaTitles = ['Quota', 'Used', 'Left', 'Resets in', 'Refused', 'In report mode'];
+const quotas = table('quota', 'Quotas', quotaColumns.map(([, style], i) => [quotaTitles[i], style]), 'quotas');
 const unitTexts = { inputTokens: 'input tokens', outputTokens: 'output tokens', concurrent: 'at a time', cost: '' };
-const quotaTable = document.querySelector('#quotas table'), quotaCard = { card: byID('quotas') };
 
 // amount returns a value of a quota as BigInt, undefined if it is unknown.
 const amount = (value) => value === undefined || value === null ? undefined : BigInt(value);
 
 function showQuotas() {
-  const quotas = [...facts.quotas].filter((quota) => view.filters.consumer === undefined || !quota.subject || quota.subject === view.filters.consumer ||
-    !knownNames('consumer').has(quota.subject));
-  const rows = quotas.map((quota) => ({ quota, share: shareOf(amount(quota.used), amount(quota.limit)) })).sort((a, b) => b.share - a.share);
+  const wanted = view.filters.consumer, isShown = ({ subject }) => wanted === undefined || !subject || subject === wanted || !knownNames('consumer').has(subject);
+  const rows = facts.quotas.filter(isShown).map((quota) => ({ quota, share: shareOf(amount(quota.used), amount(quota.limit)) })).sort((a, b) => b.share - a.share);
   byID('quotas').hidden = facts.quotas.length === 0;
-  keepChildren(quotaTable.tBodies[0], limitRows(quotaCard, rows), ({ quota: q }) => [q.name, q.unit, q.subject, q.middleware].join('\n'), quotaRow, updateQuota);
+  keepChildren(quotas.body, limitRows(quotas, rows), ({ quota: q }) => [q.name, q.unit, q.subject, q.middleware].join('\n'), quotaRow, updateQuota);
   const shared = facts.quotas.filter((quota) => quota.store === 'redis').length;
-  setText(byID('quotas-hint'), (shared === 0 ? 'Counted by this Traefik.' : shared === facts.quotas.length ? 'Counted in Redis, for all Traefiks.' :
+  setText(quotas.hint, (shared === 0 ? 'Counted by this Traefik.' : shared === facts.quotas.length ? 'Counted in Redis, for all Traefiks.' :
     'Counted by this Traefik; those with the mark “shared” in Redis, for all Traefiks.') + ' The present window of each, fullest first.');
 }
 
 function quotaRow({ quota: q }) {
   const tr = row({ 'data-name': q.name, 'data-unit': q.unit, 'data-subject': q.subject || '', 'data-middleware': q.middleware || '' }, quotaColumns);
   const text = q.subject || q.middleware || 'everybody';
-  tr.name.append(element('span', { class: 'pair' }, element('span', { class: 'name', title: q.name }, q.name),
-    ...(q.store === 'redis' ? [element('span', { class: 'badge' }, 'shared')] : [])), element('span', { class: 'note name', title: text }, text));
+  tr.name.append(element('span', { class: 'pair' }, nameOf(q.name), q.store === 'redis' ? badge('shared') : ''), element('span', { class: 'note name', title: text }, text));
   tr.text = element('span', {});
   tr.limit = element('span', { 'data-column': 'limit' });
   tr.bar = bar();
@@ -1187,9 +1210,8 @@ function showGaps() {
   gaps.card.hidden = rows.length === 0;
   keepChildren(gaps.body, limitRows(gaps, rows), (gap) => gap.slice(0, 3).join('\n'), ([kind, name, detail]) => {
     const tr = row({ 'data-gap': kind, 'data-name': name, 'data-model': kind === 'unknownCost' ? detail : '' }, gapColumns);
-    const text = kind === 'lookUpFailure' ? name : gapTexts[name] || name;
-    tr.name.append(element('span', { class: 'name', title: text }, text));
-    tr.detail.append(element('span', { class: 'name', title: detail }, detail));
+    tr.name.append(nameOf(kind === 'lookUpFailure' ? name : gapTexts[name] || name));
+    tr.detail.append(nameOf(detail));
     return tr;
   }, (tr, [, , , count]) => show(tr.count, countText(count), count));
   setText(gaps.hint, gaps.note);
@@ -1220,8 +1242,8 @@ function callBody(call) {
   const button = element('button', { type: 'button', 'aria-expanded': 'false' }, chevron(), clock.format(call.start));
   button.addEventListener('click', () => toggleRecord(body, button, call));
   tr.time.append(button);
-  for (const [key, text] of [['consumer', call.consumer], ['model', call.requestModel], ['operation', call.operation]]) {
-    tr[key].append(element('span', { class: 'name', title: text || 'unknown' }, text || unknown));
+  for (const key of ['consumer', 'model', 'operation']) {
+    tr[key].append(nameOf(call[dimensions[key].member] || unknown));
   }
   tr.outcome.append(outcome(call));
   const cost = amount(call.picodollars), estimate = call.estimated ? '~' : '';
@@ -1233,7 +1255,7 @@ function callBody(call) {
   return body;
 }
 
-const chevron = () => shape('svg', { class: 'chevron', viewBox: '0 0 10 10', width: 10, height: 10, 'aria-hidden': 'true' }, shape('path', { d: 'M3 1l4 4-4 4' }));
+const chevron = () => picture({ class: 'chevron', viewBox: '0 0 10 10', width: 10, height: 10 }, shape('path', { d: 'M3 1l4 4-4 4' }));
 
 // outcome returns the status, and how the call ended if it failed.
 function outcome(call) {

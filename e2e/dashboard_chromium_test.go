@@ -158,14 +158,14 @@ func TestDashboardInChromium(t *testing.T) {
 }
 
 func dashboardInChromium(t *testing.T, withRedis bool) {
-	var replacements []string
+	replacements := []string{"modelAliases:\n            fast: gpt-5-mini", "cache: {ttl: 10m}\n          modelAliases:\n            fast: gpt-5-mini"}
 	var redis *backends.Redis
 	if withRedis {
 		redis = startRedis(t)
-		replacements = []string{
-			"consumers: &teams", "redis: &redis {endpoints: [\"" + redis.Address + "\"]}\n          consumers: &teams",
+		replacements = append(replacements,
+			"consumers: &teams", "redis: &redis {endpoints: [\""+redis.Address+"\"]}\n          consumers: &teams",
 			"consumers: *teams", "redis: *redis\n          consumers: *teams",
-		}
+		)
 	}
 	g, b := startCompany(t, replacements...), startChromium(t)
 	page := open(t, b, g.URL+local.DashboardPath+"#range=start&by=consumer", desktop)
@@ -175,8 +175,10 @@ func dashboardInChromium(t *testing.T, withRedis bool) {
 	}
 	t.Logf("calls by team and status: %v", summary.Statuses)
 	callHostile(t, g)
+	callCached(t, g)
 
 	checkPageFigures(t, g, page, "consumer")
+	checkCachedConsumers(t, page)
 	if withRedis {
 		checkCounters(t, page, redis)
 		checkNothingElse(t, g, page)
@@ -217,7 +219,7 @@ window.figuresOfPage = () => {
   for (const table of document.querySelectorAll('[data-table]:not([hidden])')) {
     if (table.dataset.table === 'call' || table.closest('[hidden]')) { continue; }
     for (const row of table.querySelectorAll('tbody tr')) {
-      const key = ['row', row.dataset.gap || table.dataset.table, row.dataset.name, row.dataset.mode, row.dataset.unit, row.dataset.subject, row.dataset.model]
+      const key = ['row', row.dataset.gap || table.dataset.table, row.dataset.name, table.dataset.table === 'decision' ? row.dataset.badge : undefined, row.dataset.unit, row.dataset.subject, row.dataset.model]
         .filter((part) => part !== undefined).join('|');
       for (const cell of row.querySelectorAll('[data-column]')) { put(key + '|' + cell.dataset.column, cell.dataset.value); }
       const bar = row.querySelector('[data-bar]');
@@ -241,6 +243,7 @@ func checkPageFigures(t *testing.T, g *gateway.Gateway, page *browser.Page, by s
 		want = expectedFigures(families(t, g), by)
 		got = evaluate[map[string]string](t, page, "figuresOfPage()")
 		foldOthers(got, want)
+		foldCacheRows(got)
 		differs := differences(got, want)
 		if len(differs) == 0 {
 			break
@@ -354,6 +357,17 @@ func expectedFigures(all map[string]*dto.MetricFamily, by string) map[string]str
 		}
 	}
 	addQuotas(sums, all)
+	for _, metric := range all["chat_completion_cache_total"].GetMetric() {
+		column := cacheColumns[labelOf(metric, "chat_completion_cache_result")]
+		sums.add("figure "+column+" value", metric.GetCounter().GetValue())
+		sums.add("rows of cache "+column, metric.GetCounter().GetValue())
+		if column == "hits" {
+			sums.add("rows of cache bar", metric.GetCounter().GetValue())
+		}
+	}
+	if hits, asked := sums["figure hits value"], sums["figure hits value"]+sums["figure misses value"]; asked > 0 {
+		want["figure hitRate value"] = strconv.FormatFloat(float64(hits)/float64(asked), 'g', -1, 64)
+	}
 	for name, value := range sums {
 		if value == 0 && strings.HasPrefix(name, "row|dropped|") {
 			continue // no gap
@@ -365,6 +379,60 @@ func expectedFigures(all map[string]*dto.MetricFamily, by string) map[string]str
 	}
 	addQuantiles(want, all, by)
 	return want
+}
+
+// cacheColumns are the columns of a table of the page, by the results of caches.
+var cacheColumns = map[string]string{"hit": "hits", "miss": "misses", "bypass": "bypasses"}
+
+// foldCacheRows adds up the rows of the table of caches: the exposition has no models of caches, and no
+// consumers.
+func foldCacheRows(got map[string]string) {
+	sums := tally{}
+	for figure, value := range maps.Clone(got) {
+		if row, isCache := strings.CutPrefix(figure, "row|cache|"); isCache {
+			delete(got, figure)
+			if column := row[strings.LastIndex(row, "|")+1:]; column != "hitRate" {
+				count, _ := strconv.ParseFloat(value, 64)
+				sums.add("rows of cache "+column, count)
+			}
+		}
+	}
+	for name, sum := range sums {
+		got[name] = strconv.FormatInt(sum, 10)
+	}
+}
+
+// callCached makes calls of two teams that a cache serves, and some that it does not take.
+func callCached(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	const body = `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"When are you open?"}]}`
+	for _, call := range []struct {
+		team    traffic.Team
+		control string
+		want    string
+	}{
+		{traffic.Shop, "", "miss"}, {traffic.Shop, "", "hit"}, {traffic.Shop, "", "hit"}, {traffic.Shop, "", "hit"},
+		{traffic.Research, "", "miss"}, {traffic.Research, "", "hit"}, {traffic.Research, "", "hit"},
+		{traffic.Shop, "no-store", "bypass"}, {traffic.Research, "no-store", "bypass"},
+	} {
+		got := fetch(t, g.URL+local.CompanyPath+chatPath, body, map[string]string{"Authorization": "Bearer " + call.team.Key, "Cache-Control": call.control})
+		if result := got.header.Get("X-Ai-Cache"); got.status != http.StatusOK || result != call.want {
+			t.Fatalf("%s: status %d, X-Ai-Cache %q, want 200 and %q", call.team.Name, got.status, result, call.want)
+		}
+	}
+}
+
+// checkCachedConsumers compares the hits on a page by consumer with the calls of callCached: all others
+// differ from each other.
+func checkCachedConsumers(t *testing.T, page *browser.Page) {
+	t.Helper()
+	got := evaluate[map[string]string](t, page, `Object.fromEntries([...document.querySelectorAll('[data-table=cache] tbody tr')].map((row) =>
+  [row.dataset.name, ['hits', 'bypasses'].map((name) => row.querySelector('[data-column=' + name + ']').dataset.value).join(' ')]))`)
+	for name, want := range map[string]string{traffic.Shop.Name: "3 1", traffic.Research.Name: "2 1"} {
+		if got[name] != want {
+			t.Errorf("%s: hits and bypasses %q, want %q; all: %v", name, got[name], want, got)
+		}
+	}
 }
 
 // labelOf returns the value of a label.
@@ -415,7 +483,7 @@ func addCalls(sums tally, all map[string]*dto.MetricFamily, by string) {
 		put(metric, "calls", calls)
 		if ended := labelOf(metric, "error_type"); ended != "" {
 			put(metric, "failed", calls)
-			sums.add("row|error|"+ended+"|calls", calls)
+			sums.add("row|error|"+ended+"|count", calls)
 			sums.add("row|error|"+ended+"|bar", calls)
 		}
 	}
@@ -835,11 +903,11 @@ func checkPageIsLive(t *testing.T, g *gateway.Gateway, page *browser.Page) {
 func checkRepeatedStep(t *testing.T, page *browser.Page) {
 	t.Helper()
 	calls := evaluate[[]int](t, page, `(() => {
-  const calls = () => steps.flatMap(({ rows }) => rows).reduce((sum, row) => sum + row[1], 0);
+  const calls = () => steps.flatMap(({ rows }) => rows).reduce((sum, [, [calls]]) => sum + calls, 0);
   const last = steps.findLast(({ rows }) => rows.length > 0);
   const before = calls();
   takeStep({ start: last.start + 10000, lengthMs: 10000, rows: [] });
-  takeStep({ ...last, rows: last.rows.map((row) => [...row]) });
+  takeStep({ ...last, rows: last.rows.map(([id, values]) => [id, ...values]) });
   return [before, calls()];
 })()`)
 	if len(calls) != 2 || calls[0] == 0 || calls[0] != calls[1] {
