@@ -204,6 +204,9 @@ func cleanup(w *responseWriter) {
 	}
 	if w.announcesTrailers {
 		removeLogHeaders(w.ResponseWriter.Header())
+		if w.recording != nil {
+			w.ResponseWriter.Header()[cacheHeader] = []string{w.recording.result}
+		}
 	}
 	flushBuffered(w)
 }
