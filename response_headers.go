@@ -25,7 +25,7 @@ const (
 // accessLogHeaders are set by the middleware only: no provider writes into the access log.
 var accessLogHeaders = []string{
 	modelUsedHeader, policyHeader, inputTokensHeader, outputTokensHeader, firstChunkHeader, errorTypeHeader, attemptsHeader,
-	consumerNameHeader, groupNameHeader, costHeader, quotaHeader,
+	consumerNameHeader, groupNameHeader, costHeader, quotaHeader, cacheHeader,
 }
 
 // accessLogTrailers are the same headers under the names that a reverse proxy gives to a provider's

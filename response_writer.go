@@ -206,6 +206,9 @@ func cleanup(w *responseWriter) {
 	}
 	if w.announcesTrailers {
 		removeLogHeaders(w.ResponseWriter.Header())
+		if w.recording != nil {
+			w.ResponseWriter.Header()[cacheHeader] = []string{w.call.Cache}
+		}
 	}
 	if w.filtersUsage {
 		flushBuffered(w)
