@@ -89,11 +89,20 @@ func reportChannel(g *responseGuard, ch *textChannel, isLast bool) {
 	advanceTail(tail, end, g.rules.overlap)
 }
 
-// advanceTail moves what has been decided on, and keeps the end of that in view.
+// advanceTail moves what has been decided on, and notes whether that ends in an escape.
 func advanceTail(tail *textTail, end, overlap int) {
-	keepInView(tail, tail.text[:end], overlap)
-	tail.text = tail.text[end:]
+	moveTail(tail, tail.text, end, overlap)
 	tail.hasEscape = endsInEscape(tail.before)
+}
+
+// moveTail sets the text of a tail, of which what precedes end has been decided on: its end stays in view.
+func moveTail(tail *textTail, all string, end, overlap int) {
+	before := tail.before + all[:end]
+	if len(before) > overlap {
+		before = before[len(before)-overlap:]
+	}
+	tail.before = before
+	tail.text = all[end:]
 }
 
 // settlePieces takes the pieces that have been decided on out of a channel.

@@ -19,7 +19,10 @@ type guardedStream struct {
 	byKey    map[string]*textChannel
 	latest   map[string]*textChannel // by group: the one that had the latest piece
 	shapes   []*eventShape
-	passed   []byte // events that are sent with the next ones, before those of the queue
+	known    *eventShape // of the latest event; nil: it has none
+	steady   *eventShape // of the events of the one text that the stream goes on with; nil: events are inspected one by one
+	waiting  []byte      // events with that shape that wait, instead of the queue
+	passed   []byte      // events that have been decided on, before those that wait
 }
 
 // maxGuardChannels bounds the texts that a stream may have.
@@ -52,20 +55,31 @@ func guardEvents(g *responseGuard, chunk []byte) {
 			g.buffer = append([]byte(nil), events...)
 			break
 		}
-		isKnown, goesOn := guardKnownEvent(g, events[:length])
-		if !isKnown {
-			goesOn = guardEvent(g, append([]byte(nil), events[:length]...))
-		}
-		if !goesOn {
+		if !guardSteady(g, events[:length]) && !guardNext(g, append([]byte(nil), events[:length]...)) {
 			sendRest(g, events[length:])
 			return
 		}
 		events = events[length:]
 	}
 	if boundHeld(g) {
-		sendDecided(g)
+		sendPassed(g)
 	}
 	sendRest(g, nil)
+}
+
+// guardNext inspects the next event, and reports whether the stream continues.
+func guardNext(g *responseGuard, raw []byte) bool {
+	queueWaiting(g)
+	g.stream.known = nil
+	isKnown, goesOn := guardKnownEvent(g, raw)
+	if !isKnown {
+		goesOn = guardEvent(g, raw)
+	}
+	if goesOn {
+		passDecided(g)
+		findSteady(g)
+	}
+	return goesOn
 }
 
 // completeEvent returns the length of the event that a text begins with; 0: it is not complete.
@@ -83,18 +97,11 @@ func completeEvent(text []byte) int {
 // boundHeld reports whether what is held of a stream is no more than may be.
 func boundHeld(g *responseGuard) bool {
 	st := g.stream
-	if (len(st.queue) > 0 && heldBytes(g) > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
+	held := st.held + len(st.waiting)
+	if (held > 0 && held+len(g.buffer) > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
 		return blockUninspected(g)
 	}
 	return true
-}
-
-// heldBytes returns the bytes of the events of a queue that wait, and of the beginning of another one.
-func heldBytes(g *responseGuard) int {
-	if g.stream.queue[0].open == 0 {
-		return 0
-	}
-	return g.stream.held + len(g.buffer)
 }
 
 // guardEvent inspects an event, and reports whether the stream continues.
@@ -278,25 +285,29 @@ func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, piec
 	return true
 }
 
-// sendDecided sends the events up to the first one that has not been decided on.
-func sendDecided(g *responseGuard) {
+// passDecided passes the events of the queue up to the first one that has not been decided on.
+func passDecided(g *responseGuard) {
 	st := g.stream
-	chunk := st.passed
-	st.passed = nil
 	count := 0
 	for _, event := range st.queue {
 		if event.open > 0 {
 			break
 		}
-		chunk = append(chunk, textOfEvent(event)...)
+		st.passed = append(st.passed, textOfEvent(event)...)
 		st.held -= len(event.raw)
 		count++
 	}
 	if count > 0 {
 		st.queue = append([]*heldEvent(nil), st.queue[count:]...)
 	}
-	if len(chunk) > 0 {
-		sendInspected(g, chunk)
+}
+
+// sendPassed sends the events that have been decided on.
+func sendPassed(g *responseGuard) {
+	passed := g.stream.passed
+	g.stream.passed = nil
+	if len(passed) > 0 {
+		sendInspected(g, passed)
 	}
 }
 
