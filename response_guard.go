@@ -145,7 +145,7 @@ func (g *responseGuard) WriteHeader(status int) {
 // beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
 func beginGuardedStream(g *responseGuard, array bool) {
 	g.form = guardsEvents
-	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string]*textChannel{}}
+	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string][]*textChannel{}}
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
@@ -270,7 +270,7 @@ func endGuardedStream(g *responseGuard) {
 		g.buffer = nil
 		isOpen = guardEvent(g, rest)
 	}
-	if isOpen && g.form == guardsEvents && endChannels(g, "", "") {
+	if isOpen && g.form == guardsEvents && endChannels(g) {
 		passDecided(g)
 		sendPassed(g)
 	}
