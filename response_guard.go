@@ -145,7 +145,7 @@ func (g *responseGuard) WriteHeader(status int) {
 // beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
 func beginGuardedStream(g *responseGuard, array bool) {
 	g.form = guardsEvents
-	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string]*textChannel{}}
+	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string][]*textChannel{}}
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
@@ -156,6 +156,13 @@ func (g *responseGuard) Write(chunk []byte) (int, error) {
 	}
 	if g.decoder != nil {
 		return g.decoder.write(chunk)
+	}
+	if st := g.stream; st != nil && len(g.buffer) == 0 && guardSteady(g, chunk) {
+		if len(st.passed) > 0 {
+			sendInspected(g, st.passed)
+			st.passed = nil
+		}
+		return len(chunk), g.err
 	}
 	guardChunk(g, chunk)
 	return len(chunk), g.err
@@ -170,7 +177,7 @@ func guardChunk(g *responseGuard, chunk []byte) {
 	case guardsEvents:
 		if g.stream.array {
 			guardElements(g, chunk, false)
-		} else if !guardKnownEvents(g, chunk) {
+		} else {
 			guardEvents(g, chunk)
 		}
 	case guardsUnknown:
@@ -256,14 +263,16 @@ func endGuard(g *responseGuard, isWhole bool) {
 // endGuardedStream decides on all that is held of a stream that has ended.
 func endGuardedStream(g *responseGuard) {
 	isOpen := true
+	queueWaiting(g)
 	if g.stream.array {
 		guardElements(g, nil, true)
 	} else if rest := g.buffer; len(rest) > 0 {
 		g.buffer = nil
 		isOpen = guardEvent(g, rest)
 	}
-	if isOpen && g.form == guardsEvents && endChannels(g, "", "") {
-		sendDecided(g)
+	if isOpen && g.form == guardsEvents && endChannels(g) {
+		passDecided(g)
+		sendPassed(g)
 	}
 	sendRest(g, nil)
 }
@@ -305,8 +314,9 @@ func sendRest(g *responseGuard, rest []byte) {
 	}
 	var all []byte
 	if st := g.stream; st != nil {
-		all = st.passed
+		all = append(st.passed, st.waiting...)
 		st.passed = nil
+		st.waiting = nil
 		for _, event := range st.queue {
 			all = append(all, event.raw...)
 		}

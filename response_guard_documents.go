@@ -132,7 +132,8 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 			sendRest(g, nil)
 			return
 		}
-		sendDecided(g)
+		passDecided(g)
+		sendPassed(g)
 	}
 	if last && len(g.buffer) > 0 && g.form == guardsEvents {
 		endElements(g)

@@ -2,8 +2,10 @@ package chatcompletion
 
 import (
 	"bytes"
+	"encoding/json"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // eventShape is what the events of one text have in common: all but the piece of the text, and numbers and
@@ -24,8 +26,9 @@ const maxShapes = 4
 const maxShapeBytes = 2 << 10
 
 // variedParts matches the parts of an event that differ from event to event, beside the piece: numbers of
-// the events, counts of tokens, and characters that hide the length of the piece.
-var variedParts = regexp.MustCompile(`("(?:sequence_number|created|created_at|[a-zA-Z]*TokenCount|tokenCount|[a-z]+_tokens)": ?)[0-9]+|("` + noiseName + `": ?")[A-Za-z0-9_-]*"`)
+// the events, counts of tokens, and characters that hide the length of the piece. They are too short for most
+// of what rules match.
+var variedParts = regexp.MustCompile(`("(?:sequence_number|created|created_at|[a-zA-Z]*TokenCount|tokenCount|[a-z]+_tokens)": ?)[0-9]{1,12}|("` + noiseName + `": ?")[A-Za-z0-9_-]{0,16}"`)
 
 // noiseName is the member that hides the length of a piece: it is no text.
 const noiseName = "obfuscation"
@@ -46,6 +49,7 @@ func addShape(g *responseGuard, event *heldEvent, piece *guardedString, ch *text
 		}
 	}
 	g.stream.shapes = shapes
+	g.stream.known = s
 }
 
 // newShape returns the shape of an event with a piece between two offsets.
@@ -54,10 +58,10 @@ func newShape(raw []byte, from, to int) *eventShape {
 	var pattern strings.Builder
 	isPlaced := false
 	for _, place := range variedParts.FindAllSubmatchIndex(raw, -1) {
-		varied := "[0-9]+"
+		varied := "[0-9]{1,12}"
 		first, last := place[3], place[1]
 		if place[4] >= 0 {
-			varied = "[A-Za-z0-9_-]*"
+			varied = "[A-Za-z0-9_-]{0,16}"
 			first = place[5]
 			last--
 		}
@@ -108,72 +112,166 @@ func pieceIn(s *eventShape, event []byte) (int, int) {
 	return first + place[2], first + place[3]
 }
 
-// guardKnownEvents takes a chunk that consists of events of one known shape, and reports whether it does.
-// However many they are, they are inspected at once, unless something may match.
-func guardKnownEvents(g *responseGuard, chunk []byte) bool {
+// specialCharacters end a JSON string, begin an escape in it, or end a line.
+const specialCharacters = "\"\\\r\n"
+
+// guardSteady inspects whole events that continue the one text that the stream goes on with. It reports
+// whether the chunk has nothing else, and no rule that is enforced matches so far: then it is passed, or waits
+// since a match may begin in it. However many the events are, they are inspected at once. What is rare has
+// functions of its own, since each call of a function costs more in Yaegi the longer the function is.
+func guardSteady(g *responseGuard, chunk []byte) bool {
+	s := g.stream.steady
+	if s == nil {
+		return false
+	}
+	inner, isShaped := bytes.CutPrefix(chunk, s.before)
+	if isShaped {
+		inner, isShaped = bytes.CutSuffix(inner, s.after)
+	}
+	if !isShaped {
+		return false
+	}
+	text := string(inner)
+	if s.differs != nil {
+		found := s.differs.FindStringSubmatch(text)
+		if found == nil {
+			return false
+		}
+		text = found[1]
+	}
+	lastBytes := 0
+	if strings.ContainsAny(text, specialCharacters) {
+		if text, lastBytes = joinedPieces(s, text); lastBytes < 0 {
+			return false
+		}
+	}
+	if g.rules.enforced == nil {
+		g.stream.passed = append(g.stream.passed, chunk...)
+	} else if !continueText(g, chunk, text, lastBytes) {
+		return false
+	}
+	if g.rules.reported != nil {
+		s.channel.reported.text += text
+		reportChannel(g, s.channel, false)
+	}
+	return true
+}
+
+// joinedPieces returns the text of what is between the beginning of the first piece and the end of the last
+// one, and the length of the last one; 0: there is one; below 0: it takes more to find out.
+func joinedPieces(s *eventShape, text string) (string, int) {
+	if strings.IndexByte(text, '\\') >= 0 {
+		decoded := ""
+		if !utf8.ValidString(text) || json.Unmarshal([]byte(`"`+text+`"`), &decoded) != nil || strings.IndexByte(decoded, '\\') >= 0 {
+			return "", -1
+		}
+		return decoded, 0
+	}
+	pieces := strings.Split(text, string(s.between))
+	text = strings.Join(pieces, "")
+	if strings.ContainsAny(text, specialCharacters) {
+		return "", -1
+	}
+	return text, len(pieces[len(pieces)-1])
+}
+
+// continueText passes events whose pieces are a text, if nothing matches and no match begins in it, or has
+// them wait, and reports whether it could. lastBytes is the length of the last piece of several; 0: there is
+// one.
+func continueText(g *responseGuard, chunk []byte, text string, lastBytes int) bool {
+	st, rules := g.stream, g.rules
+	tail := &st.steady.channel.enforced
+	all := tail.text + text
+	if end := plainEnd(rules.enforced.patterns, tail.before, all); end < len(all) || tail.hasEscape {
+		return holdText(g, chunk, all, end, lastBytes)
+	}
+	if st.waiting != nil {
+		st.passed = append(st.passed, st.waiting...)
+		st.waiting = nil
+	}
+	st.passed = append(st.passed, chunk...)
+	all = tail.before + all
+	if len(all) > rules.overlap {
+		all = all[len(all)-rules.overlap:]
+	}
+	tail.before = all // moveTail inlined
+	tail.text = ""
+	return true
+}
+
+// holdText is continueText for a text of which nothing is certain from end on: the last event waits, or all.
+func holdText(g *responseGuard, chunk []byte, all string, end, lastBytes int) bool {
+	st, rules := g.stream, g.rules
+	tail := &st.steady.channel.enforced
+	last, lastText := 0, len(tail.text) // where the last event begins, and its piece
+	if lastBytes > 0 {
+		last = len(chunk) - lastBytes - len(st.steady.between)
+		lastText = len(all) - lastBytes
+	}
+	switch {
+	case end < 0 || tail.hasEscape || len(all)-end > rules.window:
+		return false
+	case end >= lastText:
+		st.passed = append(append(st.passed, st.waiting...), chunk[:last]...)
+		st.waiting = append([]byte(nil), chunk[last:]...)
+	case end == 0 && len(st.waiting)+len(chunk) <= rules.maxHold:
+		st.waiting = append(st.waiting, chunk...)
+	default:
+		return false
+	}
+	moveTail(tail, all, end, rules.overlap)
+	return true
+}
+
+// findSteady looks whether the stream goes on with one text, of which at most the last event waits.
+func findSteady(g *responseGuard) {
 	st := g.stream
-	if len(g.buffer) > 0 || len(st.shapes) == 0 || len(st.queue) > 0 {
-		return false
+	s := st.known
+	if s == nil || isFollowed(st, s.channel) {
+		return
 	}
-	s := st.shapes[0]
-	if s.differs != nil || !bytes.HasPrefix(chunk, s.before) || !bytes.HasSuffix(chunk, s.after) || len(chunk) < len(s.between) {
-		return false
+	if len(st.queue) == 0 {
+		st.steady = s
+		return
 	}
-	ch := s.channel
-	text := string(bytes.ReplaceAll(chunk[len(s.before):len(chunk)-len(s.after)], s.between, nil))
-	if strings.ContainsAny(text, "\"\\\n\r") || (ch.group != "" && st.latest[ch.group] != ch) {
-		return false
+	event, pieces := st.queue[0], s.channel.pieces
+	if len(st.queue) > 1 || len(pieces) != 1 || pieces[0].event != event || event.open != 1 || event.edits != nil || event.nulls != nil || event.plain != nil {
+		return
 	}
-	if !passesBoth(g, ch, text) {
-		return false
+	if from, _ := pieceIn(s, event.raw); from < 0 {
+		return
 	}
-	sendInspected(g, chunk)
-	return true
+	st.steady = s
+	st.waiting = event.raw
+	st.queue = nil
+	st.held = 0
+	s.channel.pieces = nil
 }
 
-// passesBoth reports whether no rule may match in a text that a channel continues with, and moves on if so.
-func passesBoth(g *responseGuard, ch *textChannel, text string) bool {
-	rules := g.rules
-	if rules.enforced != nil && !passes(rules.enforced, &ch.enforced, text) {
-		return false
+// queueWaiting ends that the stream goes on with one text: what waits gets its place in the queue.
+func queueWaiting(g *responseGuard) {
+	st := g.stream
+	s, waiting := st.steady, st.waiting
+	st.steady = nil
+	st.waiting = nil
+	if waiting == nil {
+		return
 	}
-	if rules.reported != nil && !passes(rules.reported, &ch.reported, text) {
-		return false
+	ch, length := s.channel, 0
+	for len(waiting) > 0 {
+		event := &heldEvent{raw: waiting[:completeEvent(waiting)], open: 1}
+		waiting = waiting[len(event.raw):]
+		from, to := pieceIn(s, event.raw)
+		decoded := decodeEscapes(string(event.raw[from:to]))
+		value := guardedString{text: decoded.text, as: decoded, name: s.name, from: from, to: to}
+		ch.pieces = append(ch.pieces, &textPiece{event: event, value: value, at: length})
+		length += len(decoded.text)
+		st.queue = append(st.queue, event)
+		st.held += len(event.raw)
 	}
-	if rules.enforced != nil {
-		keepInView(&ch.enforced, text, rules.overlap)
+	for _, piece := range ch.pieces {
+		piece.at += len(ch.enforced.text) - length
 	}
-	if rules.reported != nil {
-		keepInView(&ch.reported, text, rules.overlap)
-	}
-	return true
-}
-
-// passes reports whether no rule may match in a text without escapes that follows another one, and that
-// no match begins in it.
-func passes(rules *streamRules, tail *textTail, text string) bool {
-	if tail.text != "" || tail.hasEscape {
-		return false
-	}
-	p := rules.patterns
-	start := len(tail.before)
-	view := tail.before + text
-	if start > 0 {
-		start-- // what is required before a match concerns ASCII only
-	}
-	if p.heads != nil && !p.heads.MatchString(view[start:]) {
-		return true
-	}
-	return p.open.FindStringIndex(view[start:])[0] == len(view)-start
-}
-
-// keepInView adds a text to what has been decided on, and keeps the end of that in view.
-func keepInView(tail *textTail, text string, overlap int) {
-	before := tail.before + text
-	if len(before) > overlap {
-		before = before[len(before)-overlap:]
-	}
-	tail.before = before
 }
 
 // guardKnownEvent inspects an event that has a known shape, and reports whether it has one, and whether the
@@ -185,8 +283,7 @@ func guardKnownEvent(g *responseGuard, raw []byte) (isKnown, goesOn bool) {
 		if from < 0 {
 			continue
 		}
-		ch := s.channel
-		if ch.group != "" && st.latest[ch.group] != ch {
+		if isFollowed(st, s.channel) {
 			return false, true
 		}
 		return guardPiece(g, s, raw, from, to)
@@ -196,79 +293,18 @@ func guardKnownEvent(g *responseGuard, raw []byte) (isKnown, goesOn bool) {
 
 // guardPiece inspects an event of which nothing but a piece of a text is new.
 func guardPiece(g *responseGuard, s *eventShape, raw []byte, from, to int) (isKnown, goesOn bool) {
-	st := g.stream
 	text := string(raw[from:to])
-	hasSpecial := strings.ContainsAny(text, "\\\"\n")
-	switch {
-	case hasSpecial && s.differs == nil && isCutByQuote(text):
-		return false, true
-	case hasSpecial:
-	case g.rules.reported == nil && guardPlainPiece(g, s, raw, text, from, to):
-		return true, true
-	case g.rules.reported != nil && len(st.queue) == 0 && passesBoth(g, s.channel, text):
-		st.passed = append(st.passed, raw...)
-		return true, true
-	}
-	if text == "" {
+	if text == "" || (s.differs == nil && isCutByQuote(text)) {
 		return false, true
 	}
-	event := &heldEvent{raw: append([]byte(nil), raw...)}
+	st := g.stream
+	st.known = s
+	event := &heldEvent{raw: raw}
 	st.queue = append(st.queue, event)
 	st.held += len(raw)
 	decoded := decodeEscapes(text)
 	addPiece(g, s.channel, event, &guardedString{text: decoded.text, as: decoded, name: s.name, from: from, to: to})
 	return true, decideChannel(g, s.channel, false)
-}
-
-// guardPlainPiece is guardPiece for a piece without escapes where no rule only reports. It reports whether
-// nothing has matched so far: then the event is sent, or held because a match may begin in it.
-func guardPlainPiece(g *responseGuard, s *eventShape, raw []byte, text string, from, to int) bool {
-	st, ch := g.stream, s.channel
-	tail := &ch.enforced
-	begin := len(tail.text)
-	all := tail.text + text
-	end := certainEnd(g.rules.enforced, tail, all)
-	if end < 0 || len(all)-end > g.rules.window {
-		return false
-	}
-	if end == len(all) && begin == 0 && len(st.queue) == 0 {
-		keepInView(tail, text, g.rules.overlap)
-		st.passed = append(st.passed, raw...)
-		return true
-	}
-	event := &heldEvent{raw: append([]byte(nil), raw...), open: 1}
-	st.queue = append(st.queue, event)
-	st.held += len(raw)
-	ch.pieces = append(ch.pieces, &textPiece{event: event, value: guardedString{text: text, as: &unescapedText{text: text}, from: from, to: to}, at: begin})
-	tail.text = all
-	if end > 0 {
-		keepInView(tail, all[:end], g.rules.overlap)
-		tail.text = all[end:]
-		settlePieces(ch, end)
-	}
-	return true
-}
-
-// certainEnd returns up to where no rule matches in a text without escapes that follows what is in view, and
-// no match begins that ends in what follows; below 0: it takes more to find out.
-func certainEnd(rules *streamRules, tail *textTail, text string) int {
-	if tail.hasEscape || strings.IndexByte(text, '\\') >= 0 {
-		return -1
-	}
-	p := rules.patterns
-	begin := 0
-	if last := len(tail.before) - 1; last >= 0 {
-		text = tail.before[last:] + text
-		begin = 1
-	}
-	if p.heads != nil && !p.heads.MatchString(text) {
-		return len(text) - begin
-	}
-	place := p.open.FindStringIndex(text)
-	if place[1] < len(text) {
-		return -1
-	}
-	return place[0] - begin // below 0 if it is in what has been decided on
 }
 
 // quoteInText matches what ends a string of JSON, or cannot be in one.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A stream shows a text in pieces. Whether a match begins in what has arrived and may end in what has not
@@ -16,39 +18,112 @@ const prefixesMaxBytes = 256 << 10
 
 var errPrefixes = errors.New("is too complex for streams: use fewer nested repetitions")
 
-// streamPatterns are what streams need of rules.
+// streamPatterns are what streams need of rules. An open pattern matches the first place where a match of its
+// rules begins, or may begin that ends in what follows.
 type streamPatterns struct {
-	heads *regexp.Regexp   // matches where a match may begin, by its first characters; nil: anywhere
-	open  *regexp.Regexp   // matches the first place where a match begins, or may begin that ends in what follows
-	ends  *regexp.Regexp   // the same without complete matches, after one character, which is not of the place
-	exact []*regexp.Regexp // the patterns of the rules, after one character, which is not of the place
+	beginnings *strings.Replacer // marks where matches of the rules of open may begin; nil: there are no such rules
+	open       *regexp.Regexp
+	anywhere   []*regexp.Regexp // open patterns of the rules whose matches may begin with nearly any character
+	ends       *regexp.Regexp   // the open pattern of all rules without complete matches, after one character, which is not of the place
+	exact      []*regexp.Regexp // the patterns of the rules, after one character, which is not of the place
 }
 
 // newStreamPatterns returns what streams need of rules.
 func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 	p := &streamPatterns{}
-	var patterns []string
+	var all, marked, marks, otherMarks []string
 	for _, r := range rules {
 		pattern := r.pattern.String()
 		exact, err := regexp.Compile(afterOne(pattern))
 		if err != nil {
 			return nil, errPrefixes
 		}
-		patterns = append(patterns, pattern)
+		all = append(all, pattern)
 		p.exact = append(p.exact, exact)
+		if certain, others := marksOf(pattern); others != nil {
+			marked = append(marked, pattern)
+			marks = append(marks, certain...)
+			otherMarks = append(otherMarks, others...)
+			continue
+		}
+		open, err := newOpenPattern([]string{pattern})
+		if err != nil {
+			return nil, err
+		}
+		p.anywhere = append(p.anywhere, open)
 	}
-	text, err := openPrefixes(patterns)
+	text, err := openPrefixes(all)
 	if err != nil {
 		return nil, err
-	}
-	if p.open, err = regexp.Compile(text + "|" + strings.Join(patterns, "|")); err != nil {
-		return nil, errPrefixes
 	}
 	if p.ends, err = regexp.Compile(afterOne(text)); err != nil {
 		return nil, errPrefixes
 	}
-	p.heads = newHeadPattern(patterns)
-	return p, nil
+	if marked != nil {
+		p.beginnings = strings.NewReplacer(append(marks, otherMarks...)...)
+		p.open, err = newOpenPattern(marked)
+	}
+	return p, err
+}
+
+// newOpenPattern returns the open pattern of the rules with some patterns.
+func newOpenPattern(patterns []string) (*regexp.Regexp, error) {
+	text, err := openPrefixes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	open, err := regexp.Compile(text + "|" + strings.Join(patterns, "|"))
+	if err != nil {
+		return nil, errPrefixes
+	}
+	return open, nil
+}
+
+// plainEnd returns up to where no rule matches in a text without escapes that follows another one, and no
+// match begins that ends in what follows; below 0: it takes more to find out.
+func plainEnd(p *streamPatterns, before, text string) int {
+	begin := 0
+	if last := len(before) - 1; last >= 0 {
+		text = before[last:] + text // what is required before a match concerns ASCII only
+		begin = 1
+	}
+	end := len(text)
+	if p.beginnings != nil {
+		marked := p.beginnings.Replace(digitReplacer.Replace(text) + endOfText)
+		if at := strings.IndexAny(marked, openMark+mayMark); at >= 0 {
+			if end = at; marked[at] == mayMark[0] {
+				end = searchFrom(p.open, text, at)
+			}
+		}
+	}
+	if p.anywhere != nil {
+		end = searchAnywhere(p.anywhere, text, end)
+	}
+	return end - begin // below 0 if it is in what has been decided on, too
+}
+
+// searchFrom returns the open place that a pattern finds in a text, in which no match begins before a place;
+// below 0: there may be a complete match.
+func searchFrom(open *regexp.Regexp, text string, from int) int {
+	if from > 0 {
+		from--
+	}
+	place := open.FindStringIndex(text[from:])
+	if from+place[1] < len(text) {
+		return -1
+	}
+	return from + place[0]
+}
+
+// searchAnywhere returns the first open place that patterns find, or the one that is known; below 0: there may
+// be a complete match.
+func searchAnywhere(patterns []*regexp.Regexp, text string, known int) int {
+	for _, open := range patterns {
+		if place := searchFrom(open, text, 0); place < known {
+			known = place
+		}
+	}
+	return known
 }
 
 // afterOne returns an expression whose group is the first match of another one after the first character
@@ -73,20 +148,20 @@ func openPrefixes(patterns []string) (string, error) {
 		}
 		all = append(all, one)
 	}
-	return "(?:" + strings.Join(all, "|") + `)\z`, nil
+	return optional(strings.Join(all, "|")) + `\z`, nil
 }
 
-// prefixes returns an expression for all prefixes of the matches of another one, the empty one among them.
+// prefixes returns an expression that, made optional, matches all prefixes of the matches of another one.
 func prefixes(re *syntax.Regexp) string {
 	switch re.Op {
 	case syntax.OpLiteral:
 		return runePrefixes(re.Rune, re.Flags)
 	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return openEnded(re) + "?"
+		return openEnded(re)
 	case syntax.OpCapture, syntax.OpQuest:
 		return prefixes(re.Sub[0])
 	case syntax.OpStar, syntax.OpPlus:
-		return grouped(openEnded(re.Sub[0]) + "*" + prefixes(re.Sub[0]))
+		return openEnded(re.Sub[0]) + "*" + optional(prefixes(re.Sub[0]))
 	case syntax.OpRepeat:
 		return repeatPrefixes(re)
 	case syntax.OpConcat:
@@ -106,27 +181,51 @@ func grouped(text string) string {
 	return "(?:" + text + ")"
 }
 
+func optional(text string) string {
+	return grouped(text) + "?"
+}
+
+// maxNestedPrefixes bounds how deep prefixes are nested character by character.
+const maxNestedPrefixes = 16
+
 // concatPrefixes returns the prefixes of a sequence: those of its first half, or that and those of the
 // second one. Halves keep the nesting low.
 func concatPrefixes(subs []*syntax.Regexp) string {
 	if len(subs) == 1 {
 		return prefixes(subs[0])
 	}
+	if isCharacter(subs[0]) && len(subs) <= maxNestedPrefixes {
+		return openEnded(subs[0]) + optional(concatPrefixes(subs[1:]))
+	}
 	half := len(subs) / 2
 	first := ""
 	for _, sub := range subs[:half] {
 		first += openEnded(sub)
 	}
-	return grouped(first + concatPrefixes(subs[half:]) + "|" + concatPrefixes(subs[:half]))
+	return grouped(first + optional(concatPrefixes(subs[half:])) + "|" + concatPrefixes(subs[:half]))
+}
+
+// isCharacter reports whether an expression matches one character, whose only prefix is itself.
+func isCharacter(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return len(re.Rune) == 1
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return true
+	}
+	return false
 }
 
 // runePrefixes is concatPrefixes for a literal.
 func runePrefixes(runes []rune, flags syntax.Flags) string {
-	half := len(runes) / 2
-	if half == 0 {
-		return literal(runes, flags) + "?"
+	if len(runes) == 1 {
+		return literal(runes, flags)
 	}
-	return grouped(literal(runes[:half], flags) + runePrefixes(runes[half:], flags) + "|" + runePrefixes(runes[:half], flags))
+	if len(runes) <= maxNestedPrefixes {
+		return literal(runes[:1], flags) + optional(runePrefixes(runes[1:], flags))
+	}
+	half := len(runes) / 2
+	return grouped(literal(runes[:half], flags) + optional(runePrefixes(runes[half:], flags)) + "|" + runePrefixes(runes[:half], flags))
 }
 
 func literal(runes []rune, flags syntax.Flags) string {
@@ -145,7 +244,7 @@ func repeatPrefixes(re *syntax.Regexp) string {
 	if re.Max < 0 {
 		before.Max = -1
 	}
-	return grouped(openEnded(&before) + prefixes(re.Sub[0]))
+	return openEnded(&before) + optional(prefixes(re.Sub[0]))
 }
 
 // openEnded returns an expression in which assertions about what follows hold at the end of the text.
@@ -171,148 +270,180 @@ func withOpenAssertions(re *syntax.Regexp) *syntax.Regexp {
 	return own
 }
 
-// Bounds of the expression that tells quickly that no match begins in a text.
+// Bounds of the beginnings of matches that are looked for before an open pattern is.
 const (
-	headCharacters = 3
-	maxHeads       = 200
+	beginningCharacters = 3
+	maxBeginnings       = 400
+	maxClassCharacters  = 64
 )
 
-// head is what matches of an expression may begin with: an expression for each of the first characters.
-type head struct {
-	characters []string
-	before     string // an assertion before the first one
-	isCut      bool   // anything may follow
+// What follows a text in which beginnings are replaced, and what replaces them. None of it can be in a JSON
+// string as it is; where it is in other texts, these are held or searched without need.
+const (
+	endOfText = "\x00"
+	openMark  = "\x01" // a match begins, so far as the text goes, which ends here
+	mayMark   = "\x02" // a match may begin
+)
+
+// digitReplacer replaces digits by zeros.
+var digitReplacer = strings.NewReplacer("1", "0", "2", "0", "3", "0", "4", "0", "5", "0", "6", "0", "7", "0", "8", "0", "9", "0")
+
+// beginning is what a match may begin with, with zeros for digits.
+type beginning struct {
+	text    string
+	isCut   bool // anything may follow
+	isVague bool // not every text with it begins like a match: there are assertions, or only some of the digits
 }
 
-// newHeadPattern returns an expression that matches where a match of one of several expressions may begin:
-// by its first characters, so far as they have arrived. It is a fraction of an open pattern; nil: they
-// may begin anywhere, or there would be too many.
-func newHeadPattern(patterns []string) *regexp.Regexp {
-	var all []string
-	for _, pattern := range patterns {
-		parsed, err := syntax.Parse(pattern, syntax.Perl)
-		if err != nil {
-			return nil
-		}
-		heads := headsOf(parsed)
-		if len(heads)+len(all) > maxHeads {
-			return nil
-		}
-		for _, h := range heads {
-			if len(h.characters) == 0 {
-				return nil
-			}
-			all = append(all, headText(h))
-		}
-	}
-	compiled, err := regexp.Compile(strings.Join(all, "|"))
+// marksOf returns the pairs for a replacer that marks where matches of an expression may begin, so far as
+// their first characters have arrived: first those whose mark counts if the same has two. They are nil if
+// matches may begin with nearly anything.
+func marksOf(pattern string) ([]string, []string) {
+	var certain, others []string
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return compiled
+	for _, b := range beginningsOf(parsed) {
+		characters := []rune(b.text)
+		if len(characters) == 0 || (b.isCut && len(characters) == 1 && unicode.IsLetter(characters[0])) {
+			return nil, nil
+		}
+		others = append(others, b.text, mayMark)
+		for i := 1; i < len(characters); i++ {
+			open := string(characters[:i]) + endOfText
+			if b.isVague {
+				others = append(others, open, mayMark)
+			} else {
+				certain = append(certain, open, openMark)
+			}
+		}
+	}
+	return certain, others
 }
 
-// headText returns the expression for a head, which may be cut off by the end of the text.
-func headText(h head) string {
-	last := len(h.characters) - 1
-	text := h.characters[last]
-	for i := last - 1; i >= 0; i-- {
-		text = h.characters[i] + `(?:\z|` + text + ")"
-	}
-	return h.before + text
-}
+// anyBeginning is what matches begin with that may begin with nearly anything.
+var anyBeginning = []beginning{{isCut: true}}
 
-// headsOf returns what the matches of an expression may begin with.
-func headsOf(re *syntax.Regexp) []head {
+// beginningsOf returns what the matches of an expression may begin with. Assertions are taken to hold.
+func beginningsOf(re *syntax.Regexp) []beginning {
 	switch re.Op {
 	case syntax.OpLiteral:
-		h := head{}
-		for i, r := range re.Rune {
-			if i == headCharacters {
-				break
-			}
-			h.characters = append(h.characters, literal([]rune{r}, re.Flags))
-		}
-		return []head{h}
-	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return []head{{characters: []string{re.String()}}}
+		return beginningsOfLiteral(re)
+	case syntax.OpCharClass:
+		return beginningsOfClass(re.Rune)
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return anyBeginning
+	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return []beginning{{isVague: true}}
 	case syntax.OpCapture:
-		return headsOf(re.Sub[0])
-	case syntax.OpStar, syntax.OpQuest:
-		return append([]head{{}}, cutHeads(headsOf(re.Sub[0]), re.Op == syntax.OpStar)...)
+		return beginningsOf(re.Sub[0])
+	case syntax.OpQuest:
+		return append([]beginning{{}}, beginningsOf(re.Sub[0])...)
+	case syntax.OpStar:
+		return append([]beginning{{}}, cutBeginnings(beginningsOf(re.Sub[0]))...)
 	case syntax.OpPlus:
-		return cutHeads(headsOf(re.Sub[0]), true)
+		return cutBeginnings(beginningsOf(re.Sub[0]))
 	case syntax.OpRepeat:
-		return headsOfRepeat(re)
+		return beginningsOfRepeat(re)
 	case syntax.OpConcat:
-		return headsOfSequence(re.Sub)
-	case syntax.OpAlternate:
-		var all []head
+		all := []beginning{{}}
 		for _, sub := range re.Sub {
-			if all = append(all, headsOf(sub)...); len(all) > maxHeads {
-				break
+			all = continuedBeginnings(all, beginningsOf(sub))
+		}
+		return all
+	case syntax.OpAlternate:
+		var all []beginning
+		for _, sub := range re.Sub {
+			if all = append(all, beginningsOf(sub)...); len(all) > maxBeginnings {
+				return anyBeginning
 			}
 		}
 		return all
-	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
-		return []head{{before: openEnded(re)}}
 	}
-	return []head{{}}
+	return []beginning{{}}
 }
 
-// cutHeads returns heads after which anything may follow, if isCut is set.
-func cutHeads(heads []head, isCut bool) []head {
-	var cut []head
-	for _, h := range heads {
-		h.isCut = h.isCut || isCut
-		cut = append(cut, h)
+// beginningsOfLiteral returns what a literal begins with, in each case if it may have any.
+func beginningsOfLiteral(re *syntax.Regexp) []beginning {
+	all := []beginning{{}}
+	for i := 0; i < len(re.Rune) && i < beginningCharacters; i++ {
+		class := []rune{re.Rune[i], re.Rune[i]}
+		if re.Flags&syntax.FoldCase != 0 {
+			for r := unicode.SimpleFold(re.Rune[i]); r != re.Rune[i]; r = unicode.SimpleFold(r) {
+				class = append(class, r, r)
+			}
+		}
+		all = continuedBeginnings(all, beginningsOfClass(class))
+	}
+	return all
+}
+
+// beginningsOfClass returns the characters of a class, with a zero for digits. The class consists of pairs of
+// the first and the last character of a range.
+func beginningsOfClass(class []rune) []beginning {
+	var all []beginning
+	digitCount := 0
+	for i := 0; i < len(class); i += 2 {
+		if class[i+1]-class[i] > maxClassCharacters {
+			return anyBeginning
+		}
+		for r := class[i]; r <= class[i+1]; r++ {
+			if r >= '0' && r <= '9' {
+				digitCount++
+				continue
+			}
+			all = append(all, beginning{text: string(r)})
+		}
+		if len(all) > maxClassCharacters {
+			return anyBeginning
+		}
+	}
+	if digitCount > 0 {
+		all = append(all, beginning{text: "0", isVague: digitCount < 10})
+	}
+	return all
+}
+
+func beginningsOfRepeat(re *syntax.Regexp) []beginning {
+	one := beginningsOf(re.Sub[0])
+	if re.Min == 0 {
+		return append([]beginning{{}}, cutBeginnings(one)...)
+	}
+	all := []beginning{{}}
+	for i := 0; i < re.Min && i < beginningCharacters; i++ {
+		all = continuedBeginnings(all, one)
+	}
+	if re.Max != re.Min {
+		return cutBeginnings(all)
+	}
+	return all
+}
+
+// cutBeginnings returns beginnings after which anything may follow.
+func cutBeginnings(all []beginning) []beginning {
+	var cut []beginning
+	for _, b := range all {
+		cut = append(cut, beginning{b.text, true, b.isVague})
 	}
 	return cut
 }
 
-func headsOfRepeat(re *syntax.Regexp) []head {
-	if re.Min == 0 {
-		return append([]head{{}}, cutHeads(headsOf(re.Sub[0]), true)...)
-	}
-	var subs []*syntax.Regexp
-	for i := 0; i < re.Min && i < headCharacters; i++ {
-		subs = append(subs, re.Sub[0])
-	}
-	return cutHeads(headsOfSequence(subs), re.Max != re.Min || re.Min > headCharacters)
-}
-
-// headsOfSequence returns each head of the first expression, continued by each of those that follow while
-// characters are wanted.
-func headsOfSequence(subs []*syntax.Regexp) []head {
-	heads := []head{{}}
-	for _, sub := range subs {
-		next := headsOf(sub)
-		var longer []head
-		for _, h := range heads {
-			if h.isCut || len(h.characters) >= headCharacters {
-				longer = append(longer, h)
-				continue
-			}
-			for _, n := range next {
-				longer = append(longer, continuedHead(h, n))
-			}
+// continuedBeginnings returns each of some beginnings, continued by each of those that follow while characters
+// are wanted.
+func continuedBeginnings(all, next []beginning) []beginning {
+	var longer []beginning
+	for _, b := range all {
+		if b.isCut || utf8.RuneCountInString(b.text) >= beginningCharacters {
+			longer = append(longer, b)
+			continue
 		}
-		if heads = longer; len(heads) > maxHeads {
-			return heads
+		for _, n := range next {
+			longer = append(longer, beginning{b.text + n.text, n.isCut, b.isVague || n.isVague})
+		}
+		if len(longer) > maxBeginnings {
+			return cutBeginnings(all)
 		}
 	}
-	return heads
-}
-
-// continuedHead returns a head that another one follows. Assertions inside are left out.
-func continuedHead(h, next head) head {
-	both := head{before: h.before, isCut: next.isCut}
-	if len(h.characters) == 0 {
-		both.before += next.before
-	}
-	both.characters = append(append([]string{}, h.characters...), next.characters...)
-	if len(both.characters) > headCharacters {
-		both.characters = both.characters[:headCharacters]
-	}
-	return both
+	return longer
 }

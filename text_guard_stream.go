@@ -73,34 +73,21 @@ func endsInEscape(text string) bool {
 
 // inspectPlain is inspectView for a text without escapes.
 func inspectPlain(rules *streamRules, v *textView) *finding {
-	p := rules.patterns
-	none := &finding{end: len(v.text), complete: true}
+	if end := plainEnd(rules.patterns, v.before, v.text); end == len(v.text) || (end >= 0 && !v.isLast) {
+		return &finding{end: end, complete: true}
+	}
+	return inspectMatches(rules, v)
+}
+
+// inspectMatches is inspectPlain for a text that probably has matches.
+func inspectMatches(rules *streamRules, v *textView) *finding {
+	o := &finding{end: len(v.text)}
 	look := "\n" // the same as no text to what is required before a match
 	if v.before != "" {
 		_, size := utf8.DecodeLastRuneInString(v.before)
 		look = v.before[len(v.before)-size:]
 	}
-	tail := look + v.text
-	if p.heads != nil && !p.heads.MatchString(tail) {
-		return none
-	}
-	place := p.open.FindStringIndex(tail)
-	if place[0] >= len(look) && place[1] == len(tail) {
-		if place[0] == len(tail) {
-			return none
-		}
-		if !v.isLast {
-			none.end = place[0] - len(look)
-			return none
-		}
-	}
-	return inspectMatches(rules, v, tail, len(look))
-}
-
-// inspectMatches is inspectPlain for a text that probably has matches. lookBytes is the length of what
-// precedes the text in tail.
-func inspectMatches(rules *streamRules, v *textView, tail string, lookBytes int) *finding {
-	o := &finding{end: len(v.text)}
+	tail, lookBytes := look+v.text, len(look)
 	o.matches, o.complete = matchesAfter(rules, v, lookBytes)
 	if v.isLast || !o.complete {
 		return o
