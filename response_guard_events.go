@@ -267,6 +267,9 @@ func topString(found *jsonStrings, name string) string {
 // guardWhole inspects the texts of an event that are no pieces: those are blank in it. start is where the
 // data begins in the event.
 func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
+	if len(pieces) > maxInspectedStrings {
+		return blockUninspected(g)
+	}
 	if len(pieces) > 0 {
 		data = append([]byte(nil), data...)
 	}
