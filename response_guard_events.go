@@ -13,6 +13,7 @@ import (
 // guardedStream is what a guard holds of a stream.
 type guardedStream struct {
 	array    bool         // the stream is a JSON array, and its elements are the events
+	element  elementScan  // of the array, after those that are complete
 	queue    []*heldEvent // in the order in which they have arrived
 	held     int          // bytes of these
 	channels []*textChannel
