@@ -3,7 +3,9 @@ package chatcompletion
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"regexp"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -103,41 +105,127 @@ func applyFindings(g *responseGuard, in *inspection) ([]guardEdit, bool) {
 	return in.edits, true
 }
 
-// guardElements takes a chunk of a streamed array, and sends the elements that have been decided on.
+// guardElements takes a chunk of a streamed array, and sends the elements that have been decided on. However
+// many chunks an element has, it is read once.
 func guardElements(g *responseGuard, chunk []byte, last bool) {
 	g.buffer = append(g.buffer, chunk...)
-	if len(g.buffer) > maxGuardedBytes {
-		blockUninspected(g)
+	scan := &g.stream.element
+	if scan.depth > 0 && !last && !endsElement(scan, chunk) {
+		if scan.isTooDeep {
+			blockUninspected(g)
+		} else {
+			boundHeld(g)
+		}
 		sendRest(g, nil)
 		return
 	}
-	text := bytes.TrimLeft(g.buffer, "\ufeff \t\r\n[,")
-	start := len(g.buffer) - len(text)
-	ending := len(g.buffer)
-	if trimmed := bytes.TrimRight(text, " \t\r\n"); bytes.HasSuffix(trimmed, arrayEnd) {
-		text = trimmed[:len(trimmed)-1]
-		if ending = start + len(text); !json.Valid(asArray(text)) {
-			text = g.buffer[start:]
-			ending = len(g.buffer)
-		}
-	}
-	elements, rest := completeElements(text)
-	if elements != nil && len(bytes.TrimSpace(text)) > 0 {
-		end := ending - len(rest)
-		event := &heldEvent{raw: append([]byte(nil), g.buffer[:end]...)}
-		g.buffer = append([]byte(nil), g.buffer[end:]...)
-		g.stream.queue = append(g.stream.queue, event)
-		g.stream.held += len(event.raw)
-		if !guardJSON(g, event, event.raw[start:], start, "") {
-			sendRest(g, nil)
-			return
-		}
+	isOpen := guardWholeElements(g)
+	if isOpen {
 		passDecided(g)
-		sendPassed(g)
+		isOpen = boundHeld(g)
 	}
-	if last && len(g.buffer) > 0 && g.form == guardsEvents {
+	if !isOpen {
+		sendRest(g, nil)
+		return
+	}
+	sendPassed(g)
+	if last && len(g.buffer) > 0 {
 		endElements(g)
 	}
+}
+
+// guardWholeElements inspects the complete elements that the buffer begins with, and reports whether the stream
+// continues.
+func guardWholeElements(g *responseGuard) bool {
+	text := bytes.TrimLeft(g.buffer, "\ufeff \t\r\n[,")
+	start := len(g.buffer) - len(text)
+	g.stream.element = elementScan{}
+	if len(bytes.Trim(text, " \t\r\n]")) == 0 {
+		return len(g.buffer) <= edgeMaxBytes || blockUninspected(g)
+	}
+	length := elementsLength(text)
+	if rest := bytes.TrimLeft(text[length:], " \t\r\n,"); len(rest) > 0 && rest[0] != ']' {
+		endsElement(&g.stream.element, rest)
+		if g.stream.element.depth == 0 {
+			return blockUninspected(g) // it is no object
+		}
+	}
+	if length == 0 {
+		return true
+	}
+	end := start + length
+	event := &heldEvent{raw: append([]byte(nil), g.buffer[:end]...)}
+	g.buffer = append([]byte(nil), g.buffer[end:]...)
+	g.stream.queue = append(g.stream.queue, event)
+	g.stream.held += len(event.raw)
+	return guardJSON(g, event, event.raw[start:], start, "")
+}
+
+// maxElements bounds the elements of an array that are looked for one by one.
+const maxElements = 1000
+
+// elementsLength returns the length of the complete elements at the beginning of a text; 0: there are none.
+func elementsLength(text []byte) int {
+	all := text
+	if trimmed := bytes.TrimRight(text, " \t\r\n"); bytes.HasSuffix(trimmed, arrayEnd) {
+		all = trimmed[:len(trimmed)-1]
+	}
+	if elements, rest := completeElements(all); elements != nil {
+		return len(all) - len(rest)
+	}
+	decoder := json.NewDecoder(io.MultiReader(bytes.NewReader(arrayStart), bytes.NewReader(text)))
+	_, _ = decoder.Token()
+	length := 0
+	for count := 0; count < maxElements && decoder.More(); count++ {
+		var element json.RawMessage
+		if decoder.Decode(&element) != nil {
+			break
+		}
+		length = int(decoder.InputOffset()) - len(arrayStart)
+	}
+	return length
+}
+
+// arrayStart is the beginning of an array.
+var arrayStart = []byte("[")
+
+// elementScan is what has arrived of an element of a streamed array.
+type elementScan struct {
+	depth     int    // the objects and arrays that have no end yet
+	open      string // what stands for a string that has none
+	isTooDeep bool
+}
+
+// Strings of JSON, and objects and arrays without others in them.
+var (
+	wholeStrings = regexp.MustCompile(`"(?:[^"\\]|\\(?s:.))*"`)
+	wholeNodes   = regexp.MustCompile(`[\[{][^\[\]{}]*[\]}]`)
+)
+
+// endsElement scans more of an element, and reports whether it has ended. Compiled code does the work: it takes
+// out strings, and then, level by level, objects and arrays.
+func endsElement(scan *elementScan, chunk []byte) bool {
+	text := wholeStrings.ReplaceAll(append([]byte(scan.open), chunk...), nil)
+	scan.open = ""
+	if at := bytes.IndexByte(text, '"'); at >= 0 {
+		scan.open = `"`
+		if trimmed := bytes.TrimRight(text[at:], `\`); (len(text)-at-len(trimmed))%2 == 1 {
+			scan.open = `"\`
+		}
+		text = text[:at]
+	}
+	for level := 0; wholeNodes.Match(text); level++ {
+		if level == maxGuardDepth {
+			scan.isTooDeep = true
+			return false
+		}
+		text = wholeNodes.ReplaceAll(text, nil)
+	}
+	ends := bytes.Count(text, []byte("]")) + bytes.Count(text, []byte("}"))
+	begins := bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{"))
+	isEnd := ends >= scan.depth
+	scan.depth += begins - ends
+	return isEnd
 }
 
 // endElements decides on what follows the last complete element of an array that has ended.

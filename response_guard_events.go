@@ -13,6 +13,7 @@ import (
 // guardedStream is what a guard holds of a stream.
 type guardedStream struct {
 	array    bool         // the stream is a JSON array, and its elements are the events
+	element  elementScan  // of the array, after those that are complete
 	queue    []*heldEvent // in the order in which they have arrived
 	held     int          // bytes of these
 	channels []*textChannel
@@ -319,6 +320,9 @@ func topString(found *jsonStrings, name string) string {
 // guardWhole inspects the texts of an event that are no pieces: those are blank in it. start is where the
 // data begins in the event.
 func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
+	if len(pieces) > maxInspectedStrings {
+		return blockUninspected(g)
+	}
 	if len(pieces) > 0 {
 		data = append([]byte(nil), data...)
 	}

@@ -334,3 +334,32 @@ func TestGuardInspectsDocuments(t *testing.T) {
 		}
 	}
 }
+
+// A text without spaces is no address: what is more than one is sent, and an address after it is masked,
+// however the text is cut.
+func TestGuardSendsLongTextsWithoutSpaces(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(maskCards, maskMails, maskWord, blockKeys))
+	p := &protocolStreams[0]
+	run := strings.Repeat("QmFzZTY0IGRhdGE", 80)
+	for _, c := range []struct{ text, want string }{
+		{run + "== end", run + "== end"},
+		{strings.Repeat("-", 1200) + "|", strings.Repeat("-", 1200) + "|"},
+		{run + "@example.com, end", run[:len(run)-64] + strings.Repeat("*", 76) + ", end"},
+		{run + ".aurora-17 end", run + ".######### end"},
+		{strings.Repeat("é", 600) + "@b.de, end", strings.Repeat("é", 536) + strings.Repeat("*", 69) + ", end"},
+	} {
+		for _, size := range []int{7, 100, 5000} {
+			var events []string
+			for text := []rune(c.text); len(text) > 0; {
+				count := size
+				if count > len(text) {
+					count = len(text)
+				}
+				events = append(events, p.piece(string(text[:count])))
+				text = text[count:]
+			}
+			call := callGuarded(t, h, p.path, "text/event-stream", append(append([]string{p.begin}, events...), p.end)...)
+			checkMasked(t, fmt.Sprintf("%.20s… in pieces of %d", c.text, size), p, call, c.want)
+		}
+	}
+}

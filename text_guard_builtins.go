@@ -4,6 +4,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Values of GuardRule.Builtin.
@@ -23,7 +24,7 @@ var builtinNames = []string{builtinEmail, builtinPhone, builtinSSN, builtinCredi
 // builtinPatterns are what the builtins look for. Those of cards and IBANs match a whole run of
 // characters that may hold one, so that a number before it hides nothing; checkPlace finds it there.
 var builtinPatterns = map[string]string{
-	builtinEmail: `[\pL\pN._%+'-]+@[\pL\pN](?:[\pL\pN-]*[\pL\pN])?(?:\.[\pL\pN](?:[\pL\pN-]*[\pL\pN])?)*\.\pL{2,}`,
+	builtinEmail: `[\pL\pN._%+'-]+@[\pL\pN](?:[\pL\pN-]{0,61}[\pL\pN])?(?:\.[\pL\pN](?:[\pL\pN-]{0,61}[\pL\pN])?)*\.\pL{2,63}`,
 	builtinPhone: `\+[0-9]{1,3}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9](?:[ ./-]?[0-9]){5,13}|` +
 		`\([0-9]{3}\)[ .-]?[0-9]{3}[ .-][0-9]{4}|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}`,
 	builtinSSN: `(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -]` +
@@ -43,7 +44,7 @@ var builtinPatterns = map[string]string{
 
 // checkedBuiltins are those whose pattern finds more than matches.
 var checkedBuiltins = map[string]bool{
-	builtinPhone: true, builtinSSN: true, builtinCreditCard: true, builtinIBAN: true, builtinIPv4: true, builtinSecretKey: true,
+	builtinEmail: true, builtinPhone: true, builtinSSN: true, builtinCreditCard: true, builtinIBAN: true, builtinIPv4: true, builtinSecretKey: true,
 }
 
 // checkWork is the search for matches in one text.
@@ -61,6 +62,9 @@ func checkPlace(w *checkWork, from, to int) {
 		findCards(w, from, to)
 	case builtinIBAN:
 		findIBANs(w, from, to)
+	case builtinEmail:
+		w.candidates++
+		addMatch(w, addressStart(w.text[:to], from), to)
 	default:
 		w.candidates++
 		if passesCheck(w.rule.check, w.text, from, to) {
@@ -71,6 +75,30 @@ func checkPlace(w *checkWork, from, to int) {
 
 func addMatch(w *checkWork, from, to int) {
 	w.found = append(w.found, guardMatch{from, to, w.rule})
+}
+
+// localCharacters is how many characters an address has before its at sign at most.
+const localCharacters = 64
+
+// addressStart returns where an address begins whose characters, up to the end of a text, begin at a place:
+// there may be more of them than an address has. The at sign may follow the text.
+func addressStart(text string, from int) int {
+	local := text[from:]
+	if at := strings.IndexByte(local, '@'); at >= 0 {
+		local = local[:at]
+	}
+	if len(local) <= localCharacters {
+		return from
+	}
+	end := from + len(local)
+	if most := localCharacters * utf8.UTFMax; len(local) > most {
+		local = local[len(local)-most:]
+	}
+	characters := []rune(local)
+	if len(characters) <= localCharacters {
+		return from
+	}
+	return end - len(string(characters[len(characters)-localCharacters:]))
 }
 
 // passesCheck reports whether what the pattern of a builtin has found is a match.

@@ -24,7 +24,9 @@ type streamPatterns struct {
 	beginnings *strings.Replacer // marks where matches of the rules of open may begin; nil: there are no such rules
 	open       *regexp.Regexp
 	anywhere   []*regexp.Regexp // open patterns of the rules whose matches may begin with nearly any character
-	ends       *regexp.Regexp   // the open pattern of all rules without complete matches, after one character, which is not of the place
+	addresses  *regexp.Regexp   // the open pattern of the builtin email; nil: no rule has it
+	ends       *regexp.Regexp   // the open pattern of all other rules without complete matches, after one character, which is not of the place
+	addressEnd *regexp.Regexp   // the same of the builtin email; nil: no rule has it
 	exact      []*regexp.Regexp // the patterns of the rules, after one character, which is not of the place
 }
 
@@ -32,14 +34,19 @@ type streamPatterns struct {
 func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 	p := &streamPatterns{}
 	var all, marked, marks, otherMarks []string
+	addresses := ""
 	for _, r := range rules {
 		pattern := r.pattern.String()
 		exact, err := regexp.Compile(afterOne(pattern))
 		if err != nil {
 			return nil, errPrefixes
 		}
-		all = append(all, pattern)
 		p.exact = append(p.exact, exact)
+		if r.check == builtinEmail {
+			addresses = pattern
+			continue
+		}
+		all = append(all, pattern)
 		if certain, others := marksOf(pattern); others != nil {
 			marked = append(marked, pattern)
 			marks = append(marks, certain...)
@@ -52,18 +59,37 @@ func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 		}
 		p.anywhere = append(p.anywhere, open)
 	}
-	text, err := openPrefixes(all)
-	if err != nil {
+	var err error
+	if p.ends, err = newOpenEnd(all); err != nil {
 		return nil, err
 	}
-	if p.ends, err = regexp.Compile(afterOne(text)); err != nil {
-		return nil, errPrefixes
+	if addresses != "" {
+		if p.addresses, err = newOpenPattern([]string{addresses}); err != nil {
+			return nil, err
+		}
+		if p.addressEnd, err = newOpenEnd([]string{addresses}); err != nil {
+			return nil, err
+		}
 	}
 	if marked != nil {
 		p.beginnings = strings.NewReplacer(append(marks, otherMarks...)...)
 		p.open, err = newOpenPattern(marked)
 	}
 	return p, err
+}
+
+// newOpenEnd returns the expression whose group is what, at the end of a text, may be the beginning of a match
+// of some patterns.
+func newOpenEnd(patterns []string) (*regexp.Regexp, error) {
+	text, err := openPrefixes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	end, err := regexp.Compile(afterOne(text))
+	if err != nil {
+		return nil, errPrefixes
+	}
+	return end, nil
 }
 
 // newOpenPattern returns the open pattern of the rules with some patterns.
@@ -99,6 +125,9 @@ func plainEnd(p *streamPatterns, before, text string) int {
 	if p.anywhere != nil {
 		end = searchAnywhere(p.anywhere, text, end)
 	}
+	if p.addresses != nil {
+		end = searchAddresses(p.addresses, text, end)
+	}
 	return end - begin // below 0 if it is in what has been decided on, too
 }
 
@@ -122,6 +151,19 @@ func searchAnywhere(patterns []*regexp.Regexp, text string, known int) int {
 		if place := searchFrom(open, text, 0); place < known {
 			known = place
 		}
+	}
+	return known
+}
+
+// searchAddresses is searchAnywhere for the builtin email. An address has fewer characters than what may be one
+// in a text without spaces.
+func searchAddresses(open *regexp.Regexp, text string, known int) int {
+	place := searchFrom(open, text, 0)
+	if place >= 0 && place < len(text) {
+		place = addressStart(text, place)
+	}
+	if place < known {
+		return place
 	}
 	return known
 }

@@ -95,6 +95,11 @@ func inspectMatches(rules *streamRules, v *textView) *finding {
 	if place := rules.patterns.ends.FindStringSubmatchIndex(tail); place != nil {
 		o.end = place[2] - lookBytes
 	}
+	if addresses := rules.patterns.addressEnd; addresses != nil {
+		if at := addressStart(tail, addresses.FindStringSubmatchIndex(tail)[2]) - lookBytes; at < o.end {
+			o.end = at
+		}
+	}
 	for _, m := range o.matches {
 		if m.to > len(v.text)-checkReachBytes && m.from < o.end {
 			o.end = m.from

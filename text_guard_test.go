@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -156,4 +157,25 @@ func FuzzHints(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An address has at most 64 characters before its at sign, whatever precedes them.
+func TestAddressesHaveBounds(t *testing.T) {
+	rule := &guardRule{name: "mails", action: actionMask, pattern: regexp.MustCompile(builtinPatterns[builtinEmail]), check: builtinEmail, mask: &maskStyle{char: "*"}}
+	rule.quick = rule.pattern
+	rules := &guardRules{rules: []*guardRule{rule}}
+	for _, c := range []struct{ text, want string }{
+		{"jo@example.com", "**************"},
+		{strings.Repeat("a", 64) + "@b.de", strings.Repeat("*", 69)},
+		{strings.Repeat("a", 70) + "@b.de", strings.Repeat("a", 6) + strings.Repeat("*", 69)},
+		{strings.Repeat("é", 300) + "@b.de", strings.Repeat("é", 236) + strings.Repeat("*", 69)},
+		{"a@" + strings.Repeat("b", 63) + ".de", strings.Repeat("*", 68)},
+		{"a@" + strings.Repeat("b", 64) + ".de", "a@" + strings.Repeat("b", 64) + ".de"},
+		{"a@b.c@d.e@f.gh", "a@b.c@" + strings.Repeat("*", 8)},
+	} {
+		matches, _ := findMatches(rules, c.text, "")
+		if got := maskedText(c.text, matches); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.text, got, c.want)
+		}
+	}
 }

@@ -1,0 +1,76 @@
+package chatcompletion
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+const arrayPath = "/v1beta/models/m:streamGenerateContent"
+
+// packets cuts a text into packets.
+func packets(text string, size int) []string {
+	var all []string
+	for len(text) > size {
+		all = append(all, text[:size])
+		text = text[size:]
+	}
+	return append(all, text)
+}
+
+// An array is inspected element by element, however it is cut.
+func TestGuardMasksArraysAtEveryCut(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(maskMails, maskWord, blockKeys))
+	element := func(text string) string {
+		return `{"candidates":[{"content":{"role":"model","parts":[{"text":"` + text + `"}]}}]}`
+	}
+	for _, c := range []struct{ name, body, want string }{
+		{"elements", "[" + element(`One, {[ \"`) + ",\r\n" + element(`jo@exam`) + "\n,\n" + element(`ple.com, aurora-17`) + "\n]\n",
+			"[" + element(`One, {[ \"`) + ",\r\n" + element(`*******`) + "\n,\n" + element(`*******, #########`) + "\n]\n"},
+		{"escapes before a quote", `[` + element(`a\\\"}]},{\\`) + `,` + element(`jo@example.com\\`) + `]`, `[` + element(`a\\\"}]},{\\`) + `,` + element(`**************\\`) + `]`},
+		{"other members first", `[{"x":{"y":[1,2]},"z":"jo@example.com"},{"x":2},{"x":"aurora-17","y":{}}]`, `[{"x":{"y":[1,2]},"z":"**************"},{"x":2},{"x":"#########","y":{}}]`},
+		{"no element", "[ ]", "[ ]"},
+	} {
+		for size := 1; size <= len(c.body); size++ {
+			call := callGuarded(t, h, arrayPath, "application/json", packets(c.body, size)...)
+			if call.status != http.StatusOK || call.body != c.want {
+				t.Fatalf("%s in packets of %d bytes: got %d %s, want %s", c.name, size, call.status, call.body, c.want)
+			}
+		}
+	}
+}
+
+// What is no array of objects cannot be inspected, and what has been decided on is not held.
+func TestGuardBlocksWhatIsNoArray(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(maskMails, blockKeys))
+	for _, body := range []string{`["a`, `[{"a":1}{"b":}]`, `[{"a":1`, `[{"a":1]`, `[` + strings.Repeat(`{"a":[`, 40), `[` + strings.Repeat(" ", 1<<20)} {
+		for _, size := range []int{1000, 7} {
+			call := callGuarded(t, h, arrayPath, "application/json", packets(body, size)...)
+			if !strings.Contains(call.body, "cannot be inspected") {
+				t.Errorf("%.30s: got %d %.200s, want it blocked", body, call.status, call.body)
+			}
+		}
+	}
+	first, second := `[{"candidates":[{"content":{"parts":[{"text":"One,"}]}}]}`, `,{"candidates":[{"content":{"parts":[{"text":"two,"}]}}]}`
+	call := callGuarded(t, h, arrayPath, "application/json", first, second[:20], second[20:], "]")
+	if call.after[0] != first || call.after[2] != first+second {
+		t.Errorf("the client has %q after the first element, and %q after the second one", call.after[0], call.after[2])
+	}
+}
+
+// The work for an element does not depend on the number of its packets.
+func TestGuardReadsElementsOnce(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(maskMails, blockKeys))
+	for _, text := range []string{"abcdefgh ", "{[}] ", `\\\"}`} {
+		body := `[{"candidates":[{"content":{"parts":[{"text":"` + strings.Repeat(text, 50000) + `"}]}}]}]`
+		chunks := packets(body, 100)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		call := callGuarded(t, h, arrayPath, "application/json", chunks...)
+		runtime.ReadMemStats(&after)
+		if got, want := after.TotalAlloc-before.TotalAlloc, uint64(300*len(body)); got > want || call.body != body {
+			t.Errorf("%q: an element of %d bytes takes %d bytes of memory, want at most %d; got %d %.300s", text, len(body), got, want, call.status, call.body)
+		}
+	}
+}
