@@ -26,6 +26,9 @@ func serveInspected(x *exchange, p *policy, next http.Handler, rw http.ResponseW
 	defer endBroken(x, g)
 	next.ServeHTTP(g, req.WithContext(ctx))
 	endInspection(x, g, true)
+	if g.isCorrupt {
+		abort() // it must look broken to the client, see endUncommon
+	}
 }
 
 // endBroken is deferred. If the inspection has not ended, the response has broken off.
