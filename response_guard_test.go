@@ -432,3 +432,22 @@ func TestGuardBreaksOffWhatIsCorrupt(t *testing.T) {
 		}
 	}
 }
+
+// The texts of an event that are no pieces are inspected without these, and masked where they are.
+func TestGuardMasksTextsBesidePieces(t *testing.T) {
+	blanks := GuardRule{Name: "blanks", Pattern: ` {3,}|\s{4,}|^\s+x`, Action: "mask", Mask: GuardMask{Char: "_"}}
+	h := newGuardedProvider(t, guardConfig(maskMails, blanks))
+	event := func(before, first, between, second, after string) string {
+		return `data: {"a":"` + before + `","choices":[{"index":0,"delta":{"content":"` + first + `"},"b":"` + between + `"},{"index":1,"delta":{"content":"` + second + `"}}],"c":"` + after + `"}` + "\n\n"
+	}
+	for _, c := range []struct{ event, want string }{
+		{event("", "One two, ", "", "three, ", ""), event("", "One two, ", "", "three, ", "")},
+		{event("a@b.de", "One, ", "to c@d.ef!", `t\"o, `, "x g@h.ij"), event("******", "One, ", "to ******!", `t\"o, `, "x ******")},
+		{event("x   y", "jo@example.com, ", "", "a   b, ", ""), event("x___y", "**************, ", "", "a___b, ", "")},
+	} {
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", c.event+"data: [DONE]\n\n")
+		if want := c.want + "data: [DONE]\n\n"; call.body != want {
+			t.Errorf("got %s\nwant %s", call.body, want)
+		}
+	}
+}
