@@ -29,6 +29,9 @@ func serveInspected(x *exchange, p *policy, next http.Handler, rw http.ResponseW
 	next.ServeHTTP(g, req.WithContext(ctx))
 	x.guard = outer
 	endInspection(x, g, true)
+	if g.isCorrupt {
+		abort() // it must look broken to the client, see endUncommon
+	}
 }
 
 // isHeldByGuard reports whether a guard holds a response until it has been inspected.

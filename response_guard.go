@@ -26,6 +26,7 @@ type responseGuard struct {
 	decisions           []string       // for X-Ai-Policy, each once
 	err                 error          // of the client's connection, or of a limit
 	isEnded             bool           // all of it has been inspected
+	isCorrupt           bool           // what the provider compressed is truncated, or cannot be read
 }
 
 // guardedForm is how a response is inspected.
@@ -107,8 +108,32 @@ func noteDecision(g *responseGuard, decision string) {
 	}
 }
 
-// mediaTypes matches the types of responses that are no text.
-var mediaTypes = regexp.MustCompile(`(?i)^(?:audio|image|video)/`)
+// Types of responses that are no text, types that can be inspected, and charsets that can be. Those of error
+// pages may be older ones with the same ASCII.
+var (
+	mediaTypes    = regexp.MustCompile(`(?i)^(?:audio|image|video)/`)
+	readableTypes = regexp.MustCompile(`(?i)^[ \t]*(?:text/|application/[a-z0-9.+-]*json[a-z0-9.+-]*[ \t]*(?:;|$)|$)`)
+	charsets      = regexp.MustCompile(`(?i)charset[*0-9]*[ \t]*=[ \t]*"?([^";, \t]*)`)
+	readableChars = regexp.MustCompile(`(?i)^(?:utf-?8|(?:us-)?ascii)?$`)
+	errorChars    = regexp.MustCompile(`(?i)^(?:iso-8859-1|windows-1252)$`)
+)
+
+// isReadable reports whether a response with these types can be inspected. Other ones, such as protocol
+// buffers, have texts in parts, which errors are too short for. Other charsets hide texts.
+func isReadable(status int, types []string) bool {
+	isError := status >= http.StatusBadRequest
+	for _, value := range types {
+		if !isError && !readableTypes.MatchString(value) {
+			return false
+		}
+		for _, found := range charsets.FindAllStringSubmatch(value, -1) {
+			if !readableChars.MatchString(found[1]) && !(isError && errorChars.MatchString(found[1])) {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // WriteHeader holds the header until something is sent: until then, an error can replace the response.
 func (g *responseGuard) WriteHeader(status int) {
@@ -121,9 +146,7 @@ func (g *responseGuard) WriteHeader(status int) {
 	}
 	g.status = status
 	header := g.ResponseWriter.Header()
-	encoding := contentEncoding(header)
-	types := header.Get("Content-Type")
-	switch {
+	switch encoding := contentEncoding(header); {
 	case canDecompress(encoding):
 		g.decoder = newDecoder(encoding, g.w, func(chunk []byte) error {
 			guardChunk(g, chunk)
@@ -133,11 +156,22 @@ func (g *responseGuard) WriteHeader(status int) {
 		delete(header, "Content-Length")
 	case encoding != "" && encoding != "identity":
 		g.form = guardsUnreadable
-	case mediaTypes.MatchString(types) && !generatesText(g.w.reader.kind):
+		return
+	}
+	beginForm(g, header)
+}
+
+// beginForm decides by the type of a response how it is inspected, so far as that says it.
+func beginForm(g *responseGuard, header http.Header) {
+	types := header.Get("Content-Type")
+	switch isMedia := mediaTypes.MatchString(types); {
+	case isMedia && g.decoder == nil && !generatesText(g.w.reader.kind):
 		g.form = guardsNothing
 		sendInspected(g, nil)
-	}
-	if g.form == guardsUnknown && eventStreamType.MatchString(types) {
+	case isMedia:
+	case !isReadable(g.status, header["Content-Type"]):
+		g.form = guardsUnreadable
+	case eventStreamType.MatchString(types):
 		beginGuardedStream(g, false)
 	}
 }
@@ -145,7 +179,7 @@ func (g *responseGuard) WriteHeader(status int) {
 // beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
 func beginGuardedStream(g *responseGuard, array bool) {
 	g.form = guardsEvents
-	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string][]*textChannel{}}
+	g.stream = newGuardedStream(array)
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
@@ -241,6 +275,7 @@ func sendInspected(g *responseGuard, chunk []byte) {
 // off: of a stream, what can be decided on is sent, and of a document nothing.
 func endGuard(g *responseGuard, isWhole bool) {
 	if g.decoder != nil && g.decoder.close() != nil {
+		g.isCorrupt = isWhole && g.form != guardHasEnded && g.err == nil
 		isWhole = false
 	}
 	if g.form == guardsUnknown && len(g.buffer) > 0 {
@@ -271,7 +306,7 @@ func endGuardedStream(g *responseGuard) {
 		isOpen = guardEvent(g, rest)
 	}
 	if isOpen && g.form == guardsEvents && endChannels(g) {
-		passDecided(g)
+		passDecided(g.stream)
 		sendPassed(g)
 	}
 	sendRest(g, nil)

@@ -30,10 +30,34 @@ func guardDocument(g *responseGuard, body []byte) ([]byte, bool) {
 	if !isJSON {
 		return guardText(g, body)
 	}
+	if !json.Valid(bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))) {
+		return guardJSONLines(g, body)
+	}
 	if !mayHoldMatch(g.rules.all, body) {
 		return body, true
 	}
 	return guardMembers(g, body)
+}
+
+// guardJSONLines inspects a response with a JSON text in each line as if the lines were the events of a stream.
+func guardJSONLines(g *responseGuard, body []byte) ([]byte, bool) {
+	st := newGuardedStream(false)
+	g.stream = st
+	goesOn := true
+	for _, line := range bytes.SplitAfter(body, lineFeed) {
+		event := &heldEvent{raw: line}
+		st.queue = append(st.queue, event)
+		if len(bytes.TrimSpace(line)) > 0 {
+			goesOn = goesOn && guardJSON(g, event, line, 0, "")
+		}
+	}
+	goesOn = goesOn && endChannels(g)
+	g.stream = nil
+	if !goesOn {
+		return nil, false
+	}
+	passDecided(st)
+	return st.passed, true
 }
 
 // isJSONText reports whether a response is a JSON text, or one in each line.
@@ -121,7 +145,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 	}
 	isOpen := guardWholeElements(g)
 	if isOpen {
-		passDecided(g)
+		passDecided(g.stream)
 		isOpen = boundHeld(g)
 	}
 	if !isOpen {

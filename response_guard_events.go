@@ -27,6 +27,10 @@ type guardedStream struct {
 	passed   []byte      // events that have been decided on, before those that wait
 }
 
+func newGuardedStream(array bool) *guardedStream {
+	return &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string][]*textChannel{}}
+}
+
 // maxGuardChannels bounds the texts that a stream may have.
 const maxGuardChannels = 1000
 
@@ -81,7 +85,7 @@ func guardNext(g *responseGuard, raw []byte) bool {
 		goesOn = guardEvent(g, raw)
 	}
 	if goesOn {
-		passDecided(g)
+		passDecided(g.stream)
 		findSteady(g)
 	}
 	return goesOn
@@ -317,18 +321,13 @@ func topString(found *jsonStrings, name string) string {
 	return stringMember(found, 1, name)
 }
 
-// guardWhole inspects the texts of an event that are no pieces: those are blank in it. start is where the
+// guardWhole inspects the texts of an event that are no pieces: those are cut out of it. start is where the
 // data begins in the event.
 func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
 	if len(pieces) > maxInspectedStrings {
 		return blockUninspected(g)
 	}
-	if len(pieces) > 0 {
-		data = append([]byte(nil), data...)
-	}
-	for _, s := range pieces {
-		copy(data[s.from-start:s.to-start], bytes.Repeat(space, s.to-s.from))
-	}
+	data = withoutPieces(data, start, pieces)
 	if !mayHoldMatch(g.rules.all, data) {
 		return true
 	}
@@ -337,13 +336,40 @@ func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, piec
 		return false
 	}
 	shiftEdits(edits, start)
+	placeEdits(edits, pieces)
 	event.edits = append(event.edits, edits...)
 	return true
 }
 
+// withoutPieces returns the data of an event in which pieces are empty strings.
+func withoutPieces(data []byte, start int, pieces []*guardedString) []byte {
+	if len(pieces) == 0 {
+		return data
+	}
+	kept := make([][]byte, 0, len(pieces)+1)
+	at := 0
+	for _, s := range pieces {
+		kept = append(kept, data[at:s.from-start])
+		at = s.to - start
+	}
+	return bytes.Join(append(kept, data[at:]), nil)
+}
+
+// placeEdits moves edits of an event without pieces to where they are in the event. Both are in order.
+func placeEdits(edits []guardEdit, pieces []*guardedString) {
+	cut, next := 0, 0
+	for i := range edits {
+		for next < len(pieces) && pieces[next].from < edits[i].from+cut {
+			cut += pieces[next].to - pieces[next].from
+			next++
+		}
+		edits[i].from += cut
+		edits[i].to += cut
+	}
+}
+
 // passDecided passes the events of the queue up to the first one that has not been decided on.
-func passDecided(g *responseGuard) {
-	st := g.stream
+func passDecided(st *guardedStream) {
 	count := 0
 	for _, event := range st.queue {
 		if event.open > 0 {

@@ -49,6 +49,7 @@ func TestGuardJoinsTextsAsProvidersSplitThem(t *testing.T) {
 		{"a finish reason in each event", chat, "content", data(`{"choices":[{"index":0,"delta":{"content":"PIECE"},"finish_reason":"stop"}]}`), done},
 		{"a finish reason of null as text", chat, "content", data(`{"choices":[{"index":0,"delta":{"content":"PIECE"},"finish_reason":"null"}]}`), done},
 		{"message in place of delta", chat, "content", data(`{"choices":[{"index":0,"message":{"role":"assistant","content":"PIECE"}}]}`), done},
+		{"escapes in a name", chat, `con(?:t|\\u0074)ent`, byTurns(delta(`"content":"PIECE"`), delta(`"con\u0074ent":"PIECE"`)), done},
 		{"strings and parts", chat, "content|text", byTurns(delta(`"content":"PIECE"`), delta(`"content":[{"type":"text","text":"PIECE"}]`)), done},
 		{"an error line beside", chat, "content", byTurns(delta(`"content":"PIECE"`), func(i int, piece string) string { return "error: x\n" + delta(`"content":"PIECE"`)(i, piece) }), done},
 		{"a name of a function in pieces", chat, "name", delta(`"tool_calls":[{"index":0,"function":{"name":"PIECE"}}]`), done},
@@ -139,4 +140,18 @@ func joinedMembers(body, name string) string {
 		text += one
 	}
 	return text
+}
+
+// Lines of JSON are one text like events, in Ollama's own protocol, too.
+func TestGuardJoinsLinesOfJSON(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(maskCards, blockKeys))
+	line := func(text string) string { return `{"message":{"role":"assistant","content":"` + text + `"},"done":false}` + "\n" }
+	call := callGuarded(t, h, "/v1/chat/completions", "application/x-ndjson", line("My 4111 11"), line("11 1111 1111"), line("."))
+	if want := line("My *******") + line("********1111") + line("."); call.body != want || call.status != 200 {
+		t.Errorf("got %d %s, want %s", call.status, call.body, want)
+	}
+	call = callGuarded(t, h, "/v1/chat/completions", "application/x-ndjson", line("sk-abcdefghij"), line("0123456789abcd"), line("."))
+	if !strings.Contains(call.body, contentBlocked) || strings.Contains(call.body, "sk-") || call.status != 400 {
+		t.Errorf("got %d %s, want %s", call.status, call.body, contentBlocked)
+	}
 }

@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
@@ -131,6 +132,9 @@ func addNode(found *jsonStrings, parent int, name string, isArray bool) int {
 
 // memberName returns the name of a member, or what stands for one that is longer than those of protocols.
 func memberName(name []byte) string {
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = []byte(decodeEscapes(string(name)).text)
+	}
 	if len(name) <= maxGuardNameBytes {
 		return string(name)
 	}

@@ -2,6 +2,7 @@ package chatcompletion
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -360,6 +361,93 @@ func TestGuardSendsLongTextsWithoutSpaces(t *testing.T) {
 			}
 			call := callGuarded(t, h, p.path, "text/event-stream", append(append([]string{p.begin}, events...), p.end)...)
 			checkMasked(t, fmt.Sprintf("%.20s… in pieces of %d", c.text, size), p, call, c.want)
+		}
+	}
+}
+
+// What a client may read in another way than the guard is blocked.
+func TestGuardBlocksWhatItCannotRead(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(blockKeys))
+	chat, document := "/v1/chat/completions", `{"choices":[]}`
+	for _, c := range []struct {
+		path, contentType string
+		status            int
+	}{
+		{chat, "", 200},
+		{chat, "application/json", 200},
+		{chat, "application/json; charset=utf-8", 200},
+		{chat, `Application/JSON; Charset="UTF-8"`, 200},
+		{chat, "application/problem+json", 200},
+		{chat, "application/x-ndjson", 200},
+		{chat, "application/jsonl", 200},
+		{chat, "text/plain; charset=us-ascii", 200},
+		{chat, "text/plain; charset=utf-16", 502},
+		{chat, "text/event-stream; charset=utf-7", 502},
+		{chat, "text/plain; charset=utf-8; charset=utf-16", 502},
+		{chat, "text/plain; charset=iso-8859-1", 502},
+		{chat, "application/octet-stream", 502},
+		{chat, "multipart/byteranges; boundary=json", 502},
+		{"/v1beta/models/m:generateContent?alt=proto", "application/x-protobuf", 502},
+	} {
+		if call := callGuarded(t, h, c.path, c.contentType, document); call.status != c.status {
+			t.Errorf("%s: got %d %s, want %d", c.contentType, call.status, call.body, c.status)
+		}
+	}
+	if !isReadable(http.StatusForbidden, []string{"text/html; charset=iso-8859-1"}) || isReadable(http.StatusForbidden, []string{"text/html; charset=utf-16"}) {
+		t.Error("error pages may have an older charset with the same ASCII, and no other one")
+	}
+}
+
+// A compressed response that is truncated or corrupt breaks off, as it does without a guard.
+func TestGuardBreaksOffWhatIsCorrupt(t *testing.T) {
+	var compressed bytes.Buffer
+	writer := gzip.NewWriter(&compressed)
+	_, _ = writer.Write([]byte(`{"choices":[{"message":{"role":"assistant","content":"one, two, three"}}]}`))
+	_ = writer.Close()
+	whole := compressed.String()
+	for _, c := range []struct {
+		name, body string
+		isBroken   bool
+	}{
+		{"whole", whole, false}, {"truncated", whole[:len(whole)/2], true}, {"without its last byte", whole[:len(whole)-1], true}, {"not compressed", `{"choices":[]}`, true},
+	} {
+		next := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			rw.Header().Set("Content-Encoding", "gzip")
+			_, _ = rw.Write([]byte(c.body))
+		})
+		handler, err := New(context.Background(), next, guardConfig(blockKeys), "guard@file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"Hi"}]}`))
+		req.Header.Set("Content-Type", "application/json")
+		isBroken := false
+		func() {
+			defer func() { isBroken = recover() != nil }()
+			handler.ServeHTTP(httptest.NewRecorder(), req)
+		}()
+		if isBroken != c.isBroken {
+			t.Errorf("%s: is broken off: %v, want %v", c.name, isBroken, c.isBroken)
+		}
+	}
+}
+
+// The texts of an event that are no pieces are inspected without these, and masked where they are.
+func TestGuardMasksTextsBesidePieces(t *testing.T) {
+	blanks := GuardRule{Name: "blanks", Pattern: ` {3,}|\s{4,}|^\s+x`, Action: "mask", Mask: GuardMask{Char: "_"}}
+	h := newGuardedProvider(t, guardConfig(maskMails, blanks))
+	event := func(before, first, between, second, after string) string {
+		return `data: {"a":"` + before + `","choices":[{"index":0,"delta":{"content":"` + first + `"},"b":"` + between + `"},{"index":1,"delta":{"content":"` + second + `"}}],"c":"` + after + `"}` + "\n\n"
+	}
+	for _, c := range []struct{ event, want string }{
+		{event("", "One two, ", "", "three, ", ""), event("", "One two, ", "", "three, ", "")},
+		{event("a@b.de", "One, ", "to c@d.ef!", `t\"o, `, "x g@h.ij"), event("******", "One, ", "to ******!", `t\"o, `, "x ******")},
+		{event("x   y", "jo@example.com, ", "", "a   b, ", ""), event("x___y", "**************, ", "", "a___b, ", "")},
+	} {
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", c.event+"data: [DONE]\n\n")
+		if want := c.want + "data: [DONE]\n\n"; call.body != want {
+			t.Errorf("got %s\nwant %s", call.body, want)
 		}
 	}
 }
