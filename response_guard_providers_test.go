@@ -145,7 +145,9 @@ func joinedMembers(body, name string) string {
 // Lines of JSON are one text like events, in Ollama's own protocol, too.
 func TestGuardJoinsLinesOfJSON(t *testing.T) {
 	h := newGuardedProvider(t, guardConfig(maskCards, blockKeys))
-	line := func(text string) string { return `{"message":{"role":"assistant","content":"` + text + `"},"done":false}` + "\n" }
+	line := func(text string) string {
+		return `{"message":{"role":"assistant","content":"` + text + `"},"done":false}` + "\n"
+	}
 	call := callGuarded(t, h, "/v1/chat/completions", "application/x-ndjson", line("My 4111 11"), line("11 1111 1111"), line("."))
 	if want := line("My *******") + line("********1111") + line("."); call.body != want || call.status != 200 {
 		t.Errorf("got %d %s, want %s", call.status, call.body, want)
