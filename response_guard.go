@@ -127,7 +127,7 @@ func isReadable(status int, types []string) bool {
 			return false
 		}
 		for _, found := range charsets.FindAllStringSubmatch(value, -1) {
-			if !readableChars.MatchString(found[1]) && !(isError && errorChars.MatchString(found[1])) {
+			if !readableChars.MatchString(found[1]) && (!isError || !errorChars.MatchString(found[1])) {
 				return false
 			}
 		}
@@ -349,7 +349,7 @@ func sendRest(g *responseGuard, rest []byte) {
 	}
 	var all []byte
 	if st := g.stream; st != nil {
-		all = append(st.passed, st.waiting...)
+		all = append(append(all, st.passed...), st.waiting...)
 		st.passed = nil
 		st.waiting = nil
 		for _, event := range st.queue {
