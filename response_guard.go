@@ -179,7 +179,7 @@ func beginForm(g *responseGuard, header http.Header) {
 // beginGuardedStream prepares for the events of a stream, or the elements of a streamed array.
 func beginGuardedStream(g *responseGuard, array bool) {
 	g.form = guardsEvents
-	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string]*textChannel{}}
+	g.stream = &guardedStream{array: array, byKey: map[string]*textChannel{}, latest: map[string][]*textChannel{}}
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
@@ -305,7 +305,7 @@ func endGuardedStream(g *responseGuard) {
 		g.buffer = nil
 		isOpen = guardEvent(g, rest)
 	}
-	if isOpen && g.form == guardsEvents && endChannels(g, "", "") {
+	if isOpen && g.form == guardsEvents && endChannels(g) {
 		passDecided(g)
 		sendPassed(g)
 	}

@@ -1,11 +1,13 @@
 package chatcompletion
 
+import "strings"
+
 // textChannel is a text that a stream shows in pieces, such as the content of a choice or the arguments of
 // a tool.
 type textChannel struct {
 	key      string
 	group    string // of the channels that follow each other, such as those of a choice; empty: it has no others
-	block    string // the number of the block or item that it is in; empty: it is in none
+	block    string // the number of the block or item that its latest piece is in; empty: it is in none
 	enforced textTail
 	reported textTail
 	pieces   []*textPiece // of the text that enforced has, in order, and not sent
@@ -28,11 +30,12 @@ type textPiece struct {
 // heldEvent is an event of a stream that waits until all its texts, and all events before it, have been
 // decided on.
 type heldEvent struct {
-	raw   []byte
-	plain []byte // the same without what makes edits difficult; nil: there is nothing
-	open  int    // pieces that have not been decided on
-	edits []guardEdit
-	nulls []guardEdit // applied if there are edits: what repeats a text in another form is removed
+	raw     []byte
+	plain   []byte // the same without what makes edits difficult; nil: there is nothing
+	open    int    // pieces that have not been decided on
+	edits   []guardEdit
+	repeats []*guardedString // strings that repeat the text up to its pieces, besides them
+	nulls   []guardEdit      // applied if there are edits: what repeats a text in another form is removed
 }
 
 // addPiece adds a piece to its channel.
@@ -134,9 +137,21 @@ func enforceMatches(g *responseGuard, ch *textChannel, matches []guardMatch) boo
 		edits := maskEdits(&piece.value, piece.at, spans)
 		if edits != nil {
 			event.edits = append(event.edits, edits...)
+			event.edits = append(event.edits, repeatEdits(event, ch.enforced.text[:piece.at+len(piece.value.text)], spans)...)
 		}
 	}
 	return true
+}
+
+// repeatEdits returns the edits of the strings of an event that end with a text so far.
+func repeatEdits(event *heldEvent, text string, spans []maskedSpan) []guardEdit {
+	var edits []guardEdit
+	for _, s := range event.repeats {
+		if strings.HasSuffix(s.text, text) {
+			edits = append(edits, maskEdits(s, len(text)-len(s.text), spans)...)
+		}
+	}
+	return edits
 }
 
 // endChannel decides on all that a channel holds, since it has ended.
@@ -147,13 +162,9 @@ func endChannel(g *responseGuard, ch *textChannel) bool {
 	return decideChannel(g, ch, true)
 }
 
-// endChannels ends the channels of a group, of a block, or all if both are empty, and reports whether the
-// stream continues.
-func endChannels(g *responseGuard, group, block string) bool {
+// endChannels ends all channels, and reports whether the stream continues.
+func endChannels(g *responseGuard) bool {
 	for _, ch := range g.stream.channels {
-		if (group != "" && ch.group != group) || (block != "" && ch.block != block) {
-			continue
-		}
 		if !endChannel(g, ch) {
 			return false
 		}
@@ -161,26 +172,83 @@ func endChannels(g *responseGuard, group, block string) bool {
 	return true
 }
 
-// followChannel notes that a channel of a group follows another one, as the content follows the reasoning,
-// whose end would else hold all that follows. Should it be continued, what has been sent of it is still in
-// view: a match that began there is blocked, or masked from there on.
-func followChannel(g *responseGuard, ch *textChannel) bool {
-	if ch.group == "" {
+// noteEnding notes that the channels of a group, or those of a block, are said to have ended.
+func noteEnding(g *responseGuard, group, block string) {
+	st := g.stream
+	for _, ch := range st.channels {
+		if ch.pieces != nil && ((group != "" && ch.group == group) || (block != "" && ch.block == block)) {
+			st.ending = append(st.ending, ch)
+		}
+	}
+}
+
+// settleBefore settles the channels that those of an event follow: the ones that had the latest pieces of
+// their group, as the content follows the reasoning, whose end would else hold all that follows, and the ones
+// that are said to have ended.
+func settleBefore(g *responseGuard, channels []*textChannel, pieces []*guardedString) bool {
+	st := g.stream
+	var present []*textChannel
+	for i, ch := range channels {
+		if pieces[i].text != "" {
+			present = append(present, ch)
+		}
+	}
+	if present == nil {
 		return true
 	}
-	latest := g.stream.latest[ch.group]
-	g.stream.latest[ch.group] = ch
-	if latest == nil || latest == ch || latest.pieces == nil {
+	before := st.ending
+	st.ending = nil
+	for _, ch := range present {
+		if ch.group != "" {
+			before = append(before, st.latest[ch.group]...)
+			st.latest[ch.group] = nil
+		}
+	}
+	for _, ch := range present {
+		if ch.group != "" {
+			st.latest[ch.group] = append(st.latest[ch.group], ch)
+		}
+	}
+	for _, ch := range before {
+		if !hasChannel(present, ch) && !settleChannel(g, ch) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasChannel(channels []*textChannel, ch *textChannel) bool {
+	for _, other := range channels {
+		if other == ch {
+			return true
+		}
+	}
+	return false
+}
+
+// isFollowed reports whether a piece of a channel would follow other texts that are not settled.
+func isFollowed(st *guardedStream, ch *textChannel) bool {
+	if len(st.ending) > 0 {
 		return true
 	}
-	text := latest.enforced.text
-	o := inspectView(g.rules.enforced, &textView{latest.enforced.before, text, true}, guardLevels)
+	latest := st.latest[ch.group]
+	return ch.group != "" && (len(latest) != 1 || latest[0] != ch)
+}
+
+// settleChannel decides on what a channel holds as if it had ended. Should it be continued, what has been sent
+// of it is still in view: a match that began there is blocked, or masked from there on.
+func settleChannel(g *responseGuard, ch *textChannel) bool {
+	if ch.pieces == nil {
+		return true
+	}
+	text := ch.enforced.text
+	o := inspectView(g.rules.enforced, &textView{ch.enforced.before, text, true}, guardLevels)
 	if !o.complete {
 		return blockUninspected(g)
 	}
 	if o.matches != nil {
-		return decideChannel(g, latest, true)
+		return decideChannel(g, ch, true)
 	}
-	settlePieces(latest, len(text))
+	settlePieces(ch, len(text))
 	return true
 }

@@ -18,7 +18,8 @@ type guardedStream struct {
 	held     int          // bytes of these
 	channels []*textChannel
 	byKey    map[string]*textChannel
-	latest   map[string]*textChannel // by group: the one that had the latest piece
+	latest   map[string][]*textChannel // by group: those that had pieces in the latest event with some
+	ending   []*textChannel            // said to have ended: they have, if another text follows
 	shapes   []*eventShape
 	known    *eventShape // of the latest event; nil: it has none
 	steady   *eventShape // of the events of the one text that the stream goes on with; nil: events are inspected one by one
@@ -29,8 +30,11 @@ type guardedStream struct {
 // maxGuardChannels bounds the texts that a stream may have.
 const maxGuardChannels = 1000
 
-// dataField matches a line of an event that has data, or an error in a line of its own kind.
-var dataField = regexp.MustCompile(`(?:^\x{feff}?|[\r\n])(?:data|error):[ ]?([^\r\n]*)`)
+// Lines of an event that have data, and those of providers that send an error in a line of its own kind.
+var (
+	dataField  = regexp.MustCompile(`(?:^\x{feff}?|[\r\n])data:[ ]?([^\r\n]*)`)
+	errorField = regexp.MustCompile(`(?:^\x{feff}?|[\r\n])error:[ ]?([^\r\n]*)`)
+)
 
 // guardEvents takes a chunk of a stream, and sends what has been decided on.
 func guardEvents(g *responseGuard, chunk []byte) {
@@ -116,7 +120,9 @@ func guardEvent(g *responseGuard, raw []byte) bool {
 	case len(trimmed) == 0:
 		return guardLines(g, others)
 	case bytes.Equal(trimmed, doneMark):
-		return guardLines(g, others) && endChannels(g, "", "")
+		return guardLines(g, others) && endChannels(g)
+	case !json.Valid(trimmed) && trimmed[0] == '{':
+		return blockUninspected(g)
 	case !json.Valid(trimmed):
 		return guardLines(g, others) && guardPlainData(g, event, data, start)
 	}
@@ -131,8 +137,11 @@ func splitEvent(event *heldEvent) (data []byte, start int, others string) {
 		event.plain = raw
 	}
 	fields := dataField.FindAllSubmatchIndex(raw, -1)
-	if len(fields) == 0 {
-		if at := bytes.IndexByte(raw, '{'); at >= 0 && len(bytes.TrimLeft(raw[:at], " \t\r\n\ufeff")) == 0 {
+	if fields == nil {
+		fields = errorField.FindAllSubmatchIndex(raw, -1)
+	}
+	if fields == nil {
+		if at := bytes.IndexAny(raw, "{["); at >= 0 && len(bytes.TrimLeft(raw[:at], " \t\r\n\ufeff")) == 0 {
 			return raw[at:], at, ""
 		}
 		return nil, 0, string(raw)
@@ -208,43 +217,91 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 	shiftEdits(event.nulls, start)
 	eventType := topString(found, "type")
 	var pieces []*guardedString
+	hasDelta := hasNode(found, "delta")
 	for i := range found.strings {
 		s := &found.strings[i]
 		s.from += start
 		s.to += start
-		if isPiece(found, s, eventType) {
+		switch isMessage := strings.HasPrefix(found.nodes[s.node].path, "/choices/message"); {
+		case hasDelta && isMessage:
+			event.repeats = append(event.repeats, s)
+		case isMessage || isPiece(found, s, eventType):
 			pieces = append(pieces, s)
 		}
 	}
-	if !guardLines(g, others) || !guardWhole(g, event, data, start, pieces) {
+	apart := pieces // from what is inspected as a whole
+	if !hasDelta {
+		apart = withoutMessages(found, pieces)
+	}
+	if !guardLines(g, others) || !guardWhole(g, event, data, start, apart) {
 		return false
 	}
-	var only *textChannel
-	for _, s := range pieces {
-		place := channelPlace(found, s, eventType)
-		ch := channelOf(g, place)
-		if ch == nil {
-			return blockUninspected(g)
-		}
-		only = ch
+	channels := channelsOf(g, found, pieces, eventType)
+	if channels == nil {
+		return blockUninspected(g)
+	}
+	if !settleBefore(g, channels, pieces) {
+		return false
+	}
+	for i, s := range pieces {
 		if s.text == "" {
 			continue
 		}
-		if !followChannel(g, ch) {
-			return false
-		}
-		addPiece(g, ch, event, s)
-		if !decideChannel(g, ch, false) {
+		addPiece(g, channels[i], event, s)
+		if !decideChannel(g, channels[i], false) {
 			return false
 		}
 	}
 	if !endText(g, found, eventType) {
 		return false
 	}
-	if len(pieces) == 1 && event.plain == nil {
-		addShape(g, event, pieces[0], only)
+	if len(pieces) == 1 && event.plain == nil && event.repeats == nil {
+		addShape(g, event, pieces[0], channels[0])
 	}
 	return true
+}
+
+// withoutMessages returns pieces without those of whole messages: each may be all of the text so far.
+func withoutMessages(found *jsonStrings, pieces []*guardedString) []*guardedString {
+	var others []*guardedString
+	for _, s := range pieces {
+		if !strings.HasPrefix(found.nodes[s.node].path, "/choices/message") {
+			others = append(others, s)
+		}
+	}
+	return others
+}
+
+// hasNode reports whether a JSON text has an object or an array with a name.
+func hasNode(found *jsonStrings, name string) bool {
+	for i := range found.nodes {
+		if found.nodes[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// channelsOf returns the channels of pieces; nil: there would be too many, or a member has two values, of
+// which clients take one or the other.
+func channelsOf(g *responseGuard, found *jsonStrings, pieces []*guardedString, eventType string) []*textChannel {
+	channels := []*textChannel{}
+	has := map[string]bool{}
+	for _, s := range pieces {
+		member := strconv.Itoa(s.node) + "/" + s.name
+		if has[member] && !found.nodes[s.node].isArray {
+			return nil
+		}
+		has[member] = true
+		place := channelPlace(found, s, eventType)
+		ch := channelOf(g, place)
+		if ch == nil {
+			return nil
+		}
+		ch.block = place.block
+		channels = append(channels, ch)
+	}
+	return channels
 }
 
 // shiftEdits moves edits of the data of an event to where it begins in the event.
@@ -257,12 +314,7 @@ func shiftEdits(edits []guardEdit, start int) {
 
 // topString returns the value of a member of the object that the data of an event is.
 func topString(found *jsonStrings, name string) string {
-	for i := range found.strings {
-		if s := &found.strings[i]; s.node == 1 && s.name == name {
-			return s.text
-		}
-	}
-	return ""
+	return stringMember(found, 1, name)
 }
 
 // guardWhole inspects the texts of an event that are no pieces: those are cut out of it. start is where the
@@ -349,12 +401,25 @@ func textOfEvent(event *heldEvent) []byte {
 	}
 	edits := append(append([]guardEdit(nil), event.edits...), event.nulls...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
-	return applyGuardEdits(text, edits)
+	return applyGuardEdits(text, apartEdits(edits))
+}
+
+// apartEdits returns edits in order, without those of what another one has replaced.
+func apartEdits(edits []guardEdit) []guardEdit {
+	var apart []guardEdit
+	end := 0
+	for _, edit := range edits {
+		if edit.from >= end {
+			apart = append(apart, edit)
+			end = edit.to
+		}
+	}
+	return apart
 }
 
 // notPieces are strings beside the pieces of texts that are no pieces.
 var notPieces = map[string]bool{
-	"role": true, "type": true, "id": true, "name": true, "object": true, "status": true, "model": true, "finish_reason": true, "native_finish_reason": true,
+	"role": true, "type": true, "id": true, "object": true, "status": true, "model": true, "finish_reason": true, "native_finish_reason": true,
 	"stop_reason": true, "stop_sequence": true, "signature": true, "encrypted_content": true, "data": true, "format": true,
 }
 
@@ -372,28 +437,51 @@ func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
 		return false
 	case strings.Contains(path+"/", "/delta/"):
 		return true
+	case path == "/content_block": // of Anthropic's: what a text begins with
+		return s.name == "text" || s.name == "thinking"
+	case path == "/message": // of Ollama's own protocol
+		return s.name == "content" || s.name == "thinking"
 	case strings.HasPrefix(path, "/choices"):
 		return s.name == "text" && path == "/choices"
 	}
 	return strings.HasPrefix(path, "/candidates/content/parts") && (s.name == "text" || s.name == "stringValue")
 }
 
+// textDeltas matches the types of events of the Responses API with pieces of what is one text for clients,
+// however many items and parts it has.
+var textDeltas = regexp.MustCompile(`(?:text|refusal|transcript)\.delta$`)
+
 // channelPlace returns the channel, without texts, of a piece.
 func channelPlace(found *jsonStrings, s *guardedString, eventType string) *textChannel {
 	ch := &textChannel{key: "/" + s.name}
-	if s.node > 0 && found.nodes[s.node].isArray {
+	node := s.node
+	leaf := &found.nodes[node]
+	isInList := leaf.parent > 0 && found.nodes[leaf.parent].isArray
+	switch {
+	case leaf.isArray:
 		ch.key = "/" + strconv.Itoa(len(found.strings)) + ch.key
+	case isInList && leaf.name == "content" && s.name == "text": // a part of what may be a string elsewhere
+		ch.key = ""
+		node = leaf.parent
+	case s.name == "stringValue": // of arguments of Gemini's calls
+		ch.key = "/" + stringMember(found, s.node, "jsonPath") + ch.key
 	}
-	for node := s.node; node > 0; {
+	isOneText := s.name != "partial_json" && (s.name != "delta" || textDeltas.MatchString(eventType))
+	for node > 0 {
 		n := &found.nodes[node]
-		ch.key = "/" + n.name + identityOf(found, n) + ch.key
-		if n.name == "choices" || n.name == "candidates" {
-			if !n.isArray {
-				ch.group = n.name + identityOf(found, n)
-			}
-		}
 		if n.parent <= 0 {
 			ch.block = blockOf(n)
+			if isOneText {
+				break
+			}
+		}
+		name := n.name
+		if name == "content_block" {
+			name = "delta" // the deltas continue it
+		}
+		ch.key = "/" + name + identityOf(found, n) + ch.key
+		if (n.name == "choices" || n.name == "candidates") && !n.isArray {
+			ch.group = n.name + identityOf(found, n)
 		}
 		node = n.parent
 	}
@@ -403,20 +491,36 @@ func channelPlace(found *jsonStrings, s *guardedString, eventType string) *textC
 	return ch
 }
 
+// stringMember returns the value of a member of an object that is a string; empty: it has none.
+func stringMember(found *jsonStrings, node int, name string) string {
+	for i := range found.strings {
+		if s := &found.strings[i]; s.node == node && s.name == name {
+			return s.text
+		}
+	}
+	return ""
+}
+
 // identityOf says which of several an object is.
 func identityOf(found *jsonStrings, n *jsonNode) string {
 	switch {
 	case n.isArray:
 		return ""
 	case n.name == "parts": // of Gemini's: they are one text, but for thoughts
-		return n.isSet
+		if strings.Contains(n.isSet, "/thought") {
+			return "/thought"
+		}
+		return ""
 	case n.index != "":
 		return n.index
-	case n.parent > 0 && found.nodes[n.parent].isArray:
+	case n.parent > 0 && found.nodes[n.parent].isArray && isNumbered[n.name]:
 		return "/index" + strconv.Itoa(n.place)
 	}
 	return ""
 }
+
+// isNumbered are the lists of objects that have texts of their own, even if they have no numbers.
+var isNumbered = map[string]bool{"choices": true, "candidates": true, "tool_calls": true}
 
 // blockIndex matches the number of a block or item in what identifies it.
 var blockIndex = regexp.MustCompile(`/(?:output_)?index[0-9]+`)
@@ -432,23 +536,22 @@ var (
 	textEnds  = regexp.MustCompile(`^error$|^message_stop$|^message-end$|^response\.(?:completed|incomplete|failed|cancelled|done)$`)
 )
 
-// endText ends the channels that an event says have ended.
+// endText ends the channels that an event says have ended. Those of a choice or a block may be continued, since
+// providers say so of each piece: they have ended if another text follows.
 func endText(g *responseGuard, found *jsonStrings, eventType string) bool {
 	for i := range found.strings {
 		s := &found.strings[i]
 		if s.name == "finish_reason" && s.text != "" && found.nodes[s.node].name == "choices" {
-			if !endChannels(g, "choices"+identityOf(found, &found.nodes[s.node]), "") {
-				return false
-			}
+			noteEnding(g, "choices"+identityOf(found, &found.nodes[s.node]), "")
 		}
 	}
 	switch {
 	case eventType == "":
 	case textEnds.MatchString(eventType):
-		return endChannels(g, "", "")
+		return endChannels(g)
 	case blockEnds.MatchString(eventType) && len(found.nodes) > 1:
 		if block := blockOf(&found.nodes[1]); block != "" {
-			return endChannels(g, "", block)
+			noteEnding(g, "", block)
 		}
 	}
 	return true

@@ -26,8 +26,9 @@ const maxShapes = 4
 const maxShapeBytes = 2 << 10
 
 // variedParts matches the parts of an event that differ from event to event, beside the piece: numbers of
-// the events, counts of tokens, and characters that hide the length of the piece.
-var variedParts = regexp.MustCompile(`("(?:sequence_number|created|created_at|[a-zA-Z]*TokenCount|tokenCount|[a-z]+_tokens)": ?)[0-9]+|("` + noiseName + `": ?")[A-Za-z0-9_-]*"`)
+// the events, counts of tokens, and characters that hide the length of the piece. They are too short for most
+// of what rules match.
+var variedParts = regexp.MustCompile(`("(?:sequence_number|created|created_at|[a-zA-Z]*TokenCount|tokenCount|[a-z]+_tokens)": ?)[0-9]{1,12}|("` + noiseName + `": ?")[A-Za-z0-9_-]{0,16}"`)
 
 // noiseName is the member that hides the length of a piece: it is no text.
 const noiseName = "obfuscation"
@@ -57,10 +58,10 @@ func newShape(raw []byte, from, to int) *eventShape {
 	var pattern strings.Builder
 	isPlaced := false
 	for _, place := range variedParts.FindAllSubmatchIndex(raw, -1) {
-		varied := "[0-9]+"
+		varied := "[0-9]{1,12}"
 		first, last := place[3], place[1]
 		if place[4] >= 0 {
-			varied = "[A-Za-z0-9_-]*"
+			varied = "[A-Za-z0-9_-]{0,16}"
 			first = place[5]
 			last--
 		}
@@ -227,7 +228,7 @@ func holdText(g *responseGuard, chunk []byte, all string, end, lastBytes int) bo
 func findSteady(g *responseGuard) {
 	st := g.stream
 	s := st.known
-	if s == nil || (s.channel.group != "" && st.latest[s.channel.group] != s.channel) {
+	if s == nil || isFollowed(st, s.channel) {
 		return
 	}
 	if len(st.queue) == 0 {
@@ -283,8 +284,7 @@ func guardKnownEvent(g *responseGuard, raw []byte) (isKnown, goesOn bool) {
 		if from < 0 {
 			continue
 		}
-		ch := s.channel
-		if ch.group != "" && st.latest[ch.group] != ch {
+		if isFollowed(st, s.channel) {
 			return false, true
 		}
 		return guardPiece(g, s, raw, from, to)
