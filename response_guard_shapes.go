@@ -172,7 +172,8 @@ func joinedPieces(s *eventShape, text string) (string, int) {
 	if strings.ContainsAny(text, specialCharacters) {
 		return "", -1
 	}
-	return text, len(pieces[len(pieces)-1])
+	lastBytes := len(pieces[len(pieces)-1]) // Yaegi panics if the call of len is returned beside a parameter
+	return text, lastBytes
 }
 
 // continueText passes events whose pieces are a text, if nothing matches and no match begins in it, or has
