@@ -233,6 +233,9 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 			pieces = append(pieces, s)
 		}
 	}
+	if len(pieces) > maxInspectedStrings {
+		return blockUninspected(g)
+	}
 	apart := pieces // from what is inspected as a whole
 	if !hasDelta {
 		apart = withoutMessages(found, pieces)
@@ -324,9 +327,6 @@ func topString(found *jsonStrings, name string) string {
 // guardWhole inspects the texts of an event that are no pieces: those are cut out of it. start is where the
 // data begins in the event.
 func guardWhole(g *responseGuard, event *heldEvent, data []byte, start int, pieces []*guardedString) bool {
-	if len(pieces) > maxInspectedStrings {
-		return blockUninspected(g)
-	}
 	data = withoutPieces(data, start, pieces)
 	if !mayHoldMatch(g.rules.all, data) {
 		return true

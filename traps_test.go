@@ -142,9 +142,9 @@ var traps = []trap{
 	{26, setsRangeIndex,
 		[]string{`for i := range list { i = 0 }`, `for i, x := range list { if v > 0 { i++ }; use(x) }`, `for i := range list { for { i = f() } }`},
 		[]string{`for i := range list { n := i; n = 0; use(n) }`, `for i := 0; i < 3; i++ { i = 2 }`, `for _, x := range list { x = 0 }`, `for i := range list { i := i; i = 0 }`}},
-	{28, returnsAppended,
-		[]string{`func _() (int, []any, error) { return 1, append(list, 1), nil }`, `func _() ([]any, []any) { return list, append(list, 1) }`},
-		[]string{`func _() ([]any, error) { return append(list, 1), nil }`, `func _() []any { return append(list, 1) }`, `func _() (int, []any) { l := append(list, 1); return 1, l }`}},
+	{28, returnsBuiltins,
+		[]string{`func _() (int, []any, error) { return 1, append(list, 1), nil }`, `func _() ([]any, []any) { return list, append(list, 1) }`, `func _(a string) (string, int) { return a, len(list) }`},
+		[]string{`func _() ([]any, error) { return append(list, 1), nil }`, `func _() []any { return append(list, 1) }`, `func _() (int, []any) { l := append(list, 1); return 1, l }`, `func _() (int, bool) { return len(list), len(list) > 0 }`}},
 	{29, listsConditions,
 		[]string{`switch { case ok, v > 0: }`, `switch w := v; { case w > 0: default: switch { case ok, w > 1: } }`},
 		[]string{`switch { case ok || v > 0: }`, `switch v { case 1, 2: }`, `switch any1.(type) { case int, string: }`}},
@@ -339,15 +339,15 @@ func mixesCalls(_ *source, path []ast.Node) bool {
 	return calls > 0 && calls < len(assignment.Rhs)
 }
 
-// returnsAppended reports whether a value of append is returned after another value.
-func returnsAppended(_ *source, path []ast.Node) bool {
+// returnsBuiltins reports whether a value of append is returned after another value.
+func returnsBuiltins(_ *source, path []ast.Node) bool {
 	statement, is := path[len(path)-1].(*ast.ReturnStmt)
 	if !is {
 		return false
 	}
 	for place, value := range statement.Results {
 		if call, is := value.(*ast.CallExpr); is && place > 0 {
-			if name, is := call.Fun.(*ast.Ident); is && name.Name == "append" {
+			if name, is := call.Fun.(*ast.Ident); is && (name.Name == "append" || name.Name == "len" || name.Name == "cap") {
 				return true
 			}
 		}
