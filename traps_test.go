@@ -339,7 +339,7 @@ func mixesCalls(_ *source, path []ast.Node) bool {
 	return calls > 0 && calls < len(assignment.Rhs)
 }
 
-// returnsBuiltins reports whether a value of append is returned after another value.
+// returnsBuiltins finds a return of what append, len or cap returns after another value.
 func returnsBuiltins(_ *source, path []ast.Node) bool {
 	statement, is := path[len(path)-1].(*ast.ReturnStmt)
 	if !is {
