@@ -227,8 +227,8 @@ func holdText(g *responseGuard, chunk []byte, all string, end, lastBytes int) bo
 func findSteady(g *responseGuard) {
 	st := g.stream
 	s := st.known
-	if s == nil || isFollowed(st, s.channel) {
-		return
+	if s == nil || isFollowed(st, s.channel) || strings.IndexByte(s.channel.enforced.text, '\\') >= 0 {
+		return // what is open may end in a part of an escape
 	}
 	if len(st.queue) == 0 {
 		st.steady = s

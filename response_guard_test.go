@@ -451,3 +451,21 @@ func TestGuardMasksTextsBesidePieces(t *testing.T) {
 		}
 	}
 }
+
+// chatPiece returns an event of chat completions; text is the inside of a JSON string.
+func chatPiece(text string) string {
+	return `data: {"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` + "\n\n"
+}
+
+func TestGuardJoinsEscapesOfSteadyTexts(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "block"}))
+	for _, cut := range []int{1, 2, 3, 7} {
+		escaped := `\u0073ecret`
+		first := strings.Replace(escaped[:cut], `\`, `\\`, 1)
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream",
+			chatPiece("Some text. "), chatPiece("And more. "), chatPiece(first), chatPiece(escaped[cut:]), chatPiece(" The end of it."), "data: [DONE]\n\n")
+		if strings.Contains(call.body, "cret") || !strings.Contains(call.body, "content_blocked") {
+			t.Errorf("cut after %d: got %s, want an error in place of the word", cut, call.body)
+		}
+	}
+}
