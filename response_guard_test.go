@@ -469,3 +469,18 @@ func TestGuardJoinsEscapesOfSteadyTexts(t *testing.T) {
 		}
 	}
 }
+
+func TestGuardReadsControlCharacters(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "mask"}))
+	for _, char := range []string{`\u0000`, `\u0001`, `\u0002`, `s\u0000`, `se\u0000\u0001`} {
+		chunks := []string{chatPiece("a" + char)}
+		for i := 0; i < 600; i++ {
+			chunks = append(chunks, chatPiece("and some more text "))
+		}
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", append(chunks, chatPiece("secret."), "data: [DONE]\n\n")...)
+		want := strings.Join(chunks, "") + chatPiece("******.") + "data: [DONE]\n\n"
+		if call.body != want || len(call.after[9]) < len(chunks[0]) {
+			t.Errorf("%s: got %d bytes, %d of them after ten events, want %d and the first ones at once", char, len(call.body), len(call.after[9]), len(want))
+		}
+	}
+}
