@@ -484,3 +484,12 @@ func TestGuardReadsControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+func TestGuardTakesNoiseForTextInDeltas(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "mask"}))
+	noise := strings.Replace(chatPiece("some"), "content", noiseName, 1)
+	call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", noise, strings.Replace(noise, "some", "secret.", 1), "data: [DONE]\n\n")
+	if want := noise + strings.Replace(noise, "some", "******.", 1) + "data: [DONE]\n\n"; call.body != want {
+		t.Errorf("got %q, want %q", call.body, want)
+	}
+}
