@@ -36,7 +36,7 @@ const noiseName = "obfuscation"
 // addShape remembers the shape of an event that has one piece of a text and nothing else to decide on.
 func addShape(g *responseGuard, event *heldEvent, piece *guardedString, ch *textChannel) {
 	raw := event.raw
-	if g.stream.array || piece.name == noiseName || event.edits != nil || len(raw) > maxShapeBytes || !bytes.HasSuffix(raw, blankLine) || bytes.IndexByte(raw, '\r') >= 0 {
+	if g.stream.array || piece.name == noiseName || event.edits != nil || event.nulls != nil || len(raw) > maxShapeBytes || !bytes.HasSuffix(raw, blankLine) || bytes.IndexByte(raw, '\r') >= 0 {
 		return
 	}
 	s := newShape(raw, piece.from, piece.to)

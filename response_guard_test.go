@@ -493,3 +493,16 @@ func TestGuardTakesNoiseForTextInDeltas(t *testing.T) {
 		t.Errorf("got %q, want %q", call.body, want)
 	}
 }
+
+func TestGuardEmptiesEqualLogProbabilities(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "pin11", Action: "mask"}))
+	token := func(text, logProbs string) string {
+		return strings.Replace(chatPiece(text), `}}]`, `},"logprobs":`+logProbs+`}]`, 1)
+	}
+	one := token("1", `{"content":[{"token":"1"}]}`)
+	call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", one, token(" pin", `{"content":[]}`), one, one, token(".", "null"), "data: [DONE]\n\n")
+	want := one + token(" ***", "null") + token("*", "null") + token("*", "null") + token(".", "null") + "data: [DONE]\n\n"
+	if call.body != want {
+		t.Errorf("got %s, want %s", call.body, want)
+	}
+}
