@@ -36,7 +36,7 @@ const noiseName = "obfuscation"
 // addShape remembers the shape of an event that has one piece of a text and nothing else to decide on.
 func addShape(g *responseGuard, event *heldEvent, piece *guardedString, ch *textChannel) {
 	raw := event.raw
-	if g.stream.array || event.edits != nil || len(raw) > maxShapeBytes || !bytes.HasSuffix(raw, blankLine) || bytes.IndexByte(raw, '\r') >= 0 {
+	if g.stream.array || piece.name == noiseName || event.edits != nil || event.nulls != nil || len(raw) > maxShapeBytes || !bytes.HasSuffix(raw, blankLine) || bytes.IndexByte(raw, '\r') >= 0 {
 		return
 	}
 	s := newShape(raw, piece.from, piece.to)
@@ -228,8 +228,8 @@ func holdText(g *responseGuard, chunk []byte, all string, end, lastBytes int) bo
 func findSteady(g *responseGuard) {
 	st := g.stream
 	s := st.known
-	if s == nil || isFollowed(st, s.channel) {
-		return
+	if s == nil || isFollowed(st, s.channel) || strings.IndexByte(s.channel.enforced.text, '\\') >= 0 {
+		return // what is open may end in a part of an escape
 	}
 	if len(st.queue) == 0 {
 		st.steady = s

@@ -223,7 +223,7 @@ func maskEdits(s *guardedString, textStart int, spans []maskedSpan) []guardEdit 
 	return edits
 }
 
-// nullEdits returns the edits that empty log probabilities.
+// nullEdits returns the edits that empty log probabilities; nil: they are empty.
 func nullEdits(data []byte, places []jsonPlace) []guardEdit {
 	var edits []guardEdit
 	for _, place := range places {
@@ -231,7 +231,9 @@ func nullEdits(data []byte, places []jsonPlace) []guardEdit {
 		if data[place.from] == '[' {
 			empty = []byte("[]")
 		}
-		edits = append(edits, guardEdit{place.from, place.to, empty})
+		if !bytes.Equal(data[place.from:place.to], empty) {
+			edits = append(edits, guardEdit{place.from, place.to, empty})
+		}
 	}
 	return edits
 }

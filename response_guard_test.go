@@ -451,3 +451,58 @@ func TestGuardMasksTextsBesidePieces(t *testing.T) {
 		}
 	}
 }
+
+// chatPiece returns an event of chat completions; text is the inside of a JSON string.
+func chatPiece(text string) string {
+	return `data: {"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` + "\n\n"
+}
+
+func TestGuardJoinsEscapesOfSteadyTexts(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "block"}))
+	for _, cut := range []int{1, 2, 3, 7} {
+		escaped := `\u0073ecret`
+		first := strings.Replace(escaped[:cut], `\`, `\\`, 1)
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream",
+			chatPiece("Some text. "), chatPiece("And more. "), chatPiece(first), chatPiece(escaped[cut:]), chatPiece(" The end of it."), "data: [DONE]\n\n")
+		if strings.Contains(call.body, "cret") || !strings.Contains(call.body, "content_blocked") {
+			t.Errorf("cut after %d: got %s, want an error in place of the word", cut, call.body)
+		}
+	}
+}
+
+func TestGuardReadsControlCharacters(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "mask"}))
+	for _, char := range []string{`\u0000`, `\u0001`, `\u0002`, `s\u0000`, `se\u0000\u0001`} {
+		chunks := []string{chatPiece("a" + char)}
+		for i := 0; i < 600; i++ {
+			chunks = append(chunks, chatPiece("and some more text "))
+		}
+		call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", append(chunks, chatPiece("secret."), "data: [DONE]\n\n")...)
+		want := strings.Join(chunks, "") + chatPiece("******.") + "data: [DONE]\n\n"
+		if call.body != want || len(call.after[9]) < len(chunks[0]) {
+			t.Errorf("%s: got %d bytes, %d of them after ten events, want %d and the first ones at once", char, len(call.body), len(call.after[9]), len(want))
+		}
+	}
+}
+
+func TestGuardTakesNoiseForTextInDeltas(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "secret", Action: "mask"}))
+	noise := strings.Replace(chatPiece("some"), "content", noiseName, 1)
+	call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", noise, strings.Replace(noise, "some", "secret.", 1), "data: [DONE]\n\n")
+	if want := noise + strings.Replace(noise, "some", "******.", 1) + "data: [DONE]\n\n"; call.body != want {
+		t.Errorf("got %q, want %q", call.body, want)
+	}
+}
+
+func TestGuardEmptiesEqualLogProbabilities(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(GuardRule{Name: "word", Pattern: "pin11", Action: "mask"}))
+	token := func(text, logProbs string) string {
+		return strings.Replace(chatPiece(text), `}}]`, `},"logprobs":`+logProbs+`}]`, 1)
+	}
+	one := token("1", `{"content":[{"token":"1"}]}`)
+	call := callGuarded(t, h, "/v1/chat/completions", "text/event-stream", one, token(" pin", `{"content":[]}`), one, one, token(".", "null"), "data: [DONE]\n\n")
+	want := one + token(" ***", "null") + token("*", "null") + token("*", "null") + token(".", "null") + "data: [DONE]\n\n"
+	if call.body != want {
+		t.Errorf("got %s, want %s", call.body, want)
+	}
+}

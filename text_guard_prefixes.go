@@ -117,7 +117,7 @@ func plainEnd(p *streamPatterns, before, text string) int {
 	if p.beginnings != nil {
 		marked := p.beginnings.Replace(digitReplacer.Replace(text) + endOfText)
 		if at := strings.IndexAny(marked, openMark+mayMark); at >= 0 {
-			if end = at; marked[at] == mayMark[0] {
+			if end = at; marked[at] == mayMark[0] || len(text)-at > maxOpenBytes {
 				end = searchFrom(p.open, text, at)
 			}
 		}
@@ -319,8 +319,11 @@ const (
 	maxClassCharacters  = 64
 )
 
-// What follows a text in which beginnings are replaced, and what replaces them. None of it can be in a JSON
-// string as it is; where it is in other texts, these are held or searched without need.
+// maxOpenBytes is more than what openMark stands for has.
+const maxOpenBytes = beginningCharacters * utf8.UTFMax
+
+// What follows a text in which beginnings are replaced, and what replaces them. A text with such a character,
+// which a JSON string has as an escape, is searched without need, or held until some more of it has arrived.
 const (
 	endOfText = "\x00"
 	openMark  = "\x01" // a match begins, so far as the text goes, which ends here

@@ -108,7 +108,7 @@ func inspectMatches(rules *streamRules, v *textView) *finding {
 	return withoutOpen(o)
 }
 
-// withoutOpen returns an finding without the matches that are not in what is certain: none begins before
+// withoutOpen returns a finding without the matches that are not in what is certain: none begins before
 // the end of that, and ends after it.
 func withoutOpen(o *finding) *finding {
 	for isMoved := true; isMoved; {
