@@ -17,7 +17,7 @@ type textChannel struct {
 type textTail struct {
 	before    string // has been decided on, and stays in view
 	text      string // may become a match
-	hasEscape bool   // what is in view may end in an escape, or with one
+	hasEscape bool   // what has been decided on may end in an escape, or with a part of one
 }
 
 // textPiece is a string of a held event that is a piece of a text.

@@ -90,7 +90,7 @@ func checkBlocked(t *testing.T, p protocolStream, call *guardedCall, want string
 
 // plantedText returns a text with words, and with what rules mask.
 func plantedText(random *rand.Rand) string {
-	words := []string{"Pay", "with", "sk", "4111", "key:", "jo@", "7", "eyJ", "aurora", "-", ".", "x", "\n", "\"", "12", "the", "é", "AKIA"}
+	words := []string{"Pay", "with", "sk", "4111", "key:", "jo@", "7", "eyJ", "aurora", "-", ".", "x", "\n", "\"", "12", "the", "é", "AKIA", "\x01", "s\x00"}
 	text := ""
 	for n := random.Intn(20); n >= 0; n-- {
 		if random.Intn(4) == 0 {
