@@ -1,6 +1,7 @@
 package chatcompletion
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -59,18 +60,32 @@ func TestGuardBlocksWhatIsNoArray(t *testing.T) {
 	}
 }
 
-// The work for an element does not depend on the number of its packets.
+// The work for an element grows with its size, also if it comes in many packets.
 func TestGuardReadsElementsOnce(t *testing.T) {
 	h := newGuardedProvider(t, guardConfig(maskMails, blockKeys))
 	for _, text := range []string{"abcdefgh ", "{[}] ", `\\\"}`} {
-		body := `[{"candidates":[{"content":{"parts":[{"text":"` + strings.Repeat(text, 50000) + `"}]}}]}]`
-		chunks := packets(body, 100)
+		checkGrowth(t, fmt.Sprintf("%q", text), 10000, func(count int) {
+			body := `[{"candidates":[{"content":{"parts":[{"text":"` + strings.Repeat(text, count) + `"}]}}]}]`
+			if call := callGuarded(t, h, arrayPath, "application/json", packets(body, 100)...); call.body != body {
+				t.Errorf("%q: got %d %.300s", text, call.status, call.body)
+			}
+		})
+	}
+}
+
+// checkGrowth verifies that work for four times as much allocates no more than eight times as much memory: work
+// that grows with the square of the size allocates sixteen times as much.
+func checkGrowth(t *testing.T, name string, size int, work func(size int)) {
+	t.Helper()
+	var allocated [2]uint64
+	for i, size := range []int{size, 4 * size} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		call := callGuarded(t, h, arrayPath, "application/json", chunks...)
+		work(size)
 		runtime.ReadMemStats(&after)
-		if got, want := after.TotalAlloc-before.TotalAlloc, uint64(300*len(body)); got > want || call.body != body {
-			t.Errorf("%q: an element of %d bytes takes %d bytes of memory, want at most %d; got %d %.300s", text, len(body), got, want, call.status, call.body)
-		}
+		allocated[i] = after.TotalAlloc - before.TotalAlloc
+	}
+	if got, want := allocated[1], 8*allocated[0]+1<<20; got > want {
+		t.Errorf("%s: %d bytes of memory, %d for four times as much, want at most %d", name, allocated[0], got, want)
 	}
 }

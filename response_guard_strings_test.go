@@ -3,7 +3,6 @@ package chatcompletion
 import (
 	"net/http"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -11,22 +10,23 @@ import (
 // The work for an event grows with its size, whatever its names and levels are, and so does the memory.
 func TestGuardBoundsTheWorkForAnEvent(t *testing.T) {
 	rep := strings.Repeat
-	for _, c := range []struct{ name, data string }{
-		{"long names in each other", `{"choices":` + rep(`{"`+rep("n", 100)+`":`, 3000) + `"x"` + rep("}", 3000) + "}"},
-		{"strings in many arrays", `{"delta":` + rep(`[`, 9000) + rep(`"x",`, 1000) + `"x"` + rep("]", 9000) + "}"},
-		{"strings in a deep array", `{"delta":` + rep(`{"nn":`, 60) + `[` + rep(`"x",`, 9000) + `"x"]` + rep("}", 60) + "}"},
-		{"a long name before many objects", `{"delta":{"` + rep("n", 9000) + `":{` + rep(`"a":{},`, 3000) + `"b":"x"}}}`},
-		{"many numbers of one name", `{` + rep(`"index":1,`, 9000) + `"x":1}`},
-		{"many numbers of many names", `{` + rep(`"a_index":1,"b_index":true,`, 9000) + `"x":1}`},
-		{"a long number", `{"delta":{"index":` + rep("1", 9000) + `,"a":[` + rep(`{"content":"x"},`, 3000) + `1]}}`},
+	for _, c := range []struct {
+		name string
+		data func(count int) string
+	}{
+		{"long names in each other", func(n int) string { return `{"choices":` + rep(`{"`+rep("n", 100)+`":`, n) + `"x"` + rep("}", n) + "}" }},
+		{"strings in many arrays", func(n int) string { return `{"delta":` + rep(`[`, n) + rep(`"x",`, n) + `"x"` + rep("]", n) + "}" }},
+		{"strings in a deep array", func(n int) string {
+			return `{"delta":` + rep(`{"nn":`, 60) + `[` + rep(`"x",`, n) + `"x"]` + rep("}", 60) + "}"
+		}},
+		{"a long name before many objects", func(n int) string { return `{"delta":{"` + rep("n", n) + `":{` + rep(`"a":{},`, n) + `"b":"x"}}}` }},
+		{"many numbers of one name", func(n int) string { return `{` + rep(`"index":1,`, n) + `"x":1}` }},
+		{"many numbers of many names", func(n int) string { return `{` + rep(`"a_index":1,"b_index":true,`, n) + `"x":1}` }},
+		{"a long number", func(n int) string {
+			return `{"delta":{"index":` + rep("1", n) + `,"a":[` + rep(`{"content":"x"},`, n) + `1]}}`
+		}},
 	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		findStrings([]byte(c.data))
-		runtime.ReadMemStats(&after)
-		if got, want := after.TotalAlloc-before.TotalAlloc, uint64(600*len(c.data)+1<<20); got > want {
-			t.Errorf("%s: %d bytes take %d bytes of memory, want at most %d", c.name, len(c.data), got, want)
-		}
+		checkGrowth(t, c.name, 2000, func(count int) { findStrings([]byte(c.data(count))) })
 	}
 }
 
