@@ -362,8 +362,12 @@ func sendRest(g *responseGuard, rest []byte) {
 	sendInspected(g, all)
 }
 
-// blockResponse ends the response with an error, and gives up the provider.
+// blockResponse ends the response with an error, and gives up the provider. Of a stream, what has been decided
+// on is sent before, so that the client gets the same whatever packets the provider sends.
 func blockResponse(g *responseGuard, apiErr *apiError) bool {
+	if g.stream != nil {
+		sendPassed(g)
+	}
 	g.form = guardHasEnded
 	w, status := g.w, g.status
 	g.status = 0

@@ -157,3 +157,16 @@ func TestGuardJoinsLinesOfJSON(t *testing.T) {
 		t.Errorf("got %d %s, want %s", call.status, call.body, contentBlocked)
 	}
 }
+
+// A client gets the same of a stream that is blocked whether its events arrive one by one or in one packet.
+func TestGuardBlocksStreamsAlikeInAnyPackets(t *testing.T) {
+	h := newGuardedProvider(t, guardConfig(blockKeys))
+	for _, p := range protocolStreams {
+		events := []string{p.begin + p.piece("Use "), p.piece("sk-abcdefghij"), p.piece("0123456789abcd "), p.piece("."), p.end}
+		one := callGuarded(t, h, p.path, "text/event-stream", events...)
+		all := callGuarded(t, h, p.path, "text/event-stream", strings.Join(events, ""))
+		if one.body != all.body || one.status != all.status || one.status != 200 || !strings.Contains(one.body, "Use ") {
+			t.Errorf("%s: got %d %s in one packet, want %d %s", p.name, all.status, all.body, one.status, one.body)
+		}
+	}
+}
