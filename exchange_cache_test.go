@@ -23,6 +23,12 @@ var cacheNames atomic.Int64
 // newCacheMiddleware returns a middleware with a name of its own, and the number of requests that its provider gets.
 func newCacheMiddleware(t *testing.T, next http.Handler, config *Config) (*middleware, *callSink, *atomic.Int64) {
 	t.Helper()
+	return newNamedCacheMiddleware(t, "cache-"+strconv.FormatInt(cacheNames.Add(1), 10), next, config)
+}
+
+// newNamedCacheMiddleware is newCacheMiddleware for a middleware whose name another one has, too.
+func newNamedCacheMiddleware(t *testing.T, name string, next http.Handler, config *Config) (*middleware, *callSink, *atomic.Int64) {
+	t.Helper()
 	if config.Cache.Scope == "" {
 		config.Cache.Scope = scopeAll
 	}
@@ -31,7 +37,7 @@ func newCacheMiddleware(t *testing.T, next http.Handler, config *Config) (*middl
 		calls.Add(1)
 		next.ServeHTTP(rw, req)
 	})
-	return cacheMiddleware(t, counted, config, "cache-"+strconv.FormatInt(cacheNames.Add(1), 10), calls)
+	return cacheMiddleware(t, counted, config, name, calls)
 }
 
 func cacheMiddleware(t *testing.T, next http.Handler, config *Config, name string, calls *atomic.Int64) (*middleware, *callSink, *atomic.Int64) {

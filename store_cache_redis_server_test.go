@@ -24,8 +24,7 @@ func redisCacheMiddlewares(t *testing.T, r *server, body string, change func(c *
 	}
 	var counts []func() int64
 	for i := range all {
-		m, _, count := newCacheMiddleware(t, provided(jsonBytes, body), config)
-		m.policy.cache.middleware = config.Redis.KeyPrefix // of both
+		m, _, count := newNamedCacheMiddleware(t, config.Redis.KeyPrefix, provided(jsonBytes, body), config)
 		s := r.store(t, config.Redis)
 		m.policy.store = s
 		m.policy.cache.redis = s
