@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/traefik/traefik/v3/pkg/plugins"
 
@@ -151,24 +153,35 @@ func loggedHeader(t *testing.T, path string, c replay.Case, from int64) http.Hea
 	return header
 }
 
+// findLogged returns the header of a case's request in the log; nil: not all of its lines are there. Each case is
+// replayed twice. Traefik logs a request after the client has its response, so that lines may be out of order.
 func findLogged(log io.Reader, c replay.Case) http.Header {
-	earlier := len(c.Earlier)
+	var logged []map[string]any
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		var line map[string]any
-		if json.Unmarshal(lines.Bytes(), &line) != nil || line["request_"+replay.CaseHeader] != c.Name {
-			continue
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line["request_"+replay.CaseHeader] == c.Name {
+			logged = append(logged, line)
 		}
-		if earlier--; earlier >= 0 {
-			continue
-		}
-		header := http.Header{}
-		for key, value := range line {
-			if text, isText := value.(string); isText && strings.HasPrefix(key, "downstream_") {
-				header.Set(strings.TrimPrefix(key, "downstream_"), text)
-			}
-		}
-		return header
 	}
-	return nil
+	if len(logged) < 2*(len(c.Earlier)+1) {
+		return nil
+	}
+	slices.SortStableFunc(logged, func(a, b map[string]any) int {
+		return startOf(a).Compare(startOf(b))
+	})
+	header := http.Header{}
+	for key, value := range logged[len(c.Earlier)] {
+		if text, isText := value.(string); isText && strings.HasPrefix(key, "downstream_") {
+			header.Set(strings.TrimPrefix(key, "downstream_"), text)
+		}
+	}
+	return header
+}
+
+// startOf returns when Traefik got the request of a line of its access log.
+func startOf(line map[string]any) time.Time {
+	text, _ := line["StartUTC"].(string)
+	start, _ := time.Parse(time.RFC3339Nano, text)
+	return start
 }
