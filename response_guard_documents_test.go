@@ -10,16 +10,6 @@ import (
 
 const arrayPath = "/v1beta/models/m:streamGenerateContent"
 
-// packets cuts a text into packets.
-func packets(text string, size int) []string {
-	var all []string
-	for len(text) > size {
-		all = append(all, text[:size])
-		text = text[size:]
-	}
-	return append(all, text)
-}
-
 // An array is inspected element by element, however it is cut.
 func TestGuardMasksArraysAtEveryCut(t *testing.T) {
 	h := newGuardedProvider(t, guardConfig(maskMails, maskWord, blockKeys))
@@ -34,7 +24,7 @@ func TestGuardMasksArraysAtEveryCut(t *testing.T) {
 		{"no element", "[ ]", "[ ]"},
 	} {
 		for size := 1; size <= len(c.body); size++ {
-			call := callGuarded(t, h, arrayPath, "application/json", packets(c.body, size)...)
+			call := callGuarded(t, h, arrayPath, "application/json", split(c.body, size)...)
 			if call.status != http.StatusOK || call.body != c.want {
 				t.Fatalf("%s in packets of %d bytes: got %d %s, want %s", c.name, size, call.status, call.body, c.want)
 			}
@@ -47,7 +37,7 @@ func TestGuardBlocksWhatIsNoArray(t *testing.T) {
 	h := newGuardedProvider(t, guardConfig(maskMails, blockKeys))
 	for _, body := range []string{`["a`, `[{"a":1}{"b":}]`, `[{"a":1`, `[{"a":1]`, `[` + strings.Repeat(`{"a":[`, 40), `[` + strings.Repeat(" ", 1<<20)} {
 		for _, size := range []int{1000, 7} {
-			call := callGuarded(t, h, arrayPath, "application/json", packets(body, size)...)
+			call := callGuarded(t, h, arrayPath, "application/json", split(body, size)...)
 			if !strings.Contains(call.body, "cannot be inspected") {
 				t.Errorf("%.30s: got %d %.200s, want it blocked", body, call.status, call.body)
 			}
@@ -66,7 +56,7 @@ func TestGuardReadsElementsOnce(t *testing.T) {
 	for _, text := range []string{"abcdefgh ", "{[}] ", `\\\"}`} {
 		checkGrowth(t, fmt.Sprintf("%q", text), 10000, func(count int) {
 			body := `[{"candidates":[{"content":{"parts":[{"text":"` + strings.Repeat(text, count) + `"}]}}]}]`
-			if call := callGuarded(t, h, arrayPath, "application/json", packets(body, 100)...); call.body != body {
+			if call := callGuarded(t, h, arrayPath, "application/json", split(body, 100)...); call.body != body {
 				t.Errorf("%q: got %d %.300s", text, call.status, call.body)
 			}
 		})

@@ -219,8 +219,8 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 	}
 	event.nulls = nullEdits(data, found.nulls)
 	shiftEdits(event.nulls, start)
-	eventType := topString(found, "type")
-	var pieces []*guardedString
+	eventType := stringMember(found, 1, "type")
+	var pieces, apart []*guardedString // apart: from what is inspected as a whole
 	hasDelta := hasNode(found, "delta")
 	for i := range found.strings {
 		s := &found.strings[i]
@@ -229,16 +229,15 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 		switch isMessage := strings.HasPrefix(found.nodes[s.node].path, "/choices/message"); {
 		case hasDelta && isMessage:
 			event.repeats = append(event.repeats, s)
-		case isMessage || isPiece(found, s, eventType):
+		case isMessage: // it may be all of the text so far
 			pieces = append(pieces, s)
+		case isPiece(found, s, eventType):
+			pieces = append(pieces, s)
+			apart = append(apart, s)
 		}
 	}
 	if len(pieces) > maxInspectedStrings {
 		return blockUninspected(g)
-	}
-	apart := pieces // from what is inspected as a whole
-	if !hasDelta {
-		apart = withoutMessages(found, pieces)
 	}
 	if !guardLines(g, others) || !guardWhole(g, event, data, start, apart) {
 		return false
@@ -266,17 +265,6 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 		addShape(g, event, pieces[0], channels[0])
 	}
 	return true
-}
-
-// withoutMessages returns pieces without those of whole messages: each may be all of the text so far.
-func withoutMessages(found *jsonStrings, pieces []*guardedString) []*guardedString {
-	var others []*guardedString
-	for _, s := range pieces {
-		if !strings.HasPrefix(found.nodes[s.node].path, "/choices/message") {
-			others = append(others, s)
-		}
-	}
-	return others
 }
 
 // hasNode reports whether a JSON text has an object or an array with a name.
@@ -317,11 +305,6 @@ func shiftEdits(edits []guardEdit, start int) {
 		edits[i].from += start
 		edits[i].to += start
 	}
-}
-
-// topString returns the value of a member of the object that the data of an event is.
-func topString(found *jsonStrings, name string) string {
-	return stringMember(found, 1, name)
 }
 
 // guardWhole inspects the texts of an event that are no pieces: those are cut out of it. start is where the
@@ -404,20 +387,7 @@ func textOfEvent(event *heldEvent) []byte {
 	}
 	edits := append(append([]guardEdit(nil), event.edits...), event.nulls...)
 	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
-	return applyGuardEdits(text, apartEdits(edits))
-}
-
-// apartEdits returns edits in order, without those of what another one has replaced.
-func apartEdits(edits []guardEdit) []guardEdit {
-	var apart []guardEdit
-	end := 0
-	for _, edit := range edits {
-		if edit.from >= end {
-			apart = append(apart, edit)
-			end = edit.to
-		}
-	}
-	return apart
+	return applyGuardEdits(text, edits)
 }
 
 // notPieces are strings beside the pieces of texts that are no pieces.

@@ -82,12 +82,7 @@ func TestGuardJoinsTextsAsProvidersSplitThem(t *testing.T) {
 			h := newGuardedProvider(t, guardConfig(planted.rule))
 			for _, length := range []int{1, 8, 12} {
 				var chunks []string
-				for i, text := 0, planted.secret+" end"; text != ""; i++ {
-					piece := text
-					if len(piece) > length {
-						piece = text[:length]
-					}
-					text = text[len(piece):]
+				for i, piece := range split(planted.secret+" end", length) {
 					chunks = append(chunks, c.event(i, piece))
 				}
 				call := callGuarded(t, h, c.path, "text/event-stream", append(chunks, c.end)...)
