@@ -183,20 +183,30 @@ func beginGuardedStream(g *responseGuard, array bool) {
 	delete(g.ResponseWriter.Header(), "Content-Length")
 }
 
-// Write takes a chunk of the response.
+// Write takes a chunk of the response. Every event passes through here: what is rare is in other functions.
 func (g *responseGuard) Write(chunk []byte) (int, error) {
+	st := g.stream
+	if st == nil || g.decoder != nil || len(g.buffer) > 0 || !guardSteady(g, chunk) {
+		return writeUninspected(g, chunk)
+	}
+	if passed := st.passed; passed != nil {
+		st.passed = nil
+		if g.status != 0 || g.w.blockedStatus != 0 || g.err != nil {
+			sendInspected(g, passed)
+		} else {
+			_, g.err = g.ResponseWriter.Write(passed)
+		}
+	}
+	return len(chunk), g.err
+}
+
+// writeUninspected is Write for a chunk that has to be inspected.
+func writeUninspected(g *responseGuard, chunk []byte) (int, error) {
 	if g.status == 0 && g.form == guardsUnknown {
 		g.WriteHeader(http.StatusOK)
 	}
 	if g.decoder != nil {
 		return g.decoder.write(chunk)
-	}
-	if st := g.stream; st != nil && len(g.buffer) == 0 && guardSteady(g, chunk) {
-		if len(st.passed) > 0 {
-			sendInspected(g, st.passed)
-			st.passed = nil
-		}
-		return len(chunk), g.err
 	}
 	guardChunk(g, chunk)
 	return len(chunk), g.err

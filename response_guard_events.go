@@ -23,8 +23,10 @@ type guardedStream struct {
 	shapes   []*eventShape
 	known    *eventShape // of the latest event; nil: it has none
 	steady   *eventShape // of the events of the one text that the stream goes on with; nil: events are inspected one by one
-	waiting  []byte      // events with that shape that wait, instead of the queue
-	passed   []byte      // events that have been decided on, before those that wait
+	isPlain  bool        // marks are all that the rules need for that text
+	marks    *strings.Replacer
+	waiting  []byte // events with that shape that wait, instead of the queue
+	passed   []byte // events that have been decided on, before those that wait
 }
 
 func newGuardedStream(array bool) *guardedStream {

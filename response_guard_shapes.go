@@ -115,12 +115,15 @@ func pieceIn(s *eventShape, event []byte) (int, int) {
 // specialCharacters end a JSON string, begin an escape in it, or end a line.
 const specialCharacters = "\"\\\r\n"
 
-// guardSteady inspects whole events that continue the one text that the stream goes on with. It reports
-// whether the chunk has nothing else, and no rule that is enforced matches so far: then it is passed, or waits
-// since a match may begin in it. However many the events are, they are inspected at once. What is rare has
-// functions of its own, since each call of a function costs more in Yaegi the longer the function is.
+// unusualMarks are what ends that a text is plain: where a match may begin, and what JSON does not have as it is.
+const unusualMarks = openMark + mayMark + specialCharacters
+
+// guardSteady inspects an event that continues the one text that the stream goes on with, and reports whether no
+// rule that is enforced matches so far: then it is passed, or waits since a match may begin at its end. Every
+// event passes through here. It is one function, since interpreted calls are expensive; what is rare is in others.
 func guardSteady(g *responseGuard, chunk []byte) bool {
-	s := g.stream.steady
+	st := g.stream
+	s := st.steady
 	if s == nil {
 		return false
 	}
@@ -139,6 +142,47 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 		}
 		text = found[1]
 	}
+	if !st.isPlain {
+		return guardSteadyText(g, chunk, text)
+	}
+	tail := &s.channel.enforced
+	all := tail.text + text
+	marked := st.marks.Replace(digitReplacer.Replace(tail.before[len(tail.before)-1:]+all) + endOfText) // as plainEnd
+	end := strings.IndexAny(marked, unusualMarks)
+	switch {
+	case end < 0:
+		st.passed = append(append(st.passed, st.waiting...), chunk...)
+		st.waiting = nil
+		end = len(all)
+	case marked[end] == openMark[0] && end > len(tail.text) && len(chunk) <= g.rules.maxHold:
+		st.passed = append(st.passed, st.waiting...)
+		st.waiting = append([]byte(nil), chunk...)
+		end-- // the character before all
+	default:
+		return guardSteadyText(g, chunk, text)
+	}
+	tail.before += all[:end]
+	tail.text = all[end:]
+	if len(tail.before) > maxSteadyBytes {
+		trimTail(tail, g.rules.overlap)
+	}
+	return true
+}
+
+// maxSteadyBytes bounds what stays in view before a steady text grows shorter again.
+const maxSteadyBytes = 4 << 10
+
+// trimTail shortens what has been decided on to what stays in view.
+func trimTail(tail *textTail, overlap int) {
+	if len(tail.before) > overlap {
+		tail.before = tail.before[len(tail.before)-overlap:]
+	}
+}
+
+// guardSteadyText is guardSteady for whole events, however many, and for any text between the beginning of the
+// first piece and the end of the last one.
+func guardSteadyText(g *responseGuard, chunk []byte, text string) bool {
+	s := g.stream.steady
 	lastBytes := 0
 	if strings.ContainsAny(text, specialCharacters) {
 		if text, lastBytes = joinedPieces(s, text); lastBytes < 0 {
@@ -182,21 +226,14 @@ func joinedPieces(s *eventShape, text string) (string, int) {
 func continueText(g *responseGuard, chunk []byte, text string, lastBytes int) bool {
 	st, rules := g.stream, g.rules
 	tail := &st.steady.channel.enforced
+	trimTail(tail, rules.overlap)
 	all := tail.text + text
 	if end := plainEnd(rules.enforced.patterns, tail.before, all); end < len(all) || tail.hasEscape {
 		return holdText(g, chunk, all, end, lastBytes)
 	}
-	if st.waiting != nil {
-		st.passed = append(st.passed, st.waiting...)
-		st.waiting = nil
-	}
-	st.passed = append(st.passed, chunk...)
-	all = tail.before + all
-	if len(all) > rules.overlap {
-		all = all[len(all)-rules.overlap:]
-	}
-	tail.before = all // moveTail inlined
-	tail.text = ""
+	st.passed = append(append(st.passed, st.waiting...), chunk...)
+	st.waiting = nil
+	moveTail(tail, all, len(all), rules.overlap)
 	return true
 }
 
@@ -232,7 +269,7 @@ func findSteady(g *responseGuard) {
 		return // what is open may end in a part of an escape
 	}
 	if len(st.queue) == 0 {
-		st.steady = s
+		beginSteady(g, s)
 		return
 	}
 	event, pieces := st.queue[0], s.channel.pieces
@@ -242,11 +279,23 @@ func findSteady(g *responseGuard) {
 	if from, _ := pieceIn(s, event.raw); from < 0 {
 		return
 	}
-	st.steady = s
+	beginSteady(g, s)
 	st.waiting = event.raw
 	st.queue = nil
 	st.held = 0
 	s.channel.pieces = nil
+}
+
+// beginSteady begins that the stream goes on with one text.
+func beginSteady(g *responseGuard, s *eventShape) {
+	st, tail := g.stream, &s.channel.enforced
+	st.steady = s
+	st.isPlain = false
+	if rules := g.rules.enforced; rules != nil && g.rules.reported == nil && tail.before != "" && !tail.hasEscape {
+		p := rules.patterns
+		st.marks = p.beginnings
+		st.isPlain = p.beginnings != nil && p.anywhere == nil && p.addresses == nil
+	}
 }
 
 // queueWaiting ends that the stream goes on with one text: what waits gets its place in the queue.
@@ -255,6 +304,9 @@ func queueWaiting(g *responseGuard) {
 	s, waiting := st.steady, st.waiting
 	st.steady = nil
 	st.waiting = nil
+	if s != nil {
+		trimTail(&s.channel.enforced, g.rules.overlap)
+	}
 	if waiting == nil {
 		return
 	}
