@@ -33,7 +33,8 @@ type streamPatterns struct {
 // newStreamPatterns returns what streams need of rules.
 func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 	p := &streamPatterns{}
-	var all, marked, marks, otherMarks []string
+	var all, marked []string
+	var begin []beginning
 	addresses := ""
 	for _, r := range rules {
 		pattern := r.pattern.String()
@@ -47,10 +48,9 @@ func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 			continue
 		}
 		all = append(all, pattern)
-		if certain, others := marksOf(pattern); others != nil {
+		if beginnings := beginningsOfPattern(pattern); beginnings != nil {
 			marked = append(marked, pattern)
-			marks = append(marks, certain...)
-			otherMarks = append(otherMarks, others...)
+			begin = append(begin, beginnings...)
 			continue
 		}
 		open, err := newOpenPattern([]string{pattern})
@@ -72,7 +72,7 @@ func newStreamPatterns(rules []*guardRule) (*streamPatterns, error) {
 		}
 	}
 	if marked != nil {
-		p.beginnings = strings.NewReplacer(append(marks, otherMarks...)...)
+		p.beginnings = newBeginningMarks(begin)
 		p.open, err = newOpenPattern(marked)
 	}
 	return p, err
@@ -337,34 +337,77 @@ var digitReplacer = strings.NewReplacer("1", "0", "2", "0", "3", "0", "4", "0", 
 type beginning struct {
 	text    string
 	isCut   bool // anything may follow
+	isWord  bool // it is at the beginning of a word
 	isVague bool // not every text with it begins like a match: there are assertions, or only some of the digits
 }
 
-// marksOf returns the pairs for a replacer that marks where matches of an expression may begin, so far as
-// their first characters have arrived: first those whose mark counts if the same has two. They are nil if
-// matches may begin with nearly anything.
-func marksOf(pattern string) ([]string, []string) {
-	var certain, others []string
+// beginningsOfPattern returns what matches of an expression may begin with; nil: it may be nearly anything.
+func beginningsOfPattern(pattern string) []beginning {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
-	for _, b := range beginningsOf(parsed) {
+	all := beginningsOf(parsed)
+	for i := range all {
+		b := &all[i]
 		characters := []rune(b.text)
 		if len(characters) == 0 || (b.isCut && len(characters) == 1 && unicode.IsLetter(characters[0])) {
-			return nil, nil
+			return nil
 		}
+		if b.isWord && !strings.Contains(wordCharacters, string(characters[0])) {
+			b.isVague = true // what precedes it is part of a word
+		}
+	}
+	return all
+}
+
+// wordCharacters are the characters of words, with a zero for the digits.
+const wordCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0"
+
+// newBeginningMarks returns a replacer that marks where matches may begin, so far as their first characters have
+// arrived. Of two marks for the same, the one that is certain counts. What begins words only is skipped where
+// it continues one.
+func newBeginningMarks(all []beginning) *strings.Replacer {
+	var certain, others, skipped, known, ofWords []string
+	for _, b := range all {
 		others = append(others, b.text, mayMark)
+		known = append(known, b.text)
+		characters := []rune(b.text)
 		for i := 1; i < len(characters); i++ {
 			open := string(characters[:i]) + endOfText
-			if b.isVague {
+			switch {
+			case b.isVague:
 				others = append(others, open, mayMark)
-			} else {
+				known = append(known, open)
+			case b.isWord:
+				ofWords = append(ofWords, open)
+			default:
 				certain = append(certain, open, openMark)
+				known = append(known, open)
 			}
 		}
 	}
-	return certain, others
+	for _, open := range ofWords {
+		if containsAny(open, known) || containsAny(open[1:], ofWords) {
+			others = append(others, open, mayMark)
+			continue
+		}
+		certain = append(certain, open, openMark)
+		for _, character := range wordCharacters {
+			skipped = append(skipped, string(character)+open, "")
+		}
+	}
+	return strings.NewReplacer(append(append(certain, others...), skipped...)...)
+}
+
+// containsAny reports whether one of some texts is anywhere in another one.
+func containsAny(text string, some []string) bool {
+	for _, one := range some {
+		if strings.Contains(text, one) {
+			return true
+		}
+	}
+	return false
 }
 
 // anyBeginning is what matches begin with that may begin with nearly anything.
@@ -379,7 +422,9 @@ func beginningsOf(re *syntax.Regexp) []beginning {
 		return beginningsOfClass(re.Rune)
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return anyBeginning
-	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+	case syntax.OpWordBoundary:
+		return []beginning{{isWord: true}}
+	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpNoWordBoundary:
 		return []beginning{{isVague: true}}
 	case syntax.OpCapture:
 		return beginningsOf(re.Sub[0])
@@ -469,7 +514,7 @@ func beginningsOfRepeat(re *syntax.Regexp) []beginning {
 func cutBeginnings(all []beginning) []beginning {
 	var cut []beginning
 	for _, b := range all {
-		cut = append(cut, beginning{b.text, true, b.isVague})
+		cut = append(cut, beginning{b.text, true, b.isWord, b.isVague})
 	}
 	return cut
 }
@@ -484,7 +529,8 @@ func continuedBeginnings(all, next []beginning) []beginning {
 			continue
 		}
 		for _, n := range next {
-			longer = append(longer, beginning{b.text + n.text, n.isCut, b.isVague || n.isVague})
+			isWord := b.isWord || (n.isWord && b.text == "")
+			longer = append(longer, beginning{b.text + n.text, n.isCut, isWord, b.isVague || n.isVague || (n.isWord && b.text != "")})
 		}
 		if len(longer) > maxBeginnings {
 			return cutBeginnings(all)
