@@ -339,6 +339,7 @@ type beginning struct {
 	isCut   bool // anything may follow
 	isWord  bool // it is at the beginning of a word
 	isVague bool // not every text with it begins like a match: there are assertions, or only some of the digits
+	sure    int  // how many of its characters precede what makes it vague
 }
 
 // beginningsOfPattern returns what matches of an expression may begin with; nil: it may be nearly anything.
@@ -356,6 +357,7 @@ func beginningsOfPattern(pattern string) []beginning {
 		}
 		if b.isWord && !strings.Contains(wordCharacters, string(characters[0])) {
 			b.isVague = true // what precedes it is part of a word
+			b.sure = 0
 		}
 	}
 	return all
@@ -376,7 +378,7 @@ func newBeginningMarks(all []beginning) *strings.Replacer {
 		for i := 1; i < len(characters); i++ {
 			open := string(characters[:i]) + endOfText
 			switch {
-			case b.isVague:
+			case b.isVague && i > b.sure:
 				others = append(others, open, mayMark)
 				known = append(known, open)
 			case b.isWord:
@@ -514,7 +516,7 @@ func beginningsOfRepeat(re *syntax.Regexp) []beginning {
 func cutBeginnings(all []beginning) []beginning {
 	var cut []beginning
 	for _, b := range all {
-		cut = append(cut, beginning{b.text, true, b.isWord, b.isVague})
+		cut = append(cut, beginning{b.text, true, b.isWord, b.isVague, b.sure})
 	}
 	return cut
 }
@@ -529,12 +531,25 @@ func continuedBeginnings(all, next []beginning) []beginning {
 			continue
 		}
 		for _, n := range next {
-			isWord := b.isWord || (n.isWord && b.text == "")
-			longer = append(longer, beginning{b.text + n.text, n.isCut, isWord, b.isVague || n.isVague || (n.isWord && b.text != "")})
+			longer = append(longer, continuedBy(b, n))
 		}
 		if len(longer) > maxBeginnings {
 			return cutBeginnings(all)
 		}
+	}
+	return longer
+}
+
+func continuedBy(b, next beginning) beginning {
+	longer := beginning{b.text + next.text, next.isCut, b.isWord, b.isVague, b.sure}
+	if next.isWord && b.text == "" {
+		longer.isWord = true
+	} else if next.isWord {
+		next.isVague = true
+	}
+	if next.isVague && !b.isVague {
+		longer.isVague = true
+		longer.sure = utf8.RuneCountInString(b.text) + next.sure
 	}
 	return longer
 }
