@@ -186,7 +186,7 @@ func beginGuardedStream(g *responseGuard, array bool) {
 // Write takes a chunk of the response. Every event passes through here: what is rare is in other functions.
 func (g *responseGuard) Write(chunk []byte) (int, error) {
 	st := g.stream
-	if st == nil || g.decoder != nil || len(g.buffer) > 0 || !guardSteady(g, chunk) {
+	if st == nil || st.steady == nil || g.decoder != nil || len(g.buffer) > 0 || !guardSteady(g, chunk) {
 		return writeUninspected(g, chunk)
 	}
 	if passed := st.passed; passed != nil {

@@ -66,7 +66,7 @@ func guardEvents(g *responseGuard, chunk []byte) {
 			g.buffer = append([]byte(nil), events...)
 			break
 		}
-		if !guardSteady(g, events[:length]) && !guardNext(g, append([]byte(nil), events[:length]...)) {
+		if (g.stream.steady == nil || !guardSteady(g, events[:length])) && !guardNext(g, append([]byte(nil), events[:length]...)) {
 			sendRest(g, events[length:])
 			return
 		}
@@ -233,7 +233,7 @@ func guardJSON(g *responseGuard, event *heldEvent, data []byte, start int, other
 			event.repeats = append(event.repeats, s)
 		case isMessage: // it may be all of the text so far
 			pieces = append(pieces, s)
-		case isPiece(found, s, eventType):
+		case !notPieces[s.name] && isPiece(found, s, eventType):
 			pieces = append(pieces, s)
 			apart = append(apart, s)
 		}
@@ -398,11 +398,8 @@ var notPieces = map[string]bool{
 	"stop_reason": true, "stop_sequence": true, "signature": true, "encrypted_content": true, "data": true, "format": true,
 }
 
-// isPiece reports whether a string of an event is a piece of a text.
+// isPiece reports whether a string of an event that is none of notPieces is a piece of a text.
 func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
-	if notPieces[s.name] {
-		return false
-	}
 	if s.name == "delta" && s.node == 1 {
 		return !strings.Contains(eventType, "audio") || strings.Contains(eventType, "transcript")
 	}

@@ -124,9 +124,6 @@ const unusualMarks = openMark + mayMark + specialCharacters
 func guardSteady(g *responseGuard, chunk []byte) bool {
 	st := g.stream
 	s := st.steady
-	if s == nil {
-		return false
-	}
 	inner, isShaped := bytes.CutPrefix(chunk, s.before)
 	if isShaped {
 		inner, isShaped = bytes.CutSuffix(inner, s.after)

@@ -132,13 +132,19 @@ func addNode(found *jsonStrings, parent int, name string, isArray bool) int {
 
 // memberName returns the name of a member, or what stands for one that is longer than those of protocols.
 func memberName(name []byte) string {
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name = []byte(decodeEscapes(string(name)).text)
-	}
-	if len(name) <= maxGuardNameBytes {
+	if len(name) <= maxGuardNameBytes && bytes.IndexByte(name, '\\') < 0 {
 		return string(name)
 	}
-	hash := sha256.Sum256(name)
+	return unusualName(string(name))
+}
+
+// unusualName is memberName for a name that is long, or has escapes.
+func unusualName(name string) string {
+	name = decodeEscapes(name).text
+	if len(name) <= maxGuardNameBytes {
+		return name
+	}
+	hash := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(hash[:maxGuardNameBytes/2])
 }
 

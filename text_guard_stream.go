@@ -216,6 +216,12 @@ func decodeEscapes(raw string) *unescapedText {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return &unescapedText{text: raw}
 	}
+	return decodeFoundEscapes(raw)
+}
+
+// decodeFoundEscapes is decodeEscapes for a text that has some: most have none, and Yaegi allocates memory for
+// every expression of a function that it enters.
+func decodeFoundEscapes(raw string) *unescapedText {
 	var text strings.Builder
 	d := &unescapedText{}
 	at := 0
