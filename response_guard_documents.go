@@ -138,7 +138,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 		if scan.isTooDeep {
 			blockUninspected(g)
 		} else {
-			boundHeld(g)
+			boundHeld(g, 0)
 		}
 		sendRest(g, nil)
 		return
@@ -146,7 +146,7 @@ func guardElements(g *responseGuard, chunk []byte, last bool) {
 	isOpen := guardWholeElements(g)
 	if isOpen {
 		passDecided(g.stream)
-		isOpen = boundHeld(g)
+		isOpen = boundHeld(g, 0)
 	}
 	if !isOpen {
 		sendRest(g, nil)

@@ -52,7 +52,7 @@ func guardEvents(g *responseGuard, chunk []byte) {
 		}
 		g.buffer = append(g.buffer, chunk...)
 		if lastEventEnd(g.buffer[seen:]) == 0 {
-			if !boundHeld(g) {
+			if !boundHeld(g, 0) {
 				sendRest(g, nil)
 			}
 			return
@@ -72,7 +72,7 @@ func guardEvents(g *responseGuard, chunk []byte) {
 		}
 		events = events[length:]
 	}
-	if boundHeld(g) {
+	if boundHeld(g, 0) {
 		sendPassed(g)
 	}
 	sendRest(g, nil)
@@ -82,6 +82,9 @@ func guardEvents(g *responseGuard, chunk []byte) {
 func guardNext(g *responseGuard, raw []byte) bool {
 	queueWaiting(g)
 	g.stream.known = nil
+	if !boundHeld(g, len(raw)) {
+		return false
+	}
 	isKnown, goesOn := guardKnownEvent(g, raw)
 	if !isKnown {
 		goesOn = guardEvent(g, raw)
@@ -89,6 +92,7 @@ func guardNext(g *responseGuard, raw []byte) bool {
 	if goesOn {
 		passDecided(g.stream)
 		findSteady(g)
+		goesOn = boundHeld(g, 0)
 	}
 	return goesOn
 }
@@ -105,11 +109,12 @@ func completeEvent(text []byte) int {
 	return firstEventEnd(text)
 }
 
-// boundHeld reports whether what is held of a stream is no more than may be.
-func boundHeld(g *responseGuard) bool {
+// boundHeld reports whether what is held of a stream is no more than may be, with the event that follows, of which
+// nextBytes have arrived beside those in the buffer: however it arrives, the result is the same.
+func boundHeld(g *responseGuard, nextBytes int) bool {
 	st := g.stream
 	held := st.held + len(st.waiting)
-	if (held > 0 && held+len(g.buffer) > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
+	if (held > 0 && held+len(g.buffer)+nextBytes > g.rules.maxHold) || len(g.buffer) > maxGuardedBytes {
 		return blockUninspected(g)
 	}
 	return true

@@ -157,11 +157,21 @@ func TestGuardJoinsLinesOfJSON(t *testing.T) {
 func TestGuardBlocksStreamsAlikeInAnyPackets(t *testing.T) {
 	h := newGuardedProvider(t, guardConfig(blockKeys))
 	for _, p := range protocolStreams {
-		events := []string{p.begin + p.piece("Use "), p.piece("sk-abcdefghij"), p.piece("0123456789abcd "), p.piece("."), p.end}
-		one := callGuarded(t, h, p.path, "text/event-stream", events...)
-		all := callGuarded(t, h, p.path, "text/event-stream", strings.Join(events, ""))
-		if one.body != all.body || one.status != all.status || one.status != 200 || !strings.Contains(one.body, "Use ") {
-			t.Errorf("%s: got %d %s in one packet, want %d %s", p.name, all.status, all.body, one.status, one.body)
+		for name, pieces := range map[string][]string{
+			"a key":                   {"Use ", "sk-abcdefghij", "0123456789abcd ", "."},
+			"more than may be held":   {"Use ", "no ", strings.Repeat("no ", 6000) + "s", "."},
+			"more, in several events": {"Use ", "sk-", strings.Repeat("a", 900), strings.Repeat("-", 17000)},
+		} {
+			events := []string{p.begin}
+			for _, piece := range pieces {
+				events = append(events, p.piece(piece))
+			}
+			events = append(events, p.end)
+			one := callGuarded(t, h, p.path, "text/event-stream", events...)
+			all := callGuarded(t, h, p.path, "text/event-stream", strings.Join(events, ""))
+			if one.body != all.body || one.status != all.status || one.status != 200 || !strings.Contains(one.body, "Use ") || !strings.Contains(one.body, `"error"`) {
+				t.Errorf("%s: %s: got %d %.2000s in one packet, want %d %.2000s", p.name, name, all.status, all.body, one.status, one.body)
+			}
 		}
 	}
 }

@@ -128,7 +128,7 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 	if isShaped {
 		inner, isShaped = bytes.CutSuffix(inner, s.after)
 	}
-	if !isShaped {
+	if !isShaped || len(st.waiting)+len(chunk) > g.rules.maxHold {
 		return false
 	}
 	text := string(inner)
@@ -151,7 +151,7 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 		st.passed = append(append(st.passed, st.waiting...), chunk...)
 		st.waiting = nil
 		end = len(all)
-	case marked[end] == openMark[0] && end > len(tail.text) && len(chunk) <= g.rules.maxHold:
+	case marked[end] == openMark[0] && end > len(tail.text):
 		st.passed = append(st.passed, st.waiting...)
 		st.waiting = append([]byte(nil), chunk...)
 		end-- // the character before all
@@ -249,7 +249,7 @@ func holdText(g *responseGuard, chunk []byte, all string, end, lastBytes int) bo
 	case end >= lastText:
 		st.passed = append(append(st.passed, st.waiting...), chunk[:last]...)
 		st.waiting = append([]byte(nil), chunk[last:]...)
-	case end == 0 && len(st.waiting)+len(chunk) <= rules.maxHold:
+	case end == 0:
 		st.waiting = append(st.waiting, chunk...)
 	default:
 		return false
