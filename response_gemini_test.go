@@ -301,7 +301,7 @@ func geminiReference(text string, isArray bool) string {
 		}
 	}
 	call := &Call{}
-	open, ended, failed, isLastEnd := map[int]bool{}, map[int]bool{}, false, false
+	open, ended, failed, isBlocked, isLastEnd := map[int]bool{}, map[int]bool{}, false, false, false
 	for _, part := range parts {
 		var members struct {
 			Candidates []struct {
@@ -329,8 +329,11 @@ func geminiReference(text string, isArray bool) string {
 			}
 			ended[c.Index] = ended[c.Index] || (c.FinishReason != "" && c.FinishReason != noReason)
 		}
-		if members.Feedback.BlockReason != "" {
-			open[0], ended[0] = true, true
+		switch {
+		case members.Feedback.BlockReason != "":
+			isBlocked = true // no candidate follows, whichever have begun
+		case len(members.Candidates) > 0:
+			isBlocked = false
 		}
 		if u := members.Usage; u != nil && u.Prompt != nil {
 			call.Response.Usage = Usage{InputKnown: true, OutputKnown: true, InputTokens: *u.Prompt, OutputTokens: u.Candidates + u.Thoughts}
@@ -340,6 +343,7 @@ func geminiReference(text string, isArray bool) string {
 	for index := range open {
 		isFinished = isFinished && ended[index]
 	}
+	isFinished = isFinished || isBlocked
 	switch {
 	case failed:
 		call.ErrorType = errorErrorEvent
@@ -389,6 +393,7 @@ func FuzzGeminiStream(f *testing.F) {
 	}
 	for i := range all {
 		f.Add([]byte{byte(i)}, false, uint16(0), []byte{7, 200, 3})
+		f.Add([]byte{byte(i + 1), byte(i)}, i%2 == 0, uint16(0), []byte{48})
 		f.Add([]byte{byte(i), byte(i + 1), byte(i + 7), byte(i)}, true, uint16(i*10), []byte{255, 255, 1})
 	}
 	f.Fuzz(func(t *testing.T, order []byte, isArray bool, cut uint16, cuts []byte) {

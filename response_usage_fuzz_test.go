@@ -168,12 +168,13 @@ var endingEvents = []string{
 	"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"no\"}\n\n",
 }
 
-// FuzzResponsesStream ends streams of the Responses API in all ways, in arbitrary packets: the first final event determines
-// the outcome and the usage.
+// FuzzResponsesStream ends streams of the Responses API in all ways, in arbitrary packets: the first event with the whole
+// response determines the usage, and an error before it fails the stream.
 func FuzzResponsesStream(f *testing.F) {
 	for last := byte(0); last < 9; last++ {
 		f.Add([]byte{0, 1, 2, 3, 4, last}, uint16(11), false, []byte{9, 200, 1, 1, 30})
 		f.Add([]byte{0, last, 1, last}, uint16(last), true, []byte{})
+		f.Add([]byte{8, last, 5}, uint16(last), true, []byte{48})
 	}
 	var response []byte
 	var packets []byte
@@ -192,7 +193,7 @@ func FuzzResponsesStream(f *testing.F) {
 			return
 		}
 		stream, want := "", "/"+errorProviderCut
-		isOver := false
+		isOver, failure := false, ""
 		for i, k := range kinds {
 			n := int(k) % len(endingEvents)
 			event := endingEvents[n]
@@ -203,14 +204,12 @@ func FuzzResponsesStream(f *testing.F) {
 			if isOver || n < 5 {
 				continue
 			}
-			isOver = true
-			switch n {
-			case 5, 6:
-				want = fmt.Sprint(int(input)+i, "/")
-			case 7:
-				want = fmt.Sprint(int(input)+i, "/", errorErrorEvent)
-			case 8:
-				want = "/" + errorErrorEvent
+			if n >= 7 {
+				failure = errorErrorEvent
+			}
+			want = "/" + failure
+			if isOver = n < 8; isOver {
+				want = fmt.Sprint(int(input)+i, "/", failure)
 			}
 		}
 		if returns {
