@@ -206,10 +206,11 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 		r.pattern, err = regexp.Compile(pattern)
 	}
 	r.quick = r.pattern
-	hinting := parsed
-	if quick := quickPatterns[builtin]; quick != "" && hasBuiltin {
-		r.quick = regexp.MustCompile("(?m:" + quick + ")")
-		hinting, _ = syntax.Parse(quick, syntax.Perl)
+	quick := parsed
+	if text := quickPatterns[builtin]; text != "" && hasBuiltin {
+		text = "(?m:" + text + ")"
+		r.quick = regexp.MustCompile(text)
+		quick, _ = syntax.Parse(text, syntax.Perl)
 	}
 	switch {
 	case err != nil:
@@ -219,7 +220,7 @@ func parsePattern(bad *problems, prefix string, config *GuardRule, r *guardRule)
 	case minCharacters(parsed) == 0:
 		bad.add(prefix+"pattern", "must not match the empty text")
 	default:
-		useHints(r, hintsOf(hinting), quickSkips[builtin])
+		useHints(r, betterHints(hintsOf(parsed), hintsOf(quick)), quickSkips[builtin])
 	}
 }
 
@@ -303,7 +304,7 @@ type hint struct {
 
 // Bounds of hints, which alternatives and repetitions multiply.
 const (
-	maxHintTexts = 64
+	maxHintTexts = 128
 	maxHintBytes = 64
 )
 
@@ -391,7 +392,7 @@ func textsOfClass(ranges []rune) []string {
 			}
 		}
 	}
-	if len(texts) > 8 {
+	if len(texts) > 10 {
 		return nil
 	}
 	return texts

@@ -139,7 +139,11 @@ const cardForm = `(?:4[0-9]{3}|5[0-8][0-9]{2}|2[2-7][0-9]{2}|3[0-9]{3}|6[0-9]{3}
 var cardNumber = regexp.MustCompile(`^` + cardForm + `(?:[ -]|$)`)
 
 // quickPatterns match every text in which a builtin finds something, and fewer others than its pattern.
-var quickPatterns = map[string]string{builtinCreditCard: `(?:^|[^0-9])` + cardForm + `(?:[^0-9]|$)`}
+// That of an IBAN is for any country, since a choice of many takes long at each character.
+var quickPatterns = map[string]string{
+	builtinCreditCard: `(?:^|[^0-9])` + cardForm + `(?:[^0-9]|$)`,
+	builtinIBAN:       `[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}`,
+}
 
 // quickSkips are parts of folded texts that are no hints of a builtin: runs of digits that are longer than the
 // number of any card.
