@@ -378,6 +378,7 @@ func blockResponse(g *responseGuard, apiErr *apiError) bool {
 	if g.stream != nil {
 		sendPassed(g)
 	}
+	isDocument := g.form == guardsDocument
 	g.form = guardHasEnded
 	w, status := g.w, g.status
 	g.status = 0
@@ -388,7 +389,9 @@ func blockResponse(g *responseGuard, apiErr *apiError) bool {
 	if w.status == 0 && w.heldStatus == 0 {
 		w.blockedStatus = status
 		replaceGuarded(w, apiErr)
-		recordBlocked(g, status)
+		if isDocument && status < http.StatusBadRequest {
+			recordBlocked(g)
+		}
 	} else {
 		w.blockedStatus = w.status
 		endWithError(w, apiErr)
@@ -403,9 +406,9 @@ func blockResponse(g *responseGuard, apiErr *apiError) bool {
 var countedMembers = []string{"usage", "usageMetadata", "model", "modelVersion", "service_tier"}
 
 // recordBlocked has the usage recorded of a document that is blocked, and nothing else of it.
-func recordBlocked(g *responseGuard, status int) {
+func recordBlocked(g *responseGuard) {
 	var members map[string]json.RawMessage
-	if g.stream != nil || status >= http.StatusBadRequest || json.Unmarshal(g.buffer, &members) != nil {
+	if json.Unmarshal(g.buffer, &members) != nil {
 		return
 	}
 	counted := map[string]json.RawMessage{}

@@ -33,22 +33,48 @@ func guardDocument(g *responseGuard, body []byte) ([]byte, bool) {
 	if !json.Valid(bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))) {
 		return guardJSONLines(g, body)
 	}
+	if bytes.Count(body, partName) > 1 && mayHoldMatch(g.rules.all, joinedParts(body)) {
+		masked, goesOn := guardAsEvents(g, [][]byte{body})
+		if !goesOn {
+			return nil, false
+		}
+		body = masked
+	}
 	if !mayHoldMatch(g.rules.all, body) {
 		return body, true
 	}
 	return guardMembers(g, body)
 }
 
-// guardJSONLines inspects a response with a JSON text in each line as if the lines were the events of a stream.
+// The texts of a document that clients may join, such as those of the blocks of a message, and what is between the
+// contents of two of them if nothing else is there.
+var (
+	partName  = []byte(`"text"`)
+	partText  = regexp.MustCompile(`"text"[ \t\r\n]*:[ \t\r\n]*"(?:[^"\\]|\\.)*"`)
+	partStart = regexp.MustCompile(`"?"text"[ \t\r\n]*:[ \t\r\n]*"`)
+)
+
+// joinedParts returns the texts of a document that clients may join as one JSON string.
+func joinedParts(body []byte) []byte {
+	texts := bytes.Join(partText.FindAll(body, -1), nil)
+	return append([]byte{'"'}, partStart.ReplaceAll(texts, nil)...)
+}
+
+// guardJSONLines inspects a response with a JSON text in each line.
 func guardJSONLines(g *responseGuard, body []byte) ([]byte, bool) {
+	return guardAsEvents(g, bytes.SplitAfter(body, lineFeed))
+}
+
+// guardAsEvents inspects JSON texts as if they were the events of a stream, which joins what clients join.
+func guardAsEvents(g *responseGuard, texts [][]byte) ([]byte, bool) {
 	st := newGuardedStream(false)
 	g.stream = st
 	goesOn := true
-	for _, line := range bytes.SplitAfter(body, lineFeed) {
-		event := &heldEvent{raw: line}
+	for _, text := range texts {
+		event := &heldEvent{raw: text}
 		st.queue = append(st.queue, event)
-		if len(bytes.TrimSpace(line)) > 0 {
-			goesOn = goesOn && guardJSON(g, event, line, 0, "")
+		if len(bytes.TrimSpace(text)) > 0 {
+			goesOn = goesOn && guardJSON(g, event, text, 0, "")
 		}
 	}
 	goesOn = goesOn && endChannels(g)

@@ -418,6 +418,10 @@ func isPiece(found *jsonStrings, s *guardedString, eventType string) bool {
 		return s.name == "text" || s.name == "thinking"
 	case path == "/message": // of Ollama's own protocol
 		return s.name == "content" || s.name == "thinking"
+	case path == "/content": // of a document of Anthropic's
+		return s.name == "text" || s.name == "thinking"
+	case path == "/output/content": // of a document of the Responses API
+		return s.name == "text" || s.name == "refusal"
 	case strings.HasPrefix(path, "/choices"):
 		return s.name == "text" && path == "/choices"
 	}
