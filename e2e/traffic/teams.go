@@ -28,6 +28,22 @@ var (
 // stranger has a key that no consumer has.
 var stranger = Team{"unknown", "sk-demo-unknown-000000000000"}
 
+// questions are those that customers ask again and again, the most frequent ones first.
+var questions = []string{
+	"Where is my order?", "How long does the delivery take?", "How do I return an item?", "When are you open?",
+	"Do you deliver abroad?", "How can I pay?", "Can I change the address of my order?", "How do I reset my password?",
+	"Is there a warranty?", "Where do I find my invoice?", "Do you have gift cards?", "How do I cancel my order?",
+}
+
+// searches are what customers look for again and again, the most frequent ones first.
+var searches = []string{
+	"rain jacket", "running shoes", "desk lamp", "backpack", "water bottle", "wool socks", "tent for two", "headphones",
+	"coffee grinder", "bicycle light", "yoga mat", "alarm clock",
+}
+
+// cards are card numbers with which nobody can pay.
+var cards = []string{"4111 1111 1111 1111", "5555-5555-5555-4444", "378282246310005"}
+
 // call is a request before it is sent.
 type call struct {
 	team   string
@@ -113,9 +129,12 @@ func (w *writer) shopping() call {
 		choice{20, func() call {
 			return w.chat(Shop, "gpt-4o-mini", w.prose(400+w.Intn(1600)), map[string]any{"stream": true})
 		}},
-		choice{8, func() call { return w.chat(Shop, "fast", w.prose(600), map[string]any{"max_tokens": 16000}) }},
-		choice{20, func() call {
+		choice{8, func() call { return w.chat(Shop, "fast", w.frequent(questions), map[string]any{"max_tokens": 16000}) }},
+		choice{10, func() call {
 			return w.json(Shop, "/v1/embeddings", "text-embedding-3-small", map[string]any{"input": []string{w.prose(300), w.prose(500)}})
+		}},
+		choice{10, func() call {
+			return w.json(Shop, "/v1/embeddings", "text-embedding-3-small", map[string]any{"input": w.frequent(searches)})
 		}},
 		choice{8, func() call {
 			return w.json(Shop, "/v1/moderations", "omni-moderation-latest", map[string]any{"input": w.prose(300)})
@@ -130,14 +149,19 @@ func (w *writer) shopping() call {
 // supporting returns a call of the support desk: conversations, summaries, recorded calls.
 func (w *writer) supporting() call {
 	return w.pick(
-		choice{44, func() call { return w.message(Support, "claude-sonnet-5-5", 1+w.Intn(6), true) }},
-		choice{20, func() call { return w.message(Support, "claude-haiku-5-5", 8, false) }},
+		choice{30, func() call { return w.message(Support, "claude-sonnet-5-5", 1+w.Intn(6), true) }},
+		choice{14, func() call { return w.question(Support, "claude-haiku-5-5", w.frequent(questions)) }},
+		choice{4, func() call {
+			return w.question(Support, "claude-haiku-5-5", "My card is "+cards[w.Intn(len(cards))]+". "+w.prose(300))
+		}},
+		choice{16, func() call { return w.message(Support, "claude-haiku-5-5", 8, false) }},
 		choice{8, func() call {
 			c := w.message(Support, "claude-sonnet-5-5", 2, true)
 			c.leaves = true
 			return c
 		}},
-		choice{16, func() call { return w.content(Support, "gemini-2.5-flash") }},
+		choice{12, func() call { return w.content(Support, "gemini-2.5-flash", w.prose(400+w.Intn(3000))) }},
+		choice{4, func() call { return w.content(Support, "gemini-2.5-flash", w.frequent(questions)) }},
 		choice{10, func() call { return w.recording(Support) }},
 		choice{2, func() call {
 			return w.json(Support, "/v1/messages", "claude-haiku-5-5", map[string]any{"messages": []any{}})
@@ -186,6 +210,9 @@ func (w *writer) turn() call {
 
 func (w *writer) prose(size int) string { return strings.TrimSpace(agent.Prose(w.Rand, size)) }
 
+// frequent returns one of the texts, the first ones more often than the last ones.
+func (w *writer) frequent(texts []string) string { return texts[w.Intn(1+w.Intn(len(texts)))] }
+
 // chat returns a chat completion.
 func (w *writer) chat(team Team, model, text string, members map[string]any) call {
 	request := map[string]any{"messages": []any{
@@ -212,10 +239,17 @@ func (w *writer) message(team Team, model string, length int, stream bool) call 
 	return w.json(team, "/v1/messages", model, request)
 }
 
+// question returns a request in Anthropic's protocol, with one question of a customer.
+func (w *writer) question(team Team, model, text string) call {
+	return w.json(team, "/v1/messages", model, map[string]any{
+		"system": "Be polite and brief.", "messages": []any{map[string]any{"role": "user", "content": text}}, "max_tokens": 2000, "stream": true,
+	})
+}
+
 // content returns a stream in Gemini's protocol.
-func (w *writer) content(team Team, model string) call {
+func (w *writer) content(team Team, model, text string) call {
 	return w.json(team, "/v1beta/models/"+model+":streamGenerateContent?alt=sse", "", map[string]any{
-		"contents": []any{map[string]any{"role": "user", "parts": []any{map[string]any{"text": w.prose(400 + w.Intn(3000))}}}},
+		"contents": []any{map[string]any{"role": "user", "parts": []any{map[string]any{"text": text}}}},
 	})
 }
 

@@ -1,6 +1,7 @@
 // Package traffic makes calls as the three teams of examples/local would: a shop with many small calls
 // in bursts, a support desk with streamed conversations, and researchers whose agents send long
-// prompts to expensive models. Some calls are refused, some fail, and some clients leave early.
+// prompts to expensive models. Customers ask the same questions again and again. Some calls are refused,
+// some fail, and some clients leave early.
 package traffic
 
 import (
@@ -55,6 +56,10 @@ type Summary struct {
 	// Statuses maps the name of a team, a space and a status to the number of its calls. The status
 	// of a call whose client left is 0.
 	Statuses map[string]int
+
+	// Cached maps the name of a team, a space and hit, miss or bypass to the number of its calls whose
+	// response has that in X-Ai-Cache.
+	Cached map[string]int
 }
 
 // Calls returns the number of all calls.
@@ -73,9 +78,9 @@ type driver struct {
 	open   chan struct{} // a token for each open call
 	calls  sync.WaitGroup
 
-	mutex    sync.Mutex
-	statuses map[string]int
-	problem  error // the first failure to reach the gateway
+	mutex   sync.Mutex
+	summary Summary
+	problem error // the first failure to reach the gateway
 }
 
 // Run makes calls until ctx ends or all of Options.Calls have ended. It returns an error if the gateway
@@ -83,13 +88,13 @@ type driver struct {
 func Run(ctx context.Context, options Options) (Summary, error) {
 	concurrency := cmp.Or(options.Concurrency, defaultConcurrency)
 	d := &driver{
-		Options: options, open: make(chan struct{}, concurrency), statuses: map[string]int{},
+		Options: options, open: make(chan struct{}, concurrency), summary: Summary{map[string]int{}, map[string]int{}},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: concurrency}},
 	}
 	defer d.client.CloseIdleConnections()
 	d.send(ctx)
 	d.calls.Wait()
-	return Summary{d.statuses}, d.problem
+	return d.summary, d.problem
 }
 
 // send starts the calls.
@@ -110,7 +115,8 @@ func (d *driver) send(ctx context.Context) {
 		d.calls.Add(1)
 		go func() {
 			defer d.calls.Done()
-			d.count(next.team, d.make(ctx, next))
+			status, cached := d.make(ctx, next)
+			d.count(next.team, status, cached)
 			<-d.open
 		}()
 	}
@@ -145,14 +151,15 @@ func (d *driver) pause(ctx context.Context, random *rand.Rand, elapsed time.Dura
 	}
 }
 
-// make makes a call, reads its response, and returns the status, or 0 if the client left.
-func (d *driver) make(ctx context.Context, c call) int {
+// make makes a call, reads its response, and returns the status, or 0 if the client left, and what a
+// cache did.
+func (d *driver) make(ctx context.Context, c call) (status int, cached string) {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	request, err := http.NewRequestWithContext(ctx, c.method(), d.Base+c.path, strings.NewReader(c.body))
 	if err != nil {
 		d.fail(err)
-		return 0
+		return 0, ""
 	}
 	for name, value := range c.header {
 		request.Header.Set(name, value)
@@ -162,15 +169,16 @@ func (d *driver) make(ctx context.Context, c call) int {
 		if ctx.Err() == nil {
 			d.fail(err)
 		}
-		return 0
+		return 0, ""
 	}
 	defer func() { _ = response.Body.Close() }()
+	cached = response.Header.Get("X-Ai-Cache")
 	if c.leaves {
 		_, _ = io.ReadFull(response.Body, make([]byte, 200))
-		return 0
+		return 0, cached
 	}
 	_, _ = io.Copy(io.Discard, response.Body) // how it ends is what the gateway shows
-	return response.StatusCode
+	return response.StatusCode, cached
 }
 
 func (d *driver) fail(err error) {
@@ -181,8 +189,11 @@ func (d *driver) fail(err error) {
 	}
 }
 
-func (d *driver) count(team string, status int) {
+func (d *driver) count(team string, status int, cached string) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.statuses[team+" "+statusText(status)]++
+	d.summary.Statuses[team+" "+statusText(status)]++
+	if cached != "" {
+		d.summary.Cached[team+" "+cached]++
+	}
 }

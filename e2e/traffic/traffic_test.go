@@ -1,6 +1,8 @@
 package traffic
 
 import (
+	"bytes"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -12,16 +14,20 @@ import (
 	"github.com/modelroute/chatcompletion/e2e/demo"
 )
 
-// seen records the requests that reach a provider, by team and path.
+// seen records the requests that reach a provider, by team and path, and how often it has had a body.
 type seen struct {
-	mutex sync.Mutex
-	calls map[string]int
+	mutex  sync.Mutex
+	calls  map[string]int
+	bodies map[string]int
 }
 
 func (s *seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + r.Header.Get("X-Api-Key") + r.Header.Get("X-Goog-Api-Key")
+	body, _ := io.ReadAll(r.Body) // a body that is not whole is one more
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.mutex.Lock()
 	s.calls[key+" "+r.URL.Path]++
+	s.bodies[r.URL.Path+string(body)]++
 	s.mutex.Unlock()
 	demo.Handler(demo.Options{Models: append([]string{"fast"}, demo.Models...)}).ServeHTTP(w, r)
 }
@@ -31,7 +37,7 @@ func TestTrafficIsMixed(t *testing.T) {
 	const calls = 600
 	var all []map[string]int
 	for range 2 {
-		provider := &seen{calls: map[string]int{}}
+		provider := &seen{calls: map[string]int{}, bodies: map[string]int{}}
 		server := httptest.NewServer(provider)
 		summary, err := Run(t.Context(), Options{Base: server.URL, Calls: calls, Seed: 1})
 		server.Close()
@@ -42,6 +48,9 @@ func TestTrafficIsMixed(t *testing.T) {
 			if summary.Statuses[want] == 0 {
 				t.Errorf("no calls of %s among %v", want, summary.Statuses)
 			}
+		}
+		if repeated := calls - len(provider.bodies); repeated < calls/20 || repeated > calls/3 {
+			t.Errorf("%d of %d calls repeat another one, want some", repeated, calls)
 		}
 		all = append(all, provider.calls)
 	}

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/modelroute/chatcompletion/e2e/local"
+	"github.com/modelroute/chatcompletion/e2e/traffic"
 )
 
 // conditionTimeout bounds every wait for a condition.
@@ -129,6 +132,7 @@ func TestRunServesTheExample(t *testing.T) {
 	out.await(t, "Ctrl-C stops everything.")
 
 	const teams, hello = "/teams/v1/chat/completions", `{"messages": [{"role": "user", "content": "Hello!"}]}`
+	const card = `{"model": "claude-haiku-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Is 4111 1111 1111 1111 my card?"}]}`
 	served := []string{"Authorization: Bearer sk-demo-key-of-the-provider"}
 	tests := []struct {
 		name, path, key, body string // key: empty: my-own-key
@@ -192,6 +196,14 @@ func TestRunServesTheExample(t *testing.T) {
 		{name: "at an endpoint that is denied", path: "/v1/files", body: "{}", status: http.StatusForbidden, response: []string{"endpoint_denied"}},
 		{name: "without a team's key", path: teams, body: hello, status: http.StatusUnauthorized, response: []string{`"code":"invalid_api_key"`}},
 		{name: "with a team's key", path: teams, key: redKey, body: hello, status: http.StatusOK, upstream: served},
+		{
+			name: "with the number of a card", path: local.CompanyPath + "/v1/messages", key: traffic.Support.Key, body: card,
+			status: http.StatusOK, response: []string{"Is ***************1111 my card?"}, upstream: []string{"Is ***************1111 my card?"},
+		},
+		{
+			name: "the same once more, from the cache", path: local.CompanyPath + "/v1/messages", key: traffic.Support.Key, body: card,
+			status: http.StatusOK, response: []string{"Is ***************1111 my card?"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -214,7 +226,7 @@ func TestRunServesTheExample(t *testing.T) {
 					t.Errorf("the provider's log shows %s\nwant it to contain %q", seen, want)
 				}
 			}
-			for _, secret := range []string{"my-own-key", blueKey, redKey, "Accept-Encoding: br"} {
+			for _, secret := range []string{"my-own-key", blueKey, redKey, traffic.Support.Key, "4111 1111", "Accept-Encoding: br"} {
 				if strings.Contains(seen, secret) {
 					t.Errorf("the client's %q reached the provider:\n%s", secret, seen)
 				}
@@ -305,7 +317,7 @@ func TestRunMakesTraffic(t *testing.T) {
 	for deadline := time.After(conditionTimeout); ; {
 		text := get(t, base+"/metrics")
 		missing := ""
-		for _, want := range []string{`consumer="shop"`, `consumer="support"`, `consumer="research"`, "chat_completion_quota_used{"} {
+		for _, want := range []string{`consumer="shop"`, `consumer="support"`, `consumer="research"`, "chat_completion_quota_used{", `chat_completion_cache_result="hit"`} {
 			if !strings.Contains(text, want) {
 				missing = want
 			}

@@ -52,6 +52,11 @@ The team research, one of three with keys, prices, quotas and budgets:
   curl %[1]s%[7]s/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer %[8]s' \
     -d '{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}'
 
+The team support, whose card numbers are masked. The cache responds to the second request, which has X-Ai-Cache: hit:
+  for i in 1 2; do curl -i %[1]s%[7]s/v1/messages -H 'Content-Type: application/json' -H 'X-Api-Key: %[11]s' \
+    -H 'Anthropic-Version: 2023-06-01' -d '{"model": "claude-haiku-5-5", "max_tokens": 100,
+    "messages": [{"role": "user", "content": "Is 4111 1111 1111 1111 my card?"}]}'; done
+
 OpenAI's other endpoints, and the protocols of Anthropic and Gemini. The key is in the header of the protocol, and is
 replaced there:
   curl %[1]s/v1/responses -H 'Content-Type: application/json' -H 'Authorization: Bearer my-own-key' \
@@ -79,5 +84,6 @@ Log of Traefik: %[3]s
 Log of the demo provider: %[9]s
 Ctrl-C stops everything.
 
-`, example.URL, example.Upstream, example.LogPath, redKey, blueKey, teams, local.CompanyPath, traffic.Research.Key, log, local.DashboardPath)
+`, example.URL, example.Upstream, example.LogPath, redKey, blueKey, teams, local.CompanyPath, traffic.Research.Key, log, local.DashboardPath,
+		traffic.Support.Key)
 }

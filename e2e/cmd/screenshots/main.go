@@ -36,6 +36,9 @@ const (
 	// pageTimeout bounds what is done in the browser.
 	pageTimeout = time.Minute
 
+	// scrollScript scrolls the element with an id to the header of the page, which stays at the top.
+	scrollScript = "scrollBy(0, document.getElementById(%q).getBoundingClientRect().top - document.querySelector('header').offsetHeight - 12)"
+
 	// mostBytes is the largest size of a picture.
 	mostBytes = 300_000
 )
@@ -44,12 +47,15 @@ const (
 type picture struct {
 	name string
 	view browser.View
+	from string // the id of the element below the header. Default: what the page begins with
 }
 
 var pictures = []picture{
-	{"dashboard-light.png", browser.View{Width: 1280, Height: 1140, NoScrollbars: true}},
-	{"dashboard-dark.png", browser.View{Width: 1280, Height: 1140, Dark: true, NoScrollbars: true}},
-	{"dashboard-narrow.png", browser.View{Width: 390, Height: 1140, NoScrollbars: true}},
+	{name: "dashboard-light.png", view: browser.View{Width: 1280, Height: 1140, NoScrollbars: true}},
+	{name: "dashboard-dark.png", view: browser.View{Width: 1280, Height: 1140, Dark: true, NoScrollbars: true}},
+	{name: "dashboard-quotas-light.png", view: browser.View{Width: 1280, Height: 1190, NoScrollbars: true}, from: "quotas"},
+	{name: "dashboard-quotas-dark.png", view: browser.View{Width: 1280, Height: 1190, Dark: true, NoScrollbars: true}, from: "quotas"},
+	{name: "dashboard-narrow.png", view: browser.View{Width: 390, Height: 1140, NoScrollbars: true}},
 }
 
 func main() {
@@ -124,7 +130,7 @@ func photograph(ctx context.Context, log io.Writer, binary, address, folder stri
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	for _, one := range pictures {
-		content, err := shoot(ctx, b, address, one.view)
+		content, err := shoot(ctx, b, address, one)
 		if err != nil {
 			return fmt.Errorf("%s: %w", one.name, err)
 		}
@@ -142,16 +148,21 @@ func photograph(ctx context.Context, log io.Writer, binary, address, folder stri
 }
 
 // shoot returns a picture of the page, once it shows figures.
-func shoot(ctx context.Context, b *browser.Browser, address string, view browser.View) ([]byte, error) {
+func shoot(ctx context.Context, b *browser.Browser, address string, one picture) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	page, err := b.Open(ctx, address, view)
+	page, err := b.Open(ctx, address, one.view)
 	if err != nil {
 		return nil, err
 	}
 	defer page.Close()
 	if err := page.Await(ctx, "document.body.dataset.state === 'live' && document.body.dataset.now"); err != nil {
 		return nil, fmt.Errorf("%w; the console has %q", err, page.Problems())
+	}
+	if one.from != "" {
+		if err := page.Run(ctx, fmt.Sprintf(scrollScript, one.from)); err != nil {
+			return nil, err
+		}
 	}
 	var painted bool
 	if err := page.Evaluate(ctx, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))", &painted); err != nil {

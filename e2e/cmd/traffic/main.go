@@ -48,9 +48,11 @@ func run(ctx context.Context, out io.Writer, arguments []string) error {
 		ctx = limited
 	}
 	summary, err := traffic.Run(ctx, options)
-	for _, name := range slices.Sorted(maps.Keys(summary.Statuses)) {
-		if _, err := fmt.Fprintf(out, "%-14s %6d calls\n", name, summary.Statuses[name]); err != nil {
-			return err
+	for _, counts := range []map[string]int{summary.Statuses, summary.Cached} {
+		for _, name := range slices.Sorted(maps.Keys(counts)) {
+			if _, err := fmt.Fprintf(out, "%-15s %6d calls\n", name, counts[name]); err != nil {
+				return err
+			}
 		}
 	}
 	return err
