@@ -223,6 +223,25 @@ func TestUsageEventIsTheClients(t *testing.T) {
 	}
 }
 
+// TestStreamOptionsCount: requests with other stream options share nothing, and white space in the options does not count.
+func TestStreamOptionsCount(t *testing.T) {
+	config := CreateConfig()
+	config.StreamUsage = streamUsageNever
+	m, _, _ := newCacheMiddleware(t, provided(eventBytes, chatEvents+doneEvent), config)
+	for _, test := range []struct{ body, want string }{
+		{chatStreamBody, cacheMiss},
+		{chatUsageBody, cacheMiss},
+		{strings.Replace(chatUsageBody, `{"include_usage":true}`, `{ "include_usage": true}`, 1), cacheHit},
+		{strings.Replace(chatUsageBody, "true}}", "false}}", 1), cacheMiss},
+		{strings.Replace(chatUsageBody, "include_usage", "include_obfuscation", 1), cacheMiss},
+		{strings.Replace(chatUsageBody, `{"include_usage":true}`, "null", 1), cacheHit},
+	} {
+		if got, _ := cacheRequest(m, chatPath, test.body); got.Result().Header.Get(cacheHeader) != test.want {
+			t.Errorf("%s is a %s, want a %s: %s", test.body, got.Result().Header.Get(cacheHeader), test.want, got.Body)
+		}
+	}
+}
+
 // TestOnlyWholeResponsesAreStored covers what is never stored.
 func TestOnlyWholeResponsesAreStored(t *testing.T) {
 	chat := func(reason string) string { return strings.Replace(chatDocument, `"stop"`, `"`+reason+`"`, 1) }
@@ -771,6 +790,51 @@ func TestRequestsThatDifferShareNothing(t *testing.T) {
 				t.Fatalf("two middlewares share: %+v", v)
 			}
 			pairs++
+		}
+	}
+}
+
+// TestTargetsShareNothing: with a host, requests with one body differ in their targets alone.
+func TestTargetsShareNothing(t *testing.T) {
+	for _, scope := range []string{scopeAll, scopeConsumer} {
+		config := CreateConfig()
+		config.Routes = allCachedRoutes
+		config.Host, config.Port, config.TLS.Enabled = "127.0.0.1", cacheProvider(t, echo), false
+		config.Token = "sk-provider"
+		config.Cache.Scope = scope
+		config.Consumers.List = []Consumer{{Name: "ann", Key: keyID("key-ann")}}
+		m, _, _ := newCacheMiddleware(t, nil, config)
+		for _, target := range []string{
+			contentPath, strings.Replace(contentPath, "flash", "pro", 1), contentPath + "?alt=json", contentPath + "?quotaUser=a", contentPath + "?quotaUser=b", streamPath + "?alt=sse", streamPath,
+		} {
+			for _, want := range []string{cacheMiss, cacheHit} {
+				got, _ := cacheRequest(m, target, contentBody, "Authorization", "Bearer key-ann")
+				if result := got.Result().Header.Get(cacheHeader); result != want && (want == cacheMiss || !strings.HasPrefix(target, streamPath)) {
+					t.Errorf("%s: %s is a %s, want a %s: %d %s", scope, target, result, want, got.Code, got.Body)
+				}
+			}
+		}
+	}
+}
+
+// TestScopesShareNothing: when a new configuration has another scope, a consumer gets nothing of a group with its name.
+func TestScopesShareNothing(t *testing.T) {
+	name := "cache-" + strconv.FormatInt(cacheNames.Add(1), 10)
+	for _, scope := range []string{scopeGroup, scopeConsumer, scopeAll} {
+		config := CreateConfig()
+		config.Token = "sk-provider"
+		config.Cache.Scope = scope
+		config.Consumers.List = []Consumer{{Name: "ann", Key: keyID("key-ann"), Group: "red"}, {Name: "red", Key: keyID("key-red"), Group: "blue"}}
+		m, _, _ := newNamedCacheMiddleware(t, name, provided(jsonBytes, chatDocument), config)
+		for i, consumer := range []string{"ann", "red"} {
+			got, _ := cacheRequest(m, chatPath, chatBody, "Authorization", "Bearer key-"+consumer)
+			want := cacheMiss
+			if scope == scopeAll && i > 0 {
+				want = cacheHit
+			}
+			if result := got.Result().Header.Get(cacheHeader); result != want {
+				t.Errorf("%s: the request of %s is a %s, want a %s", scope, consumer, result, want)
+			}
 		}
 	}
 }

@@ -96,6 +96,17 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	d.addsUsage = addsUsage
 	d.otherModels = others
 	d.counts = ep.counts
+	completeDecision(ep, obj, config, draft, d)
+	if ep.models.template == nil {
+		storeDecision(ep.cache, obj, d)
+	}
+	return d, nil
+}
+
+// completeDecision adds to a decision what only some endpoints need: the limit of tokens, the parameters
+// that are shown, what the next turn need not read, and system prompts. config is the object with the
+// parameters.
+func completeDecision(ep *endpoint, obj, config *jsonObject, draft *decisionDraft, d *decision) {
 	limited := ep
 	if ep.config != nil {
 		limited = configOf(ep)
@@ -108,15 +119,11 @@ func decide(ep *endpoint, req *http.Request, obj *jsonObject) (*decision, *apiEr
 	}
 	if obj.outlined {
 		d.outline = outlineOf(ep.memory, obj)
-		d.outline.namesModels = others != nil
+		d.outline.namesModels = d.otherModels != nil
 	}
 	if draft.prompt != nil {
 		applyPrompt(ep, obj, d, draft.prompt)
 	}
-	if ep.models.template == nil {
-		storeDecision(ep.cache, obj, d)
-	}
-	return d, nil
 }
 
 // decisionDraft is a decision in the making.

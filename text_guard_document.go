@@ -383,7 +383,9 @@ func noteMatches(s *inspectedText, matches []guardMatch) {
 			in.places = append(in.places, s.from)
 		}
 	}
-	in.blocking = blockingRule(matches)
+	if in.blocking == nil { // of a form, further texts may follow the one that blocks
+		in.blocking = blockingRule(matches)
+	}
 }
 
 // containsRule reports whether rules contain a rule.
