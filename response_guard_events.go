@@ -23,7 +23,7 @@ type guardedStream struct {
 	shapes   []*eventShape
 	known    *eventShape // of the latest event; nil: it has none
 	steady   *eventShape // of the events of the one text that the stream goes on with; nil: events are inspected one by one
-	isPlain  bool        // marks are all that the rules need for that text
+	isPlain  bool        // marks tell where matches of all rules may begin in that text
 	marks    *strings.Replacer
 	waiting  []byte // events with that shape that wait, instead of the queue
 	passed   []byte // events that have been decided on, before those that wait

@@ -166,7 +166,7 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 	return true
 }
 
-// maxSteadyBytes bounds what stays in view before a steady text grows shorter again.
+// maxSteadyBytes is how much of a steady text is kept at most: to shorten it at each event would take more steps.
 const maxSteadyBytes = 4 << 10
 
 // trimTail shortens what has been decided on to what stays in view.
@@ -283,7 +283,8 @@ func findSteady(g *responseGuard) {
 	s.channel.pieces = nil
 }
 
-// beginSteady begins that the stream goes on with one text.
+// beginSteady notes that the stream goes on with one text, and whether the beginnings of matches are all that its
+// events have to be searched for.
 func beginSteady(g *responseGuard, s *eventShape) {
 	st, tail := g.stream, &s.channel.enforced
 	st.steady = s

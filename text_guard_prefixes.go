@@ -540,6 +540,7 @@ func continuedBeginnings(all, next []beginning) []beginning {
 	return longer
 }
 
+// continuedBy returns a beginning that goes on with another one.
 func continuedBy(b, next beginning) beginning {
 	longer := beginning{b.text + next.text, next.isCut, b.isWord, b.isVague, b.sure}
 	if next.isWord && b.text == "" {
