@@ -817,6 +817,25 @@ func TestTargetsShareNothing(t *testing.T) {
 	}
 }
 
+// TestRoutersShareNothing: without a host, requests to two names may be for two services.
+func TestRoutersShareNothing(t *testing.T) {
+	m, _, _ := newCacheMiddleware(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		provided(jsonBytes, strings.Replace(chatDocument, "Hello", req.Host, 1)).ServeHTTP(rw, req)
+	}), CreateConfig())
+	for _, want := range []string{cacheMiss, cacheHit} {
+		for _, host := range []string{"a.example", "b.example"} {
+			req := httptest.NewRequest(http.MethodPost, "http://"+host+chatPath, strings.NewReader(chatBody))
+			req.RequestURI = chatPath // as a server has it
+			req.Header.Set("Content-Type", jsonBytes)
+			got := httptest.NewRecorder()
+			m.ServeHTTP(got, req)
+			if result := got.Result().Header.Get(cacheHeader); result != want || !strings.Contains(got.Body.String(), host) {
+				t.Errorf("%s: a %s, want a %s: %s", host, result, want, got.Body)
+			}
+		}
+	}
+}
+
 // TestScopesShareNothing: when a new configuration has another scope, a consumer gets nothing of a group with its name.
 func TestScopesShareNothing(t *testing.T) {
 	name := "cache-" + strconv.FormatInt(cacheNames.Add(1), 10)
