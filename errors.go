@@ -135,10 +135,13 @@ func write500(rw http.ResponseWriter, format errorFormat) {
 		"The gateway had an internal error while processing your request."})
 }
 
-// representationHeaders are the response headers that describe the body.
+// representationHeaders are the response headers that describe the body, and those that say how long caches
+// may store it. Those of the request, the account and the connection are not among them, nor is Set-Cookie:
+// Traefik's sticky sessions use it.
 var representationHeaders = []string{
 	"Content-Encoding", "Content-Length", "Content-Range", "Content-Language", "Content-Location", "Content-Disposition",
-	"Accept-Ranges", "Cache-Control", "Etag", "Expires", "Last-Modified", "Trailer",
+	"Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Etag", "Last-Modified", "Accept-Ranges", "Link", "Trailer",
+	"Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", "Expires", "Pragma", "Age",
 }
 
 func removeRepresentation(header http.Header) {

@@ -162,6 +162,6 @@ func endLimit(w *responseWriter, isBroken bool) {
 }
 
 func streamTimeout(limit time.Duration) *apiError {
-	return &apiError{http.StatusOK, serverError, errorStreamTimeout, "",
+	return &apiError{http.StatusGatewayTimeout, serverError, errorStreamTimeout, "",
 		"The stream exceeded the limit of " + limit.String() + " for this endpoint. Request a shorter response, or split the request."}
 }
