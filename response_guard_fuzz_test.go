@@ -20,27 +20,16 @@ func FuzzGuardedStreams(f *testing.F) {
 		f.Add(seed)
 	}
 	h := newGuardedProvider(f, guardConfig(maskCards, maskMails, maskWord, blockKeys))
-	rules := &guardRules{rules: h.rules}
 	f.Fuzz(func(t *testing.T, seed int64) {
 		random := rand.New(rand.NewSource(seed))
 		p := protocolStreams[random.Intn(len(protocolStreams))]
-		text := plantedText(random)
-		matches, _ := findMatches(rules, text, "")
-		want := maskedText(text, matches)
+		text, matches, want := plantedMatches(random, h.rules)
 		if blocking := blockingRule(matches); blocking != nil {
 			want = want[:firstBlocked(matches)]
 		}
 		stream := p.begin
-		for at := 0; at < len(text); {
-			end := at + 1 + random.Intn(12)
-			if end > len(text) {
-				end = len(text)
-			}
-			for end < len(text) && !utf8.RuneStart(text[end]) {
-				end++
-			}
-			stream += p.piece(escapedText(random, text[at:end]))
-			at = end
+		for _, piece := range escapedPieces(random, text) {
+			stream += p.piece(piece)
 		}
 		stream += p.end
 		var packets []string
@@ -101,6 +90,30 @@ func plantedText(random *rand.Rand) string {
 		text += []string{" ", "", ", ", "; "}[random.Intn(4)]
 	}
 	return text
+}
+
+// plantedMatches returns a planted text, what rules match in it, and the text with masks.
+func plantedMatches(random *rand.Rand, rules []*guardRule) (string, []guardMatch, string) {
+	text := plantedText(random)
+	matches, _ := findMatches(&guardRules{rules: rules}, text, "")
+	return text, matches, maskedText(text, matches)
+}
+
+// escapedPieces cuts a text anywhere between characters, and returns the pieces as the insides of JSON strings.
+func escapedPieces(random *rand.Rand, text string) []string {
+	var pieces []string
+	for at := 0; at < len(text); {
+		end := at + 1 + random.Intn(12)
+		if end > len(text) {
+			end = len(text)
+		}
+		for end < len(text) && !utf8.RuneStart(text[end]) {
+			end++
+		}
+		pieces = append(pieces, escapedText(random, text[at:end]))
+		at = end
+	}
+	return pieces
 }
 
 // escapedText returns the inside of a JSON string, in which some characters are escapes though they need not be.

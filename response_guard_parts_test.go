@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
@@ -98,26 +97,11 @@ func FuzzGuardedParts(f *testing.F) {
 		f.Add(seed)
 	}
 	h := newGuardedProvider(f, guardConfig(maskCards, maskMails, maskWord, blockKeys))
-	rules := &guardRules{rules: h.rules}
 	f.Fuzz(func(t *testing.T, seed int64) {
 		random := rand.New(rand.NewSource(seed))
 		d := &partedDocuments[random.Intn(len(partedDocuments))]
-		text := plantedText(random)
-		matches, _ := findMatches(rules, text, "")
-		want := maskedText(text, matches)
-		var parts []string
-		for rest := text; rest != ""; {
-			length := 1 + random.Intn(12)
-			for length < len(rest) && !utf8.RuneStart(rest[length]) {
-				length++
-			}
-			if length > len(rest) {
-				length = len(rest)
-			}
-			parts = append(parts, escapedText(random, rest[:length]))
-			rest = rest[length:]
-		}
-		body := d.with(random.Intn(2) == 0, parts...)
+		text, matches, want := plantedMatches(random, h.rules)
+		body := d.with(random.Intn(2) == 0, escapedPieces(random, text)...)
 		call := callGuarded(t, h, d.path, "application/json", body)
 		if blockingRule(matches) != nil {
 			if call.status != http.StatusBadRequest {
