@@ -33,7 +33,7 @@ func guardDocument(g *responseGuard, body []byte) ([]byte, bool) {
 	if !json.Valid(bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))) {
 		return guardJSONLines(g, body)
 	}
-	if bytes.Count(body, partName) > 1 && mayHoldMatch(g.rules.all, joinedParts(body)) {
+	if bytes.Count(body, partName) > 1 && mayJoinMatch(g, body) {
 		masked, goesOn := guardAsEvents(g, [][]byte{body})
 		if !goesOn {
 			return nil, false
@@ -54,10 +54,14 @@ var (
 	partStart = regexp.MustCompile(`"?"text"[ \t\r\n]*:[ \t\r\n]*"`)
 )
 
-// joinedParts returns the texts of a document that clients may join as one JSON string.
-func joinedParts(body []byte) []byte {
-	texts := bytes.Join(partText.FindAll(body, -1), nil)
-	return append([]byte{'"'}, partStart.ReplaceAll(texts, nil)...)
+// mayJoinMatch reports whether the texts of a document that clients may join may hold a match as one JSON string.
+func mayJoinMatch(g *responseGuard, body []byte) bool {
+	texts := partText.FindAll(body, -1)
+	if len(texts) < 2 {
+		return false
+	}
+	joined := partStart.ReplaceAll(bytes.Join(texts, nil), nil)
+	return mayHoldMatch(g.rules.all, append([]byte{'"'}, joined...))
 }
 
 // guardJSONLines inspects a response with a JSON text in each line.

@@ -21,12 +21,11 @@ type guardedStream struct {
 	latest   map[string][]*textChannel // by group: those that had pieces in the latest event with some
 	ending   []*textChannel            // said to have ended: they have, if another text follows
 	shapes   []*eventShape
-	known    *eventShape // of the latest event; nil: it has none
-	steady   *eventShape // of the events of the one text that the stream goes on with; nil: events are inspected one by one
-	isPlain  bool        // marks tell where matches of all rules may begin in that text
-	marks    *strings.Replacer
-	waiting  []byte // events with that shape that wait, instead of the queue
-	passed   []byte // events that have been decided on, before those that wait
+	known    *eventShape       // of the latest event; nil: it has none
+	steady   *eventShape       // of the events of the one text that the stream goes on with; nil: events are inspected one by one
+	marks    *strings.Replacer // marks where matches of all rules may begin in that text; nil: it takes more to find out
+	waiting  []byte            // events with that shape that wait, instead of the queue
+	passed   []byte            // events that have been decided on, before those that wait
 }
 
 func newGuardedStream(array bool) *guardedStream {
@@ -92,7 +91,6 @@ func guardNext(g *responseGuard, raw []byte) bool {
 	if goesOn {
 		passDecided(g.stream)
 		findSteady(g)
-		goesOn = boundHeld(g, 0)
 	}
 	return goesOn
 }

@@ -139,7 +139,7 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 		}
 		text = found[1]
 	}
-	if !st.isPlain {
+	if st.marks == nil {
 		return guardSteadyText(g, chunk, text)
 	}
 	tail := &s.channel.enforced
@@ -158,23 +158,17 @@ func guardSteady(g *responseGuard, chunk []byte) bool {
 	default:
 		return guardSteadyText(g, chunk, text)
 	}
+	if len(tail.before) > maxSteadyBytes {
+		moveTail(tail, all, end, g.rules.overlap)
+		return true
+	}
 	tail.before += all[:end]
 	tail.text = all[end:]
-	if len(tail.before) > maxSteadyBytes {
-		trimTail(tail, g.rules.overlap)
-	}
 	return true
 }
 
-// maxSteadyBytes is how much of a steady text is kept at most: to shorten it at each event would take more steps.
+// maxSteadyBytes is how much of a steady text is kept, about: to shorten it at each event would take more steps.
 const maxSteadyBytes = 4 << 10
-
-// trimTail shortens what has been decided on to what stays in view.
-func trimTail(tail *textTail, overlap int) {
-	if len(tail.before) > overlap {
-		tail.before = tail.before[len(tail.before)-overlap:]
-	}
-}
 
 // guardSteadyText is guardSteady for whole events, however many, and for any text between the beginning of the
 // first piece and the end of the last one.
@@ -223,7 +217,6 @@ func joinedPieces(s *eventShape, text string) (string, int) {
 func continueText(g *responseGuard, chunk []byte, text string, lastBytes int) bool {
 	st, rules := g.stream, g.rules
 	tail := &st.steady.channel.enforced
-	trimTail(tail, rules.overlap)
 	all := tail.text + text
 	if end := plainEnd(rules.enforced.patterns, tail.before, all); end < len(all) || tail.hasEscape {
 		return holdText(g, chunk, all, end, lastBytes)
@@ -288,11 +281,11 @@ func findSteady(g *responseGuard) {
 func beginSteady(g *responseGuard, s *eventShape) {
 	st, tail := g.stream, &s.channel.enforced
 	st.steady = s
-	st.isPlain = false
+	st.marks = nil
 	if rules := g.rules.enforced; rules != nil && g.rules.reported == nil && tail.before != "" && !tail.hasEscape {
-		p := rules.patterns
-		st.marks = p.beginnings
-		st.isPlain = p.beginnings != nil && p.anywhere == nil && p.addresses == nil
+		if p := rules.patterns; p.anywhere == nil && p.addresses == nil {
+			st.marks = p.beginnings
+		}
 	}
 }
 
@@ -303,7 +296,8 @@ func queueWaiting(g *responseGuard) {
 	st.steady = nil
 	st.waiting = nil
 	if s != nil {
-		trimTail(&s.channel.enforced, g.rules.overlap)
+		tail := &s.channel.enforced
+		moveTail(tail, tail.text, 0, g.rules.overlap)
 	}
 	if waiting == nil {
 		return
